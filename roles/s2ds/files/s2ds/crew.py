@@ -1,0 +1,192 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The workers of a session: started when they are needed, replaced when they die, ended when idle."""
+
+from __future__ import annotations
+
+import array
+import gc
+import os
+import signal
+import socket
+import time
+import traceback
+
+from counters import CLOSED, Counters
+from worker import Worker
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable
+
+    from log import Log
+    from loop import Loop
+    from splice import Splice
+
+MOST = 64
+# Where the configuration leaves the number to us: one for each processor, within reason.
+MOST_AUTOMATIC = 8
+TICK_SECONDS = 5.0
+IDLE_TICKS = 6
+END_SECONDS = 2.0
+
+
+class Slot:
+    """The place of a worker. Its counters stay when the worker ends and another one takes the place."""
+
+    def __init__(self, block: memoryview) -> None:
+        self.block = block
+        self.pid = 0
+        self.channel: socket.socket | None = None
+        self.handed = 0
+        self._lost = 0
+        self.idle_ticks = 0
+
+    def open(self) -> int:
+        return int(self.handed - self._lost - self.block[CLOSED])
+
+    def lose(self) -> int:
+        lost = self.open()
+        self._lost += lost
+        return lost
+
+
+class Crew:
+    def __init__(self, loop: Loop, splice: Splice | None, log: Log, leave: Callable[[], None]) -> None:
+        """`leave` closes, in a new worker, all that belongs to the dispatcher alone."""
+        self.counters = Counters(MOST)
+        self._slots = [Slot(self.counters.block(number)) for number in range(MOST)]
+        self._loop = loop
+        self._splice = splice
+        self._log = log
+        self._leave = leave
+        self._ticking = False
+
+    def handed(self) -> int:
+        return sum(slot.handed for slot in self._slots)
+
+    def open(self) -> int:
+        return sum(slot.open() for slot in self._slots)
+
+    def running(self) -> list[Slot]:
+        return [slot for slot in self._slots if slot.channel is not None]
+
+    def hand(self, message: bytes, descriptor: int, workers: int) -> None:
+        """Give a connection to the worker with the fewest, of at most so many workers (0: automatic)."""
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))
+        while True:
+            slot = self._pick(workers or min(MOST_AUTOMATIC, len(os.sched_getaffinity(0))))
+            assert slot.channel is not None
+            try:
+                slot.channel.sendmsg([message], [rights], socket.MSG_DONTWAIT)
+            except ConnectionError:
+                self._ended(slot)
+            else:
+                slot.handed += 1
+                slot.idle_ticks = 0
+                return
+
+    def tell(self, message: bytes) -> None:
+        for slot in self.running():
+            assert slot.channel is not None
+            try:
+                slot.channel.send(message, socket.MSG_DONTWAIT)
+            except OSError as error:
+                self._log.line(f"worker {slot.pid} was not told: {error.strerror}")
+
+    def stop(self) -> None:
+        left = {slot.pid for slot in self.running()}
+        for slot in self.running():
+            self._close(slot)
+        end = time.monotonic() + END_SECONDS
+        while left:
+            for pid in list(left):
+                if os.waitpid(pid, os.WNOHANG)[0]:
+                    left.discard(pid)
+                elif time.monotonic() > end:
+                    os.kill(pid, signal.SIGKILL)
+            if left:
+                time.sleep(0.005)
+
+    def _pick(self, limit: int) -> Slot:
+        slots = self._slots[:limit]
+        best = min((slot for slot in slots if slot.channel is not None), key=Slot.open, default=None)
+        free = next((slot for slot in slots if slot.channel is None), None)
+        if best is not None and (free is None or not best.open()):
+            return best
+        assert free is not None
+        try:
+            self._start(free)
+        except OSError as error:
+            if best is None:
+                raise
+            self._log.line(f"cannot start another worker: {error.strerror}")
+            return best
+        return free
+
+    def _start(self, slot: Slot) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        gc.freeze()  # what exists now stays shared with the workers
+        try:
+            pid = os.fork()
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
+        if not pid:
+            self._work(slot, ours, theirs)
+        theirs.close()
+        slot.pid, slot.channel, slot.idle_ticks = pid, ours, 0
+        self._loop.watch(ours.fileno(), lambda: self._ended(slot))
+        self._tick_later()
+
+    def _work(self, slot: Slot, ours: socket.socket, theirs: socket.socket) -> None:
+        """In the new process; it never returns."""
+        try:
+            # The dispatcher ends the workers, by closing their channels: signals to all are for it.
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)
+            # A worker that held another one's channel open would keep it from ending with the dispatcher.
+            for other in self.running():
+                if other.channel is not None:
+                    other.channel.close()
+            ours.close()
+            self._leave()
+            Worker(theirs, slot.block, self._splice, self._log).run()
+        except BaseException:
+            self._log.line("unexpected: " + traceback.format_exc().replace("\n", " | "))
+            os._exit(1)
+        os._exit(0)
+
+    def _ended(self, slot: Slot) -> None:
+        """The worker closed its channel, which it does only by dying."""
+        self._close(slot)
+        _pid, status = os.waitpid(slot.pid, 0)
+        lost = slot.lose()
+        self._log.line(f"worker {slot.pid} died with status {status}: {lost} connections lost")
+
+    def _close(self, slot: Slot) -> None:
+        assert slot.channel is not None
+        self._loop.forget(slot.channel.fileno())
+        slot.channel.close()
+        slot.channel = None
+
+    def _tick_later(self) -> None:
+        if not self._ticking:
+            self._ticking = True
+            self._loop.timers.after(TICK_SECONDS, self._tick)
+
+    def _tick(self) -> None:
+        """The clock of the workers, too: in their loops, waiting with a time limit costs more than without."""
+        self._ticking = False
+        for slot in self.running():
+            slot.idle_ticks = 0 if slot.open() else slot.idle_ticks + 1
+            if slot.idle_ticks > IDLE_TICKS:
+                self._close(slot)
+                os.waitpid(slot.pid, 0)
+        self.tell(b'{"tick": true}')
+        if self.running():
+            self._tick_later()

@@ -1,0 +1,107 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The dispatcher: the process that a session always has. It owns the listeners and the control socket."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+from config import ConfigError, load
+from control import Controller
+from counters import FAILED, TO_CONSUMER, TO_PRODUCER
+from crew import Crew
+from loop import Loop
+from reception import Reception
+from sockets import check_congestion, text
+from version import VERSION
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from typing import Any
+
+    from config import Config
+    from log import Log
+    from splice import Splice
+
+
+class Dispatcher:
+    def __init__(
+        self,
+        config: Config,
+        listeners: list[socket.socket],
+        controller: socket.socket,
+        wakeup: socket.socket,
+        splice: Splice | None,
+        log: Log,
+    ) -> None:
+        self._log = log
+        self._since = time.time()
+        self._wakeup = wakeup
+        self._loop = Loop()
+        self._loop.watch(wakeup.fileno(), self._loop.stop)
+        self._crew = Crew(self._loop, splice, log, self._leave)
+        self._reception = Reception(config, listeners, self._loop, self._crew, log)
+        self._controller = Controller(controller, self._loop, self._answer)
+
+    def run(self) -> None:
+        self._log.line(f"s2ds {VERSION} listens on {', '.join(self._reception.names)}")
+        self._loop.run()
+        self._reception.close()
+        self._crew.stop()
+        self._controller.end()
+        self._log.line("s2ds stopped")
+
+    def _leave(self) -> None:
+        for part in (self._loop, self._reception, self._controller, self._wakeup):
+            part.close()
+
+    def _answer(self, op: str) -> dict[str, Any]:
+        if op == "reload":
+            try:
+                self._reload()
+            except ConfigError as error:
+                self._log.line(f"reload refused: {error}")
+                return {"ok": False, "error": str(error)}
+        elif op != "status":
+            return {"ok": False, "error": f"unknown op {json.dumps(op)}: there are status and reload"}
+        return {"ok": True, "status": self._status()}
+
+    def _reload(self) -> None:
+        config, before = load(), self._reception.config
+        if len(config.listeners) != len(before.listeners):
+            raise ConfigError("s2ds.json: listeners: may not change while the program runs")
+        for index, (new, old) in enumerate(zip(config.listeners, before.listeners)):
+            bound = self._reception.names[index]
+            if (new.address, new.port) != (old.address, old.port) and text((new.address, new.port)) != bound:
+                raise ConfigError(f"s2ds.json: listeners[{index}]: {bound} may not change while the program runs")
+        check_congestion(config)
+        self._reception.apply(config)
+        if config.rate != before.rate:
+            self._crew.tell(json.dumps({"rate": config.rate}).encode())
+        self._log.line("reloaded")
+
+    def _status(self) -> dict[str, Any]:
+        crew, reception = self._crew, self._reception
+        counters = crew.counters
+        targets = [listener.target for listener in reception.config.listeners]
+        return {
+            "program": "s2ds",
+            "version": VERSION,
+            "pid": os.getpid(),
+            "since": self._since,
+            "listeners": reception.names,
+            "targets": [text(target) if target else None for target in targets],
+            "connections": {
+                "open": crew.open(),
+                "total": crew.handed(),
+                "refused": reception.refused,
+                "failed": counters.total(FAILED),
+            },
+            "bytes": {"to_consumer": counters.total(TO_CONSUMER), "to_producer": counters.total(TO_PRODUCER)},
+            "workers": [{"pid": slot.pid, "open": slot.open()} for slot in crew.running()],
+        }

@@ -1,0 +1,187 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One connection: from the client that was accepted to the target, until both are closed."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+import struct
+import termios
+from select import EPOLLOUT
+
+from counters import CLOSED, FAILED
+from pump import AGAIN, FINISHED, LOST, READABLE, Broken, Leg, PlainPump
+from sockets import ORDERLY, outgoing, text
+from timers import now
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from timers import Timer
+    from worker import Worker
+
+# How often it is looked whether the last bytes arrived, and how long they may stand still.
+DRAIN_STEP = 0.02
+DRAIN_SECONDS = 30.0
+
+
+class Link:
+    def __init__(self, worker: Worker, order: dict[str, Any], sock: socket.socket) -> None:
+        self._worker = worker
+        self._order = order
+        self._client = Leg("client", sock, worker.modify)
+        self._target: Leg | None = None
+        self._pump: PlainPump | None = None
+        self._timer: Timer | None = None
+        self._since = now()
+        self._drain_mark: tuple[int, ...] = ()
+        self._drain_since = 0.0
+        self._queued = False
+        self._closed = False
+        self.wake = self._wake  # one object, by which the buckets know who waits
+
+    def start(self) -> None:
+        order = self._order
+        try:
+            sock = outgoing(tuple(order["target"]), order["source"], order["congestion"])
+            self._target = Leg("target", sock, self._worker.modify)
+            self._target.writable = False  # until it is connected
+            self._worker.watch(self._client.fd, self, READABLE)
+            code = sock.connect_ex(tuple(order["target"]))
+            if code not in (0, errno.EINPROGRESS):
+                raise OSError(code, os.strerror(code))
+            self._worker.watch(self._target.fd, self, READABLE | EPOLLOUT)
+        except OSError as error:
+            self._fail(f"target: {error.strerror or error}")
+            return
+        self._timer = self._worker.timers.after(order["timeout"], self._late)
+
+    def event(self, fd: int, mask: int) -> None:
+        leg = self._client
+        if fd != leg.fd:
+            if self._target is None:
+                return
+            leg = self._target
+        leg.event(mask)
+        self._wake()
+
+    def _wake(self) -> None:
+        if not self._queued and not self._closed:
+            self._queued = True
+            self._worker.ready.append(self)
+
+    def turn(self) -> None:
+        self._queued = False
+        if self._closed:
+            return
+        if self._pump is None and not self._connected():
+            return
+        pump = self._pump
+        assert pump is not None
+        try:
+            state = pump.turn()
+        except Broken as broken:
+            self.close(str(broken))
+            return
+        if state == AGAIN:
+            self._wake()
+        elif state == FINISHED:
+            self.close("end of stream", orderly=True)
+        elif state == LOST and self._timer is None and pump.lost is not None:
+            self._drain_since = now()
+            self._drain(pump.lost)
+
+    def _connected(self) -> bool:
+        target = self._target
+        if self._client.error:
+            self._fail("client: reset while connecting")
+        elif target is not None and target.writable:
+            code = target.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if code:
+                self._fail(f"target: {os.strerror(code)}")
+            else:
+                self._open(target)
+                return True
+        return False
+
+    def _open(self, target: Leg) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        target.error = False
+        target.readable = True
+        self._pump = PlainPump(self._client, target, self._worker.means, self._worker.limits, self.wake)
+        self._worker.log.line(f"open {self}")
+
+    def _late(self) -> None:
+        self._timer = None
+        self._fail(f"target: no connection within {self._order['timeout']:g} s")
+
+    def _drain(self, lost: Leg) -> None:
+        """The lost leg ended its stream and was reset later. The other one gets all of that stream, then a reset, too.
+
+        The kernel tells no event for the arrival of the last byte, hence the timer.
+        """
+        self._timer = None
+        target, pump = self._target, self._pump
+        assert target is not None and pump is not None
+        other = target if lost is self._client else self._client
+        queue = self._queue(other)
+        if pump.delivered(lost) and not queue:
+            self.close(f"{lost.name}: reset after its end of stream")
+            return
+        mark = (*pump.moved(), queue)
+        if mark != self._drain_mark:
+            self._drain_mark = mark
+            self._drain_since = now()
+        elif now() - self._drain_since > DRAIN_SECONDS:
+            self.close(f"{lost.name}: reset, and {other.name} took nothing for {DRAIN_SECONDS:g} s")
+            return
+        self._timer = self._worker.timers.after(DRAIN_STEP, lambda: self._drain(lost))
+
+    def _queue(self, leg: Leg) -> int:
+        """Bytes, the end of the stream counted as one, that the peer of this leg has not acknowledged."""
+        answer = fcntl.ioctl(leg.fd, termios.TIOCOUTQ, b"\0\0\0\0")
+        return int(struct.unpack("i", answer)[0])
+
+    def _fail(self, reason: str) -> None:
+        self._worker.means.counters[FAILED] += 1
+        self._worker.log.line(f"failed {self} reason={reason!r}")
+        self._end()
+
+    def close(self, reason: str, orderly: bool = False) -> None:
+        if self._closed:
+            return
+        if orderly and self._target is not None:
+            # The kernel still sends what is left, where it would drop it and reset.
+            for leg in (self._client, self._target):
+                leg.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ORDERLY)
+        up, down = self._pump.moved() if self._pump is not None else (0, 0)
+        seconds = now() - self._since
+        self._worker.log.line(
+            f"close {self} to_producer={up} to_consumer={down} seconds={seconds:.3f} reason={reason!r}"
+        )
+        self._end()
+
+    def _end(self) -> None:
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._pump is not None:
+            self._pump.close()
+        for leg in (self._client, self._target):
+            if leg is not None:
+                self._worker.forget(leg.fd)
+                leg.sock.close()
+        self._worker.means.counters[CLOSED] += 1
+
+    def __str__(self) -> str:
+        order = self._order
+        return f"#{order['id']} {text(order['peer'])} -> {order['listener']} -> {text(order['target'])}"

@@ -1,0 +1,57 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Log lines on standard error that never make the forwarder wait.
+
+A reader of standard error that stops reading must not stop the streams, so a line that cannot be
+written at once is dropped, and the number of dropped lines is told as soon as there is room again.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import time
+
+ERRORS_FD = 2
+LONGEST = 2000
+
+
+class Log:
+    def __init__(self) -> None:
+        self._fd = ERRORS_FD
+        self._socket: socket.socket | None = None
+        self._dropped = 0
+        try:
+            kind = os.fstat(ERRORS_FD).st_mode
+            if stat.S_ISSOCK(kind):
+                self._socket = socket.socket(fileno=os.dup(ERRORS_FD))
+            elif stat.S_ISFIFO(kind):
+                # An open file of our own: O_NONBLOCK on the inherited one would reach the parent too.
+                flags = os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC
+                self._fd = os.open(f"/proc/self/fd/{ERRORS_FD}", flags)
+        except OSError:
+            pass
+
+    def line(self, text: str) -> None:
+        if self._dropped and self._write(f"{self._dropped} lines dropped: nobody reads the log"):
+            self._dropped = 0
+        if self._dropped or not self._write(text):
+            self._dropped += 1
+
+    def _write(self, text: str) -> bool:
+        now = time.time()
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
+        line = f"{stamp}.{int(now * 1000) % 1000:03d}Z {text[:LONGEST]}\n".encode()
+        try:
+            if self._socket is not None:
+                self._socket.send(line, socket.MSG_DONTWAIT)
+            else:
+                os.write(self._fd, line)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass  # Standard error is gone: the streams go on without a log.
+        return True

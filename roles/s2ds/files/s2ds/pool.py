@@ -1,0 +1,73 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Pipes to splice through, held only while bytes are in them.
+
+The kernel limits the pages that all pipes of an unprivileged user may hold (fs.pipe-user-pages-soft);
+past that limit it refuses large pipes. So pipes go round between connections, smaller ones are taken
+where large ones are refused, and pipes that nobody used for some seconds are closed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+SET_PIPE_SIZE = 1031  # fcntl.F_SETPIPE_SZ, which has a name only from Python 3.10 on
+STEPS = (262144, 65536)
+KEEP = 2
+
+
+class Pipe:
+    __slots__ = ("input", "output", "size")
+
+    def __init__(self, wanted: int) -> None:
+        self.output, self.input = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.size = 4096
+        for size in (wanted, *(step for step in STEPS if step < wanted)):
+            try:
+                self.size = fcntl.fcntl(self.input, SET_PIPE_SIZE, size)
+                break
+            except OSError:
+                continue
+
+    def close(self) -> None:
+        os.close(self.output)
+        os.close(self.input)
+
+
+class Pool:
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._idle: list[Pipe] = []
+        self._unused = 0
+
+    def take(self) -> Pipe:
+        if not self._idle:
+            return Pipe(self.size)
+        pipe = self._idle.pop()
+        self._unused = min(self._unused, len(self._idle))
+        return pipe
+
+    def give(self, pipe: Pipe) -> None:
+        """Take back an empty pipe. One that came out too small is closed: the next may be larger."""
+        if len(self._idle) >= KEEP or pipe.size < self.size:
+            pipe.close()
+            return
+        self._idle.append(pipe)
+
+    def resize(self, size: int) -> None:
+        if size != self.size:
+            self.size = size
+            self._close(len(self._idle))
+
+    def trim(self) -> None:
+        """Close the pipes that nobody used since the last time."""
+        self._close(self._unused)
+        self._unused = len(self._idle)
+
+    def _close(self, count: int) -> None:
+        for pipe in self._idle[:count]:
+            pipe.close()
+        del self._idle[:count]

@@ -1,0 +1,173 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Accepts connections, turns away those that may not be, and hands the others to the workers."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+from collections import deque
+
+from sockets import set_congestion, text
+from timers import now
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from config import Config
+    from crew import Crew
+    from log import Log
+    from loop import Loop
+
+# Accepting rests for a moment where there is no descriptor for a connection or no room in a worker's queue.
+PAUSES = {
+    errno.EMFILE: 0.2,
+    errno.ENFILE: 0.2,
+    errno.ENOBUFS: 0.2,
+    errno.ENOMEM: 0.2,
+    errno.ETOOMANYREFS: 0.02,
+    errno.EAGAIN: 0.02,
+}
+ACCEPTS = 64
+REFUSALS_LOGGED = 10  # in one second
+
+
+class Arrival:
+    """A connection that was accepted and not handed over yet."""
+
+    __slots__ = ("index", "peer", "sock")
+
+    def __init__(self, sock: socket.socket, peer: tuple[str, int], index: int) -> None:
+        self.sock = sock
+        self.peer = peer
+        self.index = index
+
+
+class Reception:
+    def __init__(self, config: Config, listeners: list[socket.socket], loop: Loop, crew: Crew, log: Log) -> None:
+        self.config = config
+        self.names = [text(sock.getsockname()[:2]) for sock in listeners]
+        self.refused = 0
+        self._listeners = listeners
+        self._loop = loop
+        self._crew = crew
+        self._log = log
+        self._arrivals: deque[Arrival] = deque()
+        self._number = 0
+        self._paused = True
+        self._refusals: list[float] = []
+        self._silent = 0
+        self._resume()
+
+    def apply(self, config: Config) -> None:
+        """From now on, for new connections."""
+        if config.accept_congestion != self.config.accept_congestion:
+            for sock in self._listeners:
+                set_congestion(sock, config.accept_congestion)
+        self.config = config
+
+    def close(self) -> None:
+        for sock in self._listeners:
+            sock.close()
+        for arrival in self._arrivals:
+            arrival.sock.close()
+
+    def _resume(self) -> None:
+        self._paused = False
+        for index, sock in enumerate(self._listeners):
+            self._loop.watch(sock.fileno(), lambda index=index: self._accept(index))  # type: ignore[misc]
+        self._hand_over()
+
+    def _pause(self, code: int) -> None:
+        if self._paused:
+            return
+        self._paused = True
+        for sock in self._listeners:
+            self._loop.forget(sock.fileno())
+        self._loop.timers.after(PAUSES[code], self._resume)
+        if code != errno.EAGAIN:
+            self._log.line(f"accepting pauses: {os.strerror(code)}")
+
+    def _accept(self, index: int) -> None:
+        for _ in range(ACCEPTS):
+            if self._paused:
+                return
+            try:
+                sock, address = self._listeners[index].accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                # Anything else is an error of the one connection, which is gone.
+                if error.errno in PAUSES:
+                    self._pause(error.errno)
+                continue
+            arrival = Arrival(sock, address[:2], index)
+            reason = self._objection(arrival)
+            if reason:
+                self._refuse(arrival, reason)
+            else:
+                self._arrivals.append(arrival)
+                self._hand_over()
+
+    def _objection(self, arrival: Arrival) -> str:
+        config = self.config
+        if not config.allows(arrival.sock.family, arrival.peer[0]):
+            return "not allowed"
+        if config.listeners[arrival.index].target is None:
+            return "no target"
+        if self._crew.open() + len(self._arrivals) >= config.max_connections:
+            return f"more than {config.max_connections} connections"
+        return ""
+
+    def _refuse(self, arrival: Arrival, reason: str) -> None:
+        arrival.sock.close()  # with the listener's SO_LINGER: a reset
+        self.refused += 1
+        # Somebody who tries all the time must not fill the disk.
+        moment = now()
+        self._refusals = [past for past in self._refusals if moment - past < 1]
+        if len(self._refusals) >= REFUSALS_LOGGED:
+            self._silent += 1
+            return
+        self._refusals.append(moment)
+        more = f" ({self._silent} more were not logged)" if self._silent else ""
+        self._silent = 0
+        self._log.line(f"refused {text(arrival.peer)} -> {self.names[arrival.index]} reason={reason!r}{more}")
+
+    def _hand_over(self) -> None:
+        while self._arrivals:
+            # It stays in the queue meanwhile, so that close() in a new worker finds it.
+            arrival = self._arrivals[0]
+            try:
+                self._hand(arrival)
+            except OSError as error:
+                if error.errno in PAUSES:
+                    self._pause(error.errno)
+                    return
+                self._refuse(arrival, error.strerror or str(error))
+            else:
+                arrival.sock.close()
+            self._arrivals.popleft()
+
+    def _hand(self, arrival: Arrival) -> None:
+        config = self.config
+        target = config.listeners[arrival.index].target
+        if target is None:
+            raise OSError(errno.ECANCELED, "no target")
+        self._number += 1
+        order = {
+            "id": self._number,
+            "peer": arrival.peer,
+            "listener": self.names[arrival.index],
+            "target": target,
+            "source": config.source,
+            "timeout": config.connect_timeout,
+            "pipe_size": config.pipe_size,
+            "congestion": config.connect_congestion,
+            "rate": config.rate,
+        }
+        # A rate is exact only where one process counts.
+        workers = 1 if config.rate else config.workers
+        self._crew.hand(json.dumps(order).encode(), arrival.sock.fileno(), workers)

@@ -1,0 +1,139 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Options of the sockets of both legs, and the listeners."""
+
+from __future__ import annotations
+
+import errno
+import random
+import socket
+import struct
+
+from config import ConfigError, family
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from config import Config, Listener
+
+# Dead peers of idle connections are found after 60 + 20 * 30 s: about as long as TCP itself tries on
+# for bytes that nobody acknowledges, so that an idle connection survives what a busy one survives.
+# There is no TCP_USER_TIMEOUT: it also cuts off a reader that lives but has its window closed.
+KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 30), (socket.TCP_KEEPCNT, 20))
+ABORT = struct.pack("ii", 1, 0)
+ORDERLY = struct.pack("ii", 0, 0)
+BACKLOG = 1024
+IP_BIND_ADDRESS_NO_PORT = 24
+
+
+class ListenError(Exception):
+    pass
+
+
+def prepare(sock: socket.socket, congestion: str | None) -> None:
+    """For a listener, whose connections inherit all of it, or for a socket that is to be connected.
+
+    ABORT stays on until a connection has ended in good order: a connection that breaks off in any other
+    way, even by the death of this process, is reset and never looks like an end of stream.
+    """
+    sock.setblocking(False)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABORT)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in KEEPALIVE:
+        sock.setsockopt(socket.IPPROTO_TCP, option, value)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # Urgent bytes are bytes of the stream, too.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+    if congestion:
+        # Only before the connection exists does it have its full effect.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, congestion.encode())
+
+
+def check_congestion(config: Config) -> None:
+    legs = {"accept": config.accept_congestion, "connect": config.connect_congestion}
+    for leg, name in legs.items():
+        if name is None:
+            continue
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+            try:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, name.encode())
+            except OSError as error:
+                reasons = {
+                    errno.EPERM: "is not in net.ipv4.tcp_allowed_congestion_control",
+                    errno.ENOENT: "is not known to this kernel",
+                }
+                why = reasons.get(error.errno or 0, f"is refused: {error.strerror}")
+                raise ConfigError(f's2ds.json: congestion.{leg}: "{name}" {why}') from None
+
+
+def set_congestion(listener: socket.socket, name: str | None) -> None:
+    """For the connections to come; without a name, back to what the host uses."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+        usual = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, name.encode() if name else usual.rstrip(b"\0"))
+
+
+def outgoing(target: tuple[str, int], source: str | None, congestion: str | None) -> socket.socket:
+    sock = socket.socket(family(target[0], "target"), socket.SOCK_STREAM)
+    try:
+        prepare(sock, congestion)
+        if source is not None:
+            # The port is chosen when the target is known, so that each target has all ports for itself.
+            sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+            sock.bind((source, 0))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def listen(config: Config) -> list[socket.socket]:
+    sockets: list[socket.socket] = []
+    try:
+        for index, listener in enumerate(config.listeners):
+            sockets.append(_listen(index, listener, config))
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        raise
+    return sockets
+
+
+def _listen(index: int, listener: Listener, config: Config) -> socket.socket:
+    if listener.port or config.port_range is None:
+        ports = [listener.port]
+    else:
+        ports = list(range(config.port_range[0], config.port_range[1] + 1))
+        # Several sessions that start at once should not all begin with the same port.
+        random.shuffle(ports)
+    for port in ports:
+        try:
+            return _bind(listener.address, port, config.accept_congestion)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or len(ports) == 1:
+                where = text((listener.address, port))
+                raise ListenError(f"listeners[{index}]: cannot listen on {where}: {error.strerror}") from None
+    where = f"{listener.address}, ports {ports and min(ports)} to {ports and max(ports)}"
+    raise ListenError(f"listeners[{index}]: cannot listen on {where}: all ports are in use")
+
+
+def _bind(address: str, port: int, congestion: str | None) -> socket.socket:
+    kind = family(address, "address")
+    sock = socket.socket(kind, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if kind == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        prepare(sock, congestion)
+        sock.bind((address, port))
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def text(address: tuple[str, int]) -> str:
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

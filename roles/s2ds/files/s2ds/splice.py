@@ -1,0 +1,61 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""splice(2): os.splice from Python 3.10 on, the C library's before that."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable
+
+    Splice = Callable[[int, int, int], int]
+
+MOVE = 1
+NONBLOCK = 2
+FLAGS = MOVE | NONBLOCK
+
+# What splice(2) says where it is not to be had for these descriptors, in this kernel or in this sandbox.
+UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM})
+
+
+def find() -> Splice | None:
+    """splice(source, destination, count) -> bytes moved, non-blocking; None where there is none."""
+    native = getattr(os, "splice", None)
+    return _from_os(native) if native else _from_libc()
+
+
+def _from_os(native: Callable[..., int]) -> Splice:
+    def splice(source: int, destination: int, count: int) -> int:
+        return native(source, destination, count, None, None, FLAGS)
+
+    return splice
+
+
+def _from_libc() -> Splice | None:
+    # Only here: importing ctypes takes longer than all the rest.
+    try:
+        import ctypes
+
+        call = ctypes.CDLL(None, use_errno=True).splice
+    except (ImportError, OSError, AttributeError):
+        return None
+    pointer, number, size = ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t
+    call.argtypes = (number, pointer, number, pointer, size, ctypes.c_uint)
+    call.restype = ctypes.c_ssize_t
+    get_errno = ctypes.get_errno
+
+    def splice(source: int, destination: int, count: int) -> int:
+        while True:
+            moved: int = call(source, None, destination, None, count, FLAGS)
+            if moved >= 0:
+                return moved
+            code = get_errno()
+            if code != errno.EINTR:
+                raise OSError(code, os.strerror(code))
+
+    return splice
