@@ -1,0 +1,244 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The data server S2DS: one proxy in one runtime, with the lifecycle start, update_listeners, release."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from contextlib import suppress
+from dataclasses import replace
+from typing import Mapping, Sequence
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import parse_endpoint
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException, ScistreamError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance, Status
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxy import Proxy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Control, Runtime, Task
+
+_READY_SECONDS = 20.0
+# Where a configuration is tried, below the directory of the instance.
+_TRIAL = "trial"
+
+
+class S2DS:
+    """A data server. All methods raise S2DSException, and then leave what was there before.
+
+    Args:
+        proxy: What forwards.
+        runtime: Where it runs.
+    """
+
+    def __init__(self, proxy: Proxy, runtime: Runtime) -> None:
+        self.proxy = proxy
+        self.runtime = runtime
+
+    def start(self, instance: Instance) -> None:
+        """Make the instance's directory and bring up its listeners, where the proxy holds them before the UPDATE.
+
+        Returns at once; ``wait_ready`` waits, so that many can come up side by side.
+        """
+        self.proxy.check(instance)
+        directory = self.runtime.site.directory(instance.name)
+        self._make_directory(directory)
+        try:
+            if self._is_wanted(instance):
+                files = self.proxy.files(instance)
+                self._verify(directory, files)
+                self.write_files(instance, files)
+                self._launch(instance)
+        except BaseException:
+            self.release(instance)
+            raise
+
+    def settle(self, instance: Instance) -> Instance:
+        """Wait until the listeners are there, and write down the ports that were chosen, for the next start.
+
+        Returns:
+            The instance with its listeners as they are.
+        """
+        listeners = [parse_endpoint("listeners", text) for text in self.wait_ready(instance)]
+        settled = replace(instance, listeners=listeners)
+        if settled != instance:
+            self.write_files(settled, self.proxy.files(settled))
+        return settled
+
+    def wait_ready(self, instance: Instance) -> list[str]:
+        """Wait until the listeners are there, and return them."""
+        if not self._is_wanted(instance):
+            return [str(listener) for listener in instance.listeners]
+        task = self._task(instance)
+        directory = self.runtime.site.directory(instance.name)
+        deadline = time.monotonic() + _READY_SECONDS
+        pause = 0.005
+        while True:
+            answer = self.proxy.probe(directory)
+            if answer is not None:
+                return list(answer.get("listeners") or map(str, instance.listeners))
+            if self.runtime.has_failed(task):
+                raise S2DSException(f"the data server {instance.name} ended at once: {self._last_words(task)}")
+            if time.monotonic() > deadline:
+                raise S2DSException(
+                    f"the data server {instance.name} was not ready after {_READY_SECONDS:.0f} s: "
+                    f"{self._last_words(task)}"
+                )
+            time.sleep(pause)
+            pause = min(pause * 1.5, 0.1)
+
+    def needs_update(self, instance: Instance) -> bool:
+        """Tell whether ``update_listeners`` would do anything."""
+        if not self._is_wanted(instance):
+            return self.runtime.is_running(self._task(instance))
+        self.proxy.check(instance)
+        directory = self.runtime.site.directory(instance.name)
+        files = self.proxy.files(instance)
+        return self._read(directory, files) != files or self.proxy.probe(directory) is None
+
+    def update_listeners(self, instance: Instance, again: bool = False) -> bool:
+        """Point the listeners at the instance's targets; established connections go on where the proxy can reload.
+
+        Args:
+            instance: What it is to be like.
+            again: Load the configuration even if it is there, because the last call may have ended before it did.
+
+        Returns:
+            Whether anything had to be done: a configuration that was in force already, in a proxy that runs, stays.
+        """
+        self.proxy.check(instance)
+        if not self._is_wanted(instance):
+            stopped = self.stop(instance)
+            if self.proxy.key_file and instance.psk is None:
+                self.write_files(instance, {self.proxy.key_file: None})
+            return stopped
+        directory = self.runtime.site.directory(instance.name)
+        files = self.proxy.files(instance)
+        before = self._read(directory, files)
+        running = self.proxy.probe(directory) is not None
+        if before == files and running and not again:
+            return False
+        self._make_directory(directory)
+        self._verify(directory, files)
+        self.write_files(instance, files)
+        try:
+            if running:
+                self._reload(instance)
+            else:
+                self._launch(instance)
+                self.wait_ready(instance)
+        except ScistreamError:
+            self.write_files(instance, before)
+            if running:
+                # What went wrong is told, not what may go wrong in going back.
+                with suppress(ScistreamError):
+                    self._reload(instance)
+            else:
+                self.runtime.stop(self._task(instance))
+            raise
+        return True
+
+    def key(self, instance: Instance) -> str | None:
+        """Return the key that the instance shares with the other gateway, or None."""
+        return self.proxy.key(self.runtime.site.directory(instance.name))
+
+    def stop(self, instance: Instance) -> bool:
+        """End the data server and keep its directory."""
+        return self.runtime.stop(self._task(instance))
+
+    def release(self, instance: Instance) -> bool:
+        """End the data server and remove everything that it had; returns whether there was anything."""
+        stopped = self.stop(instance)
+        directory = self.runtime.site.directory(instance.name)
+        if not os.path.isdir(directory):
+            return stopped
+        try:
+            shutil.rmtree(directory)
+        except OSError as error:
+            raise S2DSException(f"the directory {directory} cannot be removed: {error}") from None
+        return True
+
+    def status(self, instance: Instance) -> Status:
+        """Return what is seen of the data server; it changes nothing."""
+        answer = self.proxy.probe(self.runtime.site.directory(instance.name))
+        if answer is not None:
+            return Status(True, {key: answer.get(key) for key in ("since", "connections", "bytes")})
+        return Status(False, log=self.runtime.log(self._task(instance)) if self._is_wanted(instance) else ())
+
+    def _verify(self, directory: str, files: Mapping[str, str | None]) -> None:
+        """Have the program check files in a directory like that of the instance, where they cannot do any harm."""
+        if not self.proxy.verifies:
+            return
+        trial = os.path.join(directory, _TRIAL)
+        try:
+            self._make_directory(trial)
+            present: dict[str, str | None] = {}
+            if self.proxy.key_file and self.proxy.key_file not in files:
+                present = self._read(directory, [self.proxy.key_file])
+            self._write(trial, {**present, **files})
+            self.proxy.verify(trial)
+        finally:
+            shutil.rmtree(trial, ignore_errors=True)
+
+    def _reload(self, instance: Instance) -> None:
+        control = Control(self.runtime, self._task(instance))
+        self.proxy.reload(self.runtime.site.directory(instance.name), control)
+
+    def _is_wanted(self, instance: Instance) -> bool:
+        return self.proxy.holds_listeners or bool(instance.targets)
+
+    def _task(self, instance: Instance) -> Task:
+        return Task(instance.name, self.proxy.unit, self.proxy.user)
+
+    def _launch(self, instance: Instance) -> None:
+        command = self.proxy.command(self.runtime.site.directory(instance.name))
+        self.runtime.start(self._task(instance), command)
+
+    def _last_words(self, task: Task) -> str:
+        return " | ".join(self.runtime.log(task)) or "it wrote nothing to its log"
+
+    def _make_directory(self, directory: str) -> None:
+        """Make a directory: the proxy may read it, and write only into its part ``run``."""
+        user, group = self.runtime.owner(self.proxy.user)
+        try:
+            os.makedirs(self.runtime.site.sessions_dir, mode=0o711, exist_ok=True)
+            for path, mode in ((directory, 0o750), (os.path.join(directory, "run"), 0o770)):
+                os.makedirs(path, exist_ok=True)
+                os.chown(path, user, group)
+                os.chmod(path, mode)
+        except OSError as error:
+            raise S2DSException(f"the directory {directory} cannot be made: {error.strerror}") from None
+
+    def write_files(self, instance: Instance, files: Mapping[str, str | None]) -> None:
+        """Replace files of an instance one by one, each as a whole; a text of None removes the file."""
+        self._write(self.runtime.site.directory(instance.name), files)
+
+    def _write(self, directory: str, files: Mapping[str, str | None]) -> None:
+        user, group = self.runtime.owner(self.proxy.user)
+        for name, text in files.items():
+            path = os.path.join(directory, name)
+            if text is None:
+                if os.path.exists(path):
+                    os.unlink(path)
+                continue
+            temporary = f"{path}.new"
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+                os.fchown(stream.fileno(), user, group)
+                os.fchmod(stream.fileno(), 0o640 if self.runtime.site.changes_user else 0o600)
+                stream.write(text)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.rename(temporary, path)
+
+    @staticmethod
+    def _read(directory: str, names: Sequence[str] | Mapping[str, str]) -> dict[str, str | None]:
+        found: dict[str, str | None] = {}
+        for name in names:
+            try:
+                with open(os.path.join(directory, name), encoding="utf-8") as stream:
+                    found[name] = stream.read()
+            except FileNotFoundError:
+                found[name] = None
+        return found

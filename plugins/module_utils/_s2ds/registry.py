@@ -1,0 +1,44 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The proxies and runtimes that there are. A new proxy is a file beside this one and a line here.
+
+The imports are written out because Ansible sends to a gateway what it finds imported by name.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.haproxy import HAProxy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.nginx import Nginx
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.process import SupervisedProcess
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxy import Proxy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Runtime
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.s2ds import NativeProxy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.stunnel import Stunnel
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.systemd import SystemdUnit
+
+PROXIES: dict[str, type[Proxy]] = {proxy.name: proxy for proxy in (NativeProxy, HAProxy, Nginx, Stunnel)}
+RUNTIMES = ("process",)
+
+
+def data_server(site: Site, proxy: str, runtime: str, settings: Mapping[str, Any]) -> S2DS:
+    """Return the data server for a proxy in a runtime.
+
+    Raises:
+        ValueRefused: This version of the collection does not have one of them, or a setting is wrong.
+    """
+    if proxy not in PROXIES:
+        raise ValueRefused("proxy", proxy, f"this version has {', '.join(sorted(PROXIES))}")
+    if runtime not in RUNTIMES:
+        raise ValueRefused("runtime", runtime, f"this version has {', '.join(RUNTIMES)}")
+    return S2DS(PROXIES[proxy](site, settings), _runtime(site))
+
+
+def _runtime(site: Site) -> Runtime:
+    return SystemdUnit(site) if site.uses_systemd else SupervisedProcess(site)

@@ -1,0 +1,63 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Where things are on a gateway, whoever uses them: directories, the supervisor, file names of an instance."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+
+SUPERVISORS = ("auto", "systemd", "process")
+
+
+@dataclass(frozen=True)
+class Site:
+    """The directories of one S2CS, or of data servers that run without one.
+
+    Args:
+        state_dir: What must outlive a reboot.
+        program_dir: What the roles installed.
+        template_dir: The templates of the proxies' configurations.
+        supervisor: What keeps data servers running: ``auto``, ``systemd`` or ``process``.
+        dedicated_users: Whether each proxy has an unprivileged user of its own, where this runs as root.
+    """
+
+    state_dir: str
+    program_dir: str = "/usr/local/lib/scistream"
+    template_dir: str = "/etc/scistream/templates"
+    supervisor: str = "auto"
+    dedicated_users: bool = True
+
+    @property
+    def sessions_dir(self) -> str:
+        """Directory that holds a directory for each instance."""
+        return os.path.join(self.state_dir, "sessions")
+
+    def directory(self, name: str) -> str:
+        """Directory of an instance: its configuration, keys, sockets and log; removed with it."""
+        return os.path.join(self.sessions_dir, name)
+
+    def program(self, *parts: str) -> str:
+        """Path of a program that a role installed."""
+        return os.path.join(self.program_dir, *parts)
+
+    @property
+    def changes_user(self) -> bool:
+        """Whether data servers run as other users than this process."""
+        return self.dedicated_users and os.geteuid() == 0
+
+    @property
+    def interpreter(self) -> str:
+        """Python for programs of ours; for other users the system's, because one in a home is out of their reach."""
+        system = "/usr/bin/python3"
+        return system if self.changes_user and os.path.exists(system) else sys.executable
+
+    @property
+    def uses_systemd(self) -> bool:
+        """Whether instances are units of the init system rather than children of our own supervisor."""
+        if self.supervisor == "auto":
+            return os.geteuid() == 0 and os.path.isdir("/run/systemd/system")
+        return self.supervisor == "systemd"

@@ -1,0 +1,9 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The version of the collection, for what cannot read galaxy.yml."""
+
+from __future__ import annotations
+
+VERSION = "0.1.0"

@@ -1,0 +1,276 @@
+#!/usr/bin/python
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: s2ds
+short_description: Run a native data server without a control server
+version_added: 0.1.0
+description:
+  - Starts, points, stops and removes one instance of the native S2DS forwarder, with the lifecycle of the S2DS class.
+  - No control server and no policy take part. For streams between gateways use M(scistream.gateway.s2cs_request).
+  - New targets and clients apply to new connections, established connections go on.
+author: SciStream gateway developers (@scistream)
+requirements:
+  - Python 3.8 or newer
+  - The role P(scistream.gateway.s2ds#role)
+options:
+  name:
+    description: Name of the instance, 1 to 40 lower-case letters, digits and dashes.
+    type: str
+    required: true
+  state:
+    description:
+      - V(started) runs it as it is described, and changes what runs if need be.
+      - V(stopped) ends it and keeps its ports and its configuration for the next start.
+      - V(absent) ends it and removes everything that it had.
+    type: str
+    choices: [started, stopped, absent]
+    default: started
+  listeners:
+    description:
+      - Where it listens, as V(address:port) or V([IPv6 address]:port).
+      - With port 0 a free port is chosen, within O(port_range) if that is given, and kept until O(state=absent).
+      - Needed for O(state=started).
+    type: list
+    elements: str
+  targets:
+    description:
+      - Where it forwards to; the listeners are dealt out to the targets in turn, so there are at most as many.
+      - Without targets it listens and refuses every connection.
+    type: list
+    elements: str
+    default: []
+  clients:
+    description: Addresses or networks that may connect. Empty for anyone.
+    type: list
+    elements: str
+    default: []
+  egress:
+    description: Source address of the connections to the targets. Left out, the kernel chooses.
+    type: str
+  rate:
+    description: Limit for the whole instance in each direction in bits per second, such as V(10Gbit).
+    type: str
+  port_range:
+    description: First and last port of those that may be chosen.
+    type: list
+    elements: int
+  settings:
+    description:
+      - Settings of the forwarder, such as C(pipe_size) in bytes, C(workers) or C(max_connections).
+    type: dict
+    default: {}
+  state_dir:
+    description: Directory in which the instance keeps its files.
+    type: path
+    default: /var/lib/scistream
+  program_dir:
+    description: Directory in which the roles installed the programs.
+    type: path
+    default: /usr/local/lib/scistream
+  supervisor:
+    description: What keeps it running. V(auto) is systemd for root where it is the init, and else a small process.
+    type: str
+    choices: [auto, systemd, process]
+    default: auto
+  dedicated_user:
+    description: Run it as the unprivileged user of the role, where this module runs as root.
+    type: bool
+    default: true
+attributes:
+  check_mode:
+    support: full
+    description: Decides as always, and changes nothing.
+  diff_mode:
+    support: full
+    description: Shows the instance before and after.
+  idempotent:
+    support: full
+    description: The same call again changes nothing.
+seealso:
+  - module: scistream.gateway.s2cs_request
+"""
+
+EXAMPLES = r"""
+- name: Forward a port of this host to an instrument
+  scistream.gateway.s2ds:
+    name: camera
+    listeners: ["192.0.2.1:0"]
+    port_range: [5100, 5200]
+    targets: ["10.1.0.5:7000"]
+    clients: [198.51.100.0/24]
+  register: camera
+
+- name: Remove it again
+  scistream.gateway.s2ds:
+    name: camera
+    state: absent
+"""
+
+RETURN = r"""
+s2ds:
+  description: The instance after the call.
+  returned: success
+  type: dict
+  contains:
+    name:
+      description: Name of the instance.
+      returned: always
+      type: str
+      sample: s2ds-camera
+    state:
+      description: One of V(started), V(stopped) and V(absent).
+      returned: always
+      type: str
+      sample: started
+    running:
+      description: Whether it answers.
+      returned: always
+      type: bool
+      sample: true
+    listeners:
+      description: Where it listens, with the ports that were chosen.
+      returned: if it is not absent
+      type: list
+      elements: str
+      sample: ["192.0.2.1:5100"]
+    targets:
+      description: Where it forwards to.
+      returned: if it is not absent
+      type: list
+      elements: str
+      sample: ["10.1.0.5:7000"]
+    clients:
+      description: Networks that may connect.
+      returned: if it is not absent
+      type: list
+      elements: str
+      sample: ["198.51.100.0/24"]
+    egress:
+      description: Source address of its connections, or null.
+      returned: if it is not absent
+      type: str
+      sample: 10.1.0.1
+    rate:
+      description: Limit in bits per second, or null.
+      returned: if it is not absent
+      type: int
+      sample: 10000000000
+    counters:
+      description: Connections and bytes since it started, as in M(scistream.gateway.s2cs_info).
+      returned: if it is not absent
+      type: dict
+      sample: {connections: {open: 1, total: 1, refused: 0, failed: 0}, bytes: {to_consumer: 0, to_producer: 0}}
+    log:
+      description: Last lines of its log, if it should run and does not.
+      returned: if it is not absent
+      type: list
+      elements: str
+      sample: []
+"""
+
+import re
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import (
+    parse_address,
+    parse_endpoints,
+    parse_networks,
+    resolve,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError, ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import data_server
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import SUPERVISORS, Site
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.standalone import STATES, Standalone
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.values import check_number, check_rate
+
+NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?", re.ASCII)
+
+
+def read_instance(params: dict[str, Any]) -> Instance:
+    """Check the options and return what the instance is to be like."""
+    if not NAME.fullmatch(params["name"]):
+        raise ValueRefused("name", params["name"], "give 1 to 40 lower-case letters, digits and dashes")
+    listeners = parse_endpoints("listeners", params["listeners"] or [], min_port=0)
+    for index, listener in enumerate(listeners):
+        parse_address(f"listeners[{index}]", listener.host)
+    targets = parse_endpoints("targets", params["targets"])
+    if listeners and len(targets) > len(listeners):
+        raise ValueRefused("targets", params["targets"], "give at most as many targets as listeners")
+    return Instance(
+        name=f"s2ds-{params['name']}",
+        listeners=listeners,
+        # What is stopped or removed connects to nothing; a name without an address must not be in the way.
+        targets=[resolve(target) for target in targets] if params["state"] == "started" else [],
+        clients=[str(network) for network in parse_networks("clients", params["clients"])],
+        egress=None if params["egress"] is None else parse_address("egress", params["egress"]),
+        rate=check_rate(params["rate"]),
+        port_range=read_port_range(params["port_range"]),
+    )
+
+
+def read_port_range(value: list[int] | None) -> list[int] | None:
+    """Check the range of ports."""
+    if value is None:
+        return None
+    if len(value) != 2:
+        raise ValueRefused("port_range", value, "give the first and the last port, as [5100, 5200]")
+    low = check_number("port_range[0]", value[0], 1, 65535)
+    return [low, check_number("port_range[1]", value[1], low, 65535)]
+
+
+def main() -> None:
+    """Bring one instance to the wanted state."""
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "state": {"type": "str", "choices": list(STATES), "default": "started"},
+            "listeners": {"type": "list", "elements": "str"},
+            "targets": {"type": "list", "elements": "str", "default": []},
+            "clients": {"type": "list", "elements": "str", "default": []},
+            "egress": {"type": "str"},
+            "rate": {"type": "str"},
+            "port_range": {"type": "list", "elements": "int"},
+            "settings": {"type": "dict", "default": {}},
+            "state_dir": {"type": "path", "default": "/var/lib/scistream"},
+            "program_dir": {"type": "path", "default": "/usr/local/lib/scistream"},
+            "supervisor": {"type": "str", "choices": list(SUPERVISORS), "default": "auto"},
+            "dedicated_user": {"type": "bool", "default": True},
+        },
+        required_if=[("state", "started", ["listeners"])],
+        supports_check_mode=True,
+    )
+    params = module.params
+    try:
+        wanted = read_instance(params)
+        if params["state"] == "started" and not wanted.listeners:
+            raise ValueRefused("listeners", params["listeners"], "name at least one")
+        site = Site(
+            params["state_dir"],
+            params["program_dir"],
+            supervisor=params["supervisor"],
+            dedicated_users=params["dedicated_user"],
+        )
+        server = data_server(site, "s2ds", "process", params["settings"])
+        instance = Standalone(server, wanted.name, module.check_mode)
+        before = instance.look()
+        changed = instance.ensure(params["state"], wanted)
+        after = instance.look()
+    except ScistreamError as error:
+        module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=f"the files of the data server cannot be used: {error}")
+    if module.check_mode and changed:
+        after = {**before, "state": params["state"], "running": params["state"] == "started"}
+    module.exit_json(changed=changed, s2ds=after, diff={"before": before, "after": after})
+
+
+if __name__ == "__main__":
+    main()
