@@ -1,0 +1,29 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The errors of a control server. Helpers raise them; only a module's main() turns them into its failure."""
+
+from __future__ import annotations
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError
+
+
+class S2CSError(ScistreamError):
+    """Whatever a control server refuses or cannot do; the message says what to do next."""
+
+
+class PolicyError(S2CSError):
+    """The policy file is missing, unreadable or wrong."""
+
+
+class RefusedError(S2CSError):
+    """The administrator's policy does not allow what was asked for."""
+
+
+class StateError(S2CSError):
+    """The session is not in a state in which the action makes sense."""
+
+
+class StoreError(S2CSError):
+    """The session store cannot be read or written."""

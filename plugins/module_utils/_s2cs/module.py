@@ -1,0 +1,96 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the modules of the control server have in common: options, errors, results."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Mapping, Sequence
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import DEFAULT_CONFIG, Policy, load_policy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.server import Change, ControlServer
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.values import ROLES
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError, show
+
+CONFIG: dict[str, Any] = {"config": {"type": "path", "default": DEFAULT_CONFIG}}
+UID: dict[str, Any] = {"uid": {"type": "str"}}
+ROLE: dict[str, Any] = {"role": {"type": "str", "choices": list(ROLES)}}
+SECRET: dict[str, Any] = {"secret": {"type": "str", "no_log": True}}
+
+
+def run(
+    session_options: Mapping[str, Any],
+    required: Sequence[str],
+    read: Callable[[Mapping[str, Any], Policy], Any],
+    act: Callable[[ControlServer, list[Any]], list[Change]],
+) -> None:
+    """Run an action on sessions as a module and exit.
+
+    Args:
+        session_options: Argument spec of one session, used for the single form and for the items of ``sessions``.
+        required: Which of these options must be given.
+        read: Checks the options of one session.
+        act: The action of the control server on all of them.
+    """
+    item_options = {name: {**spec, "required": name in required} for name, spec in session_options.items()}
+    # With these, Ansible itself says which option is missing, in the single form as well.
+    module = AnsibleModule(
+        argument_spec={
+            **CONFIG,
+            **session_options,
+            "sessions": {"type": "list", "elements": "dict", "options": item_options},
+        },
+        mutually_exclusive=[("sessions", name) for name in required],
+        required_one_of=[("sessions", required[0])],
+        required_by={required[0]: list(required[1:])} if required[1:] else {},
+        supports_check_mode=True,
+    )
+    given = module.params["sessions"]
+    items = [module.params] if given is None else given
+    try:
+        policy = load_policy(module.params["config"])
+        wanted = [_read(read, item, policy, None if given is None else index) for index, item in enumerate(items)]
+        server = ControlServer(policy, check_mode=module.check_mode)
+        try:
+            changes = act(server, wanted)
+        finally:
+            server.store.close()
+    except ScistreamError as error:
+        module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=f"the gateway's files cannot be used: {error}")
+    module.exit_json(**results(changes, single=given is None))
+
+
+def _read(read: Callable[[Mapping[str, Any], Policy], Any], item: Any, policy: Policy, index: int | None) -> Any:
+    try:
+        return read(item, policy)
+    except ScistreamError as error:
+        if index is None:
+            raise
+        raise ScistreamError(f"sessions[{index}] ({show(item.get('uid'))}): {error}") from None
+
+
+def results(changes: Sequence[Change], single: bool) -> dict[str, Any]:
+    """Return what every changing module returns."""
+    shown = [change.after for change in changes]
+    result: dict[str, Any] = {
+        "changed": any(change.changed for change in changes),
+        "sessions": [item for item in shown if item is not None],
+        "changed_sessions": [{"uid": item.uid, "role": item.role} for item in changes if item.changed],
+        "released": [
+            {"uid": item.uid, "role": item.role, "listeners": item.before["listeners"] if item.before else []}
+            for item in changes
+            if item.after is None and item.changed
+        ],
+        "diff": {
+            "before": {f"{item.role} {item.uid}": item.before for item in changes if item.changed},
+            "after": {f"{item.role} {item.uid}": item.after for item in changes if item.changed},
+        },
+    }
+    if single and result["sessions"]:
+        result["session"] = result["sessions"][0]
+    return result

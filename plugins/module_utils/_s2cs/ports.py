@@ -1,0 +1,64 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which ports a new session gets."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import Callable, Sequence
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError
+
+_ADDRESS_ERRORS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+
+def is_free(address: str, port: int) -> bool:
+    """Tell whether nothing else on this host uses a port, for TCP or UDP, by binding to it for a moment."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        with socket.socket(family, kind) as probe:
+            if kind == socket.SOCK_STREAM:
+                # Connections of the past that are in TIME_WAIT do not keep a listener from this port.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((address, port))
+            except OSError as error:
+                if error.errno in _ADDRESS_ERRORS:
+                    raise RefusedError(
+                        f"the listener address {address} is not one of this gateway: correct listen in its policy"
+                    ) from None
+                return False
+    return True
+
+
+def chooser(address: str, port_range: tuple[int, int], count: int) -> Callable[[Sequence[int], int], list[int]]:
+    """Return a function that picks free ports, starting behind the one that was given out last.
+
+    So a port rests for as long as possible after its release, and a latecomer of an old stream meets no new one.
+
+    Args:
+        address: Address of the listeners.
+        port_range: First and last port.
+        count: How many are needed.
+    """
+    low, high = port_range
+
+    def choose(taken: Sequence[int], last: int) -> list[int]:
+        start = last + 1 if low <= last < high else low
+        unavailable = set(taken)
+        found: list[int] = []
+        for port in (*range(start, high + 1), *range(low, start)):
+            if port not in unavailable and is_free(address, port):
+                found.append(port)
+                if len(found) == count:
+                    return found
+        used = sum(low <= port <= high for port in taken)
+        raise RefusedError(
+            f"num_conn: {count} ports are needed at {address}, and {len(found)} are free in the range {low}-{high} "
+            f"({used} belong to sessions): release sessions, or widen port_range in the policy"
+        )
+
+    return choose

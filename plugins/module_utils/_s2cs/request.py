@@ -1,0 +1,143 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the four actions are asked for: options of a module, checked before anything changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Mapping
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.values import (
+    ENCRYPTIONS,
+    ROLES,
+    TRANSPORTS,
+    check_key,
+    check_labels,
+    check_secret,
+    check_uid,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import (
+    Endpoint,
+    Network,
+    parse_endpoints,
+    parse_networks,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.values import (
+    check_choice,
+    check_number,
+    check_rate,
+)
+
+# Leaving these out has a meaning of its own, which no policy changes.
+_ALWAYS = ["num_conn", "rate", "encryption", "transport", "labels"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """REQ: reserve listeners. ``asked`` names the options that were given, not left to the policy's defaults."""
+
+    uid: str
+    role: str
+    num_conn: int
+    rate: int | None
+    proxy: str
+    runtime: str
+    encryption: str
+    secret: str = field(repr=False)
+    hello_timeout: int = 180
+    labels: dict[str, str] = field(default_factory=dict)
+    transport: str = "tcp"
+    asked: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Hello:
+    """HELLO: the application announces itself."""
+
+    uid: str
+    role: str
+    secret: str = field(repr=False)
+    producer_listeners: list[Endpoint] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Update:
+    """UPDATE: point the listeners at targets. None for the targets: those that the application announced."""
+
+    uid: str
+    role: str
+    remote_listeners: list[Endpoint] | None = None
+    clients: list[Network] = field(default_factory=list)
+    psk: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Release:
+    """REL: give everything back, of one role or of both."""
+
+    uid: str
+    roles: list[str]
+
+
+def read_request(options: Mapping[str, Any], policy: Policy) -> Request:
+    """Check the options of a REQ against the allowed values and the policy."""
+    role = check_choice("role", options.get("role"), ROLES)
+    policy.check_role(role)
+    proxy = options.get("proxy") or policy.default_proxy
+    runtime = options.get("runtime") or policy.default_runtime
+    policy.check_proxy(proxy, runtime)
+    timeout = options.get("hello_timeout")
+    return Request(
+        uid=check_uid(options.get("uid")),
+        role=role,
+        num_conn=check_number("num_conn", options.get("num_conn", 1), 1, policy.max_connections),
+        rate=check_rate(options.get("rate")),
+        proxy=proxy,
+        runtime=runtime,
+        encryption=check_choice("encryption", options.get("encryption"), ENCRYPTIONS),
+        secret=check_secret(options.get("secret")),
+        hello_timeout=policy.hello_timeout
+        if timeout is None
+        else check_number("hello_timeout", timeout, 1, policy.hello_timeout_max),
+        labels=check_labels(options.get("labels")),
+        transport=check_choice("transport", options.get("transport") or "tcp", TRANSPORTS),
+        asked=frozenset(_ALWAYS + [name for name in ("proxy", "runtime", "hello_timeout") if options.get(name)]),
+    )
+
+
+def read_hello(options: Mapping[str, Any], policy: Policy) -> Hello:
+    """Check the options of a HELLO."""
+    role = check_choice("role", options.get("role"), ROLES)
+    given = options.get("producer_listeners") or []
+    listeners = parse_endpoints("producer_listeners", given)
+    if role == "producer" and not listeners:
+        raise ValueRefused("producer_listeners", given, "the producer says where it listens, as 10.1.0.5:7000")
+    if role == "consumer" and listeners:
+        raise ValueRefused("producer_listeners", given, "only the role producer has them; leave it out for a consumer")
+    for index, listener in enumerate(listeners):
+        if listener.address is not None:
+            policy.check_target(f"producer_listeners[{index}]", role, listener)
+    return Hello(check_uid(options.get("uid")), role, check_secret(options.get("secret")), listeners)
+
+
+def read_update(options: Mapping[str, Any], policy: Policy) -> Update:
+    """Check the options of an UPDATE."""
+    role = check_choice("role", options.get("role"), ROLES)
+    given = options.get("remote_listeners")
+    targets = None if given is None else parse_endpoints("remote_listeners", given)
+    if (targets is not None and not targets) or (targets is None and role == "consumer"):
+        raise ValueRefused("remote_listeners", given, "name at least one target, for a consumer the peer's listeners")
+    clients = parse_networks("clients", options.get("clients") or [])
+    policy.check_clients("clients", role, clients)
+    return Update(check_uid(options.get("uid")), role, targets, clients, check_key(options.get("psk")))
+
+
+def read_release(options: Mapping[str, Any], policy: Policy) -> Release:
+    """Check the options of a REL; the policy has no say in giving back."""
+    role = options.get("role")
+    roles = list(ROLES) if role is None else [check_choice("role", role, ROLES)]
+    return Release(check_uid(options.get("uid")), roles)

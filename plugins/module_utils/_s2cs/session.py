@@ -1,0 +1,169 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A session: one role of one stream on one gateway, its states, and how it is shown."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets
+import time
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timezone
+from typing import Any, Container
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import StateError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import Endpoint, parse_endpoint
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
+
+RESERVED, ANNOUNCED, STREAMING, EXPIRED = "reserved", "announced", "streaming", "expired"
+STATES = (RESERVED, ANNOUNCED, STREAMING, EXPIRED)
+
+# What of a session anyone may see who may see the session; the secret's hash is not among it.
+_SHOWN = (
+    *("uid", "role", "state", "proxy", "runtime", "encryption", "transport", "num_conn", "rate", "listeners"),
+    *("producer_listeners", "targets", "clients", "egress", "labels", "owner", "created", "expires"),
+)
+# What a request fixes: the same request again must agree in these.
+_REQUESTED = ["num_conn", "rate", "proxy", "runtime", "encryption", "transport", "hello_timeout", "labels"]
+
+
+@dataclass(frozen=True)
+class Session:
+    """A row of the store. Times are seconds since the epoch; endpoints and networks are texts.
+
+    ``pending`` names the action that is under way; found at rest, it tells that its process died in the middle.
+    ``resolved`` are the targets with host names replaced by what they meant at the UPDATE.
+    """
+
+    uid: str
+    role: str
+    proxy: str
+    runtime: str
+    encryption: str
+    num_conn: int
+    rate: int | None
+    hello_timeout: int
+    labels: dict[str, str]
+    owner: str
+    secret_hash: str
+    created: float
+    expires: float | None
+    transport: str = "tcp"
+    egress: str | None = None
+    state: str = RESERVED
+    pending: str = ""
+    listeners: list[str] = field(default_factory=list)
+    producer_listeners: list[str] = field(default_factory=list)
+    targets: list[str] = field(default_factory=list)
+    resolved: list[str] = field(default_factory=list)
+    clients: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """Name of the session's data server on this gateway."""
+        return session_name(self.uid, self.role)
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether no HELLO came in time."""
+        return self.state == RESERVED and self.expires is not None and time.time() > self.expires
+
+    def changed(self, **values: Any) -> Session:
+        """Return this session with other values."""
+        return replace(self, **values)
+
+    def differences(self, other: Session, asked: Container[str]) -> list[str]:
+        """Return what another request for the same session asks for differently, readable.
+
+        Args:
+            other: The session as the other request would make it.
+            asked: The options that the request named; where it leaves the choice to the policy, any value will do.
+        """
+        return [
+            f"{key} is {json.dumps(getattr(self, key))}, asked for {json.dumps(getattr(other, key))}"
+            for key in _REQUESTED
+            if key in asked and getattr(self, key) != getattr(other, key)
+        ]
+
+    def instance(self, psk: str | None = None) -> Instance:
+        """Return what the data server of this session is told.
+
+        Args:
+            psk: A key that is to replace the one that the data server has; no session ever holds one.
+        """
+        return Instance(
+            name=self.name,
+            listeners=[parse_endpoint("listeners", item) for item in self.listeners],
+            targets=[parse_endpoint("targets", item) for item in self.resolved],
+            clients=self.clients,
+            egress=self.egress,
+            rate=self.rate,
+            role=self.role,
+            encryption=self.encryption,
+            transport=self.transport,
+            psk=psk,
+        )
+
+    def require(self, *states: str) -> None:
+        """Refuse an action that makes no sense in the state of this session."""
+        if self.state in states and not self.is_expired:
+            return
+        if self.is_expired:
+            raise StateError(
+                f"uid: session {self.uid} ({self.role}) expired at {timestamp(self.expires)}, because no HELLO came "
+                f"within {self.hello_timeout} s; request it again with s2cs_request"
+            )
+        advice = "say HELLO first (s2cs_hello)" if self.state == RESERVED else "release it first (s2cs_release)"
+        raise StateError(
+            f"uid: session {self.uid} ({self.role}) is {self.state}, and must be {' or '.join(states)}: {advice}"
+        )
+
+    def shown(self) -> dict[str, Any]:
+        """Return the session as the modules show it."""
+        document = {key: getattr(self, key) for key in _SHOWN}
+        document["state"] = EXPIRED if self.is_expired else self.state
+        document["created"] = timestamp(self.created)
+        document["expires"] = timestamp(self.expires)
+        return document
+
+    def to_json(self) -> str:
+        """Return the session for the store."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+
+def session_name(uid: str, role: str) -> str:
+    """Return the name of the data server of a session."""
+    return f"{role}-{uid}"
+
+
+def from_json(text: str) -> Session:
+    """Return a session from the store."""
+    return Session(**json.loads(text))
+
+
+def timestamp(seconds: float | None) -> str | None:
+    """Return a time as ISO 8601 in UTC."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(int(seconds), timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def hash_secret(secret: str) -> str:
+    """Return the salted hash under which a secret is stored (it has 256 bits or so: no slow hash is needed)."""
+    salt = secrets.token_hex(16)
+    return f"{salt}${hashlib.sha256((salt + secret).encode()).hexdigest()}"
+
+
+def secret_matches(stored: str, secret: str) -> bool:
+    """Compare a secret with a stored hash in constant time."""
+    salt, _separator, digest = stored.partition("$")
+    return hmac.compare_digest(hashlib.sha256((salt + secret).encode()).hexdigest(), digest)
+
+
+def endpoints(items: list[Endpoint]) -> list[str]:
+    """Return endpoints as texts."""
+    return [str(item) for item in items]

@@ -1,0 +1,124 @@
+#!/usr/bin/python
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: s2cs_hello
+short_description: Announce an application to its stream (HELLO)
+version_added: 0.1.0
+description:
+  - The application announces itself, or S2UC does it for the application.
+  - The secret proves that it belongs to the stream.
+  - A producer says where it listens. A consumer learns where it has to connect to, which is C(listeners) in the session returned.
+  - Said in time, it keeps the session from expiring.
+  - Said again with other listeners, it replaces those announced before; an UPDATE then points the stream at them.
+author: SciStream gateway developers (@scistream)
+extends_documentation_fragment:
+  - scistream.gateway._s2cs
+  - scistream.gateway._s2cs.actions
+options:
+  uid: &uid
+    description: UUID of the stream, the same on both gateways. It is an identifier and no secret.
+    type: str
+  role: &role
+    description: Side of the stream that this gateway serves.
+    type: str
+    choices: [producer, consumer]
+  secret: &secret
+    description:
+      - Secret of the stream, 32 to 512 printable ASCII characters. It must be the one of the request.
+      - It is stored as a salted hash only, and never shown.
+    type: str
+  producer_listeners: &producer_listeners
+    description:
+      - Where the producer application listens, as V(address:port), V([IPv6 address]:port) or V(name:port).
+      - At most O(scistream.gateway.s2cs_request#module:num_conn) of them.
+      - The listeners of the gateway are dealt out to them in turn.
+      - Only for O(role=producer), and needed there.
+    type: list
+    elements: str
+  sessions:
+    description: Sessions, where one call is to serve more than one.
+    type: list
+    elements: dict
+    suboptions:
+      uid:
+        <<: *uid
+        required: true
+      role:
+        <<: *role
+        required: true
+      secret:
+        <<: *secret
+        required: true
+      producer_listeners: *producer_listeners
+seealso:
+  - module: scistream.gateway.s2cs_request
+  - module: scistream.gateway.s2cs_update
+"""
+
+EXAMPLES = r"""
+- name: The producer application listens on two ports
+  scistream.gateway.s2cs_hello:
+    uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
+    role: producer
+    secret: "{{ stream_secret }}"
+    producer_listeners: ["10.1.0.5:7000", "10.1.0.5:7001"]
+
+- name: The consumer application asks where to connect
+  scistream.gateway.s2cs_hello:
+    uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
+    role: consumer
+    secret: "{{ stream_secret }}"
+  register: consumer
+"""
+
+RETURN = r"""
+session:
+  description:
+    - The session after the call, where one was given by its options.
+    - M(scistream.gateway.s2cs_request) describes it.
+  returned: success, if O(sessions) was not used
+  type: dict
+  sample:
+    uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
+    role: producer
+    state: announced
+    listeners: ["192.0.2.1:5100"]
+    targets: []
+sessions:
+  description: All sessions of the call after it, in the order of the call.
+  returned: success
+  type: list
+  elements: dict
+  sample: []
+changed_sessions:
+  description: The sessions that this very call changed, each with its RV(ignore:uid) and RV(ignore:role).
+  returned: success
+  type: list
+  elements: dict
+  sample: [{uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427, role: producer}]
+"""
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import module
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.request import read_hello
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.server import ControlServer
+
+OPTIONS = {
+    **module.UID,
+    **module.ROLE,
+    **module.SECRET,
+    "producer_listeners": {"type": "list", "elements": "str"},
+}
+
+
+def main() -> None:
+    """Announce applications."""
+    module.run(OPTIONS, ("uid", "role", "secret"), read_hello, ControlServer.hello)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+#!/usr/bin/python
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: s2cs_info
+short_description: Show the sessions of this gateway and what it offers
+version_added: 0.1.0
+description:
+  - Shows each session with what is really seen of its data server, and the policy in force with the ports in use.
+  - Sessions that expired are listed until the next action gives back what they held.
+author: SciStream gateway developers (@scistream)
+extends_documentation_fragment:
+  - scistream.gateway._s2cs
+options:
+  uid:
+    description: UUID of a stream. Left out, all sessions are shown.
+    type: str
+attributes:
+  check_mode:
+    support: full
+    description: Nothing is ever changed.
+  diff_mode:
+    support: N/A
+    description: Nothing is ever changed.
+  idempotent:
+    support: full
+    description: Nothing is ever changed.
+seealso:
+  - module: scistream.gateway.s2cs_request
+"""
+
+EXAMPLES = r"""
+- name: Look at all sessions of this gateway
+  scistream.gateway.s2cs_info:
+  register: info
+
+- name: Complain about data servers that do not run
+  ansible.builtin.assert:
+    that: item.running
+    fail_msg: "{{ item.uid }} ({{ item.role }}): {{ item.log | join('; ') }}"
+  loop: "{{ info.sessions | selectattr('state', 'eq', 'streaming') }}"
+"""
+
+RETURN = r"""
+sessions:
+  description: The sessions, each as M(scistream.gateway.s2cs_request) describes it, with what is seen of it now.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    pending:
+      description: Action that is under way on the session, or that was killed in the middle; empty if there is none.
+      returned: always
+      type: str
+      sample: ""
+    running:
+      description: Whether the data server answers.
+      returned: always
+      type: bool
+      sample: true
+    counters:
+      description:
+        - What the data server counted since it started, in connections and bytes.
+        - C(to_consumer) is towards the side that connected, C(to_producer) towards the target.
+      returned: always, null if the data server does not run
+      type: dict
+      sample:
+        since: 1769860800.0
+        connections: {open: 1, total: 3, refused: 0, failed: 0}
+        bytes: {to_consumer: 1073741824, to_producer: 96}
+    log:
+      description: Last lines of the log, where a data server should run and does not.
+      returned: always
+      type: list
+      elements: str
+      sample: []
+gateway:
+  description: The policy in force, with C(ports) in use and free, C(proxies) on offer and C(versions).
+  returned: success
+  type: dict
+  sample:
+    name: gw-aps
+    config: /etc/scistream/s2cs.json
+    listen: {producer: 192.0.2.1}
+    port_range: [5100, 5200]
+    ports: {total: 101, used: 1, free: 100, in_use: {192.0.2.1: [5100]}}
+    proxies: {s2ds: {runtimes: [process]}}
+    versions: {collection: 0.1.0, python: 3.11.2}
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import report
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.module import CONFIG, UID
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import load_policy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store import Store
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.values import check_uid
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError
+
+
+def main() -> None:
+    """Show sessions and the gateway."""
+    module = AnsibleModule(argument_spec={**CONFIG, **UID}, supports_check_mode=True)
+    uid = module.params["uid"]
+    try:
+        policy = load_policy(module.params["config"])
+        store = Store(policy.site.state_dir, read_only=True)
+        found = report.sessions(policy, store, None if uid is None else check_uid(uid))
+        gateway = report.gateway(policy, store)
+    except ScistreamError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=False, sessions=found, gateway=gateway)
+
+
+if __name__ == "__main__":
+    main()

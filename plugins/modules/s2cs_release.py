@@ -1,0 +1,85 @@
+#!/usr/bin/python
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: s2cs_release
+short_description: Give back everything that a stream has on this gateway (REL)
+version_added: 0.1.0
+description:
+  - Ends the data server of a session and gives back its listeners, processes, files and keys.
+  - What is not there is released already. A session whose last action was killed in the middle is released as well.
+author: SciStream gateway developers (@scistream)
+extends_documentation_fragment:
+  - scistream.gateway._s2cs
+  - scistream.gateway._s2cs.actions
+options:
+  uid: &uid
+    description: UUID of the stream, the same on both gateways. It is an identifier and no secret.
+    type: str
+  role: &role
+    description: Side of the stream that is to be released. Left out, both sides are.
+    type: str
+    choices: [producer, consumer]
+  sessions:
+    description: Sessions, where one call is to serve more than one.
+    type: list
+    elements: dict
+    suboptions:
+      uid:
+        <<: *uid
+        required: true
+      role: *role
+seealso:
+  - module: scistream.gateway.s2cs_request
+  - module: scistream.gateway.s2cs_info
+"""
+
+EXAMPLES = r"""
+- name: Release whatever this gateway has of a stream
+  scistream.gateway.s2cs_release:
+    uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
+"""
+
+RETURN = r"""
+released:
+  description: What was given back.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    uid:
+      description: UUID of the stream.
+      returned: always
+      type: str
+      sample: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
+    role:
+      description: Role of the session.
+      returned: always
+      type: str
+      sample: producer
+    listeners:
+      description: The listeners that are free again.
+      returned: always
+      type: list
+      elements: str
+      sample: ["192.0.2.1:5100"]
+"""
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import module
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.request import read_release
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.server import ControlServer
+
+OPTIONS = {**module.UID, **module.ROLE}
+
+
+def main() -> None:
+    """Release sessions."""
+    module.run(OPTIONS, ("uid",), read_release, ControlServer.release)
+
+
+if __name__ == "__main__":
+    main()

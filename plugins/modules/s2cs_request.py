@@ -1,0 +1,276 @@
+#!/usr/bin/python
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: s2cs_request
+short_description: Reserve the listeners of a stream on this gateway (REQ)
+version_added: 0.1.0
+description:
+  - Reserves listeners for one role of a stream, and starts the data server that holds them where the proxy can.
+  - The same request again returns the same listeners.
+  - A request for an existing session with other parameters is an error that names the differences.
+  - A session to which no HELLO comes in time expires, and the next action on this gateway gives back what it held.
+author: SciStream gateway developers (@scistream)
+extends_documentation_fragment:
+  - scistream.gateway._s2cs
+  - scistream.gateway._s2cs.actions
+options:
+  uid: &uid
+    description: UUID of the stream, the same on both gateways. It is an identifier and no secret.
+    type: str
+  role: &role
+    description: Side of the stream that this gateway serves.
+    type: str
+    choices: [producer, consumer]
+  num_conn: &num_conn
+    description: Number of listeners, one for each connection of the stream. The policy of the gateway limits it.
+    type: int
+    default: 1
+  rate: &rate
+    description:
+      - Limit for the whole session in each direction, in bits per second, such as V(10Gbit) or V(500Mbit).
+      - A proxy that cannot keep to a rate refuses it.
+    type: str
+  proxy: &proxy
+    description: What forwards. The policy says what is on offer and what is the default.
+    type: str
+  runtime: &runtime
+    description: Where it runs. The policy says what is on offer and what is the default.
+    type: str
+  encryption: &encryption
+    description:
+      - How the connection between the two gateways is protected; it must be asked for by name.
+      - V(none) means that everyone on the path can read and change the data.
+      - V(tls) is TLS 1.3. A proxy that cannot do what is asked for refuses it.
+    type: str
+    choices: [none, tls]
+  transport: &transport
+    description:
+      - What the listeners accept and forward. With V(both), TCP and UDP on the same port.
+      - A proxy that forwards TCP only refuses the others.
+    type: str
+    choices: [tcp, udp, both]
+    default: tcp
+  secret: &secret
+    description:
+      - Secret of the stream, 32 to 512 printable ASCII characters. Whoever says HELLO must know it.
+      - It is stored as a salted hash only, and never shown.
+    type: str
+  hello_timeout: &hello_timeout
+    description: Seconds within which the HELLO must come. The policy gives the default and the largest value.
+    type: int
+  labels: &labels
+    description: Names and texts to find the session by, such as a job id, an experiment id or an owner.
+    type: dict
+  sessions:
+    description: Sessions, where one call is to serve more than one.
+    type: list
+    elements: dict
+    suboptions:
+      uid:
+        <<: *uid
+        required: true
+      role:
+        <<: *role
+        required: true
+      num_conn: *num_conn
+      rate: *rate
+      proxy: *proxy
+      runtime: *runtime
+      encryption:
+        <<: *encryption
+        required: true
+      transport: *transport
+      secret:
+        <<: *secret
+        required: true
+      hello_timeout: *hello_timeout
+      labels: *labels
+seealso:
+  - module: scistream.gateway.s2cs_hello
+  - module: scistream.gateway.s2cs_update
+  - module: scistream.gateway.s2cs_release
+  - module: scistream.gateway.s2cs_info
+"""
+
+EXAMPLES = r"""
+- name: Reserve one listener on the producer's gateway
+  scistream.gateway.s2cs_request:
+    uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
+    role: producer
+    encryption: none
+    secret: "{{ stream_secret }}"
+    labels:
+      experiment: tomography-42
+  register: reserved
+
+- name: Reserve listeners for two streams in one call
+  scistream.gateway.s2cs_request:
+    sessions:
+      - uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
+        role: producer
+        encryption: none
+        secret: "{{ first_secret }}"
+      - uid: 5d0f1c36-8f3c-4f55-9b60-5a1d27f4a5c1
+        role: producer
+        num_conn: 4
+        rate: 10Gbit
+        encryption: none
+        secret: "{{ second_secret }}"
+"""
+
+RETURN = r"""
+session:
+  description: The session after the call, where one was given by its options.
+  returned: success, if O(sessions) was not used and the session exists
+  type: dict
+  contains: &session
+    uid:
+      description: UUID of the stream, the same on both gateways.
+      returned: always
+      type: str
+      sample: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
+    role:
+      description: Side of the stream that this gateway serves, V(producer) or V(consumer).
+      returned: always
+      type: str
+      sample: producer
+    state:
+      description: One of V(reserved), V(announced), V(streaming) and V(expired).
+      returned: always
+      type: str
+      sample: reserved
+    proxy:
+      description: What forwards.
+      returned: always
+      type: str
+      sample: s2ds
+    runtime:
+      description: Where it runs.
+      returned: always
+      type: str
+      sample: process
+    encryption:
+      description: How the connection between the two gateways is protected.
+      returned: always
+      type: str
+      sample: none
+    transport:
+      description: What the listeners accept and forward, V(tcp), V(udp) or V(both).
+      returned: always
+      type: str
+      sample: tcp
+    num_conn:
+      description: Number of listeners.
+      returned: always
+      type: int
+      sample: 1
+    rate:
+      description: Limit for each direction in bits per second, or null.
+      returned: always
+      type: int
+      sample: 10000000000
+    listeners:
+      description: Where this gateway accepts the connections of the stream.
+      returned: always
+      type: list
+      elements: str
+      sample: ["192.0.2.1:5100"]
+    producer_listeners:
+      description: Where the producer application listens, as it announced by HELLO.
+      returned: always
+      type: list
+      elements: str
+      sample: ["10.1.0.5:7000"]
+    targets:
+      description: Where the listeners lead to, dealt out to them in turn.
+      returned: always
+      type: list
+      elements: str
+      sample: ["10.1.0.5:7000"]
+    clients:
+      description: Networks that may connect to the listeners. Empty if anyone may.
+      returned: always
+      type: list
+      elements: str
+      sample: ["198.51.100.7/32"]
+    egress:
+      description: Source address of the connections to the targets, or null if the kernel chooses.
+      returned: always
+      type: str
+      sample: 192.0.2.1
+    labels:
+      description: Labels of the request.
+      returned: always
+      type: dict
+      sample: {experiment: tomography-42}
+    owner:
+      description: User who requested the session.
+      returned: always
+      type: str
+      sample: beamline
+    created:
+      description: When it was requested, ISO 8601 in UTC.
+      returned: always
+      type: str
+      sample: "2026-01-31T12:00:00Z"
+    expires:
+      description: When it expires unless a HELLO comes before, ISO 8601 in UTC. Null after the HELLO.
+      returned: always
+      type: str
+      sample: "2026-01-31T12:03:00Z"
+sessions:
+  description: All sessions of the call after it, in the order of the call.
+  returned: success
+  type: list
+  elements: dict
+  contains: *session
+changed_sessions:
+  description: The sessions that this very call changed.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    uid:
+      description: UUID of the stream.
+      returned: always
+      type: str
+      sample: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
+    role:
+      description: Role of the session.
+      returned: always
+      type: str
+      sample: producer
+"""
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import module
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.request import read_request
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.server import ControlServer
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.values import ENCRYPTIONS, TRANSPORTS
+
+OPTIONS = {
+    **module.UID,
+    **module.ROLE,
+    "num_conn": {"type": "int", "default": 1},
+    "rate": {"type": "str"},
+    "proxy": {"type": "str"},
+    "runtime": {"type": "str"},
+    "encryption": {"type": "str", "choices": list(ENCRYPTIONS)},
+    "transport": {"type": "str", "choices": list(TRANSPORTS), "default": "tcp"},
+    **module.SECRET,
+    "hello_timeout": {"type": "int"},
+    "labels": {"type": "dict"},
+}
+
+
+def main() -> None:
+    """Reserve listeners."""
+    module.run(OPTIONS, ("uid", "role", "encryption", "secret"), read_request, ControlServer.request)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+#!/usr/bin/python
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: s2cs_update
+short_description: Point the listeners of a stream at their targets (UPDATE)
+version_added: 0.1.0
+description:
+  - Points the listeners at their targets and starts to forward. The session must have been announced by a HELLO.
+  - While it streams, new targets apply to new connections.
+  - Established connections go on where the proxy can reload.
+  - The same call again changes nothing, unless the data server does not run any more, and is started again.
+author: SciStream gateway developers (@scistream)
+extends_documentation_fragment:
+  - scistream.gateway._s2cs
+  - scistream.gateway._s2cs.actions
+options:
+  uid: &uid
+    description: UUID of the stream, the same on both gateways. It is an identifier and no secret.
+    type: str
+  role: &role
+    description: Side of the stream that this gateway serves.
+    type: str
+    choices: [producer, consumer]
+  remote_listeners: &remote_listeners
+    description:
+      - The targets.
+      - For O(role=consumer) the listeners of the producer's gateway.
+      - For O(role=producer) the listeners of the producer application.
+      - A host name stands for the address that it has on this gateway at the time of the call.
+      - Left out, the listeners that the producer announced are used; a consumer must give them.
+    type: list
+    elements: str
+  clients: &clients
+    description:
+      - Addresses or networks that may connect to the listeners, within those that the policy allows.
+      - For O(role=producer) this is the consumer's gateway. Left out, all that the policy allows may connect.
+    type: list
+    elements: str
+  psk: &psk
+    description:
+      - Key of 256 random bits that both gateways share, as 64 hexadecimal digits, for a proxy that encrypts with one.
+      - It is kept in one file of the session on each gateway, and never shown.
+      - Left out, the key that the session has stays; the first UPDATE must give one.
+    type: str
+  sessions:
+    description: Sessions, where one call is to serve more than one.
+    type: list
+    elements: dict
+    suboptions:
+      uid:
+        <<: *uid
+        required: true
+      role:
+        <<: *role
+        required: true
+      remote_listeners: *remote_listeners
+      clients: *clients
+      psk: *psk
+seealso:
+  - module: scistream.gateway.s2cs_request
+  - module: scistream.gateway.s2cs_hello
+  - module: scistream.gateway.s2cs_release
+"""
+
+EXAMPLES = r"""
+- name: Forward to the producer application, for the consumer's gateway only
+  scistream.gateway.s2cs_update:
+    uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
+    role: producer
+    clients: [198.51.100.7]
+
+- name: Forward to the producer's gateway
+  scistream.gateway.s2cs_update:
+    uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
+    role: consumer
+    remote_listeners: ["192.0.2.1:5100"]
+"""
+
+RETURN = r"""
+session:
+  description:
+    - The session after the call, where one was given by its options.
+    - M(scistream.gateway.s2cs_request) describes it.
+  returned: success, if O(sessions) was not used
+  type: dict
+  sample:
+    uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
+    role: consumer
+    state: streaming
+    listeners: ["10.2.0.1:5100"]
+    targets: ["192.0.2.1:5100"]
+sessions:
+  description: All sessions of the call after it, in the order of the call.
+  returned: success
+  type: list
+  elements: dict
+  sample: []
+changed_sessions:
+  description: The sessions that this very call changed, each with its RV(ignore:uid) and RV(ignore:role).
+  returned: success
+  type: list
+  elements: dict
+  sample: [{uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427, role: consumer}]
+"""
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import module
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.request import read_update
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.server import ControlServer
+
+OPTIONS = {
+    **module.UID,
+    **module.ROLE,
+    "remote_listeners": {"type": "list", "elements": "str"},
+    "clients": {"type": "list", "elements": "str"},
+    "psk": {"type": "str", "no_log": True},
+}
+
+
+def main() -> None:
+    """Point listeners at targets."""
+    module.run(OPTIONS, ("uid", "role"), read_update, ControlServer.update)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,246 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""S2CS instances of the tests, each with roots and addresses of its own, and calls of the modules on them."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import itertools
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import sys
+import tempfile
+import time
+import uuid
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+from ansible.module_utils import basic
+
+from ansible_collections.scistream.gateway.tests.integration.s2cs import machine
+
+COLLECTION = Path(__file__).resolve().parents[3]
+MODULES = "ansible_collections.scistream.gateway.plugins.modules"
+SECRET = "the-secret-of-the-tests-0123456789abcdef"
+
+# Several runs of these tests may be on one machine.
+_NETWORK = f"127.{random.randint(64, 191)}.{random.randint(0, 255)}"
+_hosts = itertools.count(1)
+
+
+def own_address() -> str:
+    """Return a loopback address that nobody else uses."""
+    return f"{_NETWORK}.{next(_hosts)}"
+
+
+def own_uid() -> str:
+    """Return the uid of a new stream."""
+    return str(uuid.uuid4())
+
+
+class Call:
+    """A module in a process of its own, from the moment when its options are there."""
+
+    def __init__(self, module: str, options: dict[str, Any]) -> None:
+        self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - result() and kill_after() close them
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        main = importlib.import_module(f"{MODULES}.{module}").main
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self.pid = os.fork()
+        if not self.pid:
+            self._run(main, options)
+
+    def _run(self, main: Any, options: dict[str, Any]) -> NoReturn:
+        status = 70
+        try:
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            os.dup2(self._output.fileno(), 1)
+            os.dup2(self._errors.fileno(), 2)
+            sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+            basic._ANSIBLE_ARGS = json.dumps({"ANSIBLE_MODULE_ARGS": options}).encode()
+            basic._ANSIBLE_PROFILE = "legacy"
+            main()
+        except SystemExit as end:
+            status = int(end.code or 0)
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        finally:
+            with contextlib.suppress(Exception):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(status)
+
+    def kill_after(self, seconds: float) -> bool:
+        """Kill the module after some time; returns whether it had not ended by itself."""
+        time.sleep(seconds)
+        os.kill(self.pid, signal.SIGKILL)
+        _pid, status = os.waitpid(self.pid, 0)
+        self._output.close()
+        self._errors.close()
+        return os.WIFSIGNALED(status)
+
+    def result(self) -> dict[str, Any]:
+        """Return the one JSON document that a module prints, whatever happens."""
+        _pid, status = os.waitpid(self.pid, 0)
+        with self._output, self._errors:
+            self._output.seek(0)
+            self._errors.seek(0)
+            output, errors = self._output.read().decode(), self._errors.read().decode()
+        assert not errors, f"the module wrote to its standard error:\n{errors}"
+        assert os.WIFEXITED(status) and os.WEXITSTATUS(status) in (0, 1), f"wait status {status}: {output}"
+        found: dict[str, Any] = json.loads(output)
+        assert bool(found.get("failed")) == bool(os.WEXITSTATUS(status)), found
+        return found
+
+
+def call(module: str, options: dict[str, Any], check: bool = False) -> dict[str, Any]:
+    """Run a module and return its result."""
+    return start(module, options, check).result()
+
+
+def start(module: str, options: dict[str, Any], check: bool = False) -> Call:
+    """Start a module."""
+    return Call(module, {**options, "_ansible_check_mode": check, "_ansible_diff": True})
+
+
+class S2CS:
+    """One control server: a policy, a state directory, and listener addresses that only it uses."""
+
+    def __init__(self, root: Path, **policy: Any) -> None:
+        self.root = root
+        self.state = root / "state"
+        self.sessions = self.state / "sessions"
+        self.config = root / "s2cs.json"
+        self.programs = root / "programs"
+        self.programs.mkdir(parents=True)
+        (self.programs / "supervise.py").symlink_to(COLLECTION / "roles/s2cs/files/supervise.py")
+        (self.programs / "s2ds").symlink_to(COLLECTION / "roles/s2ds/files/s2ds")
+        self.policy: dict[str, Any] = {
+            "gateway": "gw-test",
+            "state_dir": str(self.state),
+            "program_dir": str(self.programs),
+            "listen": {"producer": own_address(), "consumer": own_address()},
+            "port_range": [5100, 5139],
+            "targets": {"producer": ["127.0.0.0/8", "[::1]"], "consumer": ["127.0.0.0/8", "[::1]"]},
+            "supervisor": "process",
+            "dedicated_users": False,
+        }
+        self.write_policy(**policy)
+
+    def write_policy(self, **changes: Any) -> None:
+        """Change keys of the policy; None removes one."""
+        self.policy.update(changes)
+        self.policy = {key: value for key, value in self.policy.items() if value is not None}
+        self.config.write_text(json.dumps(self.policy))
+
+    def call(self, action: str, check: bool = False, **options: Any) -> dict[str, Any]:
+        """Run the module of an action on this S2CS."""
+        return call(f"s2cs_{action}", {"config": str(self.config), **options}, check)
+
+    def start(self, action: str, **options: Any) -> Call:
+        """Start the module of an action on this S2CS."""
+        return start(f"s2cs_{action}", {"config": str(self.config), **options})
+
+    def done(self, action: str, **options: Any) -> dict[str, Any]:
+        """Run the module of an action, which must not fail."""
+        result = self.call(action, **options)
+        assert not result.get("failed"), result["msg"]
+        return result
+
+    def refused(self, action: str, *words: str, **options: Any) -> str:
+        """Run the module of an action that must fail, change nothing, and say so in these words, on one line."""
+        before = self.picture()
+        result = self.call(action, **options)
+        assert result.get("failed"), result
+        after = self.picture()
+        assert after == before
+        message = str(result["msg"])
+        assert message.isprintable() and len(message) < 1000, message
+        for word in words:
+            assert word in message
+        return message
+
+    def request(self, uid: str, role: str = "producer", **options: Any) -> dict[str, Any]:
+        """REQ that must succeed; returns the result."""
+        return self.done("request", uid=uid, role=role, **{"encryption": "none", "secret": SECRET, **options})
+
+    def hello(self, uid: str, *listeners: str, role: str = "producer") -> dict[str, Any]:
+        """HELLO that must succeed; returns the result."""
+        more = {"producer_listeners": list(listeners)} if role == "producer" else {}
+        return self.done("hello", uid=uid, role=role, secret=SECRET, **more)
+
+    def stream(self, *targets: str, uid: str = "", role: str = "producer", **options: Any) -> dict[str, Any]:
+        """REQ, HELLO, UPDATE; returns the session."""
+        uid = uid or own_uid()
+        self.request(uid, role, **options)
+        self.hello(uid, *targets, role=role)
+        session: dict[str, Any] = self.done("update", uid=uid, role=role, remote_listeners=list(targets))["session"]
+        return session
+
+    def info(self, uid: str = "", role: str = "producer") -> dict[str, Any]:
+        """Return what s2cs_info tells of a session."""
+        found: list[dict[str, Any]] = self.done("info", **({"uid": uid} if uid else {}))["sessions"]
+        return next(item for item in found if item["role"] == role)
+
+    def supervisor(self, session: dict[str, Any]) -> dict[str, Any]:
+        """Return what the supervisor of a session's data server wrote down."""
+        path = self.sessions / f"{session['role']}-{session['uid']}" / "supervisor.json"
+        state: dict[str, Any] = json.loads(path.read_text())
+        return state
+
+    def rows(self, table: str = "session") -> list[Any]:
+        """Return a table of the store."""
+        if not (self.state / "s2cs.db").exists():
+            return []
+        with contextlib.closing(sqlite3.connect(f"file:{self.state}/s2cs.db?mode=ro", uri=True)) as database:
+            known = database.execute("SELECT * FROM sqlite_master WHERE name = ?", [table]).fetchall()
+            return sorted(database.execute(f"SELECT * FROM {table}")) if known else []
+
+    def listening(self) -> dict[str, list[int]]:
+        """Return the ports at which this S2CS's data servers listen, by address."""
+        return {address: machine.listening(address) for address in sorted(set(self.policy["listen"].values()))}
+
+    def processes(self) -> dict[int, str]:
+        """Return the processes of this S2CS."""
+        return machine.processes(f"{self.state}/")
+
+    def picture(self) -> tuple[Any, ...]:
+        """Return all that an action can change; two pictures are equal if nothing did."""
+        files = {str(path): _content(path) for path in sorted(self.sessions.rglob("*"))} if self.state.exists() else {}
+        return self.rows(), self.rows("port"), self.listening(), sorted(self.processes()), files
+
+    def left(self) -> list[str]:
+        """Return what is left although nothing should be."""
+        found = [f"session {row[:2]}" for row in self.rows()]
+        found += [f"port {row}" for row in self.rows("port")]
+        found += [f"listener {address}:{port}" for address, ports in self.listening().items() for port in ports]
+        found += [f"process {pid} {command}" for pid, command in self.processes().items()]
+        return found + [f"directory {path}" for path in (self.sessions.iterdir() if self.sessions.exists() else ())]
+
+    def remove(self) -> list[str]:
+        """Release everything; returns what was left nevertheless, which is ended now."""
+        uids = sorted({row[0] for row in self.rows()})
+        problems = []
+        if uids:
+            self.write_policy(proxies=None)
+            result = self.call("release", sessions=[{"uid": uid} for uid in uids])
+            problems = [result["msg"]] if result.get("failed") else []
+        problems += self.left()
+        for pid in self.processes():
+            machine.kill(pid)
+        shutil.rmtree(self.root, ignore_errors=True)
+        return problems
+
+
+def _content(path: Path) -> object:
+    if path.is_file() and path.name != "log":
+        return path.read_bytes()
+    return path.stat().st_mode

@@ -1,0 +1,227 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The administrator's policy file: each key that is wrong is named, and what it allows is what it says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import PolicyError, RefusedError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy, load_policy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import parse_endpoint, parse_network
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError
+
+GOOD: dict[str, Any] = {
+    "gateway": "gw-aps",
+    "state_dir": "/var/lib/scistream",
+    "program_dir": "/usr/local/lib/scistream/",
+    "template_dir": "/etc/scistream/templates",
+    "listen": {"producer": "192.0.2.1", "consumer": "2001:db8::1"},
+    "egress": {"producer": None, "consumer": "192.0.2.1"},
+    "port_range": [5100, 5200],
+    "proxies": {"s2ds": {"runtimes": ["process"], "settings": {"pipe_size": 1048576}}},
+    "default_proxy": "s2ds",
+    "default_runtime": "process",
+    "targets": {"producer": ["10.1.0.0/16", "[2001:db8::/32]:80", "198.51.100.0/24:5100-5200"]},
+    "clients": {"producer": ["198.51.100.7/32"]},
+    "limits": {"num_conn": 64, "sessions": 256},
+    "hello_timeout": 180,
+    "hello_timeout_max": 3600,
+    "supervisor": "auto",
+    "dedicated_users": True,
+}
+NUMBERS: tuple[Any, ...] = (None, True, "1", 1.5, -1, 0, 10**9, [], {})
+WRONG: dict[str, list[Any]] = {
+    "gateway": [None, "", 5, "a b", "a\nb", "a" * 300, "é", "-a"],
+    "state_dir": ["", "x", "/a/../b", "/a\nb", 5, None],
+    "program_dir": ["", "x", "/a/../b", "/a\nb", 5, None],
+    "template_dir": ["", "x", "/a/../b", "/a\nb", 5, None],
+    "listen": [
+        [],
+        "192.0.2.1",
+        {"observer": "192.0.2.1"},
+        {"producer": "0.0.0.0"},
+        {"producer": None},
+        {"producer": ""},
+        {"producer": "host"},
+        {"producer": "::"},
+        {"producer": "192.0.2.1:1"},
+        {"producer": "fe80::1%lo"},
+        {"producer": "::1%\nx"},
+        {"producer": 5},
+    ],
+    "egress": [[], {"producer": "0.0.0.0"}, {"producer": 5}, {"observer": None}],
+    "port_range": [5100, "5100-5200", [5100], [1, 2, 3], [5200, 5100], [0, 1], [1, 65536], ["1", "2"], [True, 5]],
+    "proxies": [
+        {},
+        [],
+        "s2ds",
+        {"s2ds": None},
+        {"s2ds": {"more": 1}},
+        {"s2ds": {"runtimes": 5}},
+        {"s2ds": {"runtimes": "process"}},
+        {"s2ds": {"runtimes": []}},
+        {"s2ds": {"runtimes": [5]}},
+        {"s2ds": {"settings": 5}},
+    ],
+    "default_proxy": [None, 5, "haproxy", ""],
+    "default_runtime": [None, 5, "docker", ""],
+    "targets": [
+        {"producer": [""]},
+        {"producer": ["any"]},
+        {"producer": ["10.0.0.1/8"]},
+        {"producer": ["10.0.0.0/8:"]},
+        {"producer": ["10.0.0.0/8:0"]},
+        {"producer": ["10.0.0.0/8:5-4"]},
+        {"producer": ["10.0.0.0/8:65536"]},
+        {"producer": ["10.0.0.0/8\n"]},
+        {"producer": ["[::1%lo]"]},
+        {"producer": ["fe80::1%\nx"]},
+        {"producer": [5]},
+        {"producer": [None]},
+        [],
+        {"producer": "10.0.0.0/8"},
+        {"producer": None},
+        {"observer": []},
+    ],
+    "clients": [[], {"producer": "10.0.0.0/8"}, {"producer": ["10.0.0.1/8"]}, {"producer": [5]}],
+    "limits": [[], {"more": 1}, {"num_conn": 0}, {"sessions": True}, {"num_conn": "64"}],
+    "hello_timeout": [*NUMBERS, 3601],
+    "hello_timeout_max": [*NUMBERS],
+    "supervisor": [None, "", "upstart", 5],
+    "dedicated_users": [None, "yes", 1],
+    "unknown": [1],
+}
+
+
+def load(tmp_path: Path, **changes: Any) -> Policy:
+    """Write a policy with changes and read it; a value of ... removes the key."""
+    path = tmp_path / "s2cs.json"
+    document = {key: value for key, value in {**GOOD, **changes}.items() if value is not ...}
+    path.write_text(json.dumps(document))
+    return load_policy(str(path))
+
+
+def test_everything(tmp_path: Path) -> None:
+    policy = load(tmp_path)
+    assert policy.gateway == "gw-aps" and policy.site.program_dir == "/usr/local/lib/scistream"
+    assert policy.port_range == (5100, 5200) and policy.listen["consumer"] == "2001:db8::1"
+    assert policy.max_connections == 64 and policy.max_sessions == 256
+
+
+def test_what_may_be_left_out(tmp_path: Path) -> None:
+    policy = load(tmp_path, **{key: ... for key in GOOD if key not in ("state_dir", "listen")})
+    assert policy.default_proxy == "s2ds" and policy.port_range == (5100, 5200) and policy.gateway
+    assert policy.hello_timeout == 180 and policy.hello_timeout_max == 3600 and policy.site.supervisor == "auto"
+
+
+@pytest.mark.parametrize("key", ["state_dir", "listen"])
+def test_what_must_be_there(tmp_path: Path, key: str) -> None:
+    with pytest.raises(PolicyError, match=f"missing keys: {key}"):
+        load(tmp_path, **{key: ...})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [(key, value) for key in WRONG for value in WRONG[key]], ids=lambda item: ascii(item)[:40]
+)
+def test_what_is_wrong(tmp_path: Path, key: str, value: Any) -> None:
+    with pytest.raises(PolicyError) as error:
+        load(tmp_path, **{key: value})
+    message = str(error.value)
+    assert message.startswith(f"config: {tmp_path / 's2cs.json'}: ") and key in message
+    assert message.isprintable()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[]", b"5", b'"text"', b"null", b"{}"])
+def test_what_is_no_policy(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "s2cs.json"
+    path.write_bytes(content)
+    with pytest.raises(PolicyError, match=r"s2cs\.json"):
+        load_policy(str(path))
+
+
+def test_what_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match=r"run the role scistream\.gateway\.s2cs"):
+        load_policy(str(tmp_path / "missing.json"))
+    with pytest.raises(PolicyError, match="cannot be read"):
+        load_policy(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("rule", "inside", "outside"),
+    [
+        ("10.1.0.0/16", ["10.1.2.3:1", "10.1.255.255:65535"], ["10.2.0.0:1", "[::1]:1", "11.1.0.1:1"]),
+        ("10.1.0.0/16:80", ["10.1.2.3:80"], ["10.1.2.3:79", "10.1.2.3:81", "10.2.2.3:80"]),
+        ("10.1.0.0/16:80-90", ["10.1.2.3:80", "10.1.2.3:90"], ["10.1.2.3:79", "10.1.2.3:91"]),
+        ("10.1.2.3", ["10.1.2.3:5"], ["10.1.2.4:5"]),
+        ("2001:db8::/32", ["[2001:db8::1]:5"], ["[2001:db9::1]:5", "10.1.2.3:5"]),
+        ("[2001:db8::/32]:5-6", ["[2001:db8::1]:5"], ["[2001:db8::1]:7"]),
+        ("[2001:db8::1]:5", ["[2001:db8::1]:5"], ["[2001:db8::1]:6", "[2001:db8::2]:5"]),
+        ("2001:db8::/32:5-6", ["[2001:db8::1]:5"], ["[2001:db8::1]:7"]),
+        ("0.0.0.0/0", ["127.0.0.1:1", "[::ffff:127.0.0.1]:1"], ["[::1]:1"]),
+    ],
+)
+def test_rules_for_targets(tmp_path: Path, rule: str, inside: list[str], outside: list[str]) -> None:
+    policy = load(tmp_path, targets={"producer": [rule]})
+    for target in inside:
+        policy.check_target("targets[0]", "producer", parse_endpoint("x", target))
+    for target in outside:
+        with pytest.raises(RefusedError) as error:
+            policy.check_target("targets[0]", "producer", parse_endpoint("x", target))
+        assert target in str(error.value) and rule in str(error.value) and str(error.value).startswith("targets[0]: ")
+
+
+@pytest.mark.parametrize(
+    ("target", "allowed"),
+    [
+        *(("192.0.2.1:1", True), ("[2001:db8::1]:1", True), ("10.0.0.1:1", True)),
+        *(("127.1.2.3:1", False), ("[::1]:1", False), ("[::ffff:127.0.0.1]:1", False), ("0.0.0.0:1", False)),
+        *(("[::]:1", False), ("169.254.169.254:80", False), ("[fe80::1]:1", False), ("224.0.0.1:1", False)),
+    ],
+)
+def test_targets_without_rules(tmp_path: Path, target: str, allowed: bool) -> None:
+    policy = load(tmp_path, targets=...)
+    if allowed:
+        policy.check_target("targets[0]", "producer", parse_endpoint("x", target))
+        return
+    with pytest.raises(RefusedError, match="loopback"):
+        policy.check_target("targets[0]", "producer", parse_endpoint("x", target))
+
+
+def test_no_rule_at_all_is_not_every_target(tmp_path: Path) -> None:
+    policy = load(tmp_path, targets={"producer": []})
+    with pytest.raises(RefusedError, match="allows: none"):
+        policy.check_target("targets[0]", "producer", parse_endpoint("x", "192.0.2.1:1"))
+
+
+def test_clients(tmp_path: Path) -> None:
+    policy = load(tmp_path, clients={"producer": ["10.0.0.0/8"], "consumer": []})
+    assert [str(network) for network in policy.check_clients("clients", "producer", [])] == ["10.0.0.0/8"]
+    narrower = [parse_network("x", "10.1.0.0/16")]
+    assert policy.check_clients("clients", "producer", narrower) == narrower
+    for wider in ("0.0.0.0/0", "10.0.0.0/7", "11.0.0.1", "::/0", "::ffff:10.0.0.0/104"):
+        with pytest.raises(RefusedError, match=r"10\.0\.0\.0/8"):
+            policy.check_clients("clients", "producer", [parse_network("x", wider)])
+    anyone = [parse_network("x", "0.0.0.0/0")]
+    assert policy.check_clients("clients", "consumer", anyone) == anyone
+
+
+def test_roles_and_proxies_on_offer(tmp_path: Path) -> None:
+    policy = load(tmp_path, listen={"producer": "192.0.2.1"})
+    assert policy.check_role("producer") == "192.0.2.1"
+    with pytest.raises(RefusedError, match="does not offer the role 'consumer'"):
+        policy.check_role("consumer")
+    policy.check_proxy("s2ds", "process")
+    for proxy, runtime in (("haproxy", "process"), ("s2ds", "docker")):
+        with pytest.raises(ScistreamError):
+            policy.check_proxy(proxy, runtime)
+
+
+def test_more_connections_than_ports(tmp_path: Path) -> None:
+    assert load(tmp_path, port_range=[5100, 5103]).max_connections == 4

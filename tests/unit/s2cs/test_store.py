@@ -1,0 +1,352 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The session store, with many processes and threads at once; and sessions themselves."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sqlite3
+import stat
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError, StateError, StoreError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ports import chooser, is_free
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import (
+    ANNOUNCED,
+    RESERVED,
+    STREAMING,
+    Session,
+    from_json,
+    hash_secret,
+    secret_matches,
+    timestamp,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store import Store
+
+FORK = multiprocessing.get_context("fork")
+ADDRESS = "127.0.0.1"
+SECRET = "0123456789abcdef0123456789abcdef"
+
+
+def session(uid: str, **changes: Any) -> Session:
+    """Return a session; the uid is not checked here."""
+    values: dict[str, Any] = {
+        "uid": uid,
+        "role": "producer",
+        "proxy": "s2ds",
+        "runtime": "process",
+        "encryption": "none",
+        "num_conn": 2,
+        "rate": None,
+        "hello_timeout": 180,
+        "labels": {"job": "1"},
+        "owner": "me",
+        "secret_hash": hash_secret(SECRET),
+        "created": 1700000000.5,
+        "expires": None,
+    }
+    return Session(**{**values, **changes})
+
+
+def counting(low: int, high: int, count: int) -> Callable[..., list[int]]:
+    """Return a chooser that looks at the store alone."""
+
+    def choose(taken: Any, last: int) -> list[int]:
+        free = [port for port in range(low, high + 1) if port not in taken]
+        if len(free) < count:
+            raise RefusedError("none left")
+        return free[:count]
+
+    return choose
+
+
+def reserve(store: Store, uid: str, high: int = 5999, limit: int = 1000, **changes: Any) -> Session:
+    """Reserve two ports."""
+    return store.reserve(session(uid, **changes), ADDRESS, counting(5000, high, 2), limit)
+
+
+def run_all(work: Callable[..., None], arguments: list[tuple[Any, ...]]) -> list[int | None]:
+    """Run a function in many processes at once and return their exit codes."""
+    processes = [FORK.Process(target=work, args=given) for given in arguments]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    return [process.exitcode for process in processes]
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "state"))
+    first = reserve(store, "a", rate=10**10, labels={"name": "René"}, clients=["10.0.0.0/8"])
+    assert first.listeners == ["127.0.0.1:5000", "127.0.0.1:5001"]
+    assert store.get("a", "producer") == first == from_json(first.to_json())
+    assert store.get("a", "consumer") is None and store.get("b", "producer") is None
+    changed = first.changed(state=STREAMING, targets=["192.0.2.1:1"])
+    store.save(changed)
+    store.close()
+    store = Store(str(tmp_path / "state"))
+    assert store.all() == [changed] == store.all("a") and store.all("b") == []
+    assert store.ports(ADDRESS) == [5000, 5001] and store.ports("127.0.0.2") == []
+    store.delete(changed)
+    assert store.all() == [] and store.ports(ADDRESS) == []
+    store.save(changed)
+    assert store.all() == []
+    store.close()
+
+
+def test_ipv6_listeners(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    assert store.reserve(session("a"), "::1", counting(5, 6, 2), 9).listeners == ["[::1]:5", "[::1]:6"]
+    store.close()
+
+
+def test_all_or_nothing(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    kept = reserve(store, "a", high=5002)
+    with pytest.raises(RefusedError, match="none left"):
+        reserve(store, "b", high=5002)
+    with pytest.raises(RefusedError, match="1 sessions"):
+        reserve(store, "c", limit=1)
+    with pytest.raises(StoreError):
+        reserve(store, "a")
+    with pytest.raises(StoreError):
+        store.reserve(session("d"), ADDRESS, lambda taken, last: [5001, 5002], 9)
+    with pytest.raises(ZeroDivisionError):
+        store.reserve(session("e"), ADDRESS, lambda taken, last: [1 // 0], 9)
+    assert store.all() == [kept] and store.ports(ADDRESS) == [5000, 5001]
+    reserve(store, "f")
+    store.close()
+
+
+def test_roles_share_the_ports_of_an_address(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    producer, consumer = reserve(store, "a"), reserve(store, "a", role="consumer")
+    assert not set(producer.listeners) & set(consumer.listeners)
+    store.delete(producer)
+    assert store.ports(ADDRESS) == [5002, 5003]
+    store.close()
+
+
+def _reserve_many(directory: str, number: int) -> None:
+    store = Store(directory)
+    for item in range(5):
+        reserve(store, f"{number}-{item}")
+    store.close()
+
+
+def test_many_processes_at_once(tmp_path: Path) -> None:
+    directory = str(tmp_path / "state")
+    assert run_all(_reserve_many, [(directory, number) for number in range(12)]) == [0] * 12
+    store = Store(directory)
+    listeners = [listener for item in store.all() for listener in item.listeners]
+    assert len(listeners) == len(set(listeners)) == 120
+    assert sorted(store.ports(ADDRESS)) == list(range(5000, 5120))
+    store.close()
+
+
+def test_many_threads_at_once(tmp_path: Path) -> None:
+    directory = str(tmp_path / "state")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: _reserve_many(directory, number), range(8)))
+    store = Store(directory)
+    assert sorted(store.ports(ADDRESS)) == list(range(5000, 5080))
+    store.close()
+
+
+def _hold(directory: str, keys: list[tuple[str, str]], ready: Any, release: Any) -> None:
+    store = Store(directory)
+    with store.locked(keys):
+        ready.set()
+        release.wait()
+
+
+def _toggle(directory: str, keys: list[tuple[str, str]], path: str) -> None:
+    """Fail if anybody else is in here."""
+    store = Store(directory)
+    for _ in range(20):
+        with store.locked(keys):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+            time.sleep(0.001)
+            os.unlink(path)
+
+
+def test_locks_of_sessions(tmp_path: Path) -> None:
+    directory = str(tmp_path)
+    ready, release = FORK.Event(), FORK.Event()
+    holder = FORK.Process(target=_hold, args=(directory, [("a", "producer"), ("b", "producer")], ready, release))
+    holder.start()
+    ready.wait()
+    store = Store(directory)
+    for keys, free in (
+        ([("a", "producer")], False),
+        ([("b", "producer")], False),
+        ([("c", "producer"), ("b", "producer")], False),
+        ([("a", "consumer")], True),
+        ([("c", "producer")], True),
+        ([], True),
+    ):
+        with store.locked(keys, wait=False) as held:
+            assert held is free
+    # What was locked before the refusal was given back.
+    with store.locked([("c", "producer")], wait=False) as held:
+        assert held
+    # A crash leaves no lock.
+    assert holder.pid
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.join()
+    with store.locked([("a", "producer"), ("b", "producer")]) as held:
+        assert held
+    store.close()
+
+
+def test_locks_keep_processes_apart_whatever_their_order(tmp_path: Path) -> None:
+    keys = [(name, role) for name in "abc" for role in ("producer", "consumer")]
+    path = str(tmp_path / "inside")
+    arguments = [(str(tmp_path), keys[::order], path) for order in (1, -1, 1, -1)]
+    assert run_all(_toggle, arguments) == [0] * 4
+
+
+def _die_in_a_transaction(directory: str) -> None:
+    store = Store(directory)
+    with store.transaction() as database:
+        database.execute("DELETE FROM session")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_killed_in_a_transaction(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    kept = reserve(store, "a")
+    assert run_all(_die_in_a_transaction, [(str(tmp_path),)]) == [-signal.SIGKILL]
+    for read_only in (True, False):
+        other = Store(str(tmp_path), read_only=read_only)
+        assert other.all() == [kept]
+        other.close()
+    reserve(store, "b")
+    store.close()
+
+
+def test_read_only(tmp_path: Path) -> None:
+    directory = tmp_path / "state"
+    store = Store(str(directory), read_only=True)
+    assert store.all() == [] and not directory.exists()
+    with store.locked([("a", "producer")], wait=False) as held:
+        assert held
+    store.close()
+    writer = Store(str(directory))
+    kept = reserve(writer, "a")
+    writer.close()
+    before = {path: path.read_bytes() for path in directory.iterdir()}
+    reader = Store(str(directory), read_only=True)
+    assert reader.all() == [kept] and reader.choose(ADDRESS, 2, counting(5000, 5999, 2)) == [5002, 5003]
+    reader.close()
+    assert {path: path.read_bytes() for path in directory.iterdir()} == before
+
+
+def test_files_are_for_the_owner_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        Store(str(tmp_path / "state")).close()
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "state").iterdir()}
+    assert modes == {"s2cs.db": 0o600, "lock": 0o600}
+    assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o711
+
+
+@pytest.mark.parametrize("name", ["a ?b#c%20", "état", "x" * 200])
+def test_names_of_directories(tmp_path: Path, name: str) -> None:
+    store = Store(str(tmp_path / name))
+    kept = reserve(store, "a")
+    store.close()
+    reader = Store(str(tmp_path / name), read_only=True)
+    assert reader.all() == [kept]
+    reader.close()
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_store_that_cannot_be_used(tmp_path: Path, read_only: bool) -> None:
+    (tmp_path / "s2cs.db").write_bytes(b"no database " * 100)
+    with pytest.raises(StoreError, match=r"s2cs\.db"):
+        Store(str(tmp_path), read_only).all()
+    (tmp_path / "file").write_text("")
+    if not read_only:
+        with pytest.raises(StoreError, match=r"scistream\.gateway\.s2cs"):
+            Store(str(tmp_path / "file"))
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_stores_of_other_versions(tmp_path: Path, read_only: bool) -> None:
+    (tmp_path / "s2cs.db").touch()
+    assert Store(str(tmp_path), read_only).all() == []
+    with sqlite3.connect(tmp_path / "s2cs.db") as database:
+        database.execute("PRAGMA user_version = 99")
+    with pytest.raises(StoreError, match="version 99"):
+        Store(str(tmp_path), read_only)
+
+
+def test_ports_are_given_out_in_turn() -> None:
+    choose = chooser("127.0.0.1", (61000, 61004), 2)
+    assert choose([], 0) == [61000, 61001]
+    assert choose([], 61001) == [61002, 61003]
+    assert choose([], 61004) == [61000, 61001] == choose([], 99)
+    assert choose([61004], 61003) == [61000, 61001]
+    with pytest.raises(RefusedError, match=r"61000-61004.*4 belong to sessions"):
+        choose([61000, 61001, 61002, 61003, 5], 0)
+
+
+def test_address_that_is_not_ours() -> None:
+    with pytest.raises(RefusedError, match=r"203\.0\.113\.77"):
+        is_free("203.0.113.77", 61000)
+
+
+def test_states() -> None:
+    reserved = session("u", expires=time.time() + 100)
+    reserved.require(RESERVED)
+    with pytest.raises(StateError, match=r"reserved.*must be announced or streaming.*s2cs_hello"):
+        reserved.require(ANNOUNCED, STREAMING)
+    announced = reserved.changed(state=ANNOUNCED, expires=None)
+    announced.require(ANNOUNCED, STREAMING)
+    with pytest.raises(StateError, match="s2cs_release"):
+        announced.require(RESERVED)
+    assert not announced.is_expired and announced.shown()["expires"] is None
+
+
+def test_expiry() -> None:
+    expired = session("u", expires=time.time() - 1)
+    assert expired.is_expired and expired.shown()["state"] == "expired"
+    for states in ((RESERVED,), (ANNOUNCED, STREAMING)):
+        with pytest.raises(StateError, match=r"expired at .*Z.*180 s.*s2cs_request"):
+            expired.require(*states)
+    # Only what waits for its HELLO expires.
+    assert not expired.changed(state=ANNOUNCED).is_expired and not expired.changed(expires=None).is_expired
+
+
+def test_differences() -> None:
+    one = session("u", rate=10)
+    other = one.changed(rate=None, labels={"job": "2"}, proxy="haproxy", owner="you", created=1.0)
+    found = one.differences(other, {"rate", "labels", "num_conn"})
+    assert found == ["rate is 10, asked for null", 'labels is {"job": "1"}, asked for {"job": "2"}']
+    assert one.differences(one, {"rate", "labels", "num_conn", "proxy"}) == []
+
+
+def test_secrets() -> None:
+    first, second = hash_secret(SECRET), hash_secret(SECRET)
+    assert first != second and SECRET not in first
+    assert secret_matches(first, SECRET) and secret_matches(second, SECRET)
+    assert not secret_matches(first, SECRET + "0") and not secret_matches("", SECRET)
+    shown = str(session("u").shown())
+    assert "secret" not in shown and first not in shown
+
+
+def test_timestamp() -> None:
+    assert timestamp(1700000000.9) == "2023-11-14T22:13:20Z" and timestamp(None) is None
