@@ -1,0 +1,182 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The playbook ``gateway`` and its roles, for gateways under roots of their own; the host itself stays as it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PLAYBOOK = shutil.which("ansible-playbook") or str(Path(sys.executable).with_name("ansible-playbook"))
+LISTEN = {"producer": "127.0.0.2", "consumer": "127.0.0.3"}
+
+
+BAD_VALUES: list[tuple[dict[str, Any], str]] = [
+    ({"s2cs_root": "relative"}, "s2cs_root must be an absolute path"),
+    ({"s2cs_state_dir": "/var/lib/../x"}, "s2cs_state_dir must be an absolute path"),
+    ({"s2cs_listen": {}}, "s2cs_listen names no address"),
+    ({"s2cs_listen": {"producer": "gw.example.org"}}, "s2cs_listen.producer must be an IP address"),
+    ({"s2cs_listen": {"inbound": "127.0.0.2"}}, "inbound"),
+    ({"s2cs_egress": {"consumer": "10.1.0.0/16"}}, "s2cs_egress.consumer must be an IP address"),
+    ({"s2cs_targets": {"producer": ["10.1.0.0/16:http"]}}, "s2cs_targets.producer"),
+    ({"s2cs_clients": {"consumer": ["10.1.0.0/16:80"]}}, "s2cs_clients.consumer"),
+    ({"s2cs_port_range": [80, 100]}, "s2cs_port_range must be two ports"),
+    ({"s2cs_port_range": [5200, 5100]}, "s2cs_port_range must be two ports"),
+    ({"s2cs_proxies": {"nothing": {}}}, "nothing"),
+    ({"s2cs_proxies": {}}, "s2cs_proxies offers nothing"),
+    ({"s2cs_default_proxy": "haproxy"}, "s2cs_default_proxy is haproxy"),
+    ({"s2cs_default_runtime": "docker"}, "s2cs_default_runtime is docker"),
+    ({"s2cs_limits": {"sessions": 0}}, "The limits must be 1 or more"),
+    ({"s2cs_hello_timeout": 7200}, "s2cs_hello_timeout"),
+    ({"s2cs_supervisor": "systemd"}, "s2cs_supervisor is systemd"),
+]
+
+
+@dataclass
+class Outcome:
+    """What a run of the playbook did."""
+
+    status: int
+    output: str
+
+    @property
+    def changed(self) -> int:
+        return sum(map(int, re.findall(r"changed=([0-9]+)", self.output)))
+
+
+class Gateway:
+    """A gateway that the playbook provisions under a directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.root = directory / "root"
+        (directory / "home").mkdir()
+        (directory / "ansible.cfg").write_text("[defaults]\n")
+
+    @property
+    def config(self) -> Path:
+        return self.root / "etc/scistream/s2cs.json"
+
+    @property
+    def policy(self) -> dict[str, Any]:
+        policy: dict[str, Any] = json.loads(self.config.read_text())
+        return policy
+
+    def provision(self, *arguments: str, hosts: dict[str, dict[str, Any]] | None = None, **variables: Any) -> Outcome:
+        """Run the playbook with the smallest set of variables, or others, for one host or several."""
+        common = {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": sys.executable,
+            "s2cs_root": str(self.root),
+            "s2cs_listen": LISTEN,
+            **variables,
+        }
+        inventory = self.directory / "inventory.yml"
+        inventory.write_text(json.dumps({"gateways": {"hosts": hosts or {"gw": {}}, "vars": common}}))
+        environment = {
+            **os.environ,
+            "HOME": str(self.directory / "home"),
+            "ANSIBLE_CONFIG": str(self.directory / "ansible.cfg"),
+            "ANSIBLE_NOCOLOR": "1",
+        }
+        done = subprocess.run(
+            [PLAYBOOK, "-i", str(inventory), "scistream.gateway.gateway", *arguments],
+            env=environment,
+            cwd=self.directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        print(done.stdout)
+        return Outcome(done.returncode, done.stdout)
+
+    def ok(self, *arguments: str, **variables: Any) -> Outcome:
+        outcome = self.provision(*arguments, **variables)
+        assert outcome.status == 0
+        return outcome
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Gateway:
+    """A directory in which nothing has been provisioned."""
+    return Gateway(tmp_path)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_check_do_again_change(gateway: Gateway) -> None:
+    outcome = gateway.ok("--check", "--diff")
+    assert outcome.changed > 0
+    assert not gateway.root.exists()
+    assert '"gateway": "gw"' in outcome.output
+
+    assert gateway.ok().changed == outcome.changed
+    assert gateway.policy["listen"] == LISTEN
+    assert gateway.policy["proxies"] == {"s2ds": {"runtimes": ["process"], "settings": {}}}
+    assert gateway.policy["supervisor"] == "process"
+    assert gateway.policy["state_dir"] == str(gateway.root / "var/lib/scistream")
+    assert gateway.ok().changed == 0
+
+    changes: dict[str, Any] = {
+        "s2cs_limits": {"num_conn": 4},
+        "s2cs_proxies": {"s2ds": {"settings": {"pipe_size": 262144}}},
+    }
+    outcome = gateway.ok("--check", "--diff", **changes)
+    assert outcome.changed == 1
+    assert '+        "num_conn": 4,' in outcome.output
+    assert gateway.policy["limits"] == {"num_conn": 64, "sessions": 256}
+    assert gateway.ok(**changes).changed == 1
+    assert gateway.policy["limits"] == {"num_conn": 4, "sessions": 256}
+    assert gateway.policy["proxies"]["s2ds"]["settings"] == {"pipe_size": 262144}
+
+
+def test_what_is_installed(gateway: Gateway) -> None:
+    gateway.ok()
+    program = gateway.root / "usr/local/lib/scistream/s2ds"
+    assert mode(gateway.config) == 0o640
+    assert mode(gateway.root / "var/lib/scistream") == 0o710
+    assert mode(gateway.root / "var/lib/scistream/sessions") == 0o710
+    assert {mode(path) for path in program.glob("*.py")} == {0o644}
+    version = [sys.executable, "-I", str(program), "--version"]
+    assert subprocess.run(version, check=True, capture_output=True, text=True).stdout.startswith("s2ds ")
+
+    # What an earlier version had, a later one has not; what somebody changed is put right.
+    (program / "gone.py").write_text("raise SystemExit(1)\n")
+    (program / "__main__.py").write_text("raise SystemExit(1)\n")
+    assert gateway.ok("--check").changed == 1
+    assert (program / "gone.py").exists()
+    assert gateway.ok().changed == 1
+    assert not (program / "gone.py").exists()
+    assert subprocess.run(version, check=True, capture_output=True, text=True).stdout.startswith("s2ds ")
+
+
+def test_bad_values_change_nothing(gateway: Gateway) -> None:
+    hosts = {f"case-{index}": variables for index, (variables, _) in enumerate(BAD_VALUES)}
+    outcome = gateway.provision("--forks", "4", hosts=hosts)
+    assert outcome.changed == 0
+    assert not gateway.root.exists()
+    lines = re.findall(r"^(?:failed|fatal): \[(case-[0-9]+)\](.*)$", outcome.output, re.MULTILINE)
+    said = {host: " ".join(line for name, line in lines if name == host) for host, _ in lines}
+    missed = [
+        (variables, message, said.get(f"case-{index}"))
+        for index, (variables, message) in enumerate(BAD_VALUES)
+        if message not in said.get(f"case-{index}", "")
+    ]
+    assert missed == []
