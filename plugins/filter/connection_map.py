@@ -1,0 +1,90 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: connection_map
+short_description: Which listener of a stream leads where
+version_added: "0.1.0"
+author:
+  - SciStream gateway developers
+description:
+  - Returns the connection map of a stream, one row for each of its connections.
+  - The listeners of the two gateways belong together in their order.
+  - The producer's own listeners are dealt round robin.
+positional: _input, consumer
+options:
+  _input:
+    description: The session of the producer gateway, as RV(scistream.gateway.s2cs_hello#module:session) shows it.
+    type: dict
+    required: true
+  consumer:
+    description:
+      - The session of the consumer gateway.
+      - Without it the rows have no RV(ignore:consumer_listener).
+    type: dict
+"""
+
+EXAMPLES = r"""
+- name: Point the consumer gateway at the producer gateway
+  scistream.gateway.s2cs_update:
+    uid: "{{ uid }}"
+    role: consumer
+    remote_listeners: "{{ producer | scistream.gateway.connection_map(consumer) | map(attribute='producer_listener') }}"
+  vars:
+    producer: "{{ hostvars['gw-aps'].hello.session }}"
+    consumer: "{{ hostvars['gw-alcf'].hello.session }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The rows of the map, in the order of the connections.
+  type: list
+  elements: dict
+  contains:
+    connection:
+      description: Number of the connection, from 1.
+      type: int
+      sample: 1
+    consumer_listener:
+      description: Where the consumer application connects to.
+      type: str
+      sample: "10.2.0.1:5100"
+    producer_listener:
+      description: Where the consumer gateway connects to.
+      type: str
+      sample: "192.0.2.1:5100"
+    target:
+      description:
+        - Where the producer gateway connects to, a listener of the producer application.
+        - Null before its HELLO.
+      type: str
+      sample: "10.1.0.5:7000"
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError, show
+from ansible_collections.scistream.gateway.plugins.plugin_utils import _plan
+
+
+def connection_map(producer: Any, consumer: Any = None) -> list[dict[str, Any]]:
+    for session in (producer, consumer):
+        if (not isinstance(session, Mapping) and session is not None) or producer is None:
+            raise AnsibleFilterError(f"connection_map: {show(session)} is not a session")
+    try:
+        return _plan.connection_map(producer, consumer)
+    except ScistreamError as error:
+        raise AnsibleFilterError(f"connection_map: {error}") from None
+
+
+class FilterModule:
+    """The filter of this file."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"connection_map": connection_map}

@@ -1,0 +1,82 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: stream_problems
+short_description: What is wrong with a description of streams
+version_added: "0.1.0"
+author:
+  - SciStream gateway developers
+description:
+  - Checks the description of streams on the control node, before any gateway is asked.
+  - It is what the playbooks of this collection begin with.
+positional: _input, purpose
+options:
+  _input:
+    description: The streams, see the README of this collection.
+    type: list
+    elements: dict
+    required: true
+  purpose:
+    description: What the streams are checked for.
+    type: str
+    choices:
+      open: Both sides are to be opened.
+      inbound: The producer side is to be opened.
+      outbound: The consumer side is to be opened.
+      identify: It is enough to know which streams are meant.
+    default: open
+  gateways:
+    description: The gateways that this run reaches. Not given, any name will do.
+    type: list
+    elements: str
+"""
+
+EXAMPLES = r"""
+- name: Check the description of the streams
+  ansible.builtin.assert:
+    that: problems is falsy
+    fail_msg: "{{ problems }}"
+  vars:
+    problems: "{{ streams | scistream.gateway.stream_problems(gateways=groups.gateways) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: One sentence for each mistake, with the stream, the key, the value and what is allowed.
+  type: list
+  elements: str
+  sample:
+    - 'stream "tomography": num_conn: 0 is not allowed: give a whole number from 1 to 10000'
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.scistream.gateway.plugins.plugin_utils._streams import (
+    PURPOSES,
+    DescriptionError,
+    read_streams,
+)
+
+
+def stream_problems(streams: Any, purpose: str = "open", gateways: Sequence[str] | None = None) -> list[str]:
+    if purpose not in PURPOSES:
+        raise AnsibleFilterError(f"stream_problems: {purpose!r} is none of {', '.join(PURPOSES)}")
+    try:
+        read_streams(streams, purpose, gateways)
+    except DescriptionError as error:
+        return error.problems
+    return []
+
+
+class FilterModule:
+    """The filter of this file."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"stream_problems": stream_problems}

@@ -1,0 +1,112 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: stream_report
+short_description: What a run did, for people
+version_added: "0.1.0"
+author:
+  - SciStream gateway developers
+description:
+  - Turns what the gateways answered into a few lines for the whole run.
+positional: _input, kind
+options:
+  _input:
+    description: What the gateways answered, the modules' results by the gateways' names.
+    type: dict
+    required: true
+  kind:
+    description: What is reported.
+    type: str
+    choices:
+      opened: The path of each connection, from the results of UPDATE (in check mode those of REQ).
+      status: The sessions, from the results of C(s2cs_info).
+      released: What was given back, from the results of REL.
+      failed: Why nothing was opened, from the results of REL that followed and those of O(steps).
+    required: true
+  streams:
+    description: The streams that are meant, see the README of this collection.
+    type: list
+    elements: dict
+    default: []
+  purpose:
+    description: Which sides of the streams were opened. For O(kind=opened).
+    type: str
+    choices: [open, inbound, outbound]
+    default: open
+  gateways:
+    description: The gateways that this run reaches.
+    type: list
+    elements: str
+  uids:
+    description: The sessions that are meant, beside those of O(streams). For O(kind=status).
+    type: list
+    elements: str
+    default: []
+  steps:
+    description: The results of each step, as O(_input). For O(kind=failed).
+    type: list
+    elements: dict
+    default: []
+  check_mode:
+    description: Say what would be done.
+    type: bool
+    default: false
+"""
+
+EXAMPLES = r"""
+- name: Show the sessions of this gateway
+  ansible.builtin.debug:
+    msg: "{{ {inventory_hostname: info} | scistream.gateway.stream_report('status') }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The lines.
+  type: list
+  elements: str
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.plugin_utils import _report
+from ansible_collections.scistream.gateway.plugins.plugin_utils._streams import read_streams
+
+
+def stream_report(
+    results: Mapping[str, Any],
+    kind: str,
+    streams: Any = (),
+    purpose: str = "open",
+    gateways: Sequence[str] | None = None,
+    uids: Sequence[str] = (),
+    steps: Sequence[Mapping[str, Any]] = (),
+    check_mode: bool = False,
+) -> list[str]:
+    try:
+        if kind == "failed":
+            return _report.failed(steps, results)
+        if kind == "opened":
+            return _report.opened(read_streams(streams, purpose, gateways), results, purpose, check_mode)
+        found = read_streams(streams, "identify", gateways) if streams else []
+        if kind == "status":
+            return _report.status(results, [*uids, *(stream.uid for stream in found)])
+        if kind == "released":
+            return _report.released(results, found, check_mode)
+    except ScistreamError as error:
+        raise AnsibleFilterError(f"stream_report: {error}") from None
+    raise AnsibleFilterError(f"stream_report: {kind!r} is none of opened, status, released, failed")
+
+
+class FilterModule:
+    """The filter of this file."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"stream_report": stream_report}

@@ -1,0 +1,137 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: stream_sessions
+short_description: What a gateway is told about the streams of a run
+version_added: "0.1.0"
+author:
+  - SciStream gateway developers
+description:
+  - Turns a description of streams into the O(ignore:sessions) of one call of an C(s2cs_*) module on one gateway.
+  - The list is empty where a gateway takes no part, so that it need not be called.
+positional: _input, message, gateway
+options:
+  _input:
+    description: The streams, see the README of this collection.
+    type: list
+    elements: dict
+    required: true
+  message:
+    description: The control message that the sessions are for.
+    type: str
+    choices: [request, hello, update, release]
+    required: true
+  gateway:
+    description: Name of the gateway in the inventory.
+    type: str
+    required: true
+  purpose:
+    description: Which sides of the streams this run opens.
+    type: str
+    choices:
+      open: Both sides.
+      inbound: The producer's.
+      outbound: The consumer's.
+    default: open
+  results:
+    description:
+      - What the gateways answered to HELLO, the modules' results by the gateways' names.
+      - For O(message=update).
+    type: dict
+  gateways:
+    description: The gateways that this run reaches.
+    type: list
+    elements: str
+  uids:
+    description: Further sessions to release, in whichever role. For O(message=release).
+    type: list
+    elements: str
+  without:
+    description:
+      - Sessions that are left out, each with its C(uid) and C(role).
+      - In check mode, those that the request before did not really make.
+    type: list
+    elements: dict
+    default: []
+  key_file:
+    description:
+      - The user's key on the control node, from which secrets are made.
+      - For O(message=request) and O(message=hello).
+    type: path
+    default: ~/.config/scistream/key
+  create_key:
+    description: Make the key file where there is none.
+    type: bool
+    default: true
+notes:
+  - The result of O(message=request) and O(message=hello) holds secrets. Use it directly in a task with C(no_log).
+"""
+
+EXAMPLES = r"""
+- name: Reserve listeners on every gateway
+  scistream.gateway.s2cs_request:
+    sessions: "{{ streams | scistream.gateway.stream_sessions('request', inventory_hostname) }}"
+  no_log: true
+"""
+
+RETURN = r"""
+_value:
+  description: The sessions, as the module of the message takes them.
+  type: list
+  elements: dict
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.values import check_uid
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.plugin_utils import _plan
+from ansible_collections.scistream.gateway.plugins.plugin_utils._key import DEFAULT_KEY_FILE, load_key
+from ansible_collections.scistream.gateway.plugins.plugin_utils._streams import read_streams
+
+
+def stream_sessions(
+    streams: Any,
+    message: str,
+    gateway: str,
+    purpose: str = "open",
+    results: Mapping[str, Any] | None = None,
+    gateways: Sequence[str] | None = None,
+    uids: Sequence[str] = (),
+    without: Sequence[Mapping[str, Any]] = (),
+    key_file: str = DEFAULT_KEY_FILE,
+    create_key: bool = True,
+) -> list[dict[str, Any]]:
+    try:
+        if message == "release":
+            found = read_streams(streams, "identify", gateways) if streams else []
+            return _plan.releases(found, gateway, [check_uid(uid) for uid in uids])
+        found = read_streams(streams, purpose, gateways)
+        if not any(_plan.roles_at(stream, gateway, purpose) for stream in found):
+            return []
+        if message == "request":
+            entries = _plan.requests(found, gateway, purpose, load_key(key_file, create_key))
+        elif message == "hello":
+            entries = _plan.hellos(found, gateway, purpose, load_key(key_file, create_key))
+        elif message == "update":
+            entries = _plan.updates(found, gateway, purpose, results or {})
+        else:
+            raise AnsibleFilterError(f"stream_sessions: {message!r} is none of request, hello, update, release")
+    except ScistreamError as error:
+        raise AnsibleFilterError(f"stream_sessions: {error}") from None
+    left_out = [(session["uid"], session["role"]) for session in without]
+    return [entry for entry in entries if (entry["uid"], entry["role"]) not in left_out]
+
+
+class FilterModule:
+    """The filter of this file."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"stream_sessions": stream_sessions}

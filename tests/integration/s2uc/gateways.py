@@ -1,0 +1,149 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Gateways on this machine, and what a run of a playbook did to them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+HERE = Path(__file__).parent
+PLAYBOOK = shutil.which("ansible-playbook") or str(Path(sys.executable).with_name("ansible-playbook"))
+GATEWAYS = ("gw-a", "gw-b", "gw-c")
+
+
+@dataclass
+class Outcome:
+    """What a run of ansible-playbook did."""
+
+    status: int
+    output: str
+    rows: list[dict[str, Any]]
+
+    @property
+    def changed(self) -> int:
+        return sum(row["changed"] for row in self.rows if row["outcome"] == "ok")
+
+    @property
+    def message(self) -> str:
+        """The last message for the whole run."""
+        found = [row["msg"] for row in self.rows if row["action"].endswith((".debug", ".fail")) and row["msg"]]
+        last = [message for message in found if message != "All items completed"][-1]
+        return "\n".join(last) if isinstance(last, list) else str(last)
+
+    def calls(self, host: str) -> list[str]:
+        """Return the modules of the control server that ran on a host."""
+        return [
+            row["action"].rpartition(".")[2]
+            for row in self.rows
+            if row["host"] == host and row["outcome"] in ("ok", "failed") and ".s2cs_" in row["action"]
+        ]
+
+
+class Site:
+    """Three gateways under a directory, and a user with a home directory of his own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.home = directory / "home"
+        self.home.mkdir()
+        self.configuration = directory / "ansible.cfg"
+        self.configuration.write_text("[defaults]\n")
+        # A network of its own for each run of the tests, so that several can go on at a time.
+        number = os.getpid()
+        self.network = f"127.{number >> 8 & 63 | 64}.{number & 255}"
+        self.inventory = self.write("gateways.yml", self.hosts(*GATEWAYS))
+
+    def address(self, name: str) -> str:
+        return f"{self.network}.{10 + GATEWAYS.index(name)}"
+
+    def host(self, name: str) -> dict[str, Any]:
+        """Return the variables of a gateway."""
+        both = {role: self.address(name) for role in ("producer", "consumer")}
+        loopback = {role: ["127.0.0.0/8"] for role in ("producer", "consumer")}
+        return {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+            "s2cs_root": str(self.directory / name),
+            "s2cs_listen": both,
+            "s2cs_egress": both,
+            "s2cs_targets": loopback,
+            "s2cs_clients": loopback,
+            "s2ds_python": "{{ ansible_playbook_python }}",
+        }
+
+    def hosts(self, *names: str, **more: Any) -> dict[str, Any]:
+        return {"gateways": {"hosts": {**{name: self.host(name) for name in names}, **more}}}
+
+    def write(self, name: str, document: Any) -> Path:
+        path = self.directory / name
+        path.write_text(yaml.safe_dump(document))
+        return path
+
+    def stream(self, name: str, port: int = 7000, **more: Any) -> dict[str, Any]:
+        """Return a description, from gw-a to gw-b."""
+        return {
+            "name": name,
+            "producer": {"gateway": "gw-a", "listeners": [f"{self.network}.1:{port}"]},
+            "consumer": {"gateway": "gw-b"},
+            "encryption": "none",
+            **more,
+        }
+
+    def play(self, playbook: str, *arguments: str, inventory: Path | None = None, **variables: Any) -> Outcome:
+        """Run a playbook of the collection."""
+        record = self.directory / "record.jsonl"
+        record.unlink(missing_ok=True)
+        environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("SSH_")},
+            "HOME": str(self.home),
+            "ANSIBLE_CONFIG": str(self.configuration),
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_CALLBACK_PLUGINS": str(HERE / "callback_plugins"),
+            "ANSIBLE_CALLBACKS_ENABLED": "record",
+            "SCISTREAM_TEST_RECORD": str(record),
+        }
+        command = [PLAYBOOK, "-i", str(inventory or self.inventory), f"scistream.gateway.{playbook}", *arguments]
+        if variables:
+            command += ["-e", json.dumps(variables)]
+        done = subprocess.run(
+            command,
+            env=environment,
+            cwd=self.directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        print(done.stdout)
+        rows = [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
+        return Outcome(done.returncode, done.stdout, rows)
+
+    def ok(self, playbook: str, *arguments: str, **variables: Any) -> Outcome:
+        """Run a playbook that must succeed."""
+        outcome = self.play(playbook, *arguments, **variables)
+        assert outcome.status == 0, outcome.output
+        return outcome
+
+    def sessions(self) -> list[str]:
+        """Return the session directories of all gateways, as gateway/role."""
+        found = self.directory.glob("*/var/lib/scistream/sessions/*")
+        return sorted(f"{path.parts[-6]}/{path.name.partition('-')[0]}" for path in found)
+
+    def listener(self, outcome: Outcome, gateway: str = "gw-b") -> tuple[str, int]:
+        """Return the first listener of a gateway that the summary of a run shows."""
+        _before, _separator, rest = outcome.message.partition(f"{self.address(gateway)}:")
+        digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
+        return self.address(gateway), int(digits)

@@ -1,0 +1,60 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The demo, whole: also when it fails it leaves nothing running."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.scistream.gateway.tests.integration.s2uc.gateways import Site
+
+ROOT = Path(__file__).parents[3]
+
+
+def processes(mark: str) -> list[str]:
+    """Return the command lines of processes that name a directory or live in it."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+            place = os.readlink(f"/proc/{pid}/cwd")
+        except OSError:
+            continue
+        if mark in command or mark in place:
+            found.append(command)
+    return found
+
+
+@pytest.fixture
+def home(whole_site: Site) -> str:
+    return str(whole_site.home / ".cache" / "scistream-demo")
+
+
+def test_demo(whole_site: Site, home: str) -> None:
+    outcome = whole_site.ok("demo", inventory=ROOT / "inventories" / "local", demo_size="64MiB")
+    summary = outcome.message
+    assert "frames lost: 0" in summary
+    assert "equal on both ends" in summary
+    assert "nothing is left" in summary
+    reports = [json.loads(line) for line in Path(home, "report.jsonl").read_text().splitlines()]
+    assert len(reports) == 6
+    assert all(report["bytes"] >= 64 << 20 for report in reports[:2])
+    assert f"SHA-256 {reports[0]['sha256']}" in summary
+    # The direct way is really another one: it comes from the consumer application, the other from a gateway.
+    assert [report["peer"] for report in reports[:2]] == ["127.0.0.2", "127.0.0.5"]
+    assert processes(home) == []
+
+
+def test_failing_demo_cleans_up(whole_site: Site, home: str) -> None:
+    clients = {"producer": ["127.0.0.0/8"], "consumer": ["10.0.0.0/8"]}
+    outcome = whole_site.play("demo", inventory=ROOT / "inventories" / "local", demo_size="64MiB", s2cs_clients=clients)
+    assert outcome.status != 0
+    assert "The streams were not opened" in outcome.output
+    assert processes(home) == []
+    assert not list(Path(home).glob("gw-*/var/lib/scistream/sessions/*"))
