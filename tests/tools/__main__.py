@@ -1,0 +1,109 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What make calls: environments, builds, checks and tests. Run with --help for the commands."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+
+import artifact
+import environment
+import parts
+import report
+from layout import CACHE, COLLECTION, DIST, VENVS, Failure
+
+
+def demo(values: list[str], extra: list[str]) -> int:
+    """Run the demo from the built and installed collection."""
+    env = environment.variables(environment.environment("demo"))
+    build = artifact.installed(env)
+    env["ANSIBLE_COLLECTIONS_PATH"] = str(build)
+    command = ["ansible-playbook", "scistream.gateway.demo", "-i", "inventories/local"]
+    given = dict(value.split("=", 1) for value in values)
+    if given:
+        command += ["-e", json.dumps({f"demo_{key.lower()}": value for key, value in given.items()})]
+    return subprocess.call([*command, *extra], cwd=str(build / COLLECTION), env=env)
+
+
+def build() -> int:
+    """Leave the archive of the collection in dist/."""
+    directory = artifact.installed(environment.variables(environment.environment("demo")))
+    found = artifact.faults(artifact.archive(directory))
+    if found:
+        raise Failure("\n".join(["The archive is not as it should be:", *found]))
+    DIST.mkdir(exist_ok=True)
+    print(shutil.copy(str(artifact.archive(directory)), str(DIST)))
+    return 0
+
+
+def docs() -> int:
+    """Leave the reference of the plugins as HTML in dist/docs."""
+    env = environment.variables(environment.environment("test"))
+    env["ANSIBLE_COLLECTIONS_PATH"] = str(artifact.installed(env))
+    source, target = CACHE / "docs", DIST / "docs"
+    for directory in (source, target):
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(parents=True)
+    name = ".".join(COLLECTION.parts[1:])
+    collect = ["antsibull-docs", "collection", "--use-current", "--squash-hierarchy", "--fail-on-error"]
+    # Labels of Ansible's own documentation are not here; the part "docs" checks those of the collection.
+    settings = (f"project={name}", "extensions=sphinx_antsibull_ext", "suppress_warnings=ref.ref")
+    render = ["sphinx-build", "-q", "-C", *(word for setting in settings for word in ("-D", setting))]
+    for command in ([*collect, "--dest-dir", str(source), name], [*render, str(source), str(target)]):
+        if subprocess.call(command, env=env):
+            raise Failure(f"This failed: {' '.join(command)}")
+    print(target / "index.html")
+    return 0
+
+
+def clean() -> int:
+    """Remove all that make brought about."""
+    for directory in (VENVS, CACHE, DIST):
+        shutil.rmtree(directory, ignore_errors=True)
+    return 0
+
+
+def test(names: list[str], extra: list[str]) -> int:
+    """Run parts by name or by group; without names what make test stands for."""
+    wanted = set(names) or {"lint", "test"}
+    known = {name for part in parts.PARTS for name in (part.name, part.group)}
+    if wanted - known:
+        raise Failure(f"No such part: {' '.join(sorted(wanted - known))}; there are {' '.join(sorted(known))}")
+    return report.run([part for part in parts.PARTS if {part.name, part.group} & wanted], extra)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in (("demo", demo.__doc__), ("test", test.__doc__)):
+        commands.add_parser(name, help=text).add_argument("values", nargs="*")
+    for name, text in (("build", build.__doc__), ("docs", docs.__doc__), ("clean", clean.__doc__)):
+        commands.add_parser(name, help=text)
+    given = parser.parse_args()
+    extra = shlex.split(os.environ.get("ARGS", ""))
+    # A terminated run removes its scratch directory as an interrupted one does.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # Ansible refuses other encodings, and locales that the machine does not have.
+    os.environ["LC_ALL"] = "C.UTF-8"
+    try:
+        if given.command in ("demo", "test"):
+            return (demo if given.command == "demo" else test)(given.values, extra)
+        return {"build": build, "docs": docs, "clean": clean}[given.command]()
+    except Failure as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,147 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a test run consists of: one function for each part."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable
+
+import artifact
+import sanity as ansible_test
+from interpreters import targets
+from job import Job
+
+# What travels to gateways and runs with their Python.
+GATEWAY = ("plugins/modules/*.py", "plugins/module_utils/**/*.py", "roles/*/files/**/*.py")
+GATEWAY_PYTHON = "3.8"
+# Programs of one file, or several beside each other.
+SCRIPTS = ("roles/*/files/*.py", "playbooks/files/*.py", "benchmarks/**/*.py")
+
+
+@dataclass
+class Part:
+    """A part by name, and the packages of the machine that it asks for (see packages.txt)."""
+
+    name: str
+    action: Callable[[Job], None]
+    group: str
+    needs: tuple[str, ...] = ("checks",)
+
+
+def ruff(job: Job) -> None:
+    job.files("**/*.py")
+    job.run("ruff", "check", "--no-cache", ".")
+    job.run("ruff", "format", "--no-cache", "--check", "--diff", ".")
+
+
+def mypy(job: Job) -> None:
+    """Plugins and tests as modules of the collection; programs, each for itself, as they run."""
+    root = job.workspace.collection
+    base = ["mypy", "--config-file", root / "pyproject.toml", "--cache-dir", job.scratch / "cache"]
+    programs = sorted(path.parent for path in root.glob("roles/*/files/*/__main__.py"))
+    scripts = [path for where in SCRIPTS for path in root.glob(where)]
+    packaged = [name for name in job.files("plugins/**/*.py", "tests/**/*.py") if not name.startswith("tests/tools/")]
+    tree = job.workspace.directory
+    path = ":".join(str(entry) for entry in [tree, *programs, *sorted({script.parent for script in scripts})])
+    job.run(*base, *((root / name).relative_to(tree) for name in packaged), cwd=tree, env={"MYPYPATH": path})
+    for program in [*programs, root / "tests" / "tools"]:
+        job.run(*base, ".", cwd=program)
+    for script in sorted(scripts):
+        job.run(*base, script.name, cwd=script.parent)
+
+
+def yamllint(job: Job) -> None:
+    job.run("yamllint", "--strict", ".")
+
+
+def ansible_lint(job: Job) -> None:
+    job.files("playbooks/*.yml")
+    job.run("ansible-lint", "--offline", "--strict", "--profile", "production")
+
+
+def docs(job: Job) -> None:
+    job.files("plugins/modules/*.py")
+    job.run("antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs", "self", ".")
+
+
+def changelog(job: Job) -> None:
+    job.run("antsibull-changelog", "lint")
+    job.run("antsibull-changelog", "lint-changelog-yaml", "changelogs/changelog.yaml")
+
+
+def shellcheck(job: Job) -> None:
+    job.run("shellcheck", *(name for name in job.files("**/*") if _is_shell(job.workspace.collection / name)))
+
+
+def _is_shell(path: Path) -> bool:
+    if ".git" in path.parts:
+        return False
+    with path.open("rb") as file:
+        start = file.readline(64)
+    return path.suffix == ".sh" or (start.startswith(b"#!") and start.split()[-1].endswith((b"bash", b"/sh", b"dash")))
+
+
+def gateway_python(job: Job) -> None:
+    """Gateway code keeps to its oldest Python: by vermin's knowledge, and by that Python itself where it is there."""
+    names = job.files(*GATEWAY)
+    job.run("vermin", f"--target={GATEWAY_PYTHON}-", "--no-tips", "--violations", *names)
+    python = targets().get(GATEWAY_PYTHON)
+    if python is None:
+        job.notes.append(f"no Python {GATEWAY_PYTHON} on this machine: vermin alone judged")
+        return
+    code = "import sys; [compile(open(name, 'rb').read(), name, 'exec') for name in sys.argv[1:]]"
+    job.run(python, "-I", "-c", code, *names)
+
+
+def built(job: Job) -> None:
+    """The built collection holds what it should and nothing else."""
+    # From everything in the tree, as anyone may build it: what is not to be shipped has to be ignored by galaxy.yml.
+    job.run("ansible-galaxy", "collection", "build", "--output-path", job.scratch)
+    if not job.errors:
+        job.errors += artifact.faults(artifact.archive(job.scratch))
+
+
+def importer(job: Job) -> None:
+    """Galaxy's own check of the built collection. ansible-lint is a part of its own, and needs no second run."""
+    env = {"GALAXY_IMPORTER_RUN_ANSIBLE_LINT": "false", "GALAXY_IMPORTER_TMP_ROOT_DIR": str(job.scratch)}
+    archive = artifact.archive(job.workspace.build)
+    job.run("python", "-m", "galaxy_importer.main", archive, cwd=job.scratch, env=env)
+
+
+def unit(job: Job) -> None:
+    job.pytest("tests/unit")
+
+
+def integration(job: Job) -> None:
+    """Real instances, driven with the collection as it is built and installed."""
+    job.pytest("tests/integration", env={"ANSIBLE_COLLECTIONS_PATH": str(job.workspace.build)})
+
+
+def molecule(job: Job) -> None:
+    job.files("extensions/molecule/*/molecule.yml")
+    arguments = job.workspace.arguments or shlex.split("test --all")
+    job.run("molecule", *arguments, cwd=job.workspace.collection)
+
+
+# The long ones first: they start first.
+PARTS = (
+    Part("integration", integration, "test", ("checks", "integration")),
+    Part("sanity", ansible_test.sanity, "test"),
+    Part("ansible-lint", ansible_lint, "lint"),
+    Part("mypy", mypy, "lint"),
+    Part("unit", unit, "test"),
+    Part("importer", importer, "lint"),
+    Part("docs", docs, "lint"),
+    Part("gateway-python", gateway_python, "lint"),
+    Part("yamllint", yamllint, "lint"),
+    Part("changelog", changelog, "lint"),
+    Part("shellcheck", shellcheck, "lint"),
+    Part("ruff", ruff, "lint"),
+    Part("artifact", built, "lint"),
+    Part("molecule", molecule, "bed", ("checks", "integration")),
+)

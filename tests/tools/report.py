@@ -1,0 +1,125 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A test run: parts side by side, progress while they run, one table at the end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Sequence
+
+import artifact
+import checkout
+import environment
+import packages
+from interpreters import controller
+from job import Job, Workspace
+from layout import CACHE
+from parts import Part
+
+HEARTBEAT = 30
+LEFT_OVER = 24 * 60 * 60
+
+
+def run(parts: Sequence[Part], arguments: list[str]) -> int:
+    """Run the parts and return the exit code."""
+    packages.ensure(sorted({need for part in parts for need in ("start", *part.needs)}), controller())
+    venv = environment.environment("test")
+    env = _variables(venv)
+    CACHE.mkdir(exist_ok=True)
+    for old in CACHE.glob("run-*"):
+        # Left by a run that was killed.
+        if time.time() - old.stat().st_mtime > LEFT_OVER:
+            shutil.rmtree(old, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="run-", dir=str(CACHE)) as directory:
+        workspace = Workspace(Path(directory), artifact.installed(env), env, arguments, echo=len(parts) == 1)
+        checkout.copy(workspace.directory, checkout.files())
+        # Tools that ask git for the files get the answer for the copy, not for the checkout around it.
+        for command in (["init", "-q"], ["add", "-A"]):
+            subprocess.run(["git", *command], cwd=str(workspace.collection), stdin=subprocess.DEVNULL, check=True)
+        env["ANSIBLE_COLLECTIONS_PATH"] = env["PYTHONPATH"] = str(workspace.directory)
+        try:
+            jobs = _side_by_side(parts, workspace)
+        finally:
+            workspace.stop()
+        _keep_logs(workspace)
+        return _close(jobs)
+
+
+def _variables(venv: Path) -> dict[str, str]:
+    """The environment of all commands: without the user's settings of Ansible, without colours."""
+    env = {key: value for key, value in environment.variables(venv).items() if not key.startswith("ANSIBLE_")}
+    return {**env, "NO_COLOR": "1", "ANSIBLE_NOCOLOR": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def _side_by_side(parts: Sequence[Part], workspace: Workspace) -> list[Job]:
+    workers = max(2, min(4, os.cpu_count() or 2))
+    done: list[Job] = []
+    with ThreadPoolExecutor(workers) as pool:
+        jobs = {pool.submit(_begin, part, workspace): part for part in parts}
+        left: set[Future[Job]] = set(jobs)
+        try:
+            while left:
+                ended, left = wait(left, timeout=HEARTBEAT, return_when=FIRST_COMPLETED)
+                done += [_tell(future.result(), workspace, len(parts) - len(left), len(parts)) for future in ended]
+                if not ended and not workspace.echo:
+                    _heartbeat([jobs[future].name for future in left if future.running()], workspace)
+        except BaseException:
+            for future in left:
+                future.cancel()
+            workspace.stop()
+            raise
+    order = [part.name for part in parts]
+    return sorted(done, key=lambda job: order.index(job.name))
+
+
+def _begin(part: Part, workspace: Workspace) -> Job:
+    if not workspace.echo:
+        print(f"      start    {part.name}", flush=True)
+    return Job(part.name, workspace).execute(part.action)
+
+
+def _tell(job: Job, workspace: Workspace, number: int, total: int) -> Job:
+    result = "FAILED" if job.failed else "passed"
+    if job.failed and not workspace.echo:
+        print(f"------------------------------ {job.name} ------------------------------")
+        print(job.log.read_text(encoding="utf-8", errors="replace").rstrip())
+        print("-" * (62 + len(job.name)))
+    print(f"{number:>2}/{total:<2} {result:<8} {job.name} ({job.seconds:.0f} s)", flush=True)
+    return job
+
+
+def _heartbeat(names: Sequence[str], workspace: Workspace) -> None:
+    for name in names:
+        log = workspace.directory / "logs" / f"{name}.log"
+        lines = log.read_text(encoding="utf-8", errors="replace").rstrip().rsplit("\n", 1) if log.exists() else [""]
+        print(f"      running  {name}: {lines[-1].strip()[:100]}", flush=True)
+
+
+def _keep_logs(workspace: Workspace) -> None:
+    logs = workspace.directory / "logs"
+    if logs.exists():
+        shutil.copytree(str(logs), str(CACHE / "logs"), dirs_exist_ok=True)
+
+
+def _close(jobs: Sequence[Job]) -> int:
+    print(f"\n{'part':<16}{'result':<9}{'passed':>7}{'failed':>8}{'skipped':>9}{'seconds':>9}")
+    for job in jobs:
+        result = "FAILED" if job.failed else "passed"
+        print(f"{job.name:<16}{result:<9}{job.passed:>7}{job.failed:>8}{job.skipped:>9}{job.seconds:>9.0f}")
+        for note in job.notes:
+            print(f"{'':<16}{note}")
+    passed, failed, skipped = (sum(getattr(job, key) for job in jobs) for key in ("passed", "failed", "skipped"))
+    if failed:
+        print(f"\nFailed: {', '.join(job.name for job in jobs if job.failed)}. Logs: {CACHE / 'logs'}")
+    print(f"\n{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
+    sys.stdout.flush()
+    return 1 if failed else 0
