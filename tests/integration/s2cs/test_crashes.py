@@ -26,7 +26,7 @@ from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import
     kill,
 )
 
-ROUNDS = 12
+ROUNDS = 8
 REQUEST = {"role": "producer", "encryption": "none", "secret": SECRET}
 
 
@@ -96,7 +96,7 @@ def test_any_action_killed_and_then_the_whole_stream_again(s2cs: S2CS, applicati
         ("update", which),
         ("release", which),
     ]
-    for action, options in actions * 3:
+    for action, options in actions * 2:
         s2cs.start(action, **options).kill_after(random.uniform(0, 0.15))
         session = s2cs.stream(application.endpoint, uid=which["uid"])
         assert exchange(session["listeners"][0]) == b"one:hello"

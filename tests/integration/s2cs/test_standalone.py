@@ -154,7 +154,7 @@ def test_record_that_cannot_be_read(camera: Camera, application: Application, te
 
 def test_killed_in_the_middle(camera: Camera, application: Application, other_application: Application) -> None:
     listener = camera.start(application.endpoint)["s2ds"]["listeners"][0]
-    for number in range(16):
+    for number in range(10):
         server, name = ((application, b"one"), (other_application, b"two"))[number % 2]
         options = {**camera.options, "listeners": [f"{camera.address}:0"], "targets": [server.endpoint]}
         instance.start("s2ds", options).kill_after(random.uniform(0, 0.08))

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The session store, with many processes and threads at once; and sessions themselves."""
+"""The session store, with many processes and threads at once."""
 
 from __future__ import annotations
 
@@ -19,17 +19,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError, StateError, StoreError
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ports import chooser, is_free
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError, StoreError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import (
-    ANNOUNCED,
-    RESERVED,
     STREAMING,
     Session,
     from_json,
     hash_secret,
-    secret_matches,
-    timestamp,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store import Store
 
@@ -292,61 +287,3 @@ def test_stores_of_other_versions(tmp_path: Path, read_only: bool) -> None:
         database.execute("PRAGMA user_version = 99")
     with pytest.raises(StoreError, match="version 99"):
         Store(str(tmp_path), read_only)
-
-
-def test_ports_are_given_out_in_turn() -> None:
-    choose = chooser("127.0.0.1", (61000, 61004), 2)
-    assert choose([], 0) == [61000, 61001]
-    assert choose([], 61001) == [61002, 61003]
-    assert choose([], 61004) == [61000, 61001] == choose([], 99)
-    assert choose([61004], 61003) == [61000, 61001]
-    with pytest.raises(RefusedError, match=r"61000-61004.*4 belong to sessions"):
-        choose([61000, 61001, 61002, 61003, 5], 0)
-
-
-def test_address_that_is_not_ours() -> None:
-    with pytest.raises(RefusedError, match=r"203\.0\.113\.77"):
-        is_free("203.0.113.77", 61000)
-
-
-def test_states() -> None:
-    reserved = session("u", expires=time.time() + 100)
-    reserved.require(RESERVED)
-    with pytest.raises(StateError, match=r"reserved.*must be announced or streaming.*s2cs_hello"):
-        reserved.require(ANNOUNCED, STREAMING)
-    announced = reserved.changed(state=ANNOUNCED, expires=None)
-    announced.require(ANNOUNCED, STREAMING)
-    with pytest.raises(StateError, match="s2cs_release"):
-        announced.require(RESERVED)
-    assert not announced.is_expired and announced.shown()["expires"] is None
-
-
-def test_expiry() -> None:
-    expired = session("u", expires=time.time() - 1)
-    assert expired.is_expired and expired.shown()["state"] == "expired"
-    for states in ((RESERVED,), (ANNOUNCED, STREAMING)):
-        with pytest.raises(StateError, match=r"expired at .*Z.*180 s.*s2cs_request"):
-            expired.require(*states)
-    # Only what waits for its HELLO expires.
-    assert not expired.changed(state=ANNOUNCED).is_expired and not expired.changed(expires=None).is_expired
-
-
-def test_differences() -> None:
-    one = session("u", rate=10)
-    other = one.changed(rate=None, labels={"job": "2"}, proxy="haproxy", owner="you", created=1.0)
-    found = one.differences(other, {"rate", "labels", "num_conn"})
-    assert found == ["rate is 10, asked for null", 'labels is {"job": "1"}, asked for {"job": "2"}']
-    assert one.differences(one, {"rate", "labels", "num_conn", "proxy"}) == []
-
-
-def test_secrets() -> None:
-    first, second = hash_secret(SECRET), hash_secret(SECRET)
-    assert first != second and SECRET not in first
-    assert secret_matches(first, SECRET) and secret_matches(second, SECRET)
-    assert not secret_matches(first, SECRET + "0") and not secret_matches("", SECRET)
-    shown = str(session("u").shown())
-    assert "secret" not in shown and first not in shown
-
-
-def test_timestamp() -> None:
-    assert timestamp(1700000000.9) == "2023-11-14T22:13:20Z" and timestamp(None) is None

@@ -1,0 +1,104 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Sessions: their states, how they are compared and shown; and which ports they get."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError, StateError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ports import chooser, is_free
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import (
+    ANNOUNCED,
+    RESERVED,
+    STREAMING,
+    Session,
+    hash_secret,
+    secret_matches,
+    timestamp,
+)
+
+SECRET = "0123456789abcdef0123456789abcdef"
+
+
+def session(uid: str, **changes: Any) -> Session:
+    """Return a session; the uid is not checked here."""
+    values: dict[str, Any] = {
+        "uid": uid,
+        "role": "producer",
+        "proxy": "s2ds",
+        "runtime": "process",
+        "encryption": "none",
+        "num_conn": 2,
+        "rate": None,
+        "hello_timeout": 180,
+        "labels": {"job": "1"},
+        "owner": "me",
+        "secret_hash": hash_secret(SECRET),
+        "created": 1700000000.5,
+        "expires": None,
+    }
+    return Session(**{**values, **changes})
+
+
+def test_ports_are_given_out_in_turn() -> None:
+    choose = chooser("127.0.0.1", (61000, 61004), 2)
+    assert choose([], 0) == [61000, 61001]
+    assert choose([], 61001) == [61002, 61003]
+    assert choose([], 61004) == [61000, 61001] == choose([], 99)
+    assert choose([61004], 61003) == [61000, 61001]
+    with pytest.raises(RefusedError, match=r"61000-61004.*4 belong to sessions"):
+        choose([61000, 61001, 61002, 61003, 5], 0)
+
+
+def test_address_that_is_not_ours() -> None:
+    with pytest.raises(RefusedError, match=r"203\.0\.113\.77"):
+        is_free("203.0.113.77", 61000)
+
+
+def test_states() -> None:
+    reserved = session("u", expires=time.time() + 100)
+    reserved.require(RESERVED)
+    with pytest.raises(StateError, match=r"reserved.*must be announced or streaming.*s2cs_hello"):
+        reserved.require(ANNOUNCED, STREAMING)
+    announced = reserved.changed(state=ANNOUNCED, expires=None)
+    announced.require(ANNOUNCED, STREAMING)
+    with pytest.raises(StateError, match="s2cs_release"):
+        announced.require(RESERVED)
+    assert not announced.is_expired and announced.shown()["expires"] is None
+
+
+def test_expiry() -> None:
+    expired = session("u", expires=time.time() - 1)
+    assert expired.is_expired and expired.shown()["state"] == "expired"
+    for states in ((RESERVED,), (ANNOUNCED, STREAMING)):
+        with pytest.raises(StateError, match=r"expired at .*Z.*180 s.*s2cs_request"):
+            expired.require(*states)
+    # Only what waits for its HELLO expires.
+    assert not expired.changed(state=ANNOUNCED).is_expired and not expired.changed(expires=None).is_expired
+
+
+def test_differences() -> None:
+    one = session("u", rate=10)
+    other = one.changed(rate=None, labels={"job": "2"}, proxy="haproxy", owner="you", created=1.0)
+    found = one.differences(other, {"rate", "labels", "num_conn"})
+    assert found == ["rate is 10, asked for null", 'labels is {"job": "1"}, asked for {"job": "2"}']
+    assert one.differences(one, {"rate", "labels", "num_conn", "proxy"}) == []
+
+
+def test_secrets() -> None:
+    first, second = hash_secret(SECRET), hash_secret(SECRET)
+    assert first != second and SECRET not in first
+    assert secret_matches(first, SECRET) and secret_matches(second, SECRET)
+    assert not secret_matches(first, SECRET + "0") and not secret_matches("", SECRET)
+    shown = str(session("u").shown())
+    assert "secret" not in shown and first not in shown
+
+
+def test_timestamp() -> None:
+    assert timestamp(1700000000.9) == "2023-11-14T22:13:20Z" and timestamp(None) is None
