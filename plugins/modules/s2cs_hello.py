@@ -12,7 +12,7 @@ version_added: 0.1.0
 description:
   - The application announces itself, or S2UC does it for the application.
   - The secret proves that it belongs to the stream.
-  - A producer says where it listens. A consumer learns where it has to connect to, which is C(listeners) in the session returned.
+  - A producer says where it listens. A consumer learns where it has to connect to.
   - Said in time, it keeps the session from expiring.
   - Said again with other listeners, it replaces those announced before; an UPDATE then points the stream at them.
 author: SciStream gateway developers (@scistream)

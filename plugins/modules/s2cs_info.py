@@ -111,8 +111,11 @@ def main() -> None:
         store = Store(policy.site.state_dir, read_only=True)
         found = report.sessions(policy, store, None if uid is None else check_uid(uid))
         gateway = report.gateway(policy, store)
+        store.close()
     except ScistreamError as error:
         module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=f"the gateway's files cannot be used: {error}")
     module.exit_json(changed=False, sessions=found, gateway=gateway)
 
 

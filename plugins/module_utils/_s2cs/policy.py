@@ -20,6 +20,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.values imp
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import (
     Endpoint,
     Network,
+    is_local,
     parse_address,
     parse_network,
     parse_networks,
@@ -112,11 +113,16 @@ class Policy:
                 )
             return
         address = target.address
-        if address is None or address.is_loopback or address.is_link_local or address.is_multicast or address.is_unspecified:
-            raise RefusedError(
-                f"{option}: the target {target} is a loopback, link-local, multicast or unspecified address, which "
-                f"gateway {self.gateway} never forwards to unless its policy {self.config} lists it under targets"
-            )
+        if address is None or address.is_link_local or address.is_multicast or address.is_unspecified:
+            kind = "a link-local, multicast or unspecified address"
+        elif is_local(address):
+            kind = "loopback or another address of this gateway itself"
+        else:
+            return
+        raise RefusedError(
+            f"{option}: the target {target} is {kind}, to which gateway {self.gateway} never forwards unless "
+            f"its policy {self.config} lists it under targets"
+        )
 
     def check_clients(self, option: str, role: str, networks: Sequence[Network]) -> list[Network]:
         """Return who may connect to the listeners: what was asked for, within what the policy allows."""

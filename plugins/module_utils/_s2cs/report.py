@@ -46,8 +46,8 @@ def gateway(policy: Policy, store: Store) -> dict[str, Any]:
         "proxies": {
             name: {
                 "runtimes": list(item.get("runtimes", ["process"])),
-                "encryptions": list(PROXIES[name].encryptions) if name in PROXIES else [],
-                "transports": list(PROXIES[name].transports) if name in PROXIES else [],
+                "encryptions": list(PROXIES[name]().encryptions) if name in PROXIES else [],
+                "transports": list(PROXIES[name]().transports) if name in PROXIES else [],
             }
             for name, item in policy.proxies.items()
         },

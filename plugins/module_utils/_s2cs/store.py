@@ -20,6 +20,7 @@ from typing import Any, Callable, Iterable, Iterator, List, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError, StoreError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import Session, from_json
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import make_directory
 
 _SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -67,7 +68,7 @@ class Store:
                 database = _configured(":memory:")
                 database.executescript(_SCHEMA)
                 return database
-            os.makedirs(self._directory, mode=0o711, exist_ok=True)
+            make_directory(self._directory, 0o711)
             # Made here rather than by SQLite, so that it never exists with another mode.
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._lock_file = os.open(

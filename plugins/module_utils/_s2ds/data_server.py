@@ -18,6 +18,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors imp
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance, Status
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxy import Proxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Control, Runtime, Task
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import make_directory
 
 _READY_SECONDS = 20.0
 # Where a configuration is tried, below the directory of the instance.
@@ -202,7 +203,8 @@ class S2DS:
         """Make a directory: the proxy may read it, and write only into its part ``run``."""
         user, group = self.runtime.owner(self.proxy.user)
         try:
-            os.makedirs(self.runtime.site.sessions_dir, mode=0o711, exist_ok=True)
+            make_directory(self.runtime.site.state_dir, 0o711)
+            make_directory(self.runtime.site.sessions_dir, 0o711)
             for path, mode in ((directory, 0o750), (os.path.join(directory, "run"), 0o770)):
                 os.makedirs(path, exist_ok=True)
                 os.chown(path, user, group)

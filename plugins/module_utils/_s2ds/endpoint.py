@@ -56,6 +56,19 @@ def _without_zone(text: str) -> str:
     return text
 
 
+def is_local(address: Address) -> bool:
+    """Tell whether an address is one of this host's own: the kernel would reach it from that address itself."""
+    if address.is_loopback:
+        return True
+    with socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+        try:
+            # Connecting a datagram socket sends nothing.
+            probe.connect((str(address), 9))
+            return bool(probe.getsockname()[0] == str(address))
+        except OSError:
+            return False
+
+
 def parse_endpoint(option: str, value: Any, min_port: int = 1) -> Endpoint:
     """Read one endpoint.
 

@@ -2,29 +2,55 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The proxies and runtimes that there are. A new proxy is a file beside this one and a line here.
+"""The proxies and runtimes that there are. A new proxy is a file beside this one, a function and a line here.
 
-The imports are written out because Ansible sends to a gateway what it finds imported by name.
+The imports are written out because Ansible sends to a gateway what it finds imported by name, and are inside of
+functions because a gateway compiles what it was sent anew at each call: only what is used should cost that.
 """
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from typing import Any, Callable, Mapping
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ValueRefused
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.haproxy import HAProxy
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.nginx import Nginx
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.process import SupervisedProcess
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxy import Proxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Runtime
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.s2ds import NativeProxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.stunnel import Stunnel
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.systemd import SystemdUnit
 
-PROXIES: dict[str, type[Proxy]] = {proxy.name: proxy for proxy in (NativeProxy, HAProxy, Nginx, Stunnel)}
 RUNTIMES = ("process",)
+
+
+def _s2ds() -> type[Proxy]:
+    from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.s2ds import NativeProxy
+
+    return NativeProxy
+
+
+def _haproxy() -> type[Proxy]:
+    from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.haproxy import HAProxy
+
+    return HAProxy
+
+
+def _nginx() -> type[Proxy]:
+    from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.nginx import Nginx
+
+    return Nginx
+
+
+def _stunnel() -> type[Proxy]:
+    from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.stunnel import Stunnel
+
+    return Stunnel
+
+
+PROXIES: Mapping[str, Callable[[], type[Proxy]]] = {
+    "s2ds": _s2ds,
+    "haproxy": _haproxy,
+    "nginx": _nginx,
+    "stunnel": _stunnel,
+}
 
 
 def data_server(site: Site, proxy: str, runtime: str, settings: Mapping[str, Any]) -> S2DS:
@@ -37,8 +63,14 @@ def data_server(site: Site, proxy: str, runtime: str, settings: Mapping[str, Any
         raise ValueRefused("proxy", proxy, f"this version has {', '.join(sorted(PROXIES))}")
     if runtime not in RUNTIMES:
         raise ValueRefused("runtime", runtime, f"this version has {', '.join(RUNTIMES)}")
-    return S2DS(PROXIES[proxy](site, settings), _runtime(site))
+    return S2DS(PROXIES[proxy]()(site, settings), _runtime(site))
 
 
 def _runtime(site: Site) -> Runtime:
-    return SystemdUnit(site) if site.uses_systemd else SupervisedProcess(site)
+    if site.uses_systemd:
+        from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.systemd import SystemdUnit
+
+        return SystemdUnit(site)
+    from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.process import SupervisedProcess
+
+    return SupervisedProcess(site)

@@ -13,6 +13,13 @@ from dataclasses import dataclass
 SUPERVISORS = ("auto", "systemd", "process")
 
 
+def make_directory(path: str, mode: int) -> None:
+    """Make a directory that others may pass through, whatever the umask is; one that exists stays as it is."""
+    if not os.path.isdir(path):
+        os.makedirs(path, exist_ok=True)
+        os.chmod(path, mode)
+
+
 @dataclass(frozen=True)
 class Site:
     """The directories of one S2CS, or of data servers that run without one.

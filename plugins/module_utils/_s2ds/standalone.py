@@ -17,6 +17,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_serve
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import Endpoint
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import make_directory
 
 STARTED, STOPPED, ABSENT = "started", "stopped", "absent"
 STATES = (STARTED, STOPPED, ABSENT)
@@ -126,7 +127,9 @@ class Standalone:
             raise S2DSException(f"{self._directory}/{_RECORD} cannot be read: {error}; use state absent") from None
 
     def _write_record(self, instance: Instance) -> None:
-        self.server.write_files(instance, {_RECORD: json.dumps(asdict(replace(instance, psk=None)), sort_keys=True) + "\n"})
+        self.server.write_files(
+            instance, {_RECORD: json.dumps(asdict(replace(instance, psk=None)), sort_keys=True) + "\n"}
+        )
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -135,7 +138,7 @@ class Standalone:
             yield
             return
         path = self.server.runtime.site.state_dir
-        os.makedirs(path, mode=0o711, exist_ok=True)
+        make_directory(path, 0o711)
         lock = os.open(os.path.join(path, "standalone.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.lockf(lock, fcntl.LOCK_EX)

@@ -190,7 +190,7 @@ def test_targets_without_rules(tmp_path: Path, target: str, allowed: bool) -> No
     if allowed:
         policy.check_target("targets[0]", "producer", parse_endpoint("x", target))
         return
-    with pytest.raises(RefusedError, match="loopback"):
+    with pytest.raises(RefusedError, match="never forwards"):
         policy.check_target("targets[0]", "producer", parse_endpoint("x", target))
 
 

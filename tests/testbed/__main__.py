@@ -1,0 +1,55 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Command line of the test bed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from .bed import Bed
+from .engine import BedError, ensure_engine
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scistream-gateway"
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python3 -m testbed", description="Two facilities in containers.")
+    parser.add_argument("--name", default="scistream", help="prefix of containers and networks (%(default)s)")
+    parser.add_argument("--directory", type=Path, help="where keys and the inventory go (cache directory)")
+    parser.add_argument("--addresses", metavar="A.B", help="first two octets (10.77 or the next free)")
+    parser.add_argument("--cache", type=Path, default=CACHE, help="where archives of images are kept (%(default)s)")
+    parser.add_argument("--mirror", help="package mirror for the images")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("up", help="bring the bed up and print the path of its inventory")
+    commands.add_parser("down", help="remove the bed")
+    commands.add_parser("restart", help="reboot a host").add_argument("host")
+    return parser.parse_args(arguments)
+
+
+def main() -> int:
+    """Run a command; an error is one clear message."""
+    options = parse()
+    try:
+        ensure_engine(options.cache)
+        bed = Bed(options.name, options.directory or options.cache / "beds" / options.name, options.addresses)
+        if options.command == "up":
+            bed.up(options.cache, options.mirror)
+            print(bed.inventory)
+        elif options.command == "down":
+            bed.down()
+        else:
+            bed.restart(options.host)
+    except BedError as error:
+        print(f"testbed: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
