@@ -168,12 +168,12 @@ def test_what_is_installed(gateway: Gateway) -> None:
 
 
 def test_bad_values_change_nothing(gateway: Gateway) -> None:
-    hosts = {f"case-{index}": variables for index, (variables, _) in enumerate(BAD_VALUES)}
+    hosts = {f"case-{index}": variables for index, (variables, _unused) in enumerate(BAD_VALUES)}
     outcome = gateway.provision("--forks", "4", hosts=hosts)
     assert outcome.changed == 0
     assert not gateway.root.exists()
     lines = re.findall(r"^(?:failed|fatal): \[(case-[0-9]+)\](.*)$", outcome.output, re.MULTILINE)
-    said = {host: " ".join(line for name, line in lines if name == host) for host, _ in lines}
+    said = {host: " ".join(line for name, line in lines if name == host) for host, _unused in lines}
     missed = [
         (variables, message, said.get(f"case-{index}"))
         for index, (variables, message) in enumerate(BAD_VALUES)

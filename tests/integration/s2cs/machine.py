@@ -48,7 +48,7 @@ def listening(address: str) -> list[int]:
     with open(f"/proc/net/tcp{'6' if ipv6 else ''}", encoding="ascii") as stream:
         for line in stream.readlines()[1:]:
             _slot, local, _remote, state = line.split()[:4]
-            host, _, port = local.partition(":")
+            host, _unused, port = local.partition(":")
             if host == name and state == LISTEN_STATE:
                 ports.append(int(port, 16))
     return sorted(ports)
@@ -64,7 +64,7 @@ def eventually(what: str, condition: Callable[[], object]) -> None:
 
 def pair(listener: str) -> tuple[str, int]:
     """Return the address and the port of "address:port" or "[v6]:port"."""
-    host, _, port = listener.rpartition(":")
+    host, _unused, port = listener.rpartition(":")
     return host.strip("[]"), int(port)
 
 

@@ -22,7 +22,8 @@ OTHER_SECRET = "the-secret-of-somebody-else-0123456789abc"
 def requests(count: int, **options: Any) -> list[dict[str, Any]]:
     """Return the options of requests."""
     return [
-        {"uid": own_uid(), "role": "producer", "encryption": "none", "secret": SECRET, **options} for _ in range(count)
+        {"uid": own_uid(), "role": "producer", "encryption": "none", "secret": SECRET, **options}
+        for _unused in range(count)
     ]
 
 
@@ -79,7 +80,7 @@ def test_third_hello_fails(s2cs: S2CS) -> None:
 
 
 def test_third_update_fails(s2cs: S2CS, application: Application, other_application: Application) -> None:
-    items = [s2cs.stream(application.endpoint) for _ in range(2)]
+    items = [s2cs.stream(application.endpoint) for _unused in range(2)]
     reserved = s2cs.request(own_uid())["session"]
     moved = [{**item, "remote_listeners": [other_application.endpoint]} for item in identities([*items, reserved])]
     s2cs.refused("update", reserved["uid"], "reserved", sessions=moved)
@@ -127,7 +128,7 @@ def test_secrets_and_modes(s2cs: S2CS, application: Application) -> None:
     )
     assert SECRET.encode() not in everything
     [row] = s2cs.rows()
-    salt, _, digest = json.loads(row[2])["secret_hash"].partition("$")
+    salt, _unused, digest = json.loads(row[2])["secret_hash"].partition("$")
     assert len(salt) == 32 and len(digest) == 64
     assert digest not in json.dumps([s2cs.done("info"), s2cs.request(session["uid"])])
 

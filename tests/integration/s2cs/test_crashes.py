@@ -32,7 +32,7 @@ REQUEST = {"role": "producer", "encryption": "none", "secret": SECRET}
 
 def moments(measured: float) -> list[float]:
     """Return when to kill: anywhere in a call, as long as it took without being killed."""
-    return [random.uniform(0, measured * 1.1) for _ in range(ROUNDS)]
+    return [random.uniform(0, measured * 1.1) for _unused in range(ROUNDS)]
 
 
 def measure(action: Callable[[], object]) -> float:
@@ -216,7 +216,7 @@ def test_port_of_a_dead_data_server_taken_by_something_else(s2cs: S2CS, applicat
     state = s2cs.supervisor(session)
     kill(state["pid"])
     eventually("all processes ended", lambda: not s2cs.processes())
-    host, _, port = session["listeners"][0].rpartition(":")
+    host, _unused, port = session["listeners"][0].rpartition(":")
     with socket.create_server((host, int(port))):
         result = s2cs.call("update", uid=session["uid"], role="producer")
         assert result["failed"] and session["listeners"][0] in result["msg"], result

@@ -33,7 +33,7 @@ def test_range_that_is_used_up(make_s2cs: Callable[..., S2CS]) -> None:
     s2cs.request(own_uid(), num_conn=2)
     s2cs.done("release", uid=first["uid"])
     # Nothing is lost, round after round.
-    for _ in range(3):
+    for _unused in range(3):
         session = s2cs.request(own_uid(), num_conn=3)["session"]
         assert session["listeners"] == first["listeners"]
         s2cs.done("release", uid=session["uid"])
@@ -67,7 +67,7 @@ def test_port_that_something_else_uses(make_s2cs: Callable[..., S2CS]) -> None:
 
 def test_twenty_control_nodes_at_once(make_s2cs: Callable[..., S2CS], application: Application) -> None:
     s2cs = make_s2cs(port_range=[5100, 5139])
-    uids = [own_uid() for _ in range(20)]
+    uids = [own_uid() for _unused in range(20)]
     results = finish([s2cs.start("request", uid=uid, num_conn=2, **REQUEST) for uid in uids])
     listeners = sorted(listener for result in results for listener in result["session"]["listeners"])
     assert listeners == [f"{s2cs.policy['listen']['producer']}:{port}" for port in range(5100, 5140)]
@@ -81,14 +81,14 @@ def test_twenty_control_nodes_at_once(make_s2cs: Callable[..., S2CS], applicatio
 
 def test_the_same_call_from_many_at_once(s2cs: S2CS, application: Application) -> None:
     uid = own_uid()
-    requests = finish([s2cs.start("request", uid=uid, **REQUEST) for _ in range(6)])
+    requests = finish([s2cs.start("request", uid=uid, **REQUEST) for _unused in range(6)])
     assert sum(result["changed"] for result in requests) == 1
     assert len({str(result["session"]) for result in requests}) == 1
     hello = {"uid": uid, "role": "producer", "secret": SECRET, "producer_listeners": [application.endpoint]}
-    assert sum(result["changed"] for result in finish([s2cs.start("hello", **hello) for _ in range(6)])) == 1
-    updates = finish([s2cs.start("update", uid=uid, role="producer") for _ in range(6)])
+    assert sum(result["changed"] for result in finish([s2cs.start("hello", **hello) for _unused in range(6)])) == 1
+    updates = finish([s2cs.start("update", uid=uid, role="producer") for _unused in range(6)])
     assert sum(result["changed"] for result in updates) == 1
-    assert sum(result["changed"] for result in finish([s2cs.start("release", uid=uid) for _ in range(6)])) == 1
+    assert sum(result["changed"] for result in finish([s2cs.start("release", uid=uid) for _unused in range(6)])) == 1
 
 
 def test_requests_and_releases_of_one_uid_at_once(s2cs: S2CS) -> None:
@@ -106,7 +106,7 @@ def test_requests_and_releases_of_one_uid_at_once(s2cs: S2CS) -> None:
 
 
 def test_batches_in_opposite_order_at_once(s2cs: S2CS) -> None:
-    items = [{"uid": own_uid(), **REQUEST} for _ in range(5)]
+    items = [{"uid": own_uid(), **REQUEST} for _unused in range(5)]
     finish([s2cs.start("request", sessions=items), s2cs.start("request", sessions=items[::-1])])
     uids = [{"uid": item["uid"]} for item in items]
     finish([s2cs.start("release", sessions=uids), s2cs.start("release", sessions=uids[::-1])])

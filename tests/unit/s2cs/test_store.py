@@ -168,7 +168,7 @@ def _hold(directory: str, keys: list[tuple[str, str]], ready: Any, release: Any)
 def _toggle(directory: str, keys: list[tuple[str, str]], path: str) -> None:
     """Fail if anybody else is in here."""
     store = Store(directory)
-    for _ in range(20):
+    for _unused in range(20):
         with store.locked(keys):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL))
             time.sleep(0.001)

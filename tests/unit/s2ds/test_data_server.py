@@ -139,14 +139,14 @@ def test_listener_that_cannot_be_had(server: S2DS, site: Site, application: tupl
 
 def test_released_at_the_very_moment_of_its_start(server: S2DS, site: Site) -> None:
     """A supervisor that has not told who it is yet is waited for, not overlooked."""
-    for _ in range(5):
+    for _unused in range(5):
         server.start(_instance())
         assert server.release(_instance())
         assert not _processes(site.directory("camera"))
 
 
 def test_started_again_at_once(server: S2DS, site: Site) -> None:
-    for _ in range(4):
+    for _unused in range(4):
         server.start(_instance())
     server.settle(_instance())
     assert len({command.split("--lock")[0] for command in _processes(site.directory("camera")).values()}) <= 2

@@ -37,7 +37,9 @@ def session(role: str, *listeners: str, **more: Any) -> dict[str, Any]:
 
 
 def answers(*, egress: str | None = "198.51.100.7", consumer: bool = True) -> dict[str, Any]:
-    found: dict[str, Any] = {"gw-a": {"sessions": [session("producer", "192.0.2.1:5100", producer_listeners=["10.1.0.5:7000"])]}}
+    found: dict[str, Any] = {
+        "gw-a": {"sessions": [session("producer", "192.0.2.1:5100", producer_listeners=["10.1.0.5:7000"])]}
+    }
     if consumer:
         found["gw-b"] = {"sessions": [session("consumer", "10.2.0.1:5200", egress=egress)]}
     return found

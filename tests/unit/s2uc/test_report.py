@@ -76,7 +76,7 @@ def test_opened_shows_the_whole_path_and_warns() -> None:
 
 
 def test_opened_shows_each_half_as_far_as_it_is_known() -> None:
-    (_, inbound, *_) = stream_report(
+    (_head, inbound, *_rest) = stream_report(
         {"gw-a": {"sessions": [session("producer")]}}, "opened", streams=STREAMS, purpose="inbound"
     )
     assert inbound.strip() == "consumer gateway (gw-b) -> 192.0.2.1:5100 (gw-a) -> producer 10.1.0.5:7000"

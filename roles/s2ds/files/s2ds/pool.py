@@ -24,13 +24,16 @@ class Pipe:
 
     def __init__(self, wanted: int) -> None:
         self.output, self.input = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self.size = 4096
         for size in (wanted, *(step for step in STEPS if step < wanted)):
             try:
                 self.size = fcntl.fcntl(self.input, SET_PIPE_SIZE, size)
                 break
-            except OSError:
-                continue
+            except OSError as error:
+                refusal = error
+        else:
+            # What is left, past the limit, are pipes of 8 KiB: copying is faster.
+            self.close()
+            raise refusal
 
     def close(self) -> None:
         os.close(self.output)

@@ -195,7 +195,7 @@ class Flow:
             try:
                 self._pipe = self._means.pool.take()
             except OSError:
-                return False  # No descriptors left.
+                return False  # No descriptors left, or only tiny pipes.
         return True
 
     def _not_sent(self, error: OSError) -> None:

@@ -26,7 +26,7 @@ UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPE
 def find() -> Splice | None:
     """splice(source, destination, count) -> bytes moved, non-blocking; None where there is none."""
     native = getattr(os, "splice", None)
-    return _from_os(native) if native else _from_libc()
+    return _from_libc() if native is None else _from_os(native)
 
 
 def _from_os(native: Callable[..., int]) -> Splice:
