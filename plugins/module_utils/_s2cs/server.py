@@ -231,10 +231,16 @@ class ControlServer:
                 self.store.save(after)
             return Change(update.uid, update.role, before, after)
         if not self.check_mode:
-            undo.callback(self.keeper.point_back, before, server.key(instance))
+            key = server.key(instance)
             # From here on a crash is repaired to the state before: the targets are not yet in the store.
             self.store.save(before.changed(pending="update"))
-            server.update_listeners(instance)
+            try:
+                server.update_listeners(instance)
+            except ScistreamError:
+                # It left what was there before, and so does the store.
+                self.store.save(before)
+                raise
+            undo.callback(self.keeper.point_back, before, key)
             self.store.save(after)
         return Change(update.uid, update.role, before, after, mended=True)
 

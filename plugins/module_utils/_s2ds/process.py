@@ -15,7 +15,7 @@ import time
 from typing import Any, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.processes import end, is_alive
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.processes import end, group_in, is_alive
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Runtime, Task, tail
 
 # The supervisor gives its command 5 s to end and then kills it.
@@ -74,6 +74,9 @@ class SupervisedProcess(Runtime):
         if state:
             end(state["pid"], state["start"], _GRACE_SECONDS)
             end(state["child"], state["child_start"], 0.0, group=True)
+            # What the command had started outlives it where supervisor and command were both killed.
+            for pid, started in group_in(state["child"], self.site.directory(task.name)):
+                end(pid, started, 0.0)
             self._forget(task)
         return alive
 

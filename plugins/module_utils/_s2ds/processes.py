@@ -43,6 +43,22 @@ def is_alive(pid: int, started: str) -> bool:
     return bool(started) and start_time(pid) == started
 
 
+def group_in(group: int, directory: str) -> list[tuple[int, str]]:
+    """Return the processes of a group that work in a directory, with their start times.
+
+    The number of the group alone would not do: once all its processes have ended, another may have it.
+    """
+    found = []
+    for name in os.listdir("/proc"):
+        try:
+            pid = int(name)
+            if os.getpgid(pid) == group and os.path.samefile(f"/proc/{pid}/cwd", directory):
+                found.append((pid, start_time(pid)))
+        except (OSError, ValueError):
+            continue
+    return found
+
+
 def wait_gone(pid: int, started: str, seconds: float) -> bool:
     """Wait until a process has ended; returns whether it has."""
     deadline = time.monotonic() + seconds

@@ -1,0 +1,116 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What proxies have in common that are programs of the distribution and configured by a template."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, ClassVar, Mapping, Sequence
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import programs, templates
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException, ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxy import Proxy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.values import check_number
+
+# Timers of the programs are milliseconds in 32 bits with a sign: 24 days and a bit.
+LONGEST_SECONDS = 24 * 86400
+
+
+class ConfiguredProxy(Proxy):
+    """A proxy whose configuration is rendered from a template and checked by the program.
+
+    Attributes:
+        config: Name of the configuration in the instance's directory; its template has ``.j2`` behind it.
+        paths: Settings that are paths, with their defaults.
+        numbers: Settings that are whole numbers, each with its default, lowest and highest value.
+        flags: Settings that are true or false, with their defaults.
+    """
+
+    verifies = True
+    config: str
+    paths: ClassVar[Mapping[str, str]]
+    numbers: ClassVar[Mapping[str, Sequence[int]]]
+    flags: ClassVar[Mapping[str, bool]] = {}
+
+    def __init__(self, site: Site, settings: Mapping[str, Any]) -> None:
+        option = f"proxies.{self.name}.settings"
+        names = sorted({*self.paths, *self.numbers, *self.flags})
+        unknown = sorted(set(settings) - set(names))
+        if unknown:
+            raise ValueRefused(option, unknown, f"the settings are {', '.join(names)}")
+        checked: dict[str, Any] = {}
+        for name, (default, low, high) in self.numbers.items():
+            checked[name] = check_number(f"{option}.{name}", settings.get(name, default), low, high)
+        for name, path in self.paths.items():
+            checked[name] = _check_path(f"{option}.{name}", settings.get(name, path), path)
+        for name, flag in self.flags.items():
+            checked[name] = settings.get(name, flag)
+            if not isinstance(checked[name], bool):
+                raise ValueRefused(f"{option}.{name}", checked[name], "give true or false")
+        super().__init__(site, checked)
+
+    @property
+    def role_name(self) -> str:
+        """The role that installs this proxy."""
+        return f"scistream.gateway.{self.name}"
+
+    @property
+    def template(self) -> str:
+        """Path of the template on this gateway."""
+        return os.path.join(self.site.template_dir, f"{self.config}.j2")
+
+    @property
+    def program(self) -> str:
+        """Path of the program."""
+        return programs.find(self.settings["program"], self.role_name)
+
+    def check(self, instance: Instance) -> None:
+        """Refuse, before anything changes, what this proxy cannot do, also because something is not installed."""
+        super().check(instance)
+        templates.check_jinja2()
+        templates.check_template(self.template, self.role_name)
+        programs.find(self.settings["program"], self.role_name)
+
+    def files(self, instance: Instance) -> dict[str, str]:
+        """Return the configuration."""
+        values = {**templates.instance_values(instance), "settings": self.template_settings(instance)}
+        return {self.config: templates.render(self.template, self.role_name, values)}
+
+    def template_settings(self, instance: Instance) -> dict[str, Any]:
+        """Return the settings as the template gets them: what is automatic is decided."""
+        return dict(self.settings)
+
+    def verify(self, directory: str) -> None:
+        """Have the program itself check a configuration."""
+        status, said = programs.run(self.site, self.user, self.check_command(directory), directory)
+        if status:
+            self.refuse(said)
+
+    def check_command(self, directory: str) -> list[str]:
+        """Return the command that checks the configuration in a directory."""
+        raise NotImplementedError
+
+    def refuse(self, said: Sequence[str]) -> None:
+        """Raise the error that tells what the program has against its configuration."""
+        raise S2DSException(
+            f"{self.name} refuses the configuration that the template {self.template} makes: {programs.words(said)}"
+        )
+
+
+def automatic(wanted: int, listeners: int) -> int:
+    """Return how many threads or processes serve an instance: what is set, or as many as can be busy here."""
+    return wanted or max(1, min(listeners, len(os.sched_getaffinity(0))))
+
+
+def _check_path(option: str, value: Any, default: str) -> str:
+    """Return a path that is absolute, or the default, or empty where the default is."""
+    if value == default:
+        return default
+    plain = isinstance(value, str) and all(char.isalnum() or char in "/._+-" for char in value)
+    if not plain or not value.startswith("/") or ".." in value.split("/"):
+        raise ValueRefused(option, value, "give an absolute path of letters, digits and / . _ + -")
+    return str(value)

@@ -1,0 +1,147 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The proxy HAProxy: master-worker mode, splicing, reload without losing a connection."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import Any, ClassVar, Mapping, Sequence
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import haproxy_counters as counting
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.activity import ended, open_now, with_log
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.configured import (
+    LONGEST_SECONDS,
+    ConfiguredProxy,
+    automatic,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.haproxy_counters import Master
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.processes import started_at
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Control
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.unix import ask
+
+_MASTER = "run/master.sock"
+_RELOAD_SECONDS = 20.0
+
+
+class HAProxy(ConfiguredProxy):
+    """HAProxy in TCP mode."""
+
+    name = "haproxy"
+    unit = "scistream-haproxy"
+    user = "scistream-haproxy"
+    config = "haproxy.cfg"
+    paths: ClassVar[Mapping[str, str]] = {"program": "haproxy"}
+    numbers: ClassVar[Mapping[str, Sequence[int]]] = {
+        "threads": (0, 0, 64),
+        "pipe_size": (1048576, 4096, 1 << 28),
+        "max_connections": (1024, 1, 1000000),
+        "connect_timeout": (10, 1, 3600),
+        "idle_timeout": (LONGEST_SECONDS, 60, LONGEST_SECONDS),
+        "keepalive_idle": (60, 1, 32767),
+        "keepalive_interval": (15, 1, 32767),
+        "keepalive_count": (8, 1, 127),
+    }
+
+    def template_settings(self, instance: Instance) -> dict[str, Any]:
+        """Return the settings with the number of threads."""
+        return {**self.settings, "threads": automatic(self.settings["threads"], len(instance.listeners))}
+
+    def command(self, directory: str) -> list[str]:
+        """Return the command of the master, which starts the workers; its sockets are in the directory."""
+        program = [self.program, "-W", "-C", directory, "-S", f"unix@{_MASTER},mode,600", "-f", self.config]
+        # HAProxy cannot write to a file by itself.
+        return with_log(program, output=True)
+
+    def check_command(self, directory: str) -> list[str]:
+        """Return HAProxy's own check."""
+        return [self.program, "-c", "-f", self.config]
+
+    def reload(self, directory: str, control: Control) -> None:
+        """Have the master start a worker with the new configuration; the old one ends with its last connection."""
+        before = _master(directory)
+        counting.keep(directory, before, _listeners(directory, before.worker))
+        control.signal(signal.SIGUSR2)
+        deadline = time.monotonic() + _RELOAD_SECONDS
+        while not _took_over(directory, before):
+            if time.monotonic() > deadline:
+                raise S2DSException(f"HAProxy did not take over its new configuration: {words(control.log())}")
+            time.sleep(0.02)
+
+    def probe(self, directory: str) -> dict[str, Any] | None:
+        """Return what the log of ended connections, the kernel and the worker tell together."""
+        try:
+            master = _master(directory)
+            rows = _listeners(directory, master.worker)
+            refused = counting.refused(directory, master, rows)
+        except (S2DSException, ValueError):
+            return None
+        since = started_at(master.pid)
+        if since is None or not rows:
+            return None
+        now = open_now([master.worker, *master.old])
+        done = ended(directory, lambda state: "failed" if state[1:] == "C" else "")
+        return {
+            "since": since,
+            "connections": {
+                "open": len(now.accepted),
+                "total": done["total"] + len(now.accepted),
+                "refused": refused,
+                "failed": done["failed"],
+            },
+            "bytes": {
+                "to_consumer": done["to_consumer"] + sum(item.sent for item in now.accepted),
+                "to_producer": done["to_producer"] + sum(item.received for item in now.accepted),
+            },
+        }
+
+
+def _master(directory: str) -> Master:
+    """Return what the master process says of itself and its workers."""
+    master, worker, old, reloads = 0, 0, [], 0
+    section = ""
+    for line in ask(directory, _MASTER, "show proc").splitlines():
+        fields = line.split()
+        if line.startswith("#"):
+            section = line.strip("# ")
+        elif len(fields) >= 3 and fields[1] == "master":
+            master, reloads = int(fields[0]), int(fields[2])
+        elif len(fields) >= 3 and fields[1] == "worker":
+            if section.startswith("old"):
+                old.append(int(fields[0]))
+            else:
+                worker = int(fields[0])
+    if not master:
+        raise S2DSException(f"HAProxy in {directory} does not say which processes it has")
+    return Master(master, worker, tuple(old), reloads)
+
+
+def _took_over(directory: str, before: Master) -> bool:
+    """Tell whether a new worker serves and the ones before it accept nothing more.
+
+    Raises:
+        S2DSException: The master could not read its configuration, and went on with the worker that it had.
+    """
+    try:
+        now = _master(directory)
+        states = [[row.get("status") for row in _listeners(directory, pid)] for pid in now.old]
+        serves = bool(_listeners(directory, now.worker))
+    except (S2DSException, ValueError):
+        # The master starts itself anew and is out of reach for a moment.
+        return False
+    if now.reloads <= before.reloads:
+        return False
+    if now.worker == before.worker:
+        raise S2DSException("HAProxy could not load its new configuration, and goes on with the one before")
+    # A worker that no longer listens does not show its listeners as open.
+    return serves and not any("OPEN" in state for state in states)
+
+
+def _listeners(directory: str, pid: int) -> list[dict[str, str]]:
+    """Return what a worker tells of its listeners; nothing if it has ended."""
+    return counting.listener_rows(ask(directory, _MASTER, f"@!{pid} show stat"))

@@ -1,0 +1,139 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The proxy nginx: its stream module, for TCP and UDP, reload without losing a connection."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any, ClassVar, Mapping, Sequence
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.activity import (
+    children,
+    ended,
+    main_process,
+    open_now,
+    with_log,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.configured import (
+    LONGEST_SECONDS,
+    ConfiguredProxy,
+    automatic,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.processes import started_at
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Control
+
+_PID = "run/nginx.pid"
+_RELOAD_SECONDS = 20.0
+_REFUSED = "403"
+_SERVED = "200"
+
+# Where distributions put the module that forwards TCP; where there is none it is part of the program.
+_MODULES = (
+    "/usr/lib/nginx/modules/ngx_stream_module.so",
+    "/usr/lib64/nginx/modules/ngx_stream_module.so",
+)
+
+
+class Nginx(ConfiguredProxy):
+    """nginx with nothing but its stream module."""
+
+    name = "nginx"
+    unit = "scistream-nginx"
+    user = "scistream-nginx"
+    config = "nginx.conf"
+    transports = ("tcp", "udp", "both")
+    paths: ClassVar[Mapping[str, str]] = {"program": "nginx", "stream_module": "auto"}
+    numbers: ClassVar[Mapping[str, Sequence[int]]] = {
+        "workers": (0, 0, 64),
+        "buffer_size": (1048576, 4096, 1 << 26),
+        "max_connections": (1024, 1, 1000000),
+        "connect_timeout": (10, 1, 3600),
+        "idle_timeout": (LONGEST_SECONDS, 60, LONGEST_SECONDS),
+        "udp_timeout": (600, 1, LONGEST_SECONDS),
+        "keepalive_idle": (60, 1, 32767),
+        "keepalive_interval": (15, 1, 32767),
+        "keepalive_count": (8, 1, 127),
+    }
+
+    def template_settings(self, instance: Instance) -> dict[str, Any]:
+        """Return the settings with the number of workers and the path of the module, empty if it is built in."""
+        module = self.settings["stream_module"]
+        if module == "auto":
+            module = next((path for path in _MODULES if os.path.exists(path)), "")
+        # Datagrams of one peer must all meet the same worker.
+        workers = automatic(self.settings["workers"], len(instance.listeners)) if instance.transport == "tcp" else 1
+        return {**self.settings, "stream_module": module, "workers": workers}
+
+    def command(self, directory: str) -> list[str]:
+        """Return the command of the master, which starts the workers."""
+        return with_log([self.program, "-p", f"{directory}/", "-c", self.config], output=False)
+
+    def check_command(self, directory: str) -> list[str]:
+        """Return nginx's own check."""
+        return [self.program, "-q", "-t", "-p", f"{directory}/", "-c", self.config]
+
+    def reload(self, directory: str, control: Control) -> None:
+        """Have the master start workers with the new configuration; the old ones end with their last connections."""
+        master = main_process(directory, _PID)
+        if master is None:
+            raise S2DSException("nginx does not run any more, so it cannot be told anything")
+        before = _accepting(master)
+        said = control.log(50)
+        control.signal(signal.SIGHUP)
+        deadline = time.monotonic() + _RELOAD_SECONDS
+        while True:
+            now = _accepting(master)
+            if now and not now & before:
+                return
+            problems = [line for line in control.log(50) if "[emerg]" in line and line not in said]
+            if problems or time.monotonic() > deadline:
+                raise S2DSException(
+                    f"nginx did not take over its new configuration: {words(problems or control.log())}"
+                )
+            time.sleep(0.02)
+
+    def probe(self, directory: str) -> dict[str, Any] | None:
+        """Return what the log of ended connections and the kernel tell together."""
+        master = main_process(directory, _PID)
+        since = started_at(master) if master is not None else None
+        if master is None or since is None:
+            return None
+        workers = children(master)
+        now = open_now([master, *workers])
+        if not _accepting(master) or not now.listeners:
+            return None
+        done = ended(directory, _judge)
+        connections = len(now.accepted) + now.udp
+        return {
+            "since": since,
+            "connections": {
+                "open": connections,
+                "total": done["total"] + connections,
+                "refused": done["refused"],
+                "failed": done["failed"],
+            },
+            "bytes": {
+                "to_consumer": done["to_consumer"] + sum(item.sent for item in now.accepted),
+                "to_producer": done["to_producer"] + sum(item.received for item in now.accepted),
+            },
+        }
+
+
+def _accepting(master: int) -> set[int]:
+    """Return the workers that accept connections, not those that only serve their last ones."""
+    return {
+        pid
+        for pid, command in children(master).items()
+        if command.startswith("nginx: worker process") and "shutting down" not in command
+    }
+
+
+def _judge(status: str) -> str:
+    return {_SERVED: "", _REFUSED: "refused"}.get(status, "failed")

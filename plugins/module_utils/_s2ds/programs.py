@@ -1,0 +1,78 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Programs of the distribution: where they are, and running one for a moment as the user that it belongs to."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+from typing import Callable, Sequence
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_SECONDS = 30.0
+
+
+def find(name: str, role: str) -> str:
+    """Return the path of a program; an absolute one is taken as it is.
+
+    Raises:
+        S2DSException: It is not installed.
+    """
+    found = shutil.which(name, path=PATH)
+    if found is None:
+        raise S2DSException(f"there is no program {name} on this gateway: run the role {role}, or install the package")
+    return found
+
+
+def run(site: Site, user: str, command: Sequence[str], directory: str) -> tuple[int, list[str]]:
+    """Run a program to its end in a directory, without root's rights where data servers have users of their own.
+
+    Returns:
+        Its exit status and the lines that it wrote.
+    """
+    try:
+        done = subprocess.run(
+            command,
+            cwd=directory,
+            env={"PATH": PATH, "LANG": "C.UTF-8"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=_SECONDS,
+            check=False,
+            preexec_fn=_becomer(user) if site.changes_user else None,
+        )
+    except subprocess.TimeoutExpired:
+        raise S2DSException(f"{command[0]} did not end within {_SECONDS:.0f} s when it was to check") from None
+    except (OSError, subprocess.SubprocessError) as error:
+        raise S2DSException(f"{command[0]} cannot be run: {error}") from None
+    return done.returncode, [line for line in done.stdout.decode("utf-8", "replace").splitlines() if line.strip()]
+
+
+def words(lines: Sequence[str], length: int = 600) -> str:
+    """Return what a program said on one line of readable length, the end of it where it is too long."""
+    text = " | ".join("".join(char if char.isprintable() else " " for char in line).strip() for line in lines)
+    return (text if len(text) <= length else f"...{text[3 - length :]}") or "it says nothing"
+
+
+def _becomer(user: str) -> Callable[[], None]:
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        raise S2DSException(
+            f"there is no user {user} on this gateway to run the data server: run the role of this proxy"
+        ) from None
+
+    def become() -> None:
+        os.initgroups(user, entry.pw_gid)
+        os.setgid(entry.pw_gid)
+        os.setuid(entry.pw_uid)
+
+    return become

@@ -1,0 +1,118 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The kernel's socket tables: which sockets processes hold, and how much went through them.
+
+For proxies that count a connection only when it ends. Asked over netlink, so that no program is needed.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import socket
+import struct
+from dataclasses import dataclass
+from typing import Collection, Iterable, Iterator
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import Endpoint
+
+_NETLINK_SOCK_DIAG = 4
+_SOCK_DIAG_BY_FAMILY = 20
+_REQUEST_DUMP = 0x301
+_ERROR, _DONE = 2, 3
+_WITH_INFO = 1 << 1
+_INFO_ATTRIBUTE = 2
+# Offset of tcpi_bytes_acked and tcpi_bytes_received in struct tcp_info.
+_BYTES_AT = 120
+_HEADER = struct.Struct("=IHHII")
+_REQUEST = struct.Struct("=BBBBI48x")
+_MESSAGE = struct.Struct("=BBBB2s2s16s16s12xIIIII")
+_SECONDS = 5.0
+LISTEN = 10
+
+_INODE = re.compile(r"socket:\[([0-9]+)\]")
+
+
+@dataclass(frozen=True)
+class Socket:
+    """A socket of a process: both ends, the state of TCP, and what the peer has confirmed and sent."""
+
+    protocol: int
+    state: int
+    local: Endpoint
+    remote: Endpoint
+    inode: int
+    sent: int
+    received: int
+
+    @property
+    def listens(self) -> bool:
+        """Whether it is a TCP listener."""
+        return self.protocol == socket.IPPROTO_TCP and self.state == LISTEN
+
+
+def held_by(pids: Iterable[int]) -> set[int]:
+    """Return the inodes of the sockets that processes hold."""
+    inodes: set[int] = set()
+    for pid in pids:
+        try:
+            for name in os.listdir(f"/proc/{pid}/fd"):
+                try:
+                    match = _INODE.fullmatch(os.readlink(f"/proc/{pid}/fd/{name}"))
+                except OSError:
+                    continue
+                if match:
+                    inodes.add(int(match.group(1)))
+        except OSError:
+            continue
+    return inodes
+
+
+def sockets(inodes: Collection[int]) -> list[Socket]:
+    """Return the TCP and UDP sockets with these inodes."""
+    found: list[Socket] = []
+    for family in (socket.AF_INET, socket.AF_INET6):
+        for protocol in (socket.IPPROTO_TCP, socket.IPPROTO_UDP):
+            found += [item for item in _dump(family, protocol) if item.inode in inodes]
+    return found
+
+
+def _dump(family: int, protocol: int) -> Iterator[Socket]:
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as connection:
+        connection.settimeout(_SECONDS)
+        request = _REQUEST.pack(family, protocol, _WITH_INFO, 0, 0xFFFFFFFF)
+        connection.send(_HEADER.pack(_HEADER.size + len(request), _SOCK_DIAG_BY_FAMILY, _REQUEST_DUMP, 1, 0) + request)
+        while True:
+            data = connection.recv(1 << 18)
+            while len(data) >= _HEADER.size:
+                length, kind = _HEADER.unpack_from(data)[:2]
+                if kind in (_ERROR, _DONE) or length < _HEADER.size:
+                    return
+                yield _socket(protocol, data[_HEADER.size : length])
+                data = data[(length + 3) & ~3 :]
+
+
+def _socket(protocol: int, message: bytes) -> Socket:
+    family, state, _timer, _retries, local_port, remote_port, local, remote, *_queues, inode = _MESSAGE.unpack_from(
+        message
+    )
+    sent, received = 0, 0
+    attributes = message[_MESSAGE.size :]
+    while len(attributes) >= 4:
+        length, kind = struct.unpack_from("=HH", attributes)
+        if length < 4:
+            break
+        if kind == _INFO_ATTRIBUTE and length >= 4 + _BYTES_AT + 16:
+            sent, received = struct.unpack_from("=QQ", attributes, 4 + _BYTES_AT)
+        attributes = attributes[(length + 3) & ~3 :]
+    return Socket(
+        protocol, state, _end(family, local, local_port), _end(family, remote, remote_port), inode, sent, received
+    )
+
+
+def _end(family: int, address: bytes, port: bytes) -> Endpoint:
+    size = 4 if family == socket.AF_INET else 16
+    return Endpoint(str(ipaddress.ip_address(address[:size])), int.from_bytes(port, "big"))

@@ -1,0 +1,155 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The proxy stunnel: TLS 1.3 between the two gateways, with a key that both share."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any, ClassVar, Mapping, Sequence
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import programs, stunnel_log
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.activity import main_process, open_now, read
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.configured import LONGEST_SECONDS, ConfiguredProxy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.processes import started_at
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Control
+
+_PID = "run/stunnel.pid"
+_LOG = "run/stunnel.log"
+_NOBODY = "nobody.pem"
+_RELOAD_SECONDS = 20.0
+
+# The name of the key on the wire. It is no secret, and the same for all, so that it tells nothing about a stream.
+_IDENTITY = "scistream"
+
+# stunnel has no check. A line that it does not know, at the very end, is what it must complain of, and nothing before.
+_SENTINEL = "everything-above = was understood"
+
+# In TLS 1.3 a server that does not know the key can offer a certificate instead, and stunnel takes any unless it has an
+# authority to verify it by. This is an authority that never signed anything and never can: its Ed25519 public key is
+# the number 2, which is no point of the curve, so there is no private key that belongs to it.
+_NOBODY_CERTIFICATE = """\
+-----BEGIN CERTIFICATE-----
+MIHQMIGDoAMCAQICAQEwBQYDK2VwMBExDzANBgNVBAMMBm5vYm9keTAgFw0wMDAx
+MDEwMDAwMDBaGA85OTk5MTIzMTIzNTk1OVowETEPMA0GA1UEAwwGbm9ib2R5MCow
+BQYDK2VwAyEAAgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAwBQYDK2Vw
+A0EAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+AAAAAAAAAAAAAAAAAAAAAAAAAA==
+-----END CERTIFICATE-----
+"""
+
+
+class Stunnel(ConfiguredProxy):
+    """stunnel: TLS server for the role producer, TLS client for the role consumer."""
+
+    name = "stunnel"
+    unit = "scistream-stunnel"
+    user = "scistream-stunnel"
+    config = "stunnel.conf"
+    encryptions = ("tls",)
+    key_file = "psk.txt"
+    paths: ClassVar[Mapping[str, str]] = {"program": "stunnel"}
+    numbers: ClassVar[Mapping[str, Sequence[int]]] = {
+        "connect_timeout": (10, 1, 3600),
+        "idle_timeout": (LONGEST_SECONDS, 60, LONGEST_SECONDS),
+        "keepalive_idle": (60, 1, 32767),
+        "keepalive_interval": (15, 1, 32767),
+        "keepalive_count": (8, 1, 127),
+    }
+    flags: ClassVar[Mapping[str, bool]] = {"clients_by_firewall": False}
+
+    def check(self, instance: Instance) -> None:
+        """Refuse also what would let anyone connect who may not: stunnel cannot tell clients by their addresses."""
+        super().check(instance)
+        if instance.role == "consumer" and instance.clients and not self.settings["clients_by_firewall"]:
+            raise S2DSException(
+                "clients: the proxy stunnel cannot restrict who connects to the listeners of the role consumer, and "
+                f"the policy allows only {', '.join(instance.clients)[:200]}: choose another proxy for this gateway, "
+                "or have its firewall keep others out and set clients_by_firewall in the policy's proxies.stunnel"
+            )
+
+    def files(self, instance: Instance) -> dict[str, str]:
+        """Return the configuration, with a key if a new one is given."""
+        files = super().files(instance)
+        if instance.role == "consumer":
+            files[_NOBODY] = _NOBODY_CERTIFICATE
+        if instance.psk is not None:
+            files[str(self.key_file)] = f"{_IDENTITY}:{instance.psk}\n"
+        elif self.key(self.site.directory(instance.name)) is None:
+            raise S2DSException(
+                "psk: the first UPDATE of a session with the proxy stunnel must give the key that both gateways share"
+            )
+        return files
+
+    def key(self, directory: str) -> str | None:
+        """Return the key of an instance."""
+        try:
+            with open(os.path.join(directory, str(self.key_file)), encoding="ascii") as stream:
+                return stream.read().partition(":")[2].strip() or None
+        except OSError:
+            return None
+
+    def command(self, directory: str) -> list[str]:
+        """Return the command; the directory is its working directory."""
+        return [self.program, os.path.join(directory, self.config)]
+
+    def check_command(self, directory: str) -> list[str]:
+        """Return the command that reads the configuration in a directory."""
+        return [self.program, self.config]
+
+    def verify(self, directory: str) -> None:
+        """Have stunnel read the configuration up to a last line that it cannot know."""
+        path = os.path.join(directory, self.config)
+        with open(path, "a", encoding="utf-8") as stream:
+            stream.write(f"\n[end]\n{_SENTINEL}\n")
+        _status, said = programs.run(self.site, self.user, self.check_command(directory), directory)
+        if not any(_SENTINEL in line for line in said):
+            self.refuse([line for line in said if line.startswith("[!]")] or said)
+
+    def reload(self, directory: str, control: Control) -> None:
+        """Have stunnel read its configuration again; connections keep the target and the key that they began with."""
+        before = os.stat(os.path.join(directory, _LOG)).st_size
+        control.signal(signal.SIGHUP)
+        deadline = time.monotonic() + _RELOAD_SECONDS
+        while True:
+            said = read(directory, _LOG, skip=before)
+            if "Configuration successful" in said and self.probe(directory) is not None:
+                return
+            if "Failed to reload" in said or time.monotonic() > deadline:
+                problems = [line for line in said.splitlines() if "LOG3[" in line]
+                raise S2DSException(f"stunnel did not take over its new configuration: {words(problems)}")
+            time.sleep(0.02)
+
+    def probe(self, directory: str) -> dict[str, Any] | None:
+        """Return what its log and the kernel tell together."""
+        pid = main_process(directory, _PID)
+        since = started_at(pid) if pid is not None else None
+        if pid is None or since is None:
+            return None
+        now = open_now([pid])
+        if not now.listeners:
+            return None
+        ended = stunnel_log.count(directory, _LOG)
+        # What is counted is what the streams carry, not what TLS adds: the side without it.
+        if os.path.exists(os.path.join(directory, _NOBODY)):
+            to_consumer = ended.to_socket + sum(item.sent for item in now.accepted)
+            to_producer = ended.to_tls + sum(item.received for item in now.accepted)
+        else:
+            to_consumer = ended.to_tls + sum(item.received for item in now.outgoing)
+            to_producer = ended.to_socket + sum(item.sent for item in now.outgoing)
+        return {
+            "since": since,
+            "connections": {
+                "open": len(now.accepted),
+                "total": ended.accepted - ended.refused,
+                "refused": ended.refused,
+                "failed": ended.failed,
+            },
+            "bytes": {"to_consumer": to_consumer, "to_producer": to_producer},
+        }

@@ -1,0 +1,329 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What goes wrong around each proxy: configurations it refuses, ports that are taken, processes that die."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jinja2.sandbox
+import pytest
+
+from ansible_collections.scistream.gateway.tests.integration.proxies.rig import (
+    CONFIGURATIONS,
+    PROXIES,
+    Stream,
+    directory,
+    policy,
+)
+from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS, SECRET, own_uid
+from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import (
+    Application,
+    ask,
+    connect,
+    eventually,
+    exchange,
+    kill,
+    pair,
+)
+
+# Something that each program knows nothing of, where it must be a word of its syntax.
+UNKNOWN = {"haproxy": "    nonsense yes\n", "nginx": "nonsense yes;\n", "stunnel": "nonsense = yes\n"}
+
+
+def _template(s2cs: S2CS, proxy: str) -> Path:
+    return Path(s2cs.policy["template_dir"]) / f"{CONFIGURATIONS[proxy]}.j2"
+
+
+def _update(stream: Stream, target: str) -> dict[str, Any]:
+    return {"uid": stream.uid, "role": "producer", "remote_listeners": [target]}
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ("{{ nothing }}", ("nothing", "undefined")),
+        ("{{ listeners[0].nothing }}", ("nothing",)),
+        ("{% for %}", ("cannot be used, line",)),
+        ("{{ ''.__class__.__mro__ }}", ("unsafe",)),
+        ("{{ '\\n' }}", ("cannot be put into a configuration",)),
+        ("{{ 'a;b' }}", ("cannot be put into a configuration",)),
+        ("{{ listeners }}", ("cannot be put into a configuration",)),
+        ("{{ none }}", ("cannot be put into a configuration",)),
+        ("\x07", ("control characters",)),
+        ("{{ 1 // 0 }}", ("ZeroDivisionError",)),
+        ("{% include '/etc/passwd' %}", ("cannot be used",)),
+    ],
+)
+def test_a_template_that_cannot_be_used(gateway: S2CS, application: Application, more: str, words: Any) -> None:
+    stream = Stream(gateway, "haproxy", application.endpoint)
+    path = _template(gateway, "haproxy")
+    path.write_text(path.read_text() + more)
+    gateway.refused("update", str(path), *words, **_update(stream, application.endpoint))
+    assert exchange(stream.listener) == b"one:hello"
+
+
+def test_a_configuration_that_the_program_refuses(
+    gateway: S2CS, proxy: str, application: Application, other_application: Application
+) -> None:
+    stream = Stream(gateway, proxy, application.endpoint)
+    path = _template(gateway, proxy)
+    text = path.read_text()
+    path.write_text(text + UNKNOWN[proxy])
+    with connect(stream.listener) as established:
+        assert ask(established, b"before") == b"one:before"
+        gateway.refused("update", "nonsense", str(path), **_update(stream, other_application.endpoint))
+        assert ask(established, b"still") == b"still"
+    assert exchange(stream.listener) == b"one:hello"
+    # A first UPDATE is refused in the same way, and leaves nothing.
+    other = own_uid()
+    gateway.request(other, proxy=proxy, encryption="tls" if stream.encrypts else "none")
+    gateway.hello(other, application.endpoint)
+    gateway.refused("update", "nonsense", uid=other, role="producer", **stream.key)
+    assert gateway.info(other)["state"] == "announced" and not gateway.info(other)["running"]
+    path.write_text(text)
+    stream.point(other_application.endpoint)
+    assert exchange(stream.listener) == b"two:hello"
+
+
+def test_a_program_that_cannot_take_over_what_its_check_accepts(gateway: S2CS, other_application: Application) -> None:
+    """HAProxy: a directory for a socket is missed only when it starts; the worker that runs goes on."""
+    with Application("one") as application:
+        stream = Stream(gateway, "haproxy", application.endpoint)
+        path = _template(gateway, "haproxy")
+        text = path.read_text()
+        path.write_text(text.replace("unix@run/admin.sock", "unix@run/missing/admin.sock"))
+        before = gateway.picture()
+        result = gateway.call("update", **_update(stream, other_application.endpoint))
+        assert result["failed"] and "HAProxy" in result["msg"]
+        assert gateway.rows() == before[0]
+        assert exchange(stream.listener) == b"one:hello"
+        path.write_text(text)
+        stream.point(other_application.endpoint)
+        assert exchange(stream.listener) == b"two:hello"
+
+
+def test_what_is_not_installed(make_gateway: Callable[..., S2CS], proxy: str) -> None:
+    s2cs = make_gateway({proxy: {"program": "/nonexistent/program"}})
+    options = {"role": "producer", "secret": SECRET, "encryption": "tls" if proxy == "stunnel" else "none"}
+    role = f"scistream.gateway.{proxy}"
+    s2cs.refused("request", "/nonexistent/program", role, uid=own_uid(), proxy=proxy, **options)
+    _template(s2cs, proxy).unlink()
+    s2cs.write_policy(proxies={proxy: {}}, default_proxy=proxy)
+    s2cs.refused("request", str(_template(s2cs, proxy)), role, uid=own_uid(), proxy=proxy, **options)
+    s2cs.write_policy(default_proxy=None)
+
+
+def test_what_a_proxy_cannot_do_is_refused(gateway: S2CS) -> None:
+    for proxy, options, word in (
+        ("haproxy", {"encryption": "tls"}, "encryption"),
+        ("nginx", {"encryption": "tls"}, "encryption"),
+        ("s2ds", {"encryption": "tls"}, "encryption"),
+        ("stunnel", {"encryption": "none"}, "encryption"),
+        ("haproxy", {"transport": "udp"}, "transport"),
+        ("s2ds", {"transport": "both"}, "transport"),
+        ("stunnel", {"encryption": "tls", "transport": "udp"}, "transport"),
+        ("haproxy", {"rate": "1Gbit"}, "rate"),
+        ("nginx", {"rate": "1Gbit"}, "rate"),
+    ):
+        request = {"encryption": "none", **options}
+        gateway.refused("request", word, proxy, uid=own_uid(), role="producer", proxy=proxy, secret=SECRET, **request)
+    uid = own_uid()
+    gateway.request(uid, proxy="nginx")
+    gateway.refused(
+        *("request", "transport"),
+        uid=uid,
+        role="producer",
+        proxy="nginx",
+        encryption="none",
+        secret=SECRET,
+        transport="udp",
+    )
+
+
+@pytest.mark.parametrize(
+    ("proxy", "settings", "word"),
+    [
+        ("haproxy", {"threads": "two"}, "threads"),
+        ("haproxy", {"idle_timeout": 10**10}, "idle_timeout"),
+        ("haproxy", {"nothing": 1}, "nothing"),
+        ("nginx", {"stream_module": "/lib/x.so; evil"}, "stream_module"),
+        ("nginx", {"program": "nginx -g evil"}, "program"),
+        ("stunnel", {"clients_by_firewall": "yes"}, "clients_by_firewall"),
+    ],
+)
+def test_settings_that_are_refused(
+    make_gateway: Callable[..., S2CS], proxy: str, settings: dict[str, Any], word: str
+) -> None:
+    s2cs = make_gateway({proxy: settings})
+    encryption = "tls" if proxy == "stunnel" else "none"
+    s2cs.refused(
+        *("request", f"proxies.{proxy}.settings", word),
+        uid=own_uid(),
+        role="producer",
+        proxy=proxy,
+        encryption=encryption,
+        secret=SECRET,
+    )
+
+
+def test_a_port_that_somebody_took_meanwhile(gateway: S2CS, proxy: str, application: Application) -> None:
+    uid = own_uid()
+    encryption = "tls" if proxy == "stunnel" else "none"
+    key = {"psk": "0f" * 32} if proxy == "stunnel" else {}
+    listener = gateway.request(uid, proxy=proxy, encryption=encryption)["session"]["listeners"][0]
+    gateway.hello(uid, application.endpoint)
+    with socket.create_server(pair(listener)):
+        result = gateway.call("update", uid=uid, role="producer", **key)
+        assert result["failed"] and "in use" in result["msg"] and "ended at once" in result["msg"], result["msg"]
+        info = gateway.info(uid)
+        assert info["state"] == "announced" and not info["running"]
+        assert not gateway.processes()
+        assert not list(gateway.sessions.glob("*/psk.txt"))
+    assert gateway.done("update", uid=uid, role="producer", **key)["changed"]
+    if proxy != "stunnel":
+        assert exchange(listener) == b"one:hello"
+
+
+def test_all_or_nothing(gateway: S2CS, proxy: str, application: Application, other_application: Application) -> None:
+    """An UPDATE of which another part fails takes back what it did: started proxies, targets, keys."""
+    running = Stream(gateway, proxy, application.endpoint)
+    new, last = own_uid(), own_uid()
+    encryption = "tls" if running.encrypts else "none"
+    for uid in (new, last):
+        gateway.request(uid, proxy=proxy, encryption=encryption)
+        gateway.hello(uid, application.endpoint)
+    key = {"psk": "a5" * 32} if running.encrypts else {}
+    listener = gateway.info(last)["listeners"][0]
+    with socket.create_server(pair(listener)):
+        result = gateway.call(
+            "update",
+            sessions=[
+                {**_update(running, other_application.endpoint), **key},
+                {"uid": new, "role": "producer", **key},
+                {"uid": last, "role": "producer", **key},
+            ],
+        )
+    assert result["failed"]
+    assert exchange(running.listener) == b"one:hello"
+    assert [gateway.info(uid)["state"] for uid in (running.uid, new, last)] == ["streaming", "announced", "announced"]
+    assert not gateway.info(new)["running"]
+    assert len(list(gateway.sessions.glob("producer-*/psk.txt"))) == int(running.encrypts)
+
+
+def test_a_killed_proxy_is_started_again(gateway: S2CS, proxy: str, application: Application) -> None:
+    stream = Stream(gateway, proxy, application.endpoint)
+    assert exchange(stream.listener) == b"one:hello"
+    pid = stream.main_process()
+    kill(pid)
+    eventually("another process serves", lambda: stream.main_process() != pid and gateway.info(stream.uid)["running"])
+    if not stream.encrypts:
+        assert exchange(stream.listener) == b"one:hello"
+        eventually("it counts anew", lambda: stream.counters()["connections"]["total"] == 1)
+    else:
+        eventually("it serves again", lambda: exchange(stream.listener) == b"one:hello")
+
+
+def test_a_dead_proxy_is_seen_and_mended(gateway: S2CS, proxy: str, application: Application) -> None:
+    stream = Stream(gateway, proxy, application.endpoint)
+    kill(gateway.supervisor(stream.session)["pid"])
+    kill(stream.main_process())
+    eventually("it is seen to be gone", lambda: not gateway.info(stream.uid)["running"])
+    seen = gateway.info(stream.uid)
+    assert not seen["running"] and seen["counters"] is None and seen["log"]
+    stream.point(application.endpoint)
+    assert gateway.info(stream.uid)["running"]
+    assert exchange(stream.listener) == b"one:hello"
+
+
+def test_taken_off_the_offer(gateway: S2CS, application: Application, other_application: Application) -> None:
+    streams = [Stream(gateway, proxy, application.endpoint) for proxy in PROXIES]
+    pids = [stream.main_process() for stream in streams]
+    gateway.write_policy(proxies={"s2ds": {}})
+    gateway.refused(
+        *("request", "proxy"),
+        uid=own_uid(),
+        role="producer",
+        proxy="haproxy",
+        encryption="none",
+        secret=SECRET,
+    )
+    for stream in streams:
+        stream.point(other_application.endpoint)
+        assert exchange(stream.listener) == b"two:hello"
+    assert [stream.main_process() for stream in streams] == pids
+    for stream in streams:
+        stream.release()
+    assert not gateway.left()
+
+
+def test_files_of_a_session_are_for_nobody_else(gateway: S2CS, proxy: str, application: Application) -> None:
+    stream = Stream(gateway, proxy, application.endpoint)
+    where = directory(gateway, stream.session)
+    assert where.stat().st_mode & 0o007 == 0
+    for path in where.rglob("*"):
+        if path.is_socket():
+            assert path.stat().st_mode & 0o777 == 0o600, path
+    assert (where / CONFIGURATIONS[proxy]).stat().st_mode & 0o777 == 0o600
+    assert not (where / "trial").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="every test here is one without root's rights already")
+def test_without_root(proxy: str) -> None:
+    """The same as nobody, in a directory of nobody's."""
+    # As nobody the interpreter may be out of reach, and with it what is not loaded yet.
+    assert jinja2.sandbox
+    root = Path(tempfile.mkdtemp(prefix="scistream-"))
+    os.chown(root, 65534, 65534)
+    pid = os.fork()
+    if not pid:
+        status = 1
+        try:
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            sys.executable = "/usr/bin/python3"
+            with Application("one") as application, Application("two") as other:
+                s2cs = S2CS(root / "gateway", **policy(root))
+                stream = Stream(s2cs, proxy, application.endpoint)
+                assert exchange(stream.listener) == b"one:hello"
+                stream.point(other.endpoint)
+                assert exchange(stream.listener) == b"two:hello"
+                assert stream.counters()["connections"]["total"] >= 1
+                stream.release()
+                status = len(s2cs.remove())
+        except BaseException:
+            sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        finally:
+            os._exit(status)
+    _pid, status = os.waitpid(pid, 0)
+    shutil.rmtree(root)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_signals_reach_only_what_is_ours(
+    gateway: S2CS, application: Application, other_application: Application
+) -> None:
+    """A pid file that somebody changed makes nobody signal or trust another process."""
+    stream = Stream(gateway, "nginx", application.endpoint)
+    pid_file = directory(gateway, stream.session) / "run" / "nginx.pid"
+    pid_file.write_text(f"{os.getpid()}\n")
+    received: list[int] = []
+    before = signal.signal(signal.SIGHUP, lambda number, _frame: received.append(number))
+    try:
+        assert not gateway.info(stream.uid)["running"]
+        stream.point(other_application.endpoint)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert not received
+    assert exchange(stream.listener) == b"two:hello"
