@@ -60,7 +60,7 @@ options:
   key_file:
     description:
       - The user's key on the control node, from which secrets are made.
-      - For O(message=request) and O(message=hello).
+      - For O(message=request) and O(message=hello), and for O(message=update) of streams that are encrypted.
     type: path
     default: ~/.config/scistream/key
   create_key:
@@ -68,7 +68,7 @@ options:
     type: bool
     default: true
 notes:
-  - The result of O(message=request) and O(message=hello) holds secrets. Use it directly in a task with C(no_log).
+  - The result can hold secrets. Use it directly in a task with C(no_log).
 """
 
 EXAMPLES = r"""
@@ -121,7 +121,7 @@ def stream_sessions(
         elif message == "hello":
             entries = _plan.hellos(found, gateway, purpose, load_key(key_file, create_key))
         elif message == "update":
-            entries = _plan.updates(found, gateway, purpose, results or {})
+            entries = _plan.updates(found, gateway, purpose, results or {}, lambda: load_key(key_file, create_key))
         else:
             raise AnsibleFilterError(f"stream_sessions: {message!r} is none of request, hello, update, release")
     except ScistreamError as error:

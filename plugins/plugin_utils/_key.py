@@ -18,7 +18,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors imp
 
 DEFAULT_KEY_FILE = "~/.config/scistream/key"
 _KEY_BYTES = 32
-_PURPOSE = b"scistream.gateway stream secret 1\0"
+_SECRET = b"scistream.gateway stream secret 1\0"
+_GATEWAYS = b"scistream.gateway gateway key 1\0"
 
 
 class KeyFileError(ScistreamError):
@@ -27,8 +28,16 @@ class KeyFileError(ScistreamError):
 
 def stream_secret(key: bytes, uid: str) -> str:
     """Return the secret of a stream: 43 characters that tell nothing about the key."""
-    digest = hmac.new(key, _PURPOSE + uid.encode("ascii"), hashlib.sha256).digest()
-    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
+    return base64.urlsafe_b64encode(_derive(key, _SECRET, uid)).rstrip(b"=").decode("ascii")
+
+
+def gateway_key(key: bytes, uid: str) -> str:
+    """Return the key that the two gateways of a stream share, and no application: 256 bits in hexadecimal."""
+    return _derive(key, _GATEWAYS, uid).hex()
+
+
+def _derive(key: bytes, purpose: bytes, uid: str) -> bytes:
+    return hmac.new(key, purpose + uid.encode("ascii"), hashlib.sha256).digest()
 
 
 def load_key(path: str = DEFAULT_KEY_FILE, create: bool = True) -> bytes:

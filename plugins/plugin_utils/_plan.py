@@ -7,11 +7,11 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError, show
-from ansible_collections.scistream.gateway.plugins.plugin_utils._key import stream_secret
+from ansible_collections.scistream.gateway.plugins.plugin_utils._key import gateway_key, stream_secret
 from ansible_collections.scistream.gateway.plugins.plugin_utils._streams import PURPOSES, ROLES, Stream
 
 Entry = dict[str, Any]
@@ -96,7 +96,7 @@ def requests(streams: Sequence[Stream], gateway: str, purpose: str, key: bytes) 
                 "labels": stream.labels,
                 "secret": stream_secret(key, stream.uid),
             }
-            for option in ("rate", "proxy", "runtime", "hello_timeout"):
+            for option in ("rate", "proxy", "runtime", "transport", "hello_timeout"):
                 if getattr(stream, option) is not None:
                     entry[option] = getattr(stream, option)
             entries.append(entry)
@@ -115,7 +115,9 @@ def hellos(streams: Sequence[Stream], gateway: str, purpose: str, key: bytes) ->
     return entries
 
 
-def updates(streams: Sequence[Stream], gateway: str, purpose: str, results: Mapping[str, Any]) -> list[Entry]:
+def updates(
+    streams: Sequence[Stream], gateway: str, purpose: str, results: Mapping[str, Any], key: Callable[[], bytes]
+) -> list[Entry]:
     """Return the UPDATE of a gateway: targets from the connection map, clients from the other gateway's answer.
 
     Args:
@@ -123,6 +125,7 @@ def updates(streams: Sequence[Stream], gateway: str, purpose: str, results: Mapp
         gateway: The one that is told.
         purpose: open, inbound or outbound.
         results: What the gateways answered to HELLO, by gateway.
+        key: Returns the user's key; asked only where a stream is encrypted.
     """
     entries = []
     for stream in streams:
@@ -138,6 +141,8 @@ def updates(streams: Sequence[Stream], gateway: str, purpose: str, results: Mapp
                 entry["clients"] = stream.clients
             if not entry["clients"]:
                 del entry["clients"]
+            if stream.encryption == "tls":
+                entry["psk"] = gateway_key(key(), stream.uid)
             entries.append(entry)
     return entries
 

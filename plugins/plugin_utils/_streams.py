@@ -33,6 +33,10 @@ PURPOSES: dict[str, tuple[str, ...]] = {
 
 PROXIES = ("s2ds", "haproxy", "nginx", "stunnel")
 RUNTIMES = ("process", "docker", "dockersock", "janus")
+ENCRYPTIONS = ("none", "tls")
+TRANSPORTS = ("tcp", "udp", "both")
+#: The proxies that can encrypt what goes between the gateways.
+ENCRYPTING = ("stunnel",)
 MAX_CONNECTIONS = 10_000
 MAX_HELLO_TIMEOUT = 86_400
 
@@ -52,6 +56,7 @@ _STREAM_KEYS = frozenset(
         "proxy",
         "runtime",
         "encryption",
+        "transport",
         "hello_timeout",
         "labels",
     )
@@ -86,6 +91,7 @@ class Stream:
     proxy: str | None = None
     runtime: str | None = None
     encryption: str = "none"
+    transport: str | None = None
     hello_timeout: int | None = None
     labels: dict[str, str] = field(default_factory=dict)
 
@@ -206,7 +212,6 @@ class _Reader:
 
     def _parameters(self, stream: Stream) -> None:
         item = self.item
-        stream.encryption = self._encryption(item.get("encryption"))
         stream.num_conn = self._try("num_conn", _whole(item.get("num_conn", 1)), _check_num_conn, 1)
         if item.get("rate") is not None:
             self._try("rate", item["rate"], lambda _, text: check_rate(text), None)
@@ -217,6 +222,11 @@ class _Reader:
             stream.runtime = self._try(
                 "runtime", item["runtime"], lambda key, text: check_choice(key, text, RUNTIMES), None
             )
+        stream.encryption = self._encryption(item.get("encryption"), stream.proxy)
+        if item.get("transport") is not None:
+            stream.transport = self._try(
+                "transport", item["transport"], lambda key, text: check_choice(key, text, TRANSPORTS), None
+            )
         if item.get("hello_timeout") is not None:
             stream.hello_timeout = self._try("hello_timeout", _whole(item["hello_timeout"]), _check_hello_timeout, None)
         stream.labels = {
@@ -224,18 +234,24 @@ class _Reader:
             **self._try("labels", item.get("labels"), lambda _, value: check_labels(value), {}),
         }
 
-    def _encryption(self, value: Any) -> str:
+    def _encryption(self, value: Any, proxy: str | None) -> str:
+        if value not in (None, *ENCRYPTIONS):
+            self._problem(f"encryption: {show(value)} is not allowed: choose one of {', '.join(ENCRYPTIONS)}")
+            return "none"
         if value == "none":
             return "none"
-        if value in (None, "tls"):
-            given = "not given, which means tls" if value is None else "tls"
+        given = "tls" if value else "not given, which means tls"
+        if proxy not in ENCRYPTING:
             self._problem(
-                f"encryption: {given}: TLS between the gateways is not available yet; "
+                f"encryption: {given}: it needs 'proxy: {' or '.join(ENCRYPTING)}'; "
                 "write 'encryption: none' to let this stream cross the network unencrypted"
             )
-        else:
-            self._problem(f"encryption: {show(value)} is not allowed: choose one of none, tls")
-        return "none"
+        elif self.purpose != "open":
+            self._problem(
+                f"encryption: {given}: the gateways share a key, and a ticket carries no secrets; "
+                "open both sides at once with stream_open, or write 'encryption: none'"
+            )
+        return "tls"
 
     def _listeners(self, stream: Stream, side: Mapping[str, Any]) -> None:
         if not side:

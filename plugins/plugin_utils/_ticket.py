@@ -17,7 +17,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors imp
 
 VERSION = 1
 _MAX_SIZE = 256 * 1024
-_KEYS = frozenset(("version", "name", "uid", "num_conn", "rate", "encryption", "producer", "consumer"))
+_KEYS = frozenset(("version", "name", "uid", "num_conn", "rate", "encryption", "transport", "producer", "consumer"))
 #: What the other facility decides; the rest of a stream is what its ticket says.
 _OWN_KEYS = frozenset(("ticket", "consumer", "proxy", "runtime", "hello_timeout", "labels"))
 
@@ -35,6 +35,7 @@ def make_ticket(name: str, gateways: Mapping[str, str], session: Mapping[str, An
         "num_conn": session["num_conn"],
         "rate": session.get("rate"),
         "encryption": session.get("encryption") or "none",
+        "transport": session.get("transport") or "tcp",
         "producer": {"gateway": gateways["producer"], "listeners": list(session["listeners"])},
         "consumer": {"gateway": gateways["consumer"]},
     }
@@ -64,7 +65,7 @@ def expand_ticket(item: Mapping[str, Any], gateways: Sequence[str] | None) -> di
     if not side.get("gateway"):
         side["gateway"] = _own_gateway(path, ticket["consumer"].get("gateway"), gateways)
     description = {key: item[key] for key in item if key not in ("ticket", "consumer")}
-    description.update({key: ticket.get(key) for key in ("name", "uid", "num_conn", "rate", "encryption")})
+    description.update({key: ticket[key] for key in _KEYS - {"version", "producer", "consumer"}})
     producer = ticket["producer"]
     description["producer"] = {"gateway": producer.get("gateway"), "remote_listeners": producer.get("listeners")}
     description["consumer"] = side

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import subprocess
@@ -15,7 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.scistream.gateway.plugins.plugin_utils._key import KeyFileError, load_key, stream_secret
+from ansible_collections.scistream.gateway.plugins.plugin_utils._key import (
+    KeyFileError,
+    gateway_key,
+    load_key,
+    stream_secret,
+)
 
 UID = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
 
@@ -86,6 +92,13 @@ def test_secrets_differ_and_stay() -> None:
     assert secret == "4SUMJNICsLMagP651cEA8O4aBLhtM7nJ5oxOQYFKwGQ"
     assert secret != stream_secret(b"l" * 32, UID)
     assert secret != stream_secret(b"k" * 32, UID[::-1])
+
+
+def test_the_gateways_key_is_another_one() -> None:
+    key = gateway_key(b"k" * 32, UID)
+    assert re.fullmatch(r"[0-9a-f]{64}", key)
+    assert key not in (gateway_key(b"l" * 32, UID), gateway_key(b"k" * 32, UID[::-1]))
+    assert bytes.fromhex(key) != base64.urlsafe_b64decode(stream_secret(b"k" * 32, UID) + "=")
 
 
 def test_other_processes_get_the_same_key(tmp_path: Path) -> None:

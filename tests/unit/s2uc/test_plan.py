@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -114,6 +115,16 @@ def test_an_address_in_the_description_goes_before_the_egress() -> None:
     given = streams(consumer={"gateway": "gw-b", "address": "203.0.113.0/24", "clients": ["10.2.0.0/16"]})
     assert stream_sessions(given, "update", "gw-a", results=answers())[0]["clients"] == ["203.0.113.0/24"]
     assert stream_sessions(given, "update", "gw-b", results=answers())[0]["clients"] == ["10.2.0.0/16"]
+
+
+def test_both_gateways_of_an_encrypted_stream_get_one_key(tmp_path: Path) -> None:
+    encrypted = streams(encryption="tls", proxy="stunnel")
+    keys = [
+        stream_sessions(encrypted, "update", gateway, results=answers(), key_file=str(tmp_path / "key"))[0]["psk"]
+        for gateway in ("gw-a", "gw-b")
+    ]
+    assert keys[0] == keys[1] and len(keys[0]) == 64
+    assert "psk" not in stream_sessions(streams(), "update", "gw-a", results=answers(), **KEY)[0]
 
 
 def test_inbound_alone() -> None:

@@ -212,6 +212,7 @@ def test_hostile_rates(rate: Any) -> None:
         ("consumer__address", 5, "list"),
         ("encryption", "rot13", "none, tls"),
         ("encryption", True, "none, tls"),
+        ("transport", "sctp", "both, tcp, udp"),
     ],
 )
 def test_other_hostile_values(key: str, value: Any, allowed: str) -> None:
@@ -221,10 +222,19 @@ def test_other_hostile_values(key: str, value: Any, allowed: str) -> None:
     assert allowed in problem
 
 
+@pytest.mark.parametrize("proxy", [None, "s2ds", "haproxy", "nginx"])
 @pytest.mark.parametrize("encryption", [None, "tls"])
-def test_without_encryption_must_be_asked_for(encryption: Any) -> None:
-    (problem,) = problems([description(encryption=encryption)])
-    assert "encryption: none" in problem
+def test_without_encryption_must_be_asked_for(encryption: Any, proxy: str | None) -> None:
+    (problem,) = problems([description(encryption=encryption, proxy=proxy)])
+    assert "encryption: none" in problem and "proxy: stunnel" in problem
+
+
+@pytest.mark.parametrize("encryption", [None, "tls"])
+def test_stunnel_encrypts_where_both_sides_are_opened(encryption: Any) -> None:
+    (stream,) = read_streams([description(encryption=encryption, proxy="stunnel")], "open")
+    assert stream.encryption == "tls"
+    (problem,) = problems([description(encryption=encryption, proxy="stunnel")], "inbound")
+    assert "a ticket carries no secrets" in problem
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ TICKET: dict[str, Any] = {
     "num_conn": 1,
     "rate": None,
     "encryption": "none",
+    "transport": "tcp",
     "producer": {"gateway": "gw-aps", "listeners": ["192.0.2.1:5100"]},
     "consumer": {"gateway": "gw-alcf"},
 }
@@ -51,6 +52,7 @@ def test_there_and_back(tmp_path: Path) -> None:
             "num_conn": 2,
             "rate": "1Gbit",
             "encryption": "none",
+            "transport": "tcp",
             "labels": {"internal": "yes"},
         }
     ]
@@ -72,6 +74,7 @@ def test_a_producer_side_that_is_not_open_has_no_ticket() -> None:
             "producer": {"gateway": "x", "listeners": ["10.1.0.5:7000"]},
             "consumer": {"gateway": "y"},
             "encryption": "none",
+            "transport": "tcp",
         }
     ]
     assert stream_tickets(streams, {"x": {}}) == []
