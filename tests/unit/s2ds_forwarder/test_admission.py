@@ -51,7 +51,7 @@ def test_target_that_refuses(bed: Any) -> None:
 
 def test_target_that_does_not_answer(bed: Any) -> None:
     target = bed.target(backlog=0)
-    fill = [socket.socket() for _ in range(3)]
+    fill = [socket.socket() for _unused in range(3)]
     for sock in fill:
         sock.setblocking(False)
         sock.connect_ex(tuple(target.address))
@@ -75,7 +75,7 @@ def test_target_that_does_not_answer(bed: Any) -> None:
 def test_more_than_max_connections(bed: Any) -> None:
     target = bed.target()
     forwarder = bed.forwarder(targets=[target.address], max_connections=2)
-    pairs = [bed.link(forwarder, target) for _ in range(2)]
+    pairs = [bed.link(forwarder, target) for _unused in range(2)]
     assert forwarder.turned_away()
     assert forwarder.status()["connections"]["refused"] == 1
     pairs[0][0].close()
@@ -86,7 +86,7 @@ def test_more_than_max_connections(bed: Any) -> None:
 
 def test_refusals_do_not_fill_the_log(bed: Any) -> None:
     forwarder = bed.forwarder(targets=[None])
-    for _ in range(60):
+    for _unused in range(60):
         assert forwarder.turned_away()
     assert forwarder.status()["connections"]["refused"] == 60
     assert forwarder.log().count("\n") < 50
@@ -121,11 +121,11 @@ def test_out_of_descriptors_neither_spins_nor_loses_the_listener(bed: Any) -> No
     """Both processes have 24 descriptors: some connections are made, others wait or are reset; none hangs for ever."""
     target = bed.target()
     forwarder = bed.forwarder(targets=[target.address], descriptors=24, workers=1)
-    clients = [forwarder.connect() for _ in range(4)]
-    servers = [target.accept() for _ in clients]
+    clients = [forwarder.connect() for _unused in range(4)]
+    servers = [target.accept() for _unused in clients]
     address = forwarder.status()["listeners"][0].split(":")
     more = []
-    for _ in range(40):
+    for _unused in range(40):
         # One that is reset at once may see it here already.
         with contextlib.suppress(ConnectionResetError):
             more.append(socket.create_connection((address[0], int(address[1])), timeout=20))

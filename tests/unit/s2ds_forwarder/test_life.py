@@ -208,7 +208,7 @@ def test_rate_can_be_set_and_lifted_while_bytes_flow(bed: Any) -> None:
         assert forwarder.status()["bytes"]["to_producer"] < 1 << 20
         assert forwarder.reload({**config, "rate": None})["ok"]
 
-    digest, got, _ = bed.together(lambda: client.send_stream(size, 5), server.receive_stream, lift)
+    digest, got, _unused = bed.together(lambda: client.send_stream(size, 5), server.receive_stream, lift)
     assert got == (size, digest)
     assert time.monotonic() - begin < 15
 
@@ -217,7 +217,7 @@ def test_one_worker_for_each_connection_until_there_are_enough(bed: Any) -> None
     target = bed.target()
     forwarder = bed.forwarder(targets=[target.address], workers=2)
     assert forwarder.workers() == []
-    pairs = [bed.link(forwarder, target) for _ in range(5)]
+    pairs = [bed.link(forwarder, target) for _unused in range(5)]
     assert sorted(worker["open"] for worker in forwarder.status()["workers"]) == [2, 3]
     assert len(pairs) == 5
 
@@ -252,7 +252,7 @@ def test_dispatcher_killed(bed: Any) -> None:
     """The workers end with it and their connections are reset; the next one takes the place."""
     target = bed.target()
     forwarder = bed.forwarder(targets=[target.address], workers=2)
-    pairs = [bed.link(forwarder, target) for _ in range(3)]
+    pairs = [bed.link(forwarder, target) for _unused in range(3)]
     workers = forwarder.workers()
     forwarder.process.kill()
     assert forwarder.exit() == -signal.SIGKILL
@@ -272,7 +272,7 @@ def zombie(pid: int) -> bool:
 def test_signals_end_everything(bed: Any, number: int) -> None:
     target = bed.target()
     forwarder = bed.forwarder(targets=[target.address], workers=2)
-    pairs = [bed.link(forwarder, target) for _ in range(3)]
+    pairs = [bed.link(forwarder, target) for _unused in range(3)]
     workers = forwarder.workers()
     address = forwarder.status()["listeners"][0].split(":")
     forwarder.process.send_signal(number)
@@ -298,7 +298,7 @@ def test_second_forwarder_in_one_directory(bed: Any) -> None:
 def test_log_that_nobody_reads_stops_nothing(bed: Any) -> None:
     target = bed.target()
     forwarder = bed.raw(bed.config(targets=[target.address]), unread_log=True).started()
-    for _ in range(600):
+    for _unused in range(600):
         client, server = forwarder.connect(), target.accept()
         client.close()
         server.close()

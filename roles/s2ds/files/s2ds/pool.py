@@ -24,6 +24,7 @@ class Pipe:
 
     def __init__(self, wanted: int) -> None:
         self.output, self.input = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        refusal = OSError()
         for size in (wanted, *(step for step in STEPS if step < wanted)):
             try:
                 self.size = fcntl.fcntl(self.input, SET_PIPE_SIZE, size)

@@ -138,7 +138,7 @@ class Flow:
         """Move what can be moved; True if there may be more at once."""
         source, destination, means = self.source, self._destination, self._means
         splice = means.splice
-        for _ in range(ROUNDS):
+        for _unused in range(ROUNDS):
             held = self._held
             if held:
                 if not destination.writable or splice is None or self._pipe is None:

@@ -46,8 +46,11 @@ class Bucket:
         """How many bytes may pass now; 0: wait(). `who` is what wait() would be called with."""
         if not self.rate:
             return wanted
-        if self._waiting and who is not self._chosen:
-            return 0
+        if self._waiting:
+            # One share each, also when there is more because we come late: the others are next.
+            if who is not self._chosen or self._served:
+                return 0
+            wanted = min(wanted, int(self._quantum))
         moment = now()
         self._tokens = min(self._burst, self._tokens + (moment - self._moment) * self.rate)
         self._moment = moment

@@ -92,7 +92,7 @@ class Reception:
             self._log.line(f"accepting pauses: {os.strerror(code)}")
 
     def _accept(self, index: int) -> None:
-        for _ in range(ACCEPTS):
+        for _unused in range(ACCEPTS):
             if self._paused:
                 return
             try:

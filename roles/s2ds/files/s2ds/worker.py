@@ -75,7 +75,7 @@ class Worker:
             else:
                 link.event(fd, mask)
         self.timers.run()
-        for _ in range(len(ready)):
+        for _unused in range(len(ready)):
             link = ready.popleft()
             try:
                 link.turn()
