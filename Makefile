@@ -5,7 +5,7 @@ PYTHON ?= python3
 TOOLS := PYTHONDONTWRITEBYTECODE=1 $(PYTHON) tests/tools
 DEMO := PROXY ENCRYPTION RUNTIME SIZE
 
-export ARGS
+export ARGS WITHOUT
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint test-unit test-integration test-sanity molecule docs build clean
@@ -18,7 +18,7 @@ help: ## Show this
 demo: ## Open a stream on this machine: PROXY=, ENCRYPTION=, RUNTIME=, SIZE= choose another one
 	@$(TOOLS) demo $(foreach name,$(DEMO),$(if $($(name)),'$(name)=$($(name))'))
 
-test: ## Run all checks and tests
+test: ## Run all checks and tests; WITHOUT='gateways ...' leaves parts out
 	@$(TOOLS) test
 
 lint: ## Run the checks that only look: linters, types, documentation, built collection

@@ -78,7 +78,17 @@ def test(names: list[str], extra: list[str]) -> int:
     known = {name for part in parts.PARTS for name in (part.name, part.group)}
     if wanted - known:
         raise Failure(f"No such part: {' '.join(sorted(wanted - known))}; there are {' '.join(sorted(known))}")
-    return report.run([part for part in parts.PARTS if {part.name, part.group} & wanted], extra)
+    without = set(os.environ.get("WITHOUT", "").split())
+    if without - known:
+        raise Failure(
+            f"WITHOUT: no such part: {' '.join(sorted(without - known))}; there are {' '.join(sorted(known))}"
+        )
+    chosen = [part for part in parts.PARTS if {part.name, part.group} & wanted]
+    return report.run(
+        [part for part in chosen if not {part.name, part.group} & without],
+        extra,
+        [part.name for part in chosen if {part.name, part.group} & without],
+    )
 
 
 def main() -> int:
