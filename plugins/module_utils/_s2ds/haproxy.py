@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from typing import Any, ClassVar, Mapping, Sequence
@@ -27,6 +28,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.unix impor
 
 _MASTER = "run/master.sock"
 _RELOAD_SECONDS = 20.0
+_COLUMN = re.compile(r"<([^>]+)>")
 
 
 class HAProxy(ConfiguredProxy):
@@ -104,13 +106,16 @@ class HAProxy(ConfiguredProxy):
 def _master(directory: str) -> Master:
     """Return what the master process says of itself and its workers."""
     master, worker, old, reloads = 0, 0, [], 0
-    section = ""
+    section, columns = "", ["PID", "type", "reloads"]
     for line in ask(directory, _MASTER, "show proc").splitlines():
         fields = line.split()
-        if line.startswith("#"):
+        if line.startswith("#<"):
+            # Versions before 2.5 have a column more.
+            columns = _COLUMN.findall(line)
+        elif line.startswith("#"):
             section = line.strip("# ")
-        elif len(fields) >= 3 and fields[1] == "master":
-            master, reloads = int(fields[0]), int(fields[2])
+        elif len(fields) >= len(columns) and fields[1] == "master":
+            master, reloads = int(fields[0]), int(fields[columns.index("reloads")])
         elif len(fields) >= 3 and fields[1] == "worker":
             if section.startswith("old"):
                 old.append(int(fields[0]))

@@ -105,10 +105,11 @@ def pattern(size: int, seed: int) -> Iterator[bytes]:
 
 
 class Whole:
-    """A server that takes one connection: it reads to the end and only then answers, with as much of its own."""
+    """A server that takes one connection: it reads to the end, or so much, and only then answers."""
 
-    def __init__(self, size: int, before_reading: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, size: int, reads: int | None = None, before_reading: Callable[[], None] = lambda: None) -> None:
         self._size = size
+        self._reads = reads
         self._before_reading = before_reading
         self._socket = socket.create_server(("127.0.0.1", 0))
         self._socket.settimeout(PATIENCE)
@@ -124,20 +125,21 @@ class Whole:
             with connection:
                 connection.settimeout(10 * PATIENCE)
                 self._before_reading()
-                self.received, self.digest = drain(connection)
+                self.received, self.digest = drain(connection, self._reads)
                 for block in pattern(self._size, 2):
                     connection.sendall(block)
 
 
-def drain(connection: socket.socket) -> tuple[int, str]:
-    """Read to the end; returns how much came and its digest."""
+def drain(connection: socket.socket, reads: int | None = None) -> tuple[int, str]:
+    """Read to the end, or so much; returns how much came and its digest."""
     digest, size = hashlib.blake2b(), 0
-    while True:
+    while reads is None or size < reads:
         data = connection.recv(1 << 18)
         if not data:
-            return size, digest.hexdigest()
+            break
         digest.update(data)
         size += len(data)
+    return size, digest.hexdigest()
 
 
 def digest_of(size: int, seed: int) -> str:
@@ -148,14 +150,15 @@ def digest_of(size: int, seed: int) -> str:
     return digest.hexdigest()
 
 
-def transfer(listener: str, server: Whole, size: int) -> None:
-    """Send, end the own direction, take the answer; nothing may be missing or changed on either side."""
+def transfer(listener: str, server: Whole, size: int, answer: int, half_close: bool) -> None:
+    """Send, end the own direction or not, take the answer; nothing may be missing or changed on either side."""
     with socket.create_connection(pair(listener), PATIENCE) as connection:
         connection.settimeout(10 * PATIENCE)
         for block in pattern(size, 1):
             connection.sendall(block)
-        connection.shutdown(socket.SHUT_WR)
+        if half_close:
+            connection.shutdown(socket.SHUT_WR)
         received, digest = drain(connection)
     server.thread.join(PATIENCE)
     assert (server.received, server.digest) == (size, digest_of(size, 1))
-    assert (received, digest) == (size, digest_of(size, 2))
+    assert (received, digest) == (answer, digest_of(answer, 2))

@@ -115,6 +115,8 @@ def test_the_key_is_in_its_file_and_nowhere_else(gateway: S2CS, application: App
     key, other_key = "ab" * 32, "cd" * 32
     gateway.request(uid, proxy="stunnel", encryption="tls")
     gateway.hello(uid, application.endpoint)
+    gateway.refused("update", "psk", uid=uid, role="producer", psk="ab" * 31)
+    gateway.refused("update", "psk", uid=uid, role="producer", psk="xy" * 32)
     results = [gateway.call("update", uid=uid, role="producer", psk=key, check=True)]
     results.append(gateway.done("update", uid=uid, role="producer", psk=key.upper()))
     with connect(gateway.info(uid)["listeners"][0]):
@@ -130,8 +132,6 @@ def test_the_key_is_in_its_file_and_nowhere_else(gateway: S2CS, application: App
     assert holding == [where / "psk.txt"]
     assert (where / "psk.txt").stat().st_mode & 0o777 == 0o600
     assert key not in str(results) and other_key not in str(results) and other_key not in commands
-    gateway.refused("update", "psk", uid=uid, role="producer", psk="ab" * 31)
-    gateway.refused("update", "psk", uid=uid, role="producer", psk="xy" * 32)
 
 
 def test_a_key_is_needed_and_only_where_it_is_used(gateway: S2CS, application: Application) -> None:

@@ -1,0 +1,150 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Processes that die or are changed, offers that are withdrawn, rights that are missing; and what is left to others."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+import jinja2.sandbox
+import pytest
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import process, registry
+from ansible_collections.scistream.gateway.tests.integration.proxies.rig import (
+    CONFIGURATIONS,
+    PROXIES,
+    Stream,
+    directory,
+    policy,
+)
+from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import MODULES, S2CS, SECRET, own_uid
+from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import (
+    Application,
+    eventually,
+    exchange,
+    kill,
+    processes,
+)
+
+
+def test_a_killed_proxy_is_started_again(gateway: S2CS, proxy: str, application: Application) -> None:
+    stream = Stream(gateway, proxy, application.endpoint)
+    assert exchange(stream.listener) == b"one:hello"
+    pid = stream.main_process()
+    kill(pid)
+    eventually("another process serves", lambda: stream.main_process() != pid and gateway.info(stream.uid)["running"])
+    if not stream.encrypts:
+        assert exchange(stream.listener) == b"one:hello"
+        eventually("it counts anew", lambda: stream.counters()["connections"]["total"] == 1)
+    else:
+        eventually("it serves again", lambda: exchange(stream.listener) == b"one:hello")
+
+
+def test_a_dead_proxy_is_seen_and_mended(gateway: S2CS, proxy: str, application: Application) -> None:
+    stream = Stream(gateway, proxy, application.endpoint)
+    kill(gateway.supervisor(stream.session)["pid"])
+    kill(stream.main_process())
+    eventually("it is seen to be gone", lambda: not gateway.info(stream.uid)["running"])
+    seen = gateway.info(stream.uid)
+    assert not seen["running"] and seen["counters"] is None and seen["log"]
+    stream.point(application.endpoint)
+    assert gateway.info(stream.uid)["running"]
+    assert exchange(stream.listener) == b"one:hello"
+
+
+def test_taken_off_the_offer(gateway: S2CS, application: Application, other_application: Application) -> None:
+    streams = [Stream(gateway, proxy, application.endpoint) for proxy in PROXIES]
+    pids = [stream.main_process() for stream in streams]
+    gateway.write_policy(proxies={"s2ds": {}})
+    gateway.refused(
+        *("request", "proxy"),
+        uid=own_uid(),
+        role="producer",
+        proxy="haproxy",
+        encryption="none",
+        secret=SECRET,
+    )
+    for stream in streams:
+        stream.point(other_application.endpoint)
+        assert exchange(stream.listener) == b"two:hello"
+    assert [stream.main_process() for stream in streams] == pids
+    for stream in streams:
+        stream.release()
+    assert not gateway.left()
+
+
+def test_files_of_a_session_are_for_nobody_else(gateway: S2CS, proxy: str, application: Application) -> None:
+    stream = Stream(gateway, proxy, application.endpoint)
+    where = directory(gateway, stream.session)
+    assert where.stat().st_mode & 0o007 == 0
+    for path in where.rglob("*"):
+        if path.is_socket():
+            assert path.stat().st_mode & 0o777 == 0o600, path
+    assert (where / CONFIGURATIONS[proxy]).stat().st_mode & 0o777 == 0o600
+    assert not (where / "trial").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="every test here is one without root's rights already")
+def test_without_root(proxy: str) -> None:
+    """The same as nobody, in a directory of nobody's."""
+    # As nobody the interpreter may be out of reach, and with it what is not loaded yet.
+    for name in ("request", "hello", "update", "release", "info"):
+        importlib.import_module(f"{MODULES}.s2cs_{name}")
+    for name in ("ascii", "idna", "latin_1", "unicode_escape"):
+        importlib.import_module(f"encodings.{name}")
+    assert jinja2.sandbox and process and registry.PROXIES[proxy]()
+    root = Path(tempfile.mkdtemp(prefix="scistream-"))
+    os.chown(root, 65534, 65534)
+    pid = os.fork()
+    if not pid:
+        status = 1
+        try:
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            sys.executable = "/usr/bin/python3"
+            with Application("one") as application, Application("two") as other:
+                s2cs = S2CS(root / "gateway", **policy(root))
+                stream = Stream(s2cs, proxy, application.endpoint)
+                assert exchange(stream.listener) == b"one:hello"
+                stream.point(other.endpoint)
+                assert exchange(stream.listener) == b"two:hello"
+                assert stream.counters()["connections"]["total"] >= 1
+                stream.release()
+                status = len(s2cs.remove())
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        finally:
+            os._exit(status)
+    _pid, status = os.waitpid(pid, 0)
+    left = processes(f"{root}/")
+    for pid in left:
+        kill(pid)
+    shutil.rmtree(root)
+    assert not left and os.waitstatus_to_exitcode(status) == 0
+
+
+def test_signals_reach_only_what_is_ours(
+    gateway: S2CS, application: Application, other_application: Application
+) -> None:
+    """A pid file that somebody changed makes nobody signal or trust another process."""
+    stream = Stream(gateway, "nginx", application.endpoint)
+    pid_file = directory(gateway, stream.session) / "run" / "nginx.pid"
+    pid_file.write_text(f"{os.getpid()}\n")
+    received: list[int] = []
+    before = signal.signal(signal.SIGHUP, lambda number, _frame: received.append(number))
+    try:
+        assert not gateway.info(stream.uid)["running"]
+        stream.point(other_application.endpoint)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert not received
+    assert exchange(stream.listener) == b"two:hello"
