@@ -19,6 +19,7 @@ import pytest
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import process, registry
 from ansible_collections.scistream.gateway.tests.integration.proxies.rig import (
+    COLLECTION,
     CONFIGURATIONS,
     PROXIES,
     Stream,
@@ -102,7 +103,12 @@ def test_without_root(proxy: str) -> None:
         importlib.import_module(f"encodings.{name}")
     assert jinja2.sandbox and process and registry.PROXIES[proxy]()
     root = Path(tempfile.mkdtemp(prefix="scistream-"))
+    offered = {**policy(root), "program_dir": str(root / "programs")}
+    # The checkout may be out of nobody's reach as well.
+    (root / "programs").mkdir()
+    shutil.copy(COLLECTION / "roles/s2cs/files/supervise.py", root / "programs")
     os.chown(root, 65534, 65534)
+    root.chmod(0o755)
     pid = os.fork()
     if not pid:
         status = 1
@@ -112,7 +118,7 @@ def test_without_root(proxy: str) -> None:
             os.setuid(65534)
             sys.executable = "/usr/bin/python3"
             with Application("one") as application, Application("two") as other:
-                s2cs = S2CS(root / "gateway", **policy(root))
+                s2cs = S2CS(root / "gateway", **offered)
                 stream = Stream(s2cs, proxy, application.endpoint)
                 assert exchange(stream.listener) == b"one:hello"
                 stream.point(other.endpoint)

@@ -31,13 +31,14 @@ MODULES = "ansible_collections.scistream.gateway.plugins.modules"
 SECRET = "the-secret-of-the-tests-0123456789abcdef"
 
 # Several runs of these tests may be on one machine.
-_NETWORK = f"127.{random.randint(64, 191)}.{random.randint(0, 255)}"
-_hosts = itertools.count(1)
+_NETWORK = random.randint(64, 191)
+_hosts = itertools.count(random.randint(0, 127) * 256)
 
 
 def own_address() -> str:
     """Return a loopback address that nobody else uses."""
-    return f"{_NETWORK}.{next(_hosts)}"
+    number = next(host for host in _hosts if host % 256 not in (0, 255))
+    return f"127.{_NETWORK}.{number // 256}.{number % 256}"
 
 
 def own_uid() -> str:

@@ -227,8 +227,8 @@ class Bed:
         """With a listener on a free port for each of `targets`, unless `listeners` are given."""
         return self.raw(self.config(**config), *options, descriptors=descriptors).started()
 
-    def raw(self, config: dict[str, Any] | str, *options: str, **more: Any) -> Forwarder:
-        forwarder = Forwarder(self.directory / "session", config, *options, **more)
+    def raw(self, config: dict[str, Any] | str, *options: str, name: str = "session", **more: Any) -> Forwarder:
+        forwarder = Forwarder(self.directory / name, config, *options, **more)
         self._stack.callback(forwarder.close)
         return forwarder
 

@@ -12,6 +12,7 @@ import os
 import socket
 import sys
 import termios
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -258,3 +259,36 @@ def test_rate_is_for_the_whole_session(bed: Any, direction: str) -> None:
     assert min(counts) >= sum(counts) / 3 * 0.25
     # Each direction has a limit of its own.
     assert forwarder.status()["bytes"]["to_consumer" if direction == "to_producer" else "to_producer"] == 0
+
+
+def test_a_rate_is_shared_fairly(bed: Any) -> None:
+    """Short messages get their turn beside a flow that takes whatever it can get, over both gateways."""
+    target = bed.target()
+    rate = 96 * MIB * 8
+    inner = bed.raw(bed.config(targets=[target.address], rate=rate), name="inner").started()
+    address, _colon, port = inner.status()["listeners"][0].partition(":")
+    forwarder = bed.forwarder(targets=[[address, int(port)]], rate=rate)
+    (bulk, bulk_end), (client, echo) = (bed.link(forwarder, target) for _unused in range(2))
+    size = 192 * MIB  # two seconds at this rate
+    over = threading.Event()
+    turns = [0]
+
+    def send() -> None:
+        bulk.send(bytes(size))
+        bulk.end()
+
+    def receive() -> None:
+        assert len(bulk_end.rest()) == size
+        over.set()
+
+    def ask() -> None:
+        while not over.is_set():
+            client.send(b"x" * 64)
+            assert echo.receive(64) == b"x" * 64
+            echo.send(b"y" * 64)
+            assert client.receive(64) == b"y" * 64
+            turns[0] += 1
+
+    bed.together(send, receive, ask)
+    # Some hundreds, where each waits for one share of the other flow; a handful, where it may be overtaken.
+    assert turns[0] >= 50

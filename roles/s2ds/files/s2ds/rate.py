@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 
     Wake = Callable[[], None]
 
+# What a connection may take at a time where several wait: small, so that the turn comes round quickly.
+SHARE_SECONDS = 0.002
+SMALLEST_SHARE = 4096
+# What may pile up while nobody takes anything.
 BURST_SECONDS = 0.05
-SMALLEST_BURST = 16384
+SHORTEST_WAIT = 0.0005
 
 
 class Bucket:
@@ -25,70 +29,70 @@ class Bucket:
         self.rate = 0.0  # bytes per second, 0: no limit
         self._timers = timers
         self._timer: Timer | None = None
-        self._burst = self._quantum = self._tokens = self._moment = 0.0
-        self._waiting: list[Wake] = []
+        self._share = 0
+        self._burst = self._tokens = self._moment = 0.0
+        self._waiting: dict[Wake, None] = {}  # in the order in which they came
         self._chosen: Wake | None = None  # whose turn it is
-        self._served = False  # and whether it took anything
 
     def set(self, bits_per_second: float | None) -> None:
         rate = (bits_per_second or 0) / 8
         if rate == self.rate:
             return
         self.rate = rate
-        self._burst = max(rate * BURST_SECONDS, SMALLEST_BURST)
-        # Waiting for a good part of the burst, rather than for single bytes, keeps the pieces large.
-        self._quantum = self._burst / 4
+        self._share = max(int(rate * SHARE_SECONDS), SMALLEST_SHARE)
+        self._burst = max(rate * BURST_SECONDS, self._share)
         self._tokens = min(self._tokens, self._burst)
         self._moment = now()
         self._arm()
 
     def allow(self, wanted: int, who: Wake) -> int:
-        """How many bytes may pass now; 0: wait(). `who` is what wait() would be called with."""
+        """How many bytes may pass now; 0: wait(). `who` is what wait() would be called with.
+
+        A share is given as soon as there is anything at all, and paid off before the next one: so the rate is kept
+        over time, and pieces stay large.
+        """
         if not self.rate:
             return wanted
-        if self._waiting:
-            # One share each, also when there is more because we come late: the others are next.
-            if who is not self._chosen or self._served:
-                return 0
-            wanted = min(wanted, int(self._quantum))
-        moment = now()
-        self._tokens = min(self._burst, self._tokens + (moment - self._moment) * self.rate)
-        self._moment = moment
-        if self._tokens < self._quantum:
+        if who is self._chosen:
+            self._chosen = None  # One share each: the others are next.
+        elif self._waiting:
             return 0
-        return min(wanted, int(self._tokens))
+        self._fill()
+        return min(wanted, self._share) if self._tokens > 0 else 0
 
     def spend(self, count: int) -> None:
         self._tokens -= count
-        self._served = True
 
     def wait(self, who: Wake) -> None:
         """Have `who` called when it may try again. First come, first served: everybody gets a turn."""
-        if who is self._chosen and not self._served:
-            self._waiting.insert(0, who)  # It was too early.
-        else:
-            self._waiting.append(who)
-        if who is self._chosen:
-            self._chosen = None
-        if self._timer is None or self._waiting[0] is who:
+        self._waiting[who] = None
+        if self._timer is None:
             self._arm()
+
+    def _fill(self) -> None:
+        moment = now()
+        self._tokens = min(self._burst, self._tokens + (moment - self._moment) * self.rate)
+        self._moment = moment
 
     def _arm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if self._waiting:
-            seconds = max(0.001, (self._quantum - self._tokens) / self.rate) if self.rate else 0.0
+            seconds = max(SHORTEST_WAIT, -self._tokens / self.rate) if self.rate and self._tokens <= 0 else 0.0
             self._timer = self._timers.after(seconds, self._release)
 
     def _release(self) -> None:
         self._timer = None
-        if self.rate:
-            self._chosen = self._waiting.pop(0)
-            self._served = False
-            self._chosen()
-            self._arm()
-        else:
-            waiting, self._waiting = self._waiting, []
+        if not self.rate:
+            waiting, self._waiting = self._waiting, {}
             for wake in waiting:
                 wake()
+            return
+        self._fill()
+        if self._tokens > 0:
+            # Whoever has nothing to pass, when its turn comes, has let it go by: the next one follows at once.
+            self._chosen = next(iter(self._waiting))
+            del self._waiting[self._chosen]
+            self._chosen()
+        self._arm()
