@@ -55,6 +55,8 @@ class EngineContainer(ProxyContainer):
     def start(self, task: Task, command: Sequence[str]) -> None:
         """Make the container anew and start it; the engine starts it again after a crash and after a reboot."""
         self._remove_container(task)
+        self._identify()
+        self._prepare(task)
         name = self.container(task)
         image = self._get_image(self.settings.image)
         with self.engine.doing(f"make the container {name}"):
@@ -80,7 +82,7 @@ class EngineContainer(ProxyContainer):
 
     def remove(self, task: Task) -> bool:
         """End the container and remove it and what it had; returns whether there was anything."""
-        if not self._has_ever_been(task):
+        if not self._has_ever_been():
             return False
         found = self._found(task)
         self._remove_container(task)
@@ -127,6 +129,7 @@ class EngineContainer(ProxyContainer):
         """Run the program in a container of its own, of the image that the instance has or will have."""
         found = self._found(task)
         image = found["Image"] if found else self._get_image(self.settings.image)
+        self._identify()
         name = f"{self.container(task)}-check"
         self.engine.remove_container(name)
         with self.engine.doing(f"make the container {name}"):
@@ -159,6 +162,9 @@ class EngineContainer(ProxyContainer):
         """Return the path at which it sees it."""
         return directory
 
+    def _prepare(self, task: Task) -> None:
+        """Make room for a new container."""
+
     def _fill(self, task: Task) -> None:
         """Put the instance's files into the container before it starts."""
 
@@ -172,21 +178,25 @@ class EngineContainer(ProxyContainer):
         digest = hashlib.sha256(f"{self._identity()} {task.name}".encode()).hexdigest()
         return f"scistream-{task.name}-{digest[:8]}"
 
-    def _identity(self, make: bool = False) -> str:
+    def _identity(self) -> str:
         """Return what tells this S2CS from all others, whose state directories may have the same path."""
-        path = os.path.join(self.site.state_dir, _IDENTITY)
-        if make and not os.path.exists(path):
-            make_directory(self.site.state_dir, 0o711)
-            temporary = f"{path}.{os.getpid()}"
-            with open(temporary, "w", encoding="ascii") as stream:
-                stream.write(secrets.token_hex(16))
-            # Of several that begin at once, one wins.
-            with suppress(FileExistsError):
-                os.link(temporary, path)
-            os.unlink(temporary)
-        return "".join(tail(path, 1))
+        return self.site.identity or "".join(tail(os.path.join(self.site.state_dir, _IDENTITY), 1))
 
-    def _has_ever_been(self, task: Task) -> bool:
+    def _identify(self) -> None:
+        """See to it that this S2CS has an identity."""
+        path = os.path.join(self.site.state_dir, _IDENTITY)
+        if self.site.identity or os.path.exists(path):
+            return
+        make_directory(self.site.state_dir, 0o711)
+        temporary = f"{path}.{os.getpid()}"
+        with open(temporary, "w", encoding="ascii") as stream:
+            stream.write(secrets.token_hex(16))
+        # Of several that begin at once, one wins.
+        with suppress(FileExistsError):
+            os.link(temporary, path)
+        os.unlink(temporary)
+
+    def _has_ever_been(self) -> bool:
         """Tell whether this S2CS ever had a container; without one the engine need not be asked."""
         return bool(self._identity())
 
@@ -196,7 +206,7 @@ class EngineContainer(ProxyContainer):
             "scistream.name": task.name,
             "scistream.role": role,
             "scistream.uid": uid,
-            "scistream.s2cs": self._identity(make=True),
+            "scistream.s2cs": self._identity(),
             "scistream.state_dir": self.site.state_dir,
             "scistream.runtime": self.name,
             "scistream.version": VERSION,
@@ -211,7 +221,7 @@ class EngineContainer(ProxyContainer):
 
     def _found(self, task: Task) -> dict[str, Any] | None:
         """Return the container of an instance, or None."""
-        if not self._has_ever_been(task):
+        if not self._has_ever_been():
             # Whether the engine answers is worth knowing all the same.
             _ = self.engine.api
             return None
@@ -219,9 +229,12 @@ class EngineContainer(ProxyContainer):
 
     def _remove_container(self, task: Task) -> None:
         found = self._found(task)
+        name = self.container(task)
+        if self._has_ever_been():
+            # Left by a check that was killed.
+            self.engine.remove_container(f"{name}-check")
         if found is None:
             return
-        name = self.container(task)
         if found["Config"]["Labels"].get("scistream.s2cs") != self._identity():
             raise S2DSException(f"the container {name} is somebody else's: remove it, or name this instance otherwise")
         with self.engine.doing(f"stop the container {name}"), suppress(self.engine.errors.NotFound):

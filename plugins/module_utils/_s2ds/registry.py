@@ -20,7 +20,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxy impo
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Runtime
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
 
-RUNTIMES = ("process", "docker")
+RUNTIMES = ("process", "docker", "dockersock", "janus")
 
 
 def _s2ds() -> type[Proxy]:
@@ -76,6 +76,14 @@ def _runtime(site: Site, name: str, settings: ContainerSettings) -> Runtime:
         from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.container_docker import Docker
 
         return Docker(site, settings)
+    if name == "dockersock":
+        from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.container_dockersock import DockerSock
+
+        return DockerSock(site, settings)
+    if name == "janus":
+        from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.janus import Janus
+
+        return Janus(site, settings)
     if site.uses_systemd:
         from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.systemd import SystemdUnit
 

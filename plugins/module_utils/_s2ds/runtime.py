@@ -87,7 +87,7 @@ class Runtime(ABC):
 
     def reload(self, task: Task, proxy: Proxy) -> None:
         """Have a running proxy take over its changed configuration, and wait until it is in force."""
-        proxy.reload(self._place(task), Control(self, task))
+        proxy.reload(self._place(task), RuntimeControl(self, task))
 
     def remove(self, task: Task) -> bool:
         """End it and remove what it had outside of its directory; returns whether there was anything."""
@@ -146,9 +146,21 @@ class Runtime(ABC):
             ) from None
 
 
-@dataclass(frozen=True)
-class Control:
+class Control(ABC):
     """What a proxy may do with its own instance, wherever that runs."""
+
+    @abstractmethod
+    def signal(self, number: int) -> None:
+        """Send a signal to the main process."""
+
+    @abstractmethod
+    def log(self, lines: int = 10) -> list[str]:
+        """Return the last lines of the log."""
+
+
+@dataclass(frozen=True)
+class RuntimeControl(Control):
+    """The same by means of the runtime."""
 
     runtime: Runtime
     task: Task

@@ -147,7 +147,8 @@ class Stunnel(ConfiguredProxy):
             to_producer = ended.to_tls + sum(item.received for item in now.accepted)
         else:
             to_consumer = ended.to_tls + sum(item.received for item in now.outgoing)
-            to_producer = ended.to_socket + sum(item.sent for item in now.outgoing)
+            # The kernel counts the SYN of a connection that was opened from here.
+            to_producer = ended.to_socket + sum(max(0, item.sent - 1) for item in now.outgoing)
         return {
             "since": since,
             "connections": {
