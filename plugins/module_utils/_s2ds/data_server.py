@@ -152,6 +152,10 @@ class S2DS:
         """Return the key that the instance shares with the other gateway, or None."""
         return self.proxy.key(self.runtime.site.directory(instance.name))
 
+    def is_as_set(self, instance: Instance) -> bool:
+        """Tell whether it was started with the settings that would be used now."""
+        return self.runtime.is_as_set(self._task(instance))
+
     def stop(self, instance: Instance) -> bool:
         """End the data server and keep its directory."""
         return self.runtime.stop(self._task(instance))

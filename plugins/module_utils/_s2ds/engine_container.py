@@ -96,7 +96,7 @@ class EngineContainer(ProxyContainer):
     def is_as_set(self, task: Task) -> bool:
         """Tell whether the container was made with the settings that would be used now."""
         found = self._found(task)
-        return found is None or found["Config"]["Labels"].get("scistream.settings") == self._settings_digest()
+        return found is None or found["Config"]["Labels"].get("scistream.settings") == self._settings_digest(task)
 
     def signal(self, task: Task, number: int) -> None:
         """Send a signal to the main process."""
@@ -207,14 +207,15 @@ class EngineContainer(ProxyContainer):
             "scistream.role": role,
             "scistream.uid": uid,
             "scistream.s2cs": self._identity(),
-            "scistream.state_dir": self.site.state_dir,
+            "scistream.state_dir": "" if self.site.identity else self.site.state_dir,
             "scistream.runtime": self.name,
             "scistream.version": VERSION,
-            "scistream.settings": self._settings_digest(),
+            "scistream.settings": self._settings_digest(task),
         }
 
-    def _settings_digest(self) -> str:
-        document = json.dumps(asdict(replace(self.settings, pull="", helper_image="")), sort_keys=True)
+    def _settings_digest(self, task: Task) -> str:
+        settings = asdict(replace(self.settings, pull="", helper_image=""))
+        document = json.dumps([self.name, task.unit, settings], sort_keys=True)
         return hashlib.sha256(document.encode()).hexdigest()[:16]
 
     # -- the engine

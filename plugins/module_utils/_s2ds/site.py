@@ -34,6 +34,7 @@ class Site:
         template_dir: The templates of the proxies' configurations.
         supervisor: What keeps data servers running: ``auto``, ``systemd`` or ``process``.
         dedicated_users: Whether each proxy has an unprivileged user of its own, where this runs as root.
+        identity: Name on container engines, where the state directory does not outlive the call; else it has one.
         janus: Where the Janus controller is, for the runtime of that name.
     """
 

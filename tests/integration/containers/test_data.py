@@ -38,7 +38,8 @@ def test_every_byte_both_ways(gateway: S2CS, proxy: str, runtime: str) -> None:
     def settled() -> bool:
         counters = stream.counters()
         assert counters["connections"]["total"] == 1 and counters["connections"]["failed"] == 0
-        return counters["connections"]["open"] == 0 and counters["bytes"] == {"to_consumer": SIZE, "to_producer": SIZE}
+        carried = {"to_consumer": SIZE, "to_producer": SIZE}
+        return bool(counters["connections"]["open"] == 0 and counters["bytes"] == carried)
 
     eventually("the counters agree with what was sent", settled)
     stream.release()
