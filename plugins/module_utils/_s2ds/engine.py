@@ -143,7 +143,9 @@ class Engine:
             self._missing("the role scistream.gateway.docker installs it")
         self.errors = docker.errors
         try:
-            self._api = docker.APIClient(base_url=self.address, version="auto", timeout=_SECONDS)
+            # Over SSH the SDK keeps a channel for each path that was asked for, and a server allows ten.
+            pools = {"num_pools": 2} if self.address.startswith("ssh:") else {}
+            self._api = docker.APIClient(base_url=self.address, version="auto", timeout=_SECONDS, **pools)
         except ImportError:
             self._missing("ssh:// needs it together with paramiko", "docker[ssh]")
         # The transport over SSH lets through whatever paramiko, the socket or the name service raise.
