@@ -23,6 +23,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.scistream.gateway.tests.testbed.engine import docker
 from ansible_collections.scistream.gateway.tests.testbed.images import Image, ensure
 
 VERSION = "1.1"
@@ -30,8 +31,10 @@ NODE = "dtn-test"
 USER = "admin"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scistream-gateway"
 CONSTRAINTS = Path(__file__).with_name("constraints.txt")
-# The proxy, with what a minimal Debian has: a shell, base64 and Perl.
-HAPROXY = Image("janus-haproxy", ("haproxy",))
+# The proxies, with what a minimal Debian has: a shell, base64 and Perl.
+PROXIES = Image("janus-proxies", ("haproxy", "libnginx-mod-stream", "nginx-light"))
+# A user of images that do not run as root.
+NOBODY = 65532
 
 _START_SECONDS = 90.0
 
@@ -205,8 +208,17 @@ class Controller:
 
 
 def image() -> str:
-    """Have the image of the proxy in the engine, and return its tag."""
-    return ensure(HAPROXY, CACHE)
+    """Have the image of the proxies in the engine, and return its tag."""
+    return ensure(PROXIES, CACHE)
+
+
+def image_of_nobody() -> str:
+    """Have the same image with a user of its own, like the official image of HAProxy, and return its tag."""
+    base = image()
+    tag = f"{base}-nobody"
+    if not docker("image", "ls", "--quiet", tag):
+        docker("build", "--quiet", "--tag", tag, "-", text=f"FROM {base}\nUSER {NOBODY}\n")
+    return tag
 
 
 def _free_port() -> int:

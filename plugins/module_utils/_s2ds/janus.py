@@ -44,8 +44,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxy_cont
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Task
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
 
-# One word of a command may have 128 KiB.
-_LARGEST = 131071
+# One word of a command may have 128 KiB; a check needs a little more around it than a start.
+_LARGEST = 131071 - 1024
 _READY_SECONDS = 20.0
 # For what a container wrote to get into its log.
 _LOG_SECONDS = 3.0
@@ -133,11 +133,13 @@ class Janus(ProxyContainer):
 
     def run_once(self, task: Task, command: Sequence[str], directory: str) -> tuple[int, list[str]]:
         """Run a command in the container that runs, beside the proxy; without one, only a start can tell."""
+        files = self._files(directory)
+        _check_size(task, start_command(command, files))
         found = self._session(task).running()
         if found is None:
             return 0, []
         nonce = _nonce()
-        said = self._told(found, check_command(command, self._files(directory), nonce), nonce)
+        said = self._told(found, check_command(command, files, nonce), nonce)
         status = said.pop() if said else ""
         return (0, []) if status in ("", "status 0") else (1, said)
 
@@ -208,11 +210,7 @@ class Janus(ProxyContainer):
 
     def _wanted(self, task: Task, command: Sequence[str]) -> Wanted:
         arguments = start_command(command, self._files(self.site.directory(task.name)))
-        if len(arguments) > _LARGEST:
-            raise S2DSException(
-                f"the configuration of {task.name} is too large for Janus, whose containers get it in their command: "
-                f"{len(arguments)} bytes, at most {_LARGEST}"
-            )
+        _check_size(task, arguments)
         return Wanted(self._janus.node, self.settings.image, self._janus.profile, arguments)
 
     def _marker(self, task: Task) -> str:
@@ -261,6 +259,14 @@ def session_name(instance: str) -> str:
     """Return the name that Janus knows an instance by: scistream-<uid>-<role> for a session of S2CS."""
     role, dash, uid = instance.partition("-")
     return f"scistream-{uid}-{role}" if dash and role in ("producer", "consumer") else f"scistream-{instance}"
+
+
+def _check_size(task: Task, arguments: str) -> None:
+    if len(arguments) > _LARGEST:
+        raise S2DSException(
+            f"the configuration of {task.name} is too large for Janus, whose containers get it in their command: "
+            f"{len(arguments)} bytes with it, at most {_LARGEST}"
+        )
 
 
 def _nonce() -> str:

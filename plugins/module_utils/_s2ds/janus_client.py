@@ -224,7 +224,7 @@ class JanusClient:
                 text = answer.read(_LARGEST)
         except urllib.error.HTTPError as error:
             with error:
-                said = _said(error.read(1 << 16))
+                said = _said(error.read(1 << 16)) or f"it says nothing but status {error.code}"
             engine = _engine(said)
             if error.code == 401:
                 said = f"it does not accept the user {self._user} with this password ({said})"

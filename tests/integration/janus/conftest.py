@@ -14,7 +14,7 @@ import pytest
 
 from ansible_collections.scistream.gateway.tests.integration.janus.rig import PROFILE, policy
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS
-from ansible_collections.scistream.gateway.tests.janus.controller import CACHE, Controller, image
+from ansible_collections.scistream.gateway.tests.janus.controller import CACHE, Controller, image_of_nobody
 from ansible_collections.scistream.gateway.tests.testbed.engine import ensure_engine
 
 
@@ -22,7 +22,7 @@ from ansible_collections.scistream.gateway.tests.testbed.engine import ensure_en
 def controller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Controller]:
     """The controller, with the image of the proxy on its node and the profile of the data servers."""
     ensure_engine(CACHE)
-    image()
+    image_of_nobody()
     made = Controller(tmp_path_factory.mktemp("janus"))
     made.start()
     try:

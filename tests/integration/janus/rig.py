@@ -15,6 +15,8 @@ from ansible_collections.scistream.gateway.tests.janus.controller import NODE, U
 from ansible_collections.scistream.gateway.tests.testbed.engine import docker
 
 PROFILE = "scistream"
+# Where the image has it; the official one has it built in.
+STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
 
 
 def password_file(root: Path, text: str) -> Path:
@@ -26,7 +28,7 @@ def password_file(root: Path, text: str) -> Path:
 
 
 def policy(root: Path, controller: Controller, **keys: Any) -> dict[str, Any]:
-    """Return the keys of a policy that offers HAProxy and stunnel under Janus; keys of the section janus may differ."""
+    """Return the keys of a policy that offers proxies under Janus; keys of the section janus may differ."""
     section = {
         "url": controller.url,
         "node": NODE,
@@ -40,6 +42,7 @@ def policy(root: Path, controller: Controller, **keys: Any) -> dict[str, Any]:
         "proxies": {
             "s2ds": {},
             **{name: {"runtimes": ["janus"], "settings": {"image": image()}} for name in ("haproxy", "stunnel")},
+            "nginx": {"runtimes": ["janus"], "settings": {"image": image(), "stream_module": STREAM_MODULE}},
         },
         "janus": section,
     }

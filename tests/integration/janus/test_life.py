@@ -14,7 +14,7 @@ from ansible_collections.scistream.gateway.tests.integration.janus.rig import St
 from ansible_collections.scistream.gateway.tests.integration.proxies.rig import MIB, Whole, transfer
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS
 from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import Application, ask, connect, exchange
-from ansible_collections.scistream.gateway.tests.janus.controller import Controller
+from ansible_collections.scistream.gateway.tests.janus.controller import NOBODY, Controller, image_of_nobody
 from ansible_collections.scistream.gateway.tests.testbed.engine import docker
 
 SIZE = 32 * MIB
@@ -34,6 +34,34 @@ def test_a_stream_carries_every_byte_and_leaves_nothing(gateway: S2CS, janus: Co
     stream.release()
     assert not stream.known() and not exists(container)
     assert not gateway.done("release", uid=stream.uid)["changed"]
+
+
+def test_an_image_that_does_not_run_as_root(gateway: S2CS, janus: Controller) -> None:
+    settings = {"image": image_of_nobody()}
+    gateway.write_policy(proxies={"s2ds": {}, "haproxy": {"runtimes": ["janus"], "settings": settings}})
+    server = Whole(SIZE)
+    stream = Stream(gateway, janus, server.endpoint)
+    assert docker("exec", stream.container(), "id", "-u") == str(NOBODY)
+    transfer(stream.listener, server, SIZE)
+    seen = gateway.info(stream.uid)
+    assert seen["running"] and seen["counters"]["bytes"] == {"to_consumer": SIZE, "to_producer": SIZE}
+
+
+def test_nginx(gateway: S2CS, janus: Controller, application: Application, other_application: Application) -> None:
+    server = Whole(SIZE)
+    stream = Stream(gateway, janus, server.endpoint, proxy="nginx")
+    transfer(stream.listener, server, SIZE)
+    seen = gateway.info(stream.uid)
+    # It runs, and tells nothing of itself from afar.
+    assert seen["running"] and set(seen["counters"].values()) == {None}
+    assert stream.point(application.endpoint)["changed"]
+    assert exchange(stream.listener) == b"one:hello"
+    assert not stream.point(application.endpoint)["changed"]
+    docker("kill", stream.container())
+    assert gateway.info(stream.uid)["running"] is False
+    assert stream.point(other_application.endpoint)["changed"]
+    assert exchange(stream.listener) == b"two:hello"
+    stream.release()
 
 
 def test_the_same_update_changes_nothing(gateway: S2CS, janus: Controller, application: Application) -> None:

@@ -91,6 +91,33 @@ def test_a_configuration_that_the_proxy_refuses_later(
     assert exchange(stream.listener) == b"one:hello"
 
 
+def test_a_configuration_that_is_too_large(gateway: S2CS, janus: Controller, application: Application) -> None:
+    stream = Stream(gateway, janus, application.endpoint)
+    path = _template(gateway)
+    text = path.read_text()
+    # What fits is delivered as it is.
+    path.write_text(text + "".join(f"# {number:060}\n" for number in range(1400)))
+    assert stream.point(application.endpoint)["changed"]
+    path.write_text(text + "".join(f"# {number:060}\n" for number in range(1700)))
+    gateway.refused("update", "too large for Janus", **stream.update(application.endpoint))
+    assert exchange(stream.listener) == b"one:hello"
+
+
+@pytest.mark.parametrize("seconds", [0.4, 0.8, 1.2, 1.6, 2.0])
+def test_an_update_that_was_killed(
+    gateway: S2CS, janus: Controller, application: Application, other_application: Application, seconds: float
+) -> None:
+    stream = Stream(gateway, janus, application.endpoint)
+    gateway.start("update", **stream.update(other_application.endpoint)).kill_after(seconds)
+    stream.point(other_application.endpoint)
+    assert exchange(stream.listener) == b"two:hello"
+    assert len(stream.known()) == 1
+    assert not stream.point(other_application.endpoint)["changed"]
+    gateway.start("release", uid=stream.uid).kill_after(seconds)
+    gateway.done("release", uid=stream.uid)
+    assert not stream.known()
+
+
 def test_a_port_that_was_taken(gateway: S2CS, janus: Controller, application: Application) -> None:
     uid = own_uid()
     found = gateway.request(uid, proxy="haproxy", runtime="janus")["session"]
