@@ -78,7 +78,14 @@ def test(names: list[str], extra: list[str]) -> int:
     known = {name for part in parts.PARTS for name in (part.name, part.group)}
     if wanted - known:
         raise Failure(f"No such part: {' '.join(sorted(wanted - known))}; there are {' '.join(sorted(known))}")
-    return report.run([part for part in parts.PARTS if {part.name, part.group} & wanted], extra)
+    chosen = [part for part in parts.PARTS if {part.name, part.group} & wanted]
+    setting = os.environ.get("CONTAINERS") or "yes"
+    if setting not in ("yes", "no"):
+        raise Failure(f"CONTAINERS is yes or no, not {setting}")
+    left_out = [part.name for part in chosen if "containers" in part.needs and setting == "no"]
+    if len(left_out) == len(chosen):
+        raise Failure("CONTAINERS=no leaves nothing to run")
+    return report.run([part for part in chosen if part.name not in left_out], extra, left_out)
 
 
 def main() -> int:

@@ -29,8 +29,8 @@ HEARTBEAT = 30
 LEFT_OVER = 24 * 60 * 60
 
 
-def run(parts: Sequence[Part], arguments: list[str]) -> int:
-    """Run the parts and return the exit code."""
+def run(parts: Sequence[Part], arguments: list[str], left_out: Sequence[str] = ()) -> int:
+    """Run the parts and return the exit code; those that a setting leaves out are named at the end."""
     packages.ensure(sorted({need for part in parts for need in ("start", *part.needs)}), controller())
     venv = environment.environment("test")
     env = _variables(venv)
@@ -51,7 +51,7 @@ def run(parts: Sequence[Part], arguments: list[str]) -> int:
         finally:
             workspace.stop()
         _keep_logs(workspace)
-        return _close(jobs)
+        return _close(jobs, left_out)
 
 
 def _variables(venv: Path) -> dict[str, str]:
@@ -110,7 +110,7 @@ def _keep_logs(workspace: Workspace) -> None:
         shutil.copytree(str(logs), str(CACHE / "logs"), dirs_exist_ok=True)
 
 
-def _close(jobs: Sequence[Job]) -> int:
+def _close(jobs: Sequence[Job], left_out: Sequence[str]) -> int:
     print(f"\n{'part':<16}{'result':<9}{'passed':>7}{'failed':>8}{'skipped':>9}{'seconds':>9}")
     for job in jobs:
         result = "FAILED" if job.failed else "passed"
@@ -120,6 +120,7 @@ def _close(jobs: Sequence[Job]) -> int:
     passed, failed, skipped = (sum(getattr(job, key) for job in jobs) for key in ("passed", "failed", "skipped"))
     if failed:
         print(f"\nFailed: {', '.join(job.name for job in jobs if job.failed)}. Logs: {CACHE / 'logs'}")
-    print(f"\n{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
+    omitted = f", left out by CONTAINERS=no: {', '.join(left_out)}" if left_out else ""
+    print(f"\n{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else "") + omitted)
     sys.stdout.flush()
     return 1 if failed else 0

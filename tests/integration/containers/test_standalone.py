@@ -78,7 +78,8 @@ def instance(images: dict[str, str], runtime: str, proxy: str, tmp_path: Path) -
 def test_the_whole_life(
     instance: Instance, proxy: str, tmp_path: Path, application: Application, other_application: Application
 ) -> None:
-    one, two = {"targets": [application.endpoint]}, {"targets": [other_application.endpoint]}
+    one: dict[str, Any] = {"targets": [application.endpoint]}
+    two: dict[str, Any] = {"targets": [other_application.endpoint]}
     assert instance.run(check=True, **one)["changed"]
     assert not instance.left()
     started = instance.run(**one)
@@ -104,7 +105,7 @@ def test_the_whole_life(
     again = instance.run(**one)
     assert again["changed"] and again["proxy_container"]["running"]
     # Another limit needs another container.
-    limit = {"settings": {**instance.options.get("settings", {}), "memory": 300}}
+    limit: dict[str, Any] = {"settings": {**instance.options.get("settings", {}), "memory": 300}}
     assert instance.run(check=True, **one, **limit)["changed"]
     assert instance.run(**one, **limit)["changed"]
     assert not instance.run(**one, **limit)["changed"]
