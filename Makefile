@@ -5,20 +5,21 @@ PYTHON ?= python3
 TOOLS := PYTHONDONTWRITEBYTECODE=1 $(PYTHON) tests/tools
 DEMO := PROXY ENCRYPTION RUNTIME SIZE
 
-export ARGS WITHOUT
+export ARGS CONTAINERS
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint test-unit test-integration test-sanity molecule docs build clean
+.PHONY: help demo test lint test-unit test-integration test-containers test-sanity molecule docs build clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s%s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  ARGS='...' is handed on to ansible-playbook (demo), pytest (test-unit, test-integration) or molecule."
+	@echo "  CONTAINERS=no leaves out what needs a Docker engine; the last line of the run says so."
 
 demo: ## Open a stream on this machine: PROXY=, ENCRYPTION=, RUNTIME=, SIZE= choose another one
 	@$(TOOLS) demo $(foreach name,$(DEMO),$(if $($(name)),'$(name)=$($(name))'))
 
-test: ## Run all checks and tests; WITHOUT='gateways ...' leaves parts out
+test: ## Run all checks and tests; CONTAINERS=no leaves out those in containers
 	@$(TOOLS) test
 
 lint: ## Run the checks that only look: linters, types, documentation, built collection
@@ -29,6 +30,9 @@ test-unit: ## Run the unit tests
 
 test-integration: ## Run the integration tests, on real instances on this machine
 	@$(TOOLS) test integration
+
+test-containers: ## Run the integration tests that need a Docker engine
+	@$(TOOLS) test containers
 
 test-sanity: ## Run ansible-test sanity
 	@$(TOOLS) test sanity

@@ -173,57 +173,13 @@ s2ds:
       sample: []
 """
 
-import re
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import (
-    parse_address,
-    parse_endpoints,
-    parse_networks,
-    resolve,
-)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError, ValueRefused
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.options import read_instance
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import data_server
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import SUPERVISORS, Site
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.standalone import STATES, Standalone
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.values import check_number, check_rate
-
-NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?", re.ASCII)
-
-
-def read_instance(params: dict[str, Any]) -> Instance:
-    """Check the options and return what the instance is to be like."""
-    if not NAME.fullmatch(params["name"]):
-        raise ValueRefused("name", params["name"], "give 1 to 40 lower-case letters, digits and dashes")
-    listeners = parse_endpoints("listeners", params["listeners"] or [], min_port=0)
-    for index, listener in enumerate(listeners):
-        parse_address(f"listeners[{index}]", listener.host)
-    targets = parse_endpoints("targets", params["targets"])
-    if listeners and len(targets) > len(listeners):
-        raise ValueRefused("targets", params["targets"], "give at most as many targets as listeners")
-    return Instance(
-        name=f"s2ds-{params['name']}",
-        listeners=listeners,
-        # What is stopped or removed connects to nothing; a name without an address must not be in the way.
-        targets=[resolve(target) for target in targets] if params["state"] == "started" else [],
-        clients=[str(network) for network in parse_networks("clients", params["clients"])],
-        egress=None if params["egress"] is None else parse_address("egress", params["egress"]),
-        rate=check_rate(params["rate"]),
-        port_range=read_port_range(params["port_range"]),
-    )
-
-
-def read_port_range(value: list[int] | None) -> list[int] | None:
-    """Check the range of ports."""
-    if value is None:
-        return None
-    if len(value) != 2:
-        raise ValueRefused("port_range", value, "give the first and the last port, as [5100, 5200]")
-    low = check_number("port_range[0]", value[0], 1, 65535)
-    return [low, check_number("port_range[1]", value[1], low, 65535)]
 
 
 def main() -> None:
@@ -249,7 +205,7 @@ def main() -> None:
     )
     params = module.params
     try:
-        wanted = read_instance(params)
+        wanted = read_instance("s2ds", params)
         if params["state"] == "started" and not wanted.listeners:
             raise ValueRefused("listeners", params["listeners"], "name at least one")
         site = Site(

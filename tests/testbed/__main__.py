@@ -13,6 +13,7 @@ from pathlib import Path
 
 from .bed import Bed
 from .engine import BedError, ensure_engine
+from .proxies import images
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scistream-gateway"
 
@@ -28,6 +29,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", help="bring the bed up and print the path of its inventory")
     commands.add_parser("down", help="remove the bed")
+    commands.add_parser("engine", help="have a Docker engine run, and the images of the proxies in it")
     commands.add_parser("restart", help="reboot a host").add_argument("host")
     return parser.parse_args(arguments)
 
@@ -37,6 +39,10 @@ def main() -> int:
     options = parse()
     try:
         ensure_engine(options.cache)
+        if options.command == "engine":
+            for name, tag in images(options.cache, options.mirror).items():
+                print(f"{name}: {tag}")
+            return 0
         bed = Bed(options.name, options.directory or options.cache / "beds" / options.name, options.addresses)
         if options.command == "up":
             bed.up(options.cache, options.mirror)

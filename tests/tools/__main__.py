@@ -78,17 +78,14 @@ def test(names: list[str], extra: list[str]) -> int:
     known = {name for part in parts.PARTS for name in (part.name, part.group)}
     if wanted - known:
         raise Failure(f"No such part: {' '.join(sorted(wanted - known))}; there are {' '.join(sorted(known))}")
-    without = set(os.environ.get("WITHOUT", "").split())
-    if without - known:
-        raise Failure(
-            f"WITHOUT: no such part: {' '.join(sorted(without - known))}; there are {' '.join(sorted(known))}"
-        )
     chosen = [part for part in parts.PARTS if {part.name, part.group} & wanted]
-    return report.run(
-        [part for part in chosen if not {part.name, part.group} & without],
-        extra,
-        [part.name for part in chosen if {part.name, part.group} & without],
-    )
+    setting = os.environ.get("CONTAINERS") or "yes"
+    if setting not in ("yes", "no"):
+        raise Failure(f"CONTAINERS is yes or no, not {setting}")
+    left_out = [part.name for part in chosen if "containers" in part.needs and setting == "no"]
+    if len(left_out) == len(chosen):
+        raise Failure("CONTAINERS=no leaves nothing to run")
+    return report.run([part for part in chosen if part.name not in left_out], extra, left_out)
 
 
 def main() -> int:

@@ -19,6 +19,8 @@ from layout import Failure
 # What travels to gateways and runs with their Python.
 GATEWAY = ("plugins/modules/*.py", "plugins/module_utils/**/*.py", "roles/*/files/**/*.py")
 GATEWAY_PYTHON = "3.8"
+# Integration tests that need a container engine.
+IN_CONTAINERS = ("tests/integration/containers", "tests/integration/janus")
 # Programs of one file, or several beside each other.
 SCRIPTS = ("roles/*/files/*.py", "playbooks/files/*.py", "benchmarks/**/*.py")
 
@@ -119,14 +121,23 @@ def unit(job: Job) -> None:
 
 def integration(job: Job) -> None:
     """Real instances, driven with the collection as it is built and installed."""
-    job.pytest("tests/integration", env={"ANSIBLE_COLLECTIONS_PATH": str(job.workspace.build)})
+    ignored = [f"--ignore={directory}" for directory in IN_CONTAINERS]
+    job.pytest("tests/integration", *ignored, env={"ANSIBLE_COLLECTIONS_PATH": str(job.workspace.build)})
+
+
+def containers(job: Job) -> None:
+    """The same in containers of a real engine, which is started where that is allowed."""
+    if not job.run("python", "-m", "testbed", "engine", cwd=job.workspace.collection / "tests"):
+        raise Failure("These tests need a Docker engine; CONTAINERS=no leaves them out.")
+    first, *others = (name for name in IN_CONTAINERS if (job.workspace.collection / name).is_dir())
+    job.pytest(first, *others, env={"ANSIBLE_COLLECTIONS_PATH": str(job.workspace.build)})
 
 
 def gateways(job: Job) -> None:
     """One whole scenario on two hosts with an init system: what no test on this host alone can see."""
     job.files("extensions/molecule/haproxy/molecule.yml")
     if not job.run("molecule", "test", "--scenario-name", "haproxy"):
-        raise Failure("the gateways need a Docker engine; make test WITHOUT=gateways leaves them out")
+        raise Failure("where no Docker engine can be had, CONTAINERS=no leaves this out")
 
 
 def molecule(job: Job) -> None:
@@ -138,7 +149,8 @@ def molecule(job: Job) -> None:
 # The long ones first: they start first.
 PARTS = (
     Part("integration", integration, "test", ("checks", "integration")),
-    Part("gateways", gateways, "test", ("checks", "integration")),
+    Part("gateways", gateways, "test", ("checks", "integration", "containers")),
+    Part("containers", containers, "test", ("checks", "integration", "containers")),
     Part("sanity", ansible_test.sanity, "test"),
     Part("ansible-lint", ansible_lint, "lint"),
     Part("mypy", mypy, "lint"),
@@ -151,5 +163,5 @@ PARTS = (
     Part("shellcheck", shellcheck, "lint"),
     Part("ruff", ruff, "lint"),
     Part("artifact", built, "lint"),
-    Part("molecule", molecule, "bed", ("checks", "integration")),
+    Part("molecule", molecule, "bed", ("checks", "integration", "containers")),
 )

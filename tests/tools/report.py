@@ -120,7 +120,7 @@ def _close(jobs: Sequence[Job], left_out: Sequence[str]) -> int:
     passed, failed, skipped = (sum(getattr(job, key) for job in jobs) for key in ("passed", "failed", "skipped"))
     skipped += len(left_out)
     for name in left_out:
-        print(f"{name:<16}left out by WITHOUT")
+        print(f"{name:<16}left out by CONTAINERS=no")
     if failed:
         print(f"\nFailed: {', '.join(job.name for job in jobs if job.failed)}. Logs: {CACHE / 'logs'}")
     print(f"\n{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))

@@ -101,6 +101,9 @@ class Keeper:
         if not os.path.isdir(self.policy.site.directory(name)):
             return False
         if not self.check_mode:
+            for proxy, item in self.policy.proxies.items():
+                for runtime in item.get("runtimes", ()):
+                    data_server(self.policy.site, proxy, runtime, item.get("settings", {})).release(Instance(name, ()))
             for proxy in PROXIES:
                 data_server(self.policy.site, proxy, "process", {}).release(Instance(name, ()))
         return True

@@ -27,6 +27,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint i
     within,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError, ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.janus_settings import parse_settings
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import SUPERVISORS, Site
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.values import check_choice, check_number
 
@@ -263,7 +264,7 @@ def _seconds(key: str, value: Any) -> int:
     return check_number(key, value, 1, 7 * 86400)
 
 
-_SITE_KEYS = ("state_dir", "program_dir", "template_dir", "supervisor", "dedicated_users")
+_SITE_KEYS = ("state_dir", "program_dir", "template_dir", "supervisor", "dedicated_users", "janus")
 _KEYS: dict[str, Callable[[str, Any], Any]] = {
     "gateway": _text,
     "state_dir": _directory,
@@ -271,6 +272,7 @@ _KEYS: dict[str, Callable[[str, Any], Any]] = {
     "template_dir": _directory,
     "supervisor": lambda key, value: check_choice(key, value, SUPERVISORS),
     "dedicated_users": _yes_or_no,
+    "janus": parse_settings,
     "listen": _by_role(parse_address),
     "egress": _by_role(_optional_address),
     "port_range": _port_range,

@@ -129,7 +129,7 @@ class ControlServer:
         before = self.keeper.present(wanted.uid, wanted.role)
         if before is not None and not before.is_expired:
             return self._request_again(wanted, fresh, before, undo)
-        server.proxy.check(fresh.instance())
+        server.check(fresh.instance())
         choose = ports.chooser(address, self.policy.port_range, wanted.num_conn)
         if self.check_mode:
             found = self.store.choose(address, wanted.num_conn, choose)

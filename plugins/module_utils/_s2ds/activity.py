@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Iterator, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import Endpoint
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Place
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.sockets import Socket, held_by, sockets
 
 
@@ -75,11 +76,11 @@ def ended(directory: str, judge: Callable[[str], str]) -> dict[str, int]:
     return found
 
 
-def main_process(directory: str, pid_file: str) -> int | None:
+def main_process(place: Place, pid_file: str) -> int | None:
     """Return the pid in a file below an instance's directory, if that process really works in this directory."""
     try:
-        pid = int(read(directory, pid_file) or "0")
-        return pid if pid > 1 and os.path.samefile(f"/proc/{pid}/cwd", directory) else None
+        pid = place.pid(int(read(place.directory, pid_file) or "0"))
+        return pid if pid and os.path.samefile(f"/proc/{pid}/cwd", place.directory) else None
     except (OSError, ValueError):
         return None
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Mapping, Sequence
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import programs, templates
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException, ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxy import Proxy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxy import Proxy, RunOnce
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.values import check_number
 
@@ -36,7 +36,7 @@ class ConfiguredProxy(Proxy):
     numbers: ClassVar[Mapping[str, Sequence[int]]]
     flags: ClassVar[Mapping[str, bool]] = {}
 
-    def __init__(self, site: Site, settings: Mapping[str, Any]) -> None:
+    def __init__(self, site: Site, settings: Mapping[str, Any], contained: bool = False) -> None:
         option = f"proxies.{self.name}.settings"
         names = sorted({*self.paths, *self.numbers, *self.flags})
         unknown = sorted(set(settings) - set(names))
@@ -51,7 +51,7 @@ class ConfiguredProxy(Proxy):
             checked[name] = settings.get(name, flag)
             if not isinstance(checked[name], bool):
                 raise ValueRefused(f"{option}.{name}", checked[name], "give true or false")
-        super().__init__(site, checked)
+        super().__init__(site, checked, contained)
 
     @property
     def role_name(self) -> str:
@@ -65,7 +65,9 @@ class ConfiguredProxy(Proxy):
 
     @property
     def program(self) -> str:
-        """Path of the program."""
+        """Path of the program, or its name where the image's search path leads to it."""
+        if self.contained:
+            return self.paths["program"]
         return programs.find(self.settings["program"], self.role_name)
 
     def check(self, instance: Instance) -> None:
@@ -73,7 +75,8 @@ class ConfiguredProxy(Proxy):
         super().check(instance)
         templates.check_jinja2()
         templates.check_template(self.template, self.role_name)
-        programs.find(self.settings["program"], self.role_name)
+        if not self.contained:
+            programs.find(self.settings["program"], self.role_name)
 
     def files(self, instance: Instance) -> dict[str, str]:
         """Return the configuration."""
@@ -84,14 +87,14 @@ class ConfiguredProxy(Proxy):
         """Return the settings as the template gets them: what is automatic is decided."""
         return dict(self.settings)
 
-    def verify(self, directory: str) -> None:
+    def verify(self, directory: str, run: RunOnce) -> None:
         """Have the program itself check a configuration."""
-        status, said = programs.run(self.site, self.user, self.check_command(directory), directory)
+        status, said = run(self.check_command(), directory)
         if status:
             self.refuse(said)
 
-    def check_command(self, directory: str) -> list[str]:
-        """Return the command that checks the configuration in a directory."""
+    def check_command(self) -> list[str]:
+        """Return the command that checks the configuration in its working directory."""
         raise NotImplementedError
 
     def refuse(self, said: Sequence[str]) -> None:

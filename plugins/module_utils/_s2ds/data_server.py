@@ -16,8 +16,9 @@ from typing import Mapping, Sequence
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import parse_endpoint
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException, ScistreamError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance, Status
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxy import Proxy
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Control, Runtime, Task
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Runtime, Task
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import make_directory
 
 _READY_SECONDS = 20.0
@@ -37,18 +38,23 @@ class S2DS:
         self.proxy = proxy
         self.runtime = runtime
 
+    def check(self, instance: Instance) -> None:
+        """Refuse, before anything changes, what cannot be done."""
+        self.proxy.check(instance)
+        self.runtime.check(self._task(instance), self.proxy)
+
     def start(self, instance: Instance) -> None:
         """Make the instance's directory and bring up its listeners, where the proxy holds them before the UPDATE.
 
         Returns at once; ``wait_ready`` waits, so that many can come up side by side.
         """
-        self.proxy.check(instance)
+        self.check(instance)
         directory = self.runtime.site.directory(instance.name)
         self._make_directory(directory)
         try:
             if self._is_wanted(instance):
                 files = self.proxy.files(instance)
-                self._verify(directory, files)
+                self._verify(instance, files)
                 self.write_files(instance, files)
                 self._launch(instance)
         except BaseException:
@@ -72,11 +78,10 @@ class S2DS:
         if not self._is_wanted(instance):
             return [str(listener) for listener in instance.listeners]
         task = self._task(instance)
-        directory = self.runtime.site.directory(instance.name)
         deadline = time.monotonic() + _READY_SECONDS
         pause = 0.005
         while True:
-            answer = self.proxy.probe(directory)
+            answer = self.runtime.probe(task, self.proxy)
             if answer is not None:
                 return list(answer.get("listeners") or map(str, instance.listeners))
             if self.runtime.has_failed(task):
@@ -93,10 +98,12 @@ class S2DS:
         """Tell whether ``update_listeners`` would do anything."""
         if not self._is_wanted(instance):
             return self.runtime.is_running(self._task(instance))
-        self.proxy.check(instance)
-        directory = self.runtime.site.directory(instance.name)
+        self.check(instance)
         files = self.proxy.files(instance)
-        return self._read(directory, files) != files or self.proxy.probe(directory) is None
+        return (
+            self._read(self.runtime.site.directory(instance.name), files) != files
+            or self.runtime.probe(self._task(instance), self.proxy) is None
+        )
 
     def update_listeners(self, instance: Instance, again: bool = False) -> bool:
         """Point the listeners at the instance's targets; established connections go on where the proxy can reload.
@@ -108,7 +115,7 @@ class S2DS:
         Returns:
             Whether anything had to be done: a configuration that was in force already, in a proxy that runs, stays.
         """
-        self.proxy.check(instance)
+        self.check(instance)
         if not self._is_wanted(instance):
             stopped = self.stop(instance)
             if self.proxy.key_file and instance.psk is None:
@@ -116,16 +123,17 @@ class S2DS:
             return stopped
         directory = self.runtime.site.directory(instance.name)
         files = self.proxy.files(instance)
+        task = self._task(instance)
         before = self._read(directory, files)
-        running = self.proxy.probe(directory) is not None
+        running = self.runtime.probe(task, self.proxy) is not None
         if before == files and running and not again:
             return False
         self._make_directory(directory)
-        self._verify(directory, files)
-        self.write_files(instance, files)
+        self._verify(instance, files)
         try:
+            self.write_files(instance, files)
             if running:
-                self._reload(instance)
+                self.runtime.reload(task, self.proxy)
             else:
                 self._launch(instance)
                 self.wait_ready(instance)
@@ -134,9 +142,9 @@ class S2DS:
             if running:
                 # What went wrong is told, not what may go wrong in going back.
                 with suppress(ScistreamError):
-                    self._reload(instance)
+                    self.runtime.reload(task, self.proxy)
             else:
-                self.runtime.stop(self._task(instance))
+                self.runtime.stop(task)
             raise
         return True
 
@@ -144,16 +152,20 @@ class S2DS:
         """Return the key that the instance shares with the other gateway, or None."""
         return self.proxy.key(self.runtime.site.directory(instance.name))
 
+    def is_as_set(self, instance: Instance) -> bool:
+        """Tell whether it was started with the settings that would be used now."""
+        return self.runtime.is_as_set(self._task(instance))
+
     def stop(self, instance: Instance) -> bool:
         """End the data server and keep its directory."""
         return self.runtime.stop(self._task(instance))
 
     def release(self, instance: Instance) -> bool:
         """End the data server and remove everything that it had; returns whether there was anything."""
-        stopped = self.stop(instance)
+        removed = self.runtime.remove(self._task(instance))
         directory = self.runtime.site.directory(instance.name)
         if not os.path.isdir(directory):
-            return stopped
+            return removed
         try:
             shutil.rmtree(directory)
         except OSError as error:
@@ -162,15 +174,23 @@ class S2DS:
 
     def status(self, instance: Instance) -> Status:
         """Return what is seen of the data server; it changes nothing."""
-        answer = self.proxy.probe(self.runtime.site.directory(instance.name))
-        if answer is not None:
-            return Status(True, {key: answer.get(key) for key in ("since", "connections", "bytes")})
-        return Status(False, log=self.runtime.log(self._task(instance)) if self._is_wanted(instance) else ())
+        task = self._task(instance)
+        if not self._is_wanted(instance):
+            return Status(False)
+        try:
+            answer = self.runtime.probe(task, self.proxy)
+            if answer is None:
+                return Status(False, log=self.runtime.log(task))
+        except S2DSException as error:
+            return Status(False, log=[str(error)])
+        return Status(True, {key: answer.get(key) for key in ("since", "connections", "bytes")})
 
-    def _verify(self, directory: str, files: Mapping[str, str | None]) -> None:
+    def _verify(self, instance: Instance, files: Mapping[str, str | None]) -> None:
         """Have the program check files in a directory like that of the instance, where they cannot do any harm."""
         if not self.proxy.verifies:
             return
+        task = self._task(instance)
+        directory = self.runtime.site.directory(instance.name)
         trial = os.path.join(directory, _TRIAL)
         try:
             self._make_directory(trial)
@@ -178,13 +198,9 @@ class S2DS:
             if self.proxy.key_file and self.proxy.key_file not in files:
                 present = self._read(directory, [self.proxy.key_file])
             self._write(trial, {**present, **files})
-            self.proxy.verify(trial)
+            self.proxy.verify(trial, lambda command, where: self.runtime.run_once(task, command, where))
         finally:
             shutil.rmtree(trial, ignore_errors=True)
-
-    def _reload(self, instance: Instance) -> None:
-        control = Control(self.runtime, self._task(instance))
-        self.proxy.reload(self.runtime.site.directory(instance.name), control)
 
     def _is_wanted(self, instance: Instance) -> bool:
         return self.proxy.holds_listeners or bool(instance.targets)
@@ -193,11 +209,11 @@ class S2DS:
         return Task(instance.name, self.proxy.unit, self.proxy.user)
 
     def _launch(self, instance: Instance) -> None:
-        command = self.proxy.command(self.runtime.site.directory(instance.name))
-        self.runtime.start(self._task(instance), command)
+        task = self._task(instance)
+        self.runtime.start(task, self.proxy.command(self.runtime.directory(task)))
 
     def _last_words(self, task: Task) -> str:
-        return " | ".join(self.runtime.log(task)) or "it wrote nothing to its log"
+        return words(self.runtime.log(task))
 
     def _make_directory(self, directory: str) -> None:
         """Make a directory: the proxy may read it, and write only into its part ``run``."""
@@ -215,6 +231,7 @@ class S2DS:
     def write_files(self, instance: Instance, files: Mapping[str, str | None]) -> None:
         """Replace files of an instance one by one, each as a whole; a text of None removes the file."""
         self._write(self.runtime.site.directory(instance.name), files)
+        self.runtime.deliver(self._task(instance))
 
     def _write(self, directory: str, files: Mapping[str, str | None]) -> None:
         user, group = self.runtime.owner(self.proxy.user)
@@ -228,7 +245,7 @@ class S2DS:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
                 os.fchown(stream.fileno(), user, group)
-                os.fchmod(stream.fileno(), 0o640 if self.runtime.site.changes_user else 0o600)
+                os.fchmod(stream.fileno(), self.runtime.file_mode)
                 stream.write(text)
                 stream.flush()
                 os.fsync(stream.fileno())

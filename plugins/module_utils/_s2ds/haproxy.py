@@ -23,7 +23,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.haproxy_co
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.processes import started_at
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Control
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Control, Place
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.unix import ask
 
 _MASTER = "run/master.sock"
@@ -38,6 +38,7 @@ class HAProxy(ConfiguredProxy):
     unit = "scistream-haproxy"
     user = "scistream-haproxy"
     config = "haproxy.cfg"
+    image = "haproxy:2.6-bookworm"
     paths: ClassVar[Mapping[str, str]] = {"program": "haproxy"}
     numbers: ClassVar[Mapping[str, Sequence[int]]] = {
         "threads": (0, 0, 64),
@@ -60,14 +61,15 @@ class HAProxy(ConfiguredProxy):
         # HAProxy cannot write to a file by itself.
         return with_log(program, output=True)
 
-    def check_command(self, directory: str) -> list[str]:
+    def check_command(self) -> list[str]:
         """Return HAProxy's own check."""
         return [self.program, "-c", "-f", self.config]
 
-    def reload(self, directory: str, control: Control) -> None:
+    def reload(self, place: Place, control: Control) -> None:
         """Have the master start a worker with the new configuration; the old one ends with its last connection."""
+        directory = place.directory
         before = _master(directory)
-        counting.keep(directory, before, _listeners(directory, before.worker))
+        counting.keep(place, before, _listeners(directory, before.worker))
         control.signal(signal.SIGUSR2)
         deadline = time.monotonic() + _RELOAD_SECONDS
         while not _took_over(directory, before):
@@ -75,18 +77,20 @@ class HAProxy(ConfiguredProxy):
                 raise S2DSException(f"HAProxy did not take over its new configuration: {words(control.log())}")
             time.sleep(0.02)
 
-    def probe(self, directory: str) -> dict[str, Any] | None:
+    def probe(self, place: Place) -> dict[str, Any] | None:
         """Return what the log of ended connections, the kernel and the worker tell together."""
+        directory = place.directory
         try:
             master = _master(directory)
             rows = _listeners(directory, master.worker)
-            refused = counting.refused(directory, master, rows)
+            refused = counting.refused(place, master, rows)
         except (S2DSException, ValueError):
             return None
-        since = started_at(master.pid)
+        pids = [pid for pid in map(place.pid, (master.pid, master.worker, *master.old)) if pid]
+        since = started_at(pids[0]) if pids else None
         if since is None or not rows:
             return None
-        now = open_now([master.worker, *master.old])
+        now = open_now(pids)
         done = ended(directory, lambda state: "failed" if state[1:] == "C" else "")
         return {
             "since": since,

@@ -15,7 +15,9 @@ import os
 from dataclasses import dataclass
 from typing import Any, Sequence
 
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.activity import read
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.processes import start_time
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Place
 
 _FILE = "counters.json"
 _REFUSED_COLUMNS = ("dcon", "dses")
@@ -37,31 +39,30 @@ def listener_rows(statistics: str) -> list[dict[str, str]]:
     return [row for row in rows if row.get("svname") == "FRONTEND"]
 
 
-def refused(directory: str, master: Master, rows: Sequence[dict[str, str]]) -> int:
+def refused(place: Place, master: Master, rows: Sequence[dict[str, str]]) -> int:
     """Return how many connections were refused by the worker with these rows and by those before it."""
     here = sum(int(row.get(column) or 0) for row in rows for column in _REFUSED_COLUMNS)
-    return _kept(directory, master) + here
+    return _kept(place, master) + here
 
 
-def keep(directory: str, master: Master, rows: Sequence[dict[str, str]]) -> None:
+def keep(place: Place, master: Master, rows: Sequence[dict[str, str]]) -> None:
     """Write down, before a reload, what has been counted."""
-    document = {"master": _identity(master), "refused": refused(directory, master, rows)}
-    path = os.path.join(directory, _FILE)
+    document = {"master": _identity(place, master), "refused": refused(place, master, rows)}
+    path = os.path.join(place.notes, _FILE)
     descriptor = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as stream:
         json.dump(document, stream)
     os.rename(f"{path}.new", path)
 
 
-def _identity(master: Master) -> str:
+def _identity(place: Place, master: Master) -> str:
     """Tell this master from one that was started later."""
-    return f"{master.pid} {start_time(master.pid)}"
+    return f"{master.pid} {start_time(place.pid(master.pid) or 0)}"
 
 
-def _kept(directory: str, master: Master) -> int:
+def _kept(place: Place, master: Master) -> int:
     try:
-        with open(os.path.join(directory, _FILE), encoding="ascii") as stream:
-            document: Any = json.load(stream)
-        return int(document["refused"]) if document["master"] == _identity(master) else 0
-    except (OSError, ValueError, KeyError, TypeError):
+        document: Any = json.loads(read(place.notes, _FILE))
+        return int(document["refused"]) if document["master"] == _identity(place, master) else 0
+    except (ValueError, KeyError, TypeError):
         return 0

@@ -27,7 +27,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors imp
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.processes import started_at
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Control
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Control, Place
 
 _PID = "run/nginx.pid"
 _RELOAD_SECONDS = 20.0
@@ -48,6 +48,7 @@ class Nginx(ConfiguredProxy):
     unit = "scistream-nginx"
     user = "scistream-nginx"
     config = "nginx.conf"
+    image = "nginx:1.26-bookworm"
     transports = ("tcp", "udp", "both")
     paths: ClassVar[Mapping[str, str]] = {"program": "nginx", "stream_module": "auto"}
     numbers: ClassVar[Mapping[str, Sequence[int]]] = {
@@ -66,7 +67,9 @@ class Nginx(ConfiguredProxy):
         """Return the settings with the number of workers and the path of the module, empty if it is built in."""
         module = self.settings["stream_module"]
         if module == "auto":
-            module = next((path for path in _MODULES if os.path.exists(path)), "")
+            # The official image has it built in; another one needs the setting.
+            paths = () if self.contained else _MODULES
+            module = next((path for path in paths if os.path.exists(path)), "")
         # Datagrams of one peer must all meet the same worker.
         workers = automatic(self.settings["workers"], len(instance.listeners)) if instance.transport == "tcp" else 1
         return {**self.settings, "stream_module": module, "workers": workers}
@@ -75,13 +78,13 @@ class Nginx(ConfiguredProxy):
         """Return the command of the master, which starts the workers."""
         return with_log([self.program, "-p", f"{directory}/", "-c", self.config], output=False)
 
-    def check_command(self, directory: str) -> list[str]:
+    def check_command(self) -> list[str]:
         """Return nginx's own check."""
-        return [self.program, "-q", "-t", "-p", f"{directory}/", "-c", self.config]
+        return ["/bin/sh", "-c", 'exec "$@" -p "$PWD/"', "sh", self.program, "-q", "-t", "-c", self.config]
 
-    def reload(self, directory: str, control: Control) -> None:
+    def reload(self, place: Place, control: Control) -> None:
         """Have the master start workers with the new configuration; the old ones end with their last connections."""
-        master = main_process(directory, _PID)
+        master = main_process(place, _PID)
         if master is None:
             raise S2DSException("nginx does not run any more, so it cannot be told anything")
         before = _accepting(master)
@@ -99,9 +102,9 @@ class Nginx(ConfiguredProxy):
                 )
             time.sleep(0.02)
 
-    def probe(self, directory: str) -> dict[str, Any] | None:
+    def probe(self, place: Place) -> dict[str, Any] | None:
         """Return what the log of ended connections and the kernel tell together."""
-        master = main_process(directory, _PID)
+        master = main_process(place, _PID)
         since = started_at(master) if master is not None else None
         if master is None or since is None:
             return None
@@ -109,7 +112,7 @@ class Nginx(ConfiguredProxy):
         now = open_now([master, *workers])
         if not _accepting(master) or not now.listeners:
             return None
-        done = ended(directory, _judge)
+        done = ended(place.directory, _judge)
         connections = len(now.accepted) + now.udp
         return {
             "since": since,

@@ -7,12 +7,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Mapping, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Control
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Control, Place
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
+
+# Runs a command in a directory to its end; returns its exit status and what it wrote.
+RunOnce = Callable[[Sequence[str], str], "tuple[int, list[str]]"]
 
 
 class Proxy(ABC):
@@ -28,10 +31,12 @@ class Proxy(ABC):
         encryptions: How it can protect the connection between the two gateways.
         transports: What it can forward.
         key_file: The file of an instance that holds the key shared by both gateways, where the proxy has one.
+        image: The image that it comes in where it runs in a container.
 
     Args:
         site: Where things are on this gateway.
         settings: The administrator's settings for this proxy, from the policy.
+        contained: Whether its program comes out of an image.
 
     Raises:
         ValueRefused: A setting is unknown or wrong.
@@ -46,9 +51,11 @@ class Proxy(ABC):
     encryptions: Sequence[str] = ("none",)
     transports: Sequence[str] = ("tcp",)
     key_file: str | None = None
+    image: str
 
-    def __init__(self, site: Site, settings: Mapping[str, Any]) -> None:
+    def __init__(self, site: Site, settings: Mapping[str, Any], contained: bool = False) -> None:
         self.site = site
+        self.contained = contained
         self.settings = settings
 
     def check(self, instance: Instance) -> None:
@@ -77,10 +84,10 @@ class Proxy(ABC):
 
     @abstractmethod
     def command(self, directory: str) -> Sequence[str]:
-        """Return the program and its arguments."""
+        """Return the program and its arguments; the directory is that of the instance as the program sees it."""
 
     @abstractmethod
-    def reload(self, directory: str, control: Control) -> None:
+    def reload(self, place: Place, control: Control) -> None:
         """Have the running proxy take over its changed configuration, and wait until it is in force.
 
         Established connections go on.
@@ -90,12 +97,12 @@ class Proxy(ABC):
         """
 
     @abstractmethod
-    def probe(self, directory: str) -> dict[str, Any] | None:
+    def probe(self, place: Place) -> dict[str, Any] | None:
         """Ask the running proxy for its counters, and for its listeners where it chose them; None without an answer."""
 
     def key(self, directory: str) -> str | None:
         """Return the key in an instance's directory, or None where there is none."""
         return None
 
-    def verify(self, directory: str) -> None:  # noqa: B027 - not every program can
+    def verify(self, directory: str, run: RunOnce) -> None:  # noqa: B027 - not every program can
         """Have the program itself check the configuration in a directory that is like that of the instance."""

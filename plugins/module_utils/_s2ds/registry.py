@@ -12,13 +12,15 @@ from __future__ import annotations
 
 from typing import Any, Callable, Mapping
 
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import container_settings
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.container_settings import ContainerSettings
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxy import Proxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Runtime
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
 
-RUNTIMES = ("process",)
+RUNTIMES = ("process", "docker", "dockersock", "janus")
 
 
 def _s2ds() -> type[Proxy]:
@@ -63,10 +65,25 @@ def data_server(site: Site, proxy: str, runtime: str, settings: Mapping[str, Any
         raise ValueRefused("proxy", proxy, f"this version has {', '.join(sorted(PROXIES))}")
     if runtime not in RUNTIMES:
         raise ValueRefused("runtime", runtime, f"this version has {', '.join(RUNTIMES)}")
-    return S2DS(PROXIES[proxy]()(site, settings), _runtime(site))
+    kind = PROXIES[proxy]()
+    own, containers = container_settings.split(settings)
+    where = _runtime(site, runtime, container_settings.read(f"proxies.{proxy}.settings", kind.image, containers))
+    return S2DS(kind(site, own, where.contained), where)
 
 
-def _runtime(site: Site) -> Runtime:
+def _runtime(site: Site, name: str, settings: ContainerSettings) -> Runtime:
+    if name == "docker":
+        from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.container_docker import Docker
+
+        return Docker(site, settings)
+    if name == "dockersock":
+        from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.container_dockersock import DockerSock
+
+        return DockerSock(site, settings)
+    if name == "janus":
+        from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.janus import Janus
+
+        return Janus(site, settings)
     if site.uses_systemd:
         from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.systemd import SystemdUnit
 

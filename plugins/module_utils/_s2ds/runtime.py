@@ -11,10 +11,14 @@ import os
 import pwd
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Sequence
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, Sequence
 
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import programs
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
+
+if TYPE_CHECKING:
+    from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxy import Proxy
 
 
 @dataclass(frozen=True)
@@ -32,11 +36,70 @@ class Task:
     user: str
 
 
+@dataclass(frozen=True)
+class Place:
+    """An instance as this process sees it, for a proxy that looks at itself.
+
+    Args:
+        directory: The directory of the instance.
+        notes: Directory for what a proxy has to remember of itself between two calls.
+        pid: Turns a process id that the program knows into the one by which this process knows it; None: there is none.
+    """
+
+    directory: str
+    notes: str
+    pid: Callable[[int], int | None] = lambda number: number
+
+
 class Runtime(ABC):
-    """One place where data servers run; there is one class for each."""
+    """One place where data servers run; there is one class for each.
+
+    Attributes:
+        contained: Whether programs come out of an image, so that nothing of this host can be asked about them.
+    """
+
+    contained: ClassVar[bool] = False
 
     def __init__(self, site: Site) -> None:
         self.site = site
+
+    def check(self, task: Task, proxy: Proxy) -> None:  # noqa: B027 - not every runtime can tell
+        """Refuse, before anything changes, what cannot run here."""
+
+    def directory(self, task: Task) -> str:
+        """Return the path of an instance's directory as its program sees it."""
+        return self.site.directory(task.name)
+
+    def deliver(self, task: Task) -> None:  # noqa: B027 - most programs see the files where they are
+        """Have the program see the files of the instance as they are now."""
+
+    def run_once(self, task: Task, command: Sequence[str], directory: str) -> tuple[int, list[str]]:
+        """Run the instance's program to its end in a directory of this process, to have something checked.
+
+        Returns:
+            Its exit status and the lines that it wrote.
+        """
+        return programs.run(self.site, task.user, command, directory)
+
+    def probe(self, task: Task, proxy: Proxy) -> dict[str, Any] | None:
+        """Return what a proxy tells of itself, or None without an answer."""
+        return proxy.probe(self._place(task))
+
+    def reload(self, task: Task, proxy: Proxy) -> None:
+        """Have a running proxy take over its changed configuration, and wait until it is in force."""
+        proxy.reload(self._place(task), RuntimeControl(self, task))
+
+    def remove(self, task: Task) -> bool:
+        """End it and remove what it had outside of its directory; returns whether there was anything."""
+        return self.stop(task)
+
+    def is_as_set(self, task: Task) -> bool:
+        """Tell whether it runs with the settings that would be used now."""
+        return True
+
+    def _place(self, task: Task) -> Place:
+        directory = self.site.directory(task.name)
+        return Place(directory, directory)
 
     @abstractmethod
     def start(self, task: Task, command: Sequence[str]) -> None:
@@ -62,6 +125,11 @@ class Runtime(ABC):
     def log(self, task: Task, lines: int = 10) -> list[str]:
         """Return the last lines of its log."""
 
+    @property
+    def file_mode(self) -> int:
+        """Mode of an instance's files: their group is that of the program where another user runs it."""
+        return 0o640 if self.site.changes_user else 0o600
+
     def owner(self, user: str) -> Sequence[int]:
         """Return the user and group ids that own an instance's directory: root and the proxy's group, or ourselves.
 
@@ -78,9 +146,21 @@ class Runtime(ABC):
             ) from None
 
 
-@dataclass(frozen=True)
-class Control:
+class Control(ABC):
     """What a proxy may do with its own instance, wherever that runs."""
+
+    @abstractmethod
+    def signal(self, number: int) -> None:
+        """Send a signal to the main process."""
+
+    @abstractmethod
+    def log(self, lines: int = 10) -> list[str]:
+        """Return the last lines of the log."""
+
+
+@dataclass(frozen=True)
+class RuntimeControl(Control):
+    """The same by means of the runtime."""
 
     runtime: Runtime
     task: Task

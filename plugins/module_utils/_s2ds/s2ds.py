@@ -14,11 +14,13 @@ from typing import Any, Mapping
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException, ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxy import Proxy
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Control
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Control, Place
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.version import VERSION
 
 _CONFIG = "s2ds.json"
 _CONTROL = "run/control.sock"
+_PROGRAM_IN_IMAGE = "/usr/local/lib/scistream/s2ds"
 _ANSWER_SECONDS = 5.0
 
 # The settings that an administrator may change, with their defaults; the forwarder checks the values.
@@ -39,12 +41,13 @@ class NativeProxy(Proxy):
     user = "scistream-s2ds"
     holds_listeners = True
     limits_rate = True
+    image = f"scistream/s2ds:{VERSION}"
 
-    def __init__(self, site: Site, settings: Mapping[str, Any]) -> None:
+    def __init__(self, site: Site, settings: Mapping[str, Any], contained: bool = False) -> None:
         unknown = sorted(set(settings) - set(SETTINGS))
         if unknown:
             raise ValueRefused("proxies.s2ds.settings", unknown, f"the settings are {', '.join(sorted(SETTINGS))}")
-        super().__init__(site, {**SETTINGS, **settings})
+        super().__init__(site, {**SETTINGS, **settings}, contained)
 
     def files(self, instance: Instance) -> dict[str, str]:
         """Return the forwarder's configuration."""
@@ -70,19 +73,21 @@ class NativeProxy(Proxy):
 
     def command(self, directory: str) -> list[str]:
         """Return the command of the forwarder."""
+        if self.contained:
+            return ["python3", "-I", _PROGRAM_IN_IMAGE, "--directory", directory]
         program = self.site.program("s2ds")
         if not os.path.exists(os.path.join(program, "__main__.py")):
             raise S2DSException(f"there is no {program}: run the role scistream.gateway.s2ds on this gateway")
         return [self.site.interpreter, "-I", program, "--directory", directory]
 
-    def reload(self, directory: str, control: Control) -> None:
+    def reload(self, place: Place, control: Control) -> None:
         """Have the forwarder read its configuration again."""
-        _ask(directory, "reload")
+        _ask(place.directory, "reload")
 
-    def probe(self, directory: str) -> dict[str, Any] | None:
+    def probe(self, place: Place) -> dict[str, Any] | None:
         """Return the forwarder's own status."""
         try:
-            return _ask(directory, "status")
+            return _ask(place.directory, "status")
         except S2DSException:
             return None
 

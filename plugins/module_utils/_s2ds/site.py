@@ -9,6 +9,10 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.janus_settings import JanusSettings
 
 SUPERVISORS = ("auto", "systemd", "process")
 
@@ -30,6 +34,8 @@ class Site:
         template_dir: The templates of the proxies' configurations.
         supervisor: What keeps data servers running: ``auto``, ``systemd`` or ``process``.
         dedicated_users: Whether each proxy has an unprivileged user of its own, where this runs as root.
+        identity: Name on container engines, where the state directory does not outlive the call; else it has one.
+        janus: Where the Janus controller is, for the runtime of that name.
     """
 
     state_dir: str
@@ -37,6 +43,8 @@ class Site:
     template_dir: str = "/etc/scistream/templates"
     supervisor: str = "auto"
     dedicated_users: bool = True
+    identity: str = ""
+    janus: JanusSettings | None = None
 
     @property
     def sessions_dir(self) -> str:

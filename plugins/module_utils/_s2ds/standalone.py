@@ -78,9 +78,16 @@ class Standalone:
             if state == STOPPED:
                 return self._stop(found)
             wanted = _with_ports_of(found, wanted)
-            if found is not None and list(found.listeners) == list(wanted.listeners):
+            if found is not None and self._can_be_updated(found, wanted):
                 return self._update(wanted, again=found != replace(wanted, psk=None))
             return self._start(found, wanted)
+
+    def _can_be_updated(self, found: Instance, wanted: Instance) -> bool:
+        return (
+            list(found.listeners) == list(wanted.listeners)
+            and (found.role, found.encryption, found.transport) == (wanted.role, wanted.encryption, wanted.transport)
+            and self.server.is_as_set(wanted)
+        )
 
     def _remove(self, instance: Instance) -> bool:
         if self.check_mode:
@@ -105,6 +112,8 @@ class Standalone:
         if self.check_mode:
             return True
         if found is not None:
+            key = self.server.key(found)
+            found, wanted = replace(found, psk=key), replace(wanted, psk=wanted.psk or key)
             self.server.release(found)
         try:
             self.server.start(wanted)

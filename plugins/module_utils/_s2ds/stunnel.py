@@ -11,14 +11,16 @@ import signal
 import time
 from typing import Any, ClassVar, Mapping, Sequence
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import programs, stunnel_log
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import stunnel_log
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.activity import main_process, open_now, read
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.configured import LONGEST_SECONDS, ConfiguredProxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.processes import started_at
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Control
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxy import RunOnce
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Control, Place
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.version import VERSION
 
 _PID = "run/stunnel.pid"
 _LOG = "run/stunnel.log"
@@ -52,6 +54,7 @@ class Stunnel(ConfiguredProxy):
     unit = "scistream-stunnel"
     user = "scistream-stunnel"
     config = "stunnel.conf"
+    image = f"scistream/stunnel:{VERSION}"
     encryptions = ("tls",)
     key_file = "psk.txt"
     paths: ClassVar[Mapping[str, str]] = {"program": "stunnel"}
@@ -99,36 +102,38 @@ class Stunnel(ConfiguredProxy):
         """Return the command; the directory is its working directory."""
         return [self.program, os.path.join(directory, self.config)]
 
-    def check_command(self, directory: str) -> list[str]:
+    def check_command(self) -> list[str]:
         """Return the command that reads the configuration in a directory."""
         return [self.program, self.config]
 
-    def verify(self, directory: str) -> None:
+    def verify(self, directory: str, run: RunOnce) -> None:
         """Have stunnel read the configuration up to a last line that it cannot know."""
         path = os.path.join(directory, self.config)
         with open(path, "a", encoding="utf-8") as stream:
             stream.write(f"\n[end]\n{_SENTINEL}\n")
-        _status, said = programs.run(self.site, self.user, self.check_command(directory), directory)
+        _status, said = run(self.check_command(), directory)
         if not any(_SENTINEL in line for line in said):
             self.refuse([line for line in said if line.startswith("[!]")] or said)
 
-    def reload(self, directory: str, control: Control) -> None:
+    def reload(self, place: Place, control: Control) -> None:
         """Have stunnel read its configuration again; connections keep the target and the key that they began with."""
+        directory = place.directory
         before = os.stat(os.path.join(directory, _LOG)).st_size
         control.signal(signal.SIGHUP)
         deadline = time.monotonic() + _RELOAD_SECONDS
         while True:
             said = read(directory, _LOG, skip=before)
-            if "Configuration successful" in said and self.probe(directory) is not None:
+            if "Configuration successful" in said and self.probe(place) is not None:
                 return
             if "Failed to reload" in said or time.monotonic() > deadline:
                 problems = [line for line in said.splitlines() if "LOG3[" in line]
                 raise S2DSException(f"stunnel did not take over its new configuration: {words(problems)}")
             time.sleep(0.02)
 
-    def probe(self, directory: str) -> dict[str, Any] | None:
+    def probe(self, place: Place) -> dict[str, Any] | None:
         """Return what its log and the kernel tell together."""
-        pid = main_process(directory, _PID)
+        directory = place.directory
+        pid = main_process(place, _PID)
         since = started_at(pid) if pid is not None else None
         if pid is None or since is None:
             return None
@@ -142,7 +147,8 @@ class Stunnel(ConfiguredProxy):
             to_producer = ended.to_tls + sum(item.received for item in now.accepted)
         else:
             to_consumer = ended.to_tls + sum(item.received for item in now.outgoing)
-            to_producer = ended.to_socket + sum(item.sent for item in now.outgoing)
+            # The kernel counts the SYN of a connection that was opened from here.
+            to_producer = ended.to_socket + sum(max(0, item.sent - 1) for item in now.outgoing)
         return {
             "since": since,
             "connections": {

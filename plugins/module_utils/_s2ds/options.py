@@ -1,0 +1,69 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the modules without a control server are asked for: options, checked before anything changes."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Mapping
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import (
+    parse_address,
+    parse_endpoints,
+    parse_networks,
+    resolve,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.values import check_number, check_rate
+
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?", re.ASCII)
+_KEY = re.compile(r"[0-9A-Fa-f]{64}", re.ASCII)
+
+
+def read_instance(prefix: str, params: Mapping[str, Any]) -> Instance:
+    """Check the options and return what the instance is to be like.
+
+    Args:
+        prefix: What its name begins with.
+        params: The options; those that a module does not have are left out.
+    """
+    if not _NAME.fullmatch(params["name"]):
+        raise ValueRefused("name", params["name"], "give 1 to 40 lower-case letters, digits and dashes")
+    listeners = parse_endpoints("listeners", params["listeners"] or [], min_port=0)
+    for index, listener in enumerate(listeners):
+        parse_address(f"listeners[{index}]", listener.host)
+    targets = parse_endpoints("targets", params["targets"])
+    if listeners and len(targets) > len(listeners):
+        raise ValueRefused("targets", params["targets"], "give at most as many targets as listeners")
+    return Instance(
+        name=f"{prefix}-{params['name']}",
+        listeners=listeners,
+        # What is stopped or removed connects to nothing; a name without an address must not be in the way.
+        targets=[resolve(target) for target in targets] if params["state"] == "started" else [],
+        clients=[str(network) for network in parse_networks("clients", params["clients"])],
+        egress=None if params["egress"] is None else parse_address("egress", params["egress"]),
+        rate=check_rate(params["rate"]),
+        port_range=_read_port_range(params["port_range"]),
+        role=params.get("role") or "",
+        encryption=params.get("encryption") or "none",
+        transport=params.get("transport") or "tcp",
+        psk=_read_key(params.get("psk")),
+    )
+
+
+def _read_port_range(value: list[int] | None) -> list[int] | None:
+    if value is None:
+        return None
+    if len(value) != 2:
+        raise ValueRefused("port_range", value, "give the first and the last port, as [5100, 5200]")
+    low = check_number("port_range[0]", value[0], 1, 65535)
+    return [low, check_number("port_range[1]", value[1], low, 65535)]
+
+
+def _read_key(value: str | None) -> str | None:
+    if value is not None and not _KEY.fullmatch(value):
+        raise ValueRefused("psk", "(hidden)", "give 64 hex digits")
+    return value

@@ -1,0 +1,127 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A data server in a container without a control server: what the module proxy_container does."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Mapping
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.container_dockersock import DockerSock
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.container_settings import read, split
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.engine_container import EngineContainer
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.options import read_instance
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import PROXIES as KINDS
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import data_server
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Task
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.standalone import STARTED, Standalone
+
+PROXIES = ("haproxy", "nginx", "s2ds", "stunnel")
+RUNTIMES = ("docker", "dockersock")
+
+_STATE_DIR = "/var/lib/scistream"
+_TEMPLATE_DIR = "/etc/scistream/templates"
+# Tells the containers of this module from those of any control server on the same engine.
+_IDENTITY = "proxy_container"
+
+
+class StandaloneContainer:
+    """One instance as the options of the module describe it; a context that removes what is kept for this call only.
+
+    Args:
+        params: The options.
+        check_mode: Decide as always, but change nothing.
+        tmpdir: Directory for files of this call.
+    """
+
+    def __init__(self, params: Mapping[str, Any], check_mode: bool, tmpdir: str) -> None:
+        self._params = params
+        self._wanted = read_instance("proxy", {**params, "encryption": _encryption(params["proxy"])})
+        self._check()
+        self._directory = tempfile.mkdtemp(prefix="proxy-container-", dir=tmpdir)
+        try:
+            self._server = self._data_server()
+            runtime = self._server.runtime
+            assert isinstance(runtime, EngineContainer)
+            self._runtime = runtime
+            self._instance = Standalone(self._server, self._wanted.name, check_mode)
+            if isinstance(runtime, DockerSock) and runtime.site.identity:
+                runtime.fetch(self._task)
+        except BaseException:
+            shutil.rmtree(self._directory)
+            raise
+
+    def __enter__(self) -> StandaloneContainer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def look(self) -> dict[str, Any]:
+        """Return what the instance is like now."""
+        return {
+            **self._instance.look(),
+            "container": self._runtime.container(self._task),
+            "proxy": self._params["proxy"],
+            "runtime": self._runtime.name,
+            "engine": self._runtime.settings.engine,
+            "image": self._runtime.settings.image,
+        }
+
+    def ensure(self) -> bool:
+        """Bring the instance to its state; returns whether anything had to be done."""
+        return self._instance.ensure(self._params["state"], self._wanted)
+
+    @property
+    def _task(self) -> Task:
+        return Task(self._wanted.name, self._server.proxy.unit, self._server.proxy.user)
+
+    def _check(self) -> None:
+        if self._params["state"] != STARTED:
+            return
+        if not self._wanted.listeners:
+            raise ValueRefused("listeners", self._params["listeners"], "name at least one")
+        if not self._wanted.targets and not KINDS[self._params["proxy"]]().holds_listeners:
+            raise ValueRefused("targets", self._params["targets"], "this proxy needs at least one")
+        if self._params["proxy"] == "stunnel" and not self._wanted.role:
+            raise ValueRefused("role", None, "say which side of the stream stunnel is")
+
+    def _data_server(self) -> S2DS:
+        params = self._params
+        chosen = {name: params[name] for name in ("engine", "image", "helper_image", "pull") if params[name]}
+        settings = {**params["settings"], **chosen}
+        # Before the address decides about anything else.
+        read("settings", "image", split(settings)[1])
+        runtime = params["runtime"] or ("docker" if params["engine"].startswith("unix:") else "dockersock")
+        remote = runtime == "dockersock" and not params["state_dir"]
+        site = Site(
+            self._directory if remote else params["state_dir"] or _STATE_DIR,
+            template_dir=self._templates(),
+            identity=_IDENTITY if remote else "",
+        )
+        return data_server(site, params["proxy"], runtime, settings)
+
+    def _templates(self) -> str:
+        """Return the directory with the template: that of the roles, or one with the text that was given."""
+        config = getattr(KINDS[self._params["proxy"]](), "config", None)
+        if config is None or self._params["template"] is None:
+            return _TEMPLATE_DIR
+        with suppress(FileExistsError):
+            os.mkdir(os.path.join(self._directory, "templates"), 0o700)
+        path = os.path.join(self._directory, "templates", f"{config}.j2")
+        with open(path, "w", encoding="utf-8") as stream:
+            stream.write(self._params["template"])
+        return os.path.dirname(path)
+
+
+def _encryption(proxy: str) -> str:
+    return "tls" if proxy == "stunnel" else "none"

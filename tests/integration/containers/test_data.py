@@ -1,0 +1,164 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Data through proxies in containers, and containers that have no more rights than they need."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+from ansible_collections.scistream.gateway.tests.integration.containers.rig import (
+    container,
+    containers,
+    left_on_engine,
+    open_stream,
+)
+from ansible_collections.scistream.gateway.tests.integration.proxies.rig import MIB, Whole, transfer
+from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS, own_uid
+from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import (
+    Application,
+    ask,
+    connect,
+    eventually,
+    exchange,
+)
+from ansible_collections.scistream.gateway.tests.testbed.engine import docker
+
+SIZE = 16 * MIB
+
+
+def test_every_byte_both_ways(gateway: S2CS, proxy: str, runtime: str) -> None:
+    server = Whole(SIZE)
+    stream = open_stream(gateway, proxy, runtime, server.endpoint)
+    transfer(stream.listener, server, SIZE)
+
+    def settled() -> bool:
+        counters = stream.counters()
+        assert counters["connections"]["total"] == 1 and counters["connections"]["failed"] == 0
+        carried = {"to_consumer": SIZE, "to_producer": SIZE}
+        return bool(counters["connections"]["open"] == 0 and counters["bytes"] == carried)
+
+    eventually("the counters agree with what was sent", settled)
+    stream.release()
+    assert not gateway.left() and not left_on_engine(gateway)
+
+
+def test_an_update_keeps_connections_and_moves_new_ones(
+    gateway: S2CS, proxy: str, runtime: str, application: Application, other_application: Application
+) -> None:
+    stream = open_stream(gateway, proxy, runtime, application.endpoint)
+    before = container(gateway, stream)
+    with connect(stream.listener) as established:
+        assert ask(established, b"before") == b"one:before"
+        for _unused in range(2):
+            stream.point(other_application.endpoint)
+            assert {exchange(stream.listener) for _unused in range(5)} == {b"two:hello"}
+            assert ask(established, b"still") == b"still"
+            stream.point(application.endpoint)
+            assert exchange(stream.listener) == b"one:hello"
+        after = container(gateway, stream)
+        assert (after["Id"], after["State"]["Pid"]) == (before["Id"], before["State"]["Pid"])
+        # The counters of a connection that is open, of all processes that there ever were.
+        carried = {"to_consumer": 10 + 12 * 9 + 2 * 5, "to_producer": 6 + 12 * 5 + 2 * 5}
+        eventually("bytes of open connections count", lambda: stream.counters()["bytes"] == carried)
+        assert stream.counters()["connections"]["open"] == 1
+    eventually("it has ended", lambda: stream.counters()["connections"]["open"] == 0)
+    assert stream.counters()["connections"]["total"] == 13
+
+
+def test_the_same_update_changes_nothing(gateway: S2CS, proxy: str, runtime: str, application: Application) -> None:
+    stream = open_stream(gateway, proxy, runtime, application.endpoint)
+    before = container(gateway, stream)["Id"]
+    same = {"uid": stream.uid, "role": "producer", "remote_listeners": [application.endpoint], **stream.key}
+    assert not gateway.done("update", **same)["changed"]
+    assert not gateway.call("update", check=True, **same)["changed"]
+    assert container(gateway, stream)["Id"] == before
+
+
+def test_clients_are_refused_and_counted(gateway: S2CS, runtime: str, application: Application) -> None:
+    for proxy in ("haproxy", "nginx", "s2ds"):
+        stream = open_stream(gateway, proxy, runtime, application.endpoint)
+        stream.point(application.endpoint, clients=["192.0.2.0/24"])
+        assert exchange(stream.listener) == b""
+        stream.point(application.endpoint, clients=["127.0.0.0/8"])
+        assert exchange(stream.listener) == b"one:hello"
+        eventually("both are counted", lambda s=stream: s.counters()["connections"]["open"] == 0)  # type: ignore[misc]
+        assert stream.counters()["connections"] == {"open": 0, "total": 1, "refused": 1, "failed": 0}
+
+
+def test_a_container_has_no_more_rights_than_it_needs(
+    gateway: S2CS, proxy: str, runtime: str, application: Application
+) -> None:
+    stream = open_stream(gateway, proxy, runtime, application.endpoint)
+    found = container(gateway, stream)
+    host = found["HostConfig"]
+    assert host["ReadonlyRootfs"] and not host["Privileged"]
+    assert host["CapDrop"] == ["ALL"] and not host["CapAdd"]
+    assert "no-new-privileges:true" in host["SecurityOpt"]
+    assert host["NetworkMode"] == "host" and host["PidMode"] == host["IpcMode"].replace("private", "") == ""
+    assert host["Memory"] == 256 << 20 and host["PidsLimit"] == 512
+    assert host["LogConfig"] == {"Type": "json-file", "Config": {"max-size": "1m", "max-file": "3"}}
+    assert host["RestartPolicy"]["Name"] == "always"
+    labels = found["Config"]["Labels"]
+    assert (labels["scistream.uid"], labels["scistream.role"]) == (stream.uid, "producer")
+    user, _separator, group = found["Config"]["User"].partition(":")
+    assert int(user) and int(group)
+    status = docker("exec", found["Id"], "cat", "/proc/1/status")
+    assert "NoNewPrivs:\t1" in status and "CapEff:\t0000000000000000" in status
+    assert f"Uid:\t{user}\t{user}" in status
+    directory = found["Config"]["WorkingDir"]
+    for path in ("/etc/x", "/x", f"{directory}/x"):
+        said = docker("exec", found["Id"], "sh", "-c", f"touch {path} 2>&1; true")
+        assert "Read-only" in said or "denied" in said, said
+    assert not docker("exec", found["Id"], "sh", "-c", f"touch {directory}/run/x")
+
+
+def test_secrets_are_nowhere_to_be_seen(gateway: S2CS, runtime: str, application: Application) -> None:
+    stream = open_stream(gateway, "stunnel", runtime, application.endpoint)
+    for role in stream.roles:
+        found = container(gateway, stream, role)
+        assert stream.key["psk"] not in str(found) + docker("logs", found["Id"])
+        shown = docker("exec", found["Id"], "stat", "-c", "%a", f"{found['Config']['WorkingDir']}/psk.txt")
+        assert shown in ("600", "640")
+        processes = docker("top", found["Id"], "-o", "pid,args")
+        assert stream.key["psk"] not in processes
+
+
+def test_two_gateways_on_one_engine(
+    make_gateway: Callable[..., S2CS], runtime: str, application: Application, other_application: Application
+) -> None:
+    """The same uid twice, each S2CS with a container of its own; the release of one leaves the other alone."""
+    uid = own_uid()
+    gateways = [make_gateway(), make_gateway()]
+    sessions = [
+        s2cs.stream(target.endpoint, uid=uid, proxy="haproxy", runtime=runtime)
+        for s2cs, target in ((gateways[0], application), (gateways[1], other_application))
+    ]
+    assert [exchange(session["listeners"][0]) for session in sessions] == [b"one:hello", b"two:hello"]
+    names = {containers(s2cs)[0]["Name"] for s2cs in gateways}
+    assert len(names) == 2 and all(name.startswith(f"/scistream-producer-{uid}-") for name in names)
+    assert gateways[0].done("release", uid=uid)["changed"]
+    assert exchange(sessions[1]["listeners"][0]) == b"two:hello"
+    assert not left_on_engine(gateways[0]) and len(left_on_engine(gateways[1])) == (2 if runtime == "dockersock" else 1)
+
+
+def test_the_program_comes_back_after_a_crash(
+    gateway: S2CS, proxy: str, runtime: str, application: Application
+) -> None:
+    """Also after an update, whose signal must not count as a stop by hand."""
+    stream = open_stream(gateway, proxy, runtime, application.endpoint)
+    stream.point(application.endpoint, clients=["127.0.0.0/8"] if proxy != "stunnel" else [])
+    found = container(gateway, stream)
+    pid = int(found["State"]["Pid"])
+    os.kill(pid, signal.SIGKILL)
+
+    def back() -> bool:
+        again = container(gateway, stream)["State"]
+        return bool(again["Running"] and again["Pid"] not in (0, pid))
+
+    eventually("the engine starts it again", back)
+    eventually("it forwards again", lambda: exchange(stream.listener) == b"one:hello")
+    eventually("it is seen to run", lambda: gateway.info(stream.uid)["running"])
