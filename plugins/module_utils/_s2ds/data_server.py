@@ -183,7 +183,8 @@ class S2DS:
                 return Status(False, log=self.runtime.log(task))
         except S2DSException as error:
             return Status(False, log=[str(error)])
-        return Status(True, {key: answer.get(key) for key in ("since", "connections", "bytes")})
+        counters = {key: answer[key] for key in ("since", "connections", "bytes") if key in answer}
+        return Status(True, counters or None)
 
     def _verify(self, instance: Instance, files: Mapping[str, str | None]) -> None:
         """Have the program check files in a directory like that of the instance, where they cannot do any harm."""
