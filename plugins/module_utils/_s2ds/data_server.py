@@ -11,7 +11,7 @@ import shutil
 import time
 from contextlib import suppress
 from dataclasses import replace
-from typing import Mapping, Sequence
+from typing import Any, Mapping, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import parse_endpoint
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException, ScistreamError
@@ -183,7 +183,8 @@ class S2DS:
                 return Status(False, log=self.runtime.log(task))
         except S2DSException as error:
             return Status(False, log=[str(error)])
-        return Status(True, {key: answer.get(key) for key in ("since", "connections", "bytes")})
+        counters: dict[str, Any] = {key: answer[key] for key in ("since", "connections", "bytes") if key in answer}
+        return Status(True, counters or None)
 
     def _verify(self, instance: Instance, files: Mapping[str, str | None]) -> None:
         """Have the program check files in a directory like that of the instance, where they cannot do any harm."""

@@ -48,7 +48,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site impor
 _LARGEST = 131071 - 1024
 _READY_SECONDS = 20.0
 # For what a container wrote to get into its log.
-_LOG_SECONDS = 3.0
+_LOG_SECONDS = 10.0
 _REPORT_LINES = 1000
 # In the directory of an instance: Janus may have something of it.
 _MARKER = "janus"

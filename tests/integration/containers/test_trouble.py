@@ -125,3 +125,17 @@ def test_a_configuration_that_the_program_in_the_image_refuses(
         )
         assert ask(established, b"y") == b"y"
     assert exchange(stream.listener) == b"one:hello"
+
+
+@pytest.mark.parametrize("seconds", [0.15, 0.5, 0.9, 1.4])
+def test_an_update_that_is_killed(gateway: S2CS, runtime: str, seconds: float, application: Application) -> None:
+    """Whatever it had made by then is mended by the same call, or given back by the release."""
+    uid = own_uid()
+    gateway.request(uid, proxy="haproxy", runtime=runtime)
+    gateway.hello(uid, application.endpoint)
+    gateway.start("update", uid=uid, role="producer").kill_after(seconds)
+    session = gateway.done("update", uid=uid, role="producer")["session"]
+    assert exchange(session["listeners"][0]) == b"one:hello"
+    gateway.start("update", uid=uid, role="producer", clients=["127.0.0.0/8"]).kill_after(seconds)
+    assert gateway.done("release", uid=uid)["changed"]
+    assert not gateway.left() and not left_on_engine(gateway)

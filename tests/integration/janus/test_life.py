@@ -53,7 +53,7 @@ def test_nginx(gateway: S2CS, janus: Controller, application: Application, other
     transfer(stream.listener, server, SIZE)
     seen = gateway.info(stream.uid)
     # It runs, and tells nothing of itself from afar.
-    assert seen["running"] and set(seen["counters"].values()) == {None}
+    assert seen["running"] and seen["counters"] is None
     assert stream.point(application.endpoint)["changed"]
     assert exchange(stream.listener) == b"one:hello"
     assert not stream.point(application.endpoint)["changed"]
