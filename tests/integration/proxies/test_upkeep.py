@@ -19,14 +19,19 @@ import pytest
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import process, registry
 from ansible_collections.scistream.gateway.tests.integration.proxies.rig import (
-    COLLECTION,
     CONFIGURATIONS,
     PROXIES,
     Stream,
     directory,
     policy,
 )
-from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import MODULES, S2CS, SECRET, own_uid
+from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import (
+    COLLECTION,
+    MODULES,
+    S2CS,
+    SECRET,
+    own_uid,
+)
 from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import (
     Application,
     eventually,
