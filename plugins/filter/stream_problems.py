@@ -28,6 +28,7 @@ options:
       inbound: The producer side is to be opened.
       outbound: The consumer side is to be opened.
       identify: It is enough to know which streams are meant.
+      release: As V(identify), and this run reaches at least one of the two gateways.
     default: open
   gateways:
     description: The gateways that this run reaches. Not given, any name will do.

@@ -42,7 +42,7 @@ options:
     type: list
     elements: str
   uids:
-    description: The sessions that are meant, beside those of O(streams). For O(kind=status).
+    description: The sessions that are meant, beside those of O(streams). For O(kind=status) and O(kind=released).
     type: list
     elements: str
     default: []
@@ -51,6 +51,13 @@ options:
     type: list
     elements: dict
     default: []
+  ticket_dir:
+    description: Where the tickets of the streams are. For O(kind=opened).
+    type: path
+  tickets:
+    description: What the task that wrote the tickets returned. For O(kind=failed).
+    type: dict
+    default: {}
   check_mode:
     description: Say what would be done.
     type: bool
@@ -88,18 +95,20 @@ def stream_report(
     gateways: Sequence[str] | None = None,
     uids: Sequence[str] = (),
     steps: Sequence[Mapping[str, Any]] = (),
+    ticket_dir: str | None = None,
+    tickets: Mapping[str, Any] | None = None,
     check_mode: bool = False,
 ) -> list[str]:
     try:
-        if kind == "failed":
-            return _report.failed(steps, results)
         if kind == "opened":
-            return _report.opened(read_streams(streams, purpose, gateways), results, purpose, check_mode)
+            return _report.opened(read_streams(streams, purpose, gateways), results, purpose, check_mode, ticket_dir)
         found = read_streams(streams, "identify", gateways) if streams else []
+        if kind == "failed":
+            return _report.failed(steps, results, found, tickets or {})
         if kind == "status":
-            return _report.status(results, [*uids, *(stream.uid for stream in found)])
+            return _report.status(results, uids, found)
         if kind == "released":
-            return _report.released(results, found, check_mode)
+            return _report.released(results, found, uids, gateways, check_mode)
     except ScistreamError as error:
         raise AnsibleFilterError(f"stream_report: {error}") from None
     raise AnsibleFilterError(f"stream_report: {kind!r} is none of opened, status, released, failed")

@@ -23,13 +23,16 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.values imp
 from ansible_collections.scistream.gateway.plugins.plugin_utils._ticket import TicketError, expand_ticket
 
 ROLES = ("producer", "consumer")
-#: The roles that each purpose opens; identify only asks which stream is meant.
+#: The roles that each purpose opens. Identify only asks which stream is meant, release also if it is within reach.
 PURPOSES: dict[str, tuple[str, ...]] = {
     "open": ROLES,
     "inbound": ("producer",),
     "outbound": ("consumer",),
     "identify": (),
+    "release": (),
 }
+#: The purposes for which a stream may be given as a ticket.
+_TAKE_TICKETS = ("outbound", "identify", "release")
 
 PROXIES = ("s2ds", "haproxy", "nginx", "stunnel")
 RUNTIMES = ("process", "docker", "dockersock", "janus")
@@ -113,7 +116,13 @@ def read_streams(value: Any, purpose: str, gateways: Sequence[str] | None = None
         DescriptionError: With every mistake that was found.
     """
     if not isinstance(value, (list, tuple)) or not value:
-        raise DescriptionError([f"streams: {show(value)} is not allowed: give a list of at least one stream"])
+        ticket = ", or a ticket with -e ticket=PATH" if purpose in _TAKE_TICKETS else ""
+        raise DescriptionError(
+            [
+                f"streams: {show(value)} is not allowed: give a list of at least one stream, "
+                f"in the inventory or with -e @streams.yml{ticket}"
+            ]
+        )
     problems: list[str] = []
     streams = [_Reader(item, index, purpose, problems).read(gateways) for index, item in enumerate(value)]
     for attribute in ("name", "uid"):
@@ -160,13 +169,15 @@ class _Reader:
             self._parameters(stream)
             self._listeners(stream, sides["producer"])
             self._networks(stream, sides["consumer"])
+        if self.purpose == "release" and gateways is not None:
+            self._within_reach(stream, gateways)
         return stream
 
     def _expand(self, gateways: Sequence[str] | None) -> bool:
         """Put what a ticket says in its place; tell whether there is a stream to read."""
         if self.item.get("ticket") is None:
             return True
-        if self.purpose not in ("outbound", "identify"):
+        if self.purpose not in _TAKE_TICKETS:
             self._problem("ticket: only stream_outbound opens a stream from a ticket")
             return False
         try:
@@ -206,9 +217,19 @@ class _Reader:
             return ""
         name: str = self._try(f"{role}.gateway", side.get("gateway"), _check_gateway, "")
         if name and role in self.opens and gateways is not None and name not in gateways:
-            here = ", ".join(sorted(gateways)) or "none"
-            self._problem(f"{role}.gateway: {show(name)} is not among the gateways of this run, which are: {here}")
+            self._problem(
+                f"{role}.gateway: {show(name)} is not among the gateways of this run, which are: {_names(gateways)}"
+            )
         return name
+
+    def _within_reach(self, stream: Stream, gateways: Sequence[str]) -> None:
+        """One gateway may be that of another facility; without both there would be nothing to release."""
+        named = stream.gateways
+        if all(named.values()) and not any(name in gateways for name in named.values()):
+            self._problem(
+                f"producer.gateway {show(named['producer'])} and consumer.gateway {show(named['consumer'])} are not "
+                f"among the gateways of this run, which are: {_names(gateways)}"
+            )
 
     def _parameters(self, stream: Stream) -> None:
         item = self.item
@@ -290,6 +311,10 @@ class _Reader:
                     f"consumer.{key}", [value] if isinstance(value, str) else value, parse_networks, []
                 )
                 setattr(stream, attribute, [str(network) for network in networks])
+
+
+def _names(gateways: Sequence[str]) -> str:
+    return ", ".join(sorted(gateways)) or "none"
 
 
 def _whole(value: Any) -> Any:

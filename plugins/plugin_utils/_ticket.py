@@ -16,6 +16,7 @@ import yaml
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError, show
 
 VERSION = 1
+SUFFIX = ".ticket.yml"
 _MAX_SIZE = 256 * 1024
 _KEYS = frozenset(("version", "name", "uid", "num_conn", "rate", "encryption", "transport", "producer", "consumer"))
 #: What the other facility decides; the rest of a stream is what its ticket says.

@@ -77,7 +77,7 @@ def test_life_of_a_stream(site: Site, producer: int) -> None:
 
     nothing = site.ok("stream_release", streams=streams)
     assert nothing.changed == 0
-    assert "nothing to give back" in nothing.message
+    assert "gw-a: nothing to give back of tomography (uid " in nothing.message
 
 
 def test_many_streams_take_three_calls(site: Site, producer: int) -> None:
@@ -135,6 +135,8 @@ def test_mistakes_are_found_before_anything_is_asked(site: Site) -> None:
     [
         ("stream_open", {}, "at least one stream"),
         ("stream_open", {"streams": "all"}, "at least one stream"),
+        ("stream_outbound", {}, "-e ticket=PATH"),
+        ("stream_inbound", {"streams": [{"name": "a"}], "ticket_dir": "/dev/null/x"}, "is not allowed"),
         ("stream_release", {}, "Name what is to be released"),
         ("stream_outbound", {"ticket": "/nonexistent"}, "No such file"),
         ("stream_open", {"scistream_gateways": "nowhere"}, "No gateway in the inventory"),
@@ -143,6 +145,46 @@ def test_mistakes_are_found_before_anything_is_asked(site: Site) -> None:
 )
 def test_what_is_missing_is_said(site: Site, playbook: str, variables: dict[str, Any], text: str) -> None:
     assert text in refused(site, playbook, **variables).message
+
+
+def test_a_mistyped_gateway_is_not_released(site: Site) -> None:
+    here = site.stream("here")
+    elsewhere = site.stream("typo", producer={"gateway": "gw-aa"}, consumer={"gateway": "gw-bb"})
+    message = refused(site, "stream_release", streams=[here, elsewhere]).message
+    assert 'stream "typo": producer.gateway "gw-aa" and consumer.gateway "gw-bb" are not among' in message
+    half = site.ok("stream_release", streams=[site.stream("half", consumer={"gateway": "gw-bb"})]).message
+    assert "gw-a: nothing to give back of half" in half
+    assert "gateway gw-bb is not in this run: its side of half is not released" in half
+
+
+def test_status_of_a_session_that_is_not_there(site: Site) -> None:
+    uid = "1b4e28ba-2fa1-41d2-883f-0016d3cca427"
+    assert site.ok("stream_status", uid=uid).message.count(f"no session {uid} here") == 3
+
+
+def test_the_directory_of_tickets_comes_first(site: Site, producer: int) -> None:
+    streams = [site.stream(name, producer, consumer={"gateway": "gw-far"}) for name in ("one", "two")]
+    directory = site.directory / "for" / "colleagues"
+    would = site.ok("stream_inbound", "--check", streams=streams, ticket_dir=str(directory)).message
+    assert f"ticket (would be written): {directory}/two.ticket.yml" in would
+    assert not directory.parent.exists()
+
+    # A directory that cannot be made: no gateway was asked. One that cannot be written: all is given back.
+    refused(site, "stream_inbound", streams=streams, ticket_dir="/dev/null/tickets")
+    failed = site.play("stream_inbound", streams=streams, ticket_dir="/proc")
+    assert failed.status != 0
+    assert failed.calls("gw-a") == [*THREE, "s2cs_release"]
+    assert "the ticket of one could not be written: " in failed.message
+    assert "given back: gw-a producer of one, gw-a producer of two" in failed.message
+    assert site.sessions() == []
+
+    opened = site.ok("stream_inbound", streams=streams, ticket_dir=str(directory))
+    assert f"ticket: {directory}/one.ticket.yml" in opened.message
+    assert directory.stat().st_mode & 0o777 == 0o700
+    assert sorted(path.name for path in directory.iterdir()) == ["one.ticket.yml", "two.ticket.yml"]
+    assert site.ok("stream_inbound", streams=streams, ticket_dir=str(directory)).changed == 0
+    other = site.directory / "other-tickets"
+    assert site.ok("stream_inbound", "--check", streams=streams, ticket_dir=str(other)).changed == 1
 
 
 def test_a_failure_on_one_side_gives_back_the_other(site: Site, producer: int) -> None:

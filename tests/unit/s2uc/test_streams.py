@@ -97,6 +97,13 @@ def test_streams_must_be_a_list(value: Any) -> None:
     assert "list of at least one stream" in problems(value)[0]
 
 
+@pytest.mark.parametrize("purpose", ["open", "inbound", "outbound", "identify", "release"])
+def test_missing_streams_are_asked_for(purpose: str) -> None:
+    (problem,) = problems([], purpose)
+    assert "-e @streams.yml" in problem
+    assert ("-e ticket=PATH" in problem) == (purpose not in ("open", "inbound"))
+
+
 @pytest.mark.parametrize("item", [None, 5, "text", ["name"], []])
 def test_stream_must_be_a_dictionary(item: Any) -> None:
     assert problems([item])[0].startswith("streams[0]: ")
@@ -283,6 +290,21 @@ def test_identify_asks_for_no_more_than_it_needs() -> None:
     item = {"name": "a", "producer": {"gateway": "x"}, "consumer": {"gateway": "y"}, "encryption": "whatever"}
     assert read_streams([item], "identify", GATEWAYS)[0].uid == stream_uid("a", "x", "y")
     assert problems([{"name": "a"}], "identify")
+
+
+@pytest.mark.parametrize("here", [["gw-a"], ["gw-b"], ["gw-a", "gw-b"], None])
+def test_release_needs_one_of_the_gateways(here: list[str] | None) -> None:
+    assert read_streams([description()], "release", here)[0].name == "tomography"
+
+
+@pytest.mark.parametrize("here", [[], ["gw-c", "gw-d"]])
+def test_release_without_any_of_the_gateways(here: list[str]) -> None:
+    with pytest.raises(DescriptionError) as caught:
+        read_streams([description()], "release", here)
+    assert caught.value.problems == [
+        'stream "tomography": producer.gateway "gw-a" and consumer.gateway "gw-b" are not among the gateways of this '
+        f"run, which are: {', '.join(here) or 'none'}"
+    ]
 
 
 def test_the_description_is_left_as_it_was() -> None:

@@ -100,8 +100,9 @@ def test_only_outbound_opens_tickets(tmp_path: Path, purpose: str) -> None:
         read_streams([{"ticket": write(tmp_path / "t.yml", TICKET)}], purpose, ["gw-alcf"])
 
 
-def test_a_ticket_releases(tmp_path: Path) -> None:
-    (stream,) = read_streams([{"ticket": write(tmp_path / "t.yml", TICKET)}], "identify", ["gw-alcf"])
+@pytest.mark.parametrize("purpose", ["identify", "release"])
+def test_a_ticket_releases(tmp_path: Path, purpose: str) -> None:
+    (stream,) = read_streams([{"ticket": write(tmp_path / "t.yml", TICKET)}], purpose, ["gw-alcf"])
     assert stream.uid == UID
 
 
