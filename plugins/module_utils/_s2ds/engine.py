@@ -42,6 +42,15 @@ class Engine:
             self._connect()
         return self._api
 
+    def ping(self) -> None:
+        """See that the engine answers.
+
+        Raises:
+            S2DSException: It does not.
+        """
+        if self._api is None:
+            self._connect()
+
     @contextmanager
     def doing(self, what: str) -> Iterator[None]:
         """Turn whatever goes wrong with the engine into one error that says what was being done."""

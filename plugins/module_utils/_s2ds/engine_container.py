@@ -224,7 +224,7 @@ class EngineContainer(ProxyContainer):
         """Return the container of an instance, or None."""
         if not self._has_ever_been():
             # Whether the engine answers is worth knowing all the same.
-            _ = self.engine.api
+            self.engine.ping()
             return None
         return self.engine.container(self.container(task))
 

@@ -33,7 +33,7 @@ SIZE = 16 * MIB
 def test_every_byte_both_ways(gateway: S2CS, proxy: str, runtime: str) -> None:
     server = Whole(SIZE)
     stream = open_stream(gateway, proxy, runtime, server.endpoint)
-    transfer(stream.listener, server, SIZE)
+    transfer(stream.listener, server, SIZE, SIZE, half_close=True)
 
     def settled() -> bool:
         counters = stream.counters()

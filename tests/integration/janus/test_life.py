@@ -24,7 +24,7 @@ def test_a_stream_carries_every_byte_and_leaves_nothing(gateway: S2CS, janus: Co
     server = Whole(SIZE)
     stream = Stream(gateway, janus, server.endpoint)
     assert stream.session["runtime"] == "janus"
-    transfer(stream.listener, server, SIZE)
+    transfer(stream.listener, server, SIZE, SIZE, half_close=True)
     container = stream.container()
     seen = gateway.info(stream.uid)
     assert seen["running"], seen
@@ -42,7 +42,7 @@ def test_an_image_that_does_not_run_as_root(gateway: S2CS, janus: Controller) ->
     server = Whole(SIZE)
     stream = Stream(gateway, janus, server.endpoint)
     assert docker("exec", stream.container(), "id", "-u") == str(NOBODY)
-    transfer(stream.listener, server, SIZE)
+    transfer(stream.listener, server, SIZE, SIZE, half_close=True)
     seen = gateway.info(stream.uid)
     assert seen["running"] and seen["counters"]["bytes"] == {"to_consumer": SIZE, "to_producer": SIZE}
 
@@ -50,7 +50,7 @@ def test_an_image_that_does_not_run_as_root(gateway: S2CS, janus: Controller) ->
 def test_nginx(gateway: S2CS, janus: Controller, application: Application, other_application: Application) -> None:
     server = Whole(SIZE)
     stream = Stream(gateway, janus, server.endpoint, proxy="nginx")
-    transfer(stream.listener, server, SIZE)
+    transfer(stream.listener, server, SIZE, SIZE, half_close=True)
     seen = gateway.info(stream.uid)
     # It runs, and tells nothing of itself from afar.
     assert seen["running"] and seen["counters"] is None

@@ -20,6 +20,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import (
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.haproxy_counters import Master
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.processes import group_in, started_at
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Place
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.sockets import held_by, sockets
 
 
@@ -51,16 +52,21 @@ def test_only_own_files_are_read(directory: Path, tmp_path: Path) -> None:
     assert list(activity.lines(str(directory), "run/own")) == ["0123456789"]
 
 
+def here(directory: Path) -> Place:
+    """The instance of a proxy that runs on this host."""
+    return Place(str(directory), str(directory))
+
+
 @pytest.mark.parametrize("text", ["", "0", "1", "-5", "x", "99999999"])
 def test_a_pid_that_is_not_the_proxys_is_not_believed(directory: Path, text: str) -> None:
     (directory / "run" / "pid").write_text(text)
-    assert activity.main_process(str(directory), "run/pid") is None
+    assert activity.main_process(here(directory), "run/pid") is None
 
 
 def test_a_pid_is_believed_where_the_process_works_in_the_directory(directory: Path) -> None:
     (directory / "run" / "pid").write_text(f"{os.getpid()}\n")
-    assert activity.main_process(str(directory), "run/pid") is None
-    assert activity.main_process(os.getcwd(), str(directory / "run" / "pid")) == os.getpid()
+    assert activity.main_process(here(directory), "run/pid") is None
+    assert activity.main_process(here(Path.cwd()), str(directory / "run" / "pid")) == os.getpid()
 
 
 def test_sockets_of_this_process() -> None:
@@ -94,7 +100,7 @@ def test_processes_of_a_group_that_work_elsewhere_are_not_ours(tmp_path: Path) -
 
 
 def test_refused_connections_survive_reloads_and_not_restarts(tmp_path: Path) -> None:
-    directory = str(tmp_path)
+    directory = here(tmp_path)
     master = Master(os.getpid(), 5, (), 0)
     statistics = "# pxname,svname,status,dcon,dses,\na,FRONTEND,OPEN,3,1,\na,BACKEND,UP,,,\nb,FRONTEND,OPEN,2,,\n\n"
     rows = haproxy_counters.listener_rows(statistics)

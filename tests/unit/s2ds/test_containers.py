@@ -71,7 +71,7 @@ def test_settings_are_told_apart() -> None:
 def test_the_library_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "docker", None)
     with pytest.raises(S2DSException, match=r"\(docker\).*scistream\.gateway\.docker"):
-        _ = Engine("unix:///run/docker.sock").api
+        Engine("unix:///run/docker.sock").ping()
 
 
 def test_docker_does_not_mount_from_afar(tmp_path: Path) -> None:
