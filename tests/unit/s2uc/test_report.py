@@ -191,7 +191,7 @@ def test_released_of_uids() -> None:
 
 
 def test_released_says_which_side_is_out_of_reach() -> None:
-    results = {"gw-a": {"released": []}}
+    results: dict[str, Any] = {"gw-a": {"released": []}}
     assert stream_report(results, "released", streams=STREAMS, gateways=["gw-a"]) == [
         f"gw-a: nothing to give back of tomography (uid {UID})",
         "gateway gw-b is not in this run: its side of tomography is not released",
