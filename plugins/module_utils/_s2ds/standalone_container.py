@@ -17,7 +17,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.container_
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.container_settings import read, split
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.engine_container import EngineContainer
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException, ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.options import read_instance
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import PROXIES as KINDS
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import data_server
@@ -51,7 +51,8 @@ class StandaloneContainer:
         try:
             self._server = self._data_server()
             runtime = self._server.runtime
-            assert isinstance(runtime, EngineContainer)
+            if not isinstance(runtime, EngineContainer):
+                raise S2DSException(f"runtime: {runtime} does not run on a Docker engine: choose docker or dockersock")
             self._runtime = runtime
             self._instance = Standalone(self._server, self._wanted.name, check_mode)
             if isinstance(runtime, DockerSock) and runtime.site.identity:

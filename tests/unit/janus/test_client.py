@@ -163,7 +163,7 @@ def test_a_container_that_runs_no_command(
     server.answers["POST /exec"] = [(500, {"error": said + " " * 50 + "x" * 2000})]
     with pytest.raises(JanusError) as caught:
         client.execute("node", "x", ["true"])
-    assert type(caught.value) is kind
+    assert caught.value.__class__ is kind
 
 
 def test_start_answers_in_two_forms(server: Server, client: JanusClient) -> None:
