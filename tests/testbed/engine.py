@@ -106,9 +106,22 @@ def _unreachable(hint: str) -> NoReturn:
     raise BedError(f"the test bed needs a Docker engine: {error}; {hint}")
 
 
+def _forget_dead_engines() -> None:
+    """Remove the pid files of engines that were killed: the engine takes whoever has the pid by now for one."""
+    for path in (Path("/var/run/docker.pid"), Path("/var/run/docker/containerd/containerd.pid")):
+        try:
+            pid = int(path.read_text())
+            name, state = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(")")[::2]
+        except (OSError, ValueError):
+            name = state = ""
+        if name not in ("dockerd", "containerd") or state.split()[:1] == ["Z"]:
+            path.unlink(missing_ok=True)
+
+
 def _start_by_hand(log_dir: Path) -> None:
     """Start the engine where no init system does; it stays when the bed is gone."""
     say("starting dockerd")
+    _forget_dead_engines()
     log_dir.mkdir(parents=True, exist_ok=True)
     log = log_dir / "dockerd.log"
     with log.open("ab") as output:
