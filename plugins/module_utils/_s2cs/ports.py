@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import errno
+import random
 import socket
 from typing import Callable, Sequence
 
@@ -34,7 +35,9 @@ def is_free(address: str, port: int) -> bool:
     return True
 
 
-def chooser(address: str, port_range: tuple[int, int], count: int) -> Callable[[Sequence[int], int], list[int]]:
+def chooser(
+    address: str, port_range: tuple[int, int], count: int, anywhere: bool = False
+) -> Callable[[Sequence[int], int], list[int]]:
     """Return a function that picks free ports, starting behind the one that was given out last.
 
     So a port rests for as long as possible after its release, and a latecomer of an old stream meets no new one.
@@ -43,11 +46,16 @@ def chooser(address: str, port_range: tuple[int, int], count: int) -> Callable[[
         address: Address of the listeners.
         port_range: First and last port.
         count: How many are needed.
+        anywhere: Start anywhere in the range instead: two control servers that share one and met each other's choice
+            would go on meeting.
     """
     low, high = port_range
 
     def choose(taken: Sequence[int], last: int) -> list[int]:
         start = last + 1 if low <= last < high else low
+        if anywhere:
+            # No secret: it only has to be another one than that of the other control server.
+            start = random.SystemRandom().randint(low, high)
         unavailable = set(taken)
         found: list[int] = []
         for port in (*range(start, high + 1), *range(low, start)):

@@ -11,6 +11,7 @@ killed in the middle leaves its name in the session (``pending``), and the next 
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import time
@@ -40,7 +41,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors imp
 )
 
 # How often a REQ chooses other ports when something on the host takes those that were free a moment ago.
-_PORT_TRIES = 3
+_PORT_TRIES = 8
+_PORT_TAKEN = os.strerror(errno.EADDRINUSE)
 
 
 class Change:
@@ -130,34 +132,38 @@ class ControlServer:
         if before is not None and not before.is_expired:
             return self._request_again(wanted, fresh, before, undo)
         server.check(fresh.instance())
-        choose = ports.chooser(address, self.policy.port_range, wanted.num_conn)
+        port_range, number = self.policy.port_range, wanted.num_conn
+        choose = ports.chooser(address, port_range, number)
         if self.check_mode:
-            found = self.store.choose(address, wanted.num_conn, choose)
+            found = self.store.choose(address, number, choose)
             listeners = [str(Endpoint(address, port)) for port in found]
             return Change(wanted.uid, wanted.role, None, fresh.changed(listeners=listeners))
         if before is not None:
             self.keeper.drop(before)
         undo.callback(self.keeper.give_back, fresh)
 
-        def launch() -> Session:
-            reserved = self.store.reserve(fresh.changed(pending="request"), address, choose, self.policy.max_sessions)
+        def launch(again: bool = False) -> Session:
+            picks = ports.chooser(address, port_range, number, anywhere=True) if again else choose
+            reserved = self.store.reserve(fresh.changed(pending="request"), address, picks, self.policy.max_sessions)
             server.start(reserved.instance())
             return reserved
 
         launched = launch()
         return lambda: self._finish_request(server, launched, launch)
 
-    def _finish_request(self, server: S2DS, session: Session, launch: Callable[[], Session]) -> Change:
+    def _finish_request(self, server: S2DS, session: Session, launch: Callable[[bool], Session]) -> Change:
         """Wait for the listeners; where something else took a port a moment ago, try with others."""
         for left in reversed(range(_PORT_TRIES)):
             try:
                 server.wait_ready(session.instance())
                 break
-            except S2DSException:
+            except S2DSException as error:
                 self.keeper.drop(session)
-                if not left or all(ports.is_free(item.host, item.port) for item in session.instance().listeners):
+                # What the data server says counts too: the other one may have let go again by now.
+                free = all(ports.is_free(item.host, item.port) for item in session.instance().listeners)
+                if not left or (free and _PORT_TAKEN not in str(error)):
                     raise
-                session = launch()
+                session = launch(True)
         reserved = session.changed(pending="", expires=time.time() + session.hello_timeout)
         self.store.save(reserved)
         return Change(session.uid, session.role, None, reserved)
