@@ -14,8 +14,10 @@ import socket
 import sys
 
 import control
+import credentials
 import splice
-from config import ConfigError, load
+from checks import ConfigError
+from config import load
 from dispatcher import Dispatcher
 from log import Log
 from sockets import ListenError, check_congestion, listen
@@ -76,13 +78,14 @@ def main() -> int:
         wakeup = catch_signals()
         config = load()
         check_congestion(config)
+        secrets = credentials.read(config)
         listeners = listen(config)
         controller = control.listen()
     except (UsageError, ConfigError, ListenError, control.ControlError) as error:
         print(f"s2ds: {error}", file=sys.stderr)
         return 2
     raise_descriptor_limit()
-    Dispatcher(config, listeners, controller, wakeup, None if copy else splice.find(), Log()).run()
+    Dispatcher(config, secrets, listeners, controller, wakeup, None if copy else splice.find(), Log()).run()
     return 0
 
 

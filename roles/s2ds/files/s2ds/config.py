@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-import socket
+
+from checks import ConfigError, Keys, Network, bad, family, integer, ip_address, number, optional, pair, within
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,34 +18,8 @@ if TYPE_CHECKING:
 NAME = "s2ds.json"
 
 MIB = 1 << 20
+SIDES = ("accept", "connect")
 CONGESTION = re.compile(r"[a-z][a-z0-9_-]{0,14}", re.ASCII)
-
-
-class ConfigError(Exception):
-    pass
-
-
-class Network:
-    """An address range; membership is one mask and one comparison."""
-
-    __slots__ = ("_mask", "_value", "family")
-
-    def __init__(self, text: Any, key: str) -> None:
-        if not isinstance(text, str):
-            raise _bad(key, text, "must be a network such as 192.0.2.0/24")
-        host, slash, length = text.partition("/")
-        self.family = family(host, key)
-        bits = 32 if self.family == socket.AF_INET else 128
-        if slash and not (length.isascii() and length.isdigit() and int(length) <= bits):
-            raise _bad(key, text, f"prefix length must be 0 to {bits}")
-        prefix = int(length) if slash else bits
-        self._mask = ((1 << prefix) - 1) << (bits - prefix)
-        self._value = number(host)
-        if self._value & ~self._mask:
-            raise _bad(key, text, "has bits set beyond its prefix length")
-
-    def holds(self, kind: int, value: int) -> bool:
-        return kind == self.family and value & self._mask == self._value
 
 
 class Listener:
@@ -54,6 +29,18 @@ class Listener:
         self.address = address
         self.port = port
         self.target = target
+
+
+class TlsFiles:
+    """Which leg is encrypted, and where the credentials are."""
+
+    __slots__ = ("certificate", "key", "peer", "side")
+
+    def __init__(self, side: str, certificate: str, key: str, peer: str) -> None:
+        self.side = side
+        self.certificate = certificate
+        self.key = key
+        self.peer = peer
 
 
 class Config:
@@ -68,11 +55,12 @@ class Config:
         "port_range",
         "rate",
         "source",
+        "tls",
         "workers",
     )
 
     def __init__(self, data: Any) -> None:
-        values = _Keys(data, "", CHECKS)
+        values = Keys(data, "", CHECKS)
         self.listeners: list[Listener] = values.take("listeners")
         self.port_range: tuple[int, int] | None = values.take("port_range", None)
         self.allow: list[Network] = values.take("allow", [])
@@ -84,6 +72,7 @@ class Config:
         self.connect_timeout: float = values.take("connect_timeout", 10)
         congestion: tuple[str | None, str | None] = values.take("congestion", (None, None))
         self.accept_congestion, self.connect_congestion = congestion
+        self.tls: TlsFiles | None = values.take("tls", None)
         self._agree()
 
     def _agree(self) -> None:
@@ -92,7 +81,7 @@ class Config:
         for index, listener in enumerate(self.listeners):
             if listener.target and family(listener.target[0], "") != family(self.source, ""):
                 key = f"listeners[{index}].target"
-                raise _bad(key, list(listener.target), f"is not of the address family of source {self.source!r}")
+                raise bad(key, list(listener.target), f"is not of the address family of source {self.source!r}")
 
     def allows(self, kind: int, address: str) -> bool:
         if not self.allow:
@@ -116,26 +105,6 @@ def load(name: str = NAME) -> Config:
         raise ConfigError(f"{name}: {error}") from None
 
 
-def family(address: str, key: str) -> int:
-    """The family of an IP address. Names are not looked up: what they mean could change under a stream."""
-    kind = socket.AF_INET6 if ":" in address else socket.AF_INET
-    try:
-        socket.inet_pton(kind, address)
-    except (OSError, ValueError):
-        raise _bad(key, address, "is not an IP address") from None
-    return kind
-
-
-def number(address: str) -> int:
-    """The value of an address; an interface after it (fe80::1%eth0) does not count."""
-    kind = socket.AF_INET6 if ":" in address else socket.AF_INET
-    return int.from_bytes(socket.inet_pton(kind, address.partition("%")[0]), "big")
-
-
-def _bad(key: str, value: Any, why: str) -> ConfigError:
-    return ConfigError(f"{key}: {json.dumps(value)} {why}" if key else f"{json.dumps(value)} {why}")
-
-
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     data = dict(pairs)
     if len(data) != len(pairs):
@@ -144,125 +113,93 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return data
 
 
-class _Keys:
-    """The values of one object, each taken with its check; keys that have none are refused."""
-
-    def __init__(self, data: Any, path: str, checks: dict[str, Callable[[Any, str], Any]]) -> None:
-        if not isinstance(data, dict):
-            raise _bad(path, data, "must be an object")
-        for key in data:
-            if key not in checks:
-                raise ConfigError(f"{path}{'.' if path else ''}{key}: unknown key (known: {', '.join(checks)})")
-        self._data = data
-        self._path = path + "." if path else ""
-        self._checks = checks
-
-    def take(self, key: str, *default: Any) -> Any:
-        if key not in self._data:
-            if default:
-                return default[0]
-            raise ConfigError(f"{self._path}{key}: missing")
-        return self._checks[key](self._data[key], self._path + key)
-
-
-def _integer(low: int, high: int) -> Callable[[Any, str], int]:
-    def check(value: Any, key: str) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise _bad(key, value, f"must be an integer from {low} to {high}")
-        return value
-
-    return check
-
-
-def _number(low: float, high: float) -> Callable[[Any, str], float]:
-    def check(value: Any, key: str) -> float:
-        # The comparison refuses NaN, too.
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not low <= value <= high:
-            raise _bad(key, value, f"must be a number from {low:g} to {high:g}")
-        return value
-
-    return check
-
-
-def _optional(check: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
-    return lambda value, key: None if value is None else check(value, key)
-
-
-def _address(value: Any, key: str) -> str:
-    if not isinstance(value, str):
-        raise _bad(key, value, "must be an IP address")
-    family(value, key)
-    return value
-
-
-def _pair(value: Any, key: str, what: str) -> list[Any]:
-    if not isinstance(value, list) or len(value) != 2:
-        raise _bad(key, value, f"must be {what}")
-    return value
-
-
 def _target(value: Any, key: str) -> tuple[str, int]:
-    address, port = _pair(value, key, "[address, port]")
-    return _address(address, key), _integer(1, 65535)(port, key)
+    address, port = pair(value, key, "[address, port]")
+    return ip_address(address, key), integer(1, 65535)(port, key)
 
 
 def _range(value: Any, key: str) -> tuple[int, int]:
-    low, high = (_integer(1, 65535)(port, key) for port in _pair(value, key, "[first port, last port]"))
+    low, high = (integer(1, 65535)(port, key) for port in pair(value, key, "[first port, last port]"))
     if low > high:
-        raise _bad(key, value, "must not begin after its end")
+        raise bad(key, value, "must not begin after its end")
     return low, high
 
 
 def _networks(value: Any, key: str) -> list[Network]:
     if not isinstance(value, list):
-        raise _bad(key, value, "must be a list of networks")
+        raise bad(key, value, "must be a list of networks")
     return [Network(text, f"{key}[{index}]") for index, text in enumerate(value)]
 
 
 def _listeners(value: Any, key: str) -> list[Listener]:
     if not isinstance(value, list) or not value:
-        raise _bad(key, value, "must be a list of at least one listener")
+        raise bad(key, value, "must be a list of at least one listener")
     listeners: list[Listener] = []
     for index, item in enumerate(value):
-        values = _Keys(item, f"{key}[{index}]", LISTENER_CHECKS)
+        values = Keys(item, f"{key}[{index}]", LISTENER_CHECKS)
         listener = Listener(values.take("address"), values.take("port"), values.take("target", None))
         if listener.port and any(
             (other.address, other.port) == (listener.address, listener.port) for other in listeners
         ):
-            raise _bad(f"{key}[{index}]", f"{listener.address}:{listener.port}", "is given twice")
+            raise bad(f"{key}[{index}]", f"{listener.address}:{listener.port}", "is given twice")
         listeners.append(listener)
     return listeners
 
 
 def _congestion(value: Any, key: str) -> tuple[str | None, str | None]:
-    values = _Keys(value, key, CONGESTION_CHECKS)
+    values = Keys(value, key, CONGESTION_CHECKS)
     return values.take("accept", None), values.take("connect", None)
 
 
 def _algorithm(value: Any, key: str) -> str:
     if not isinstance(value, str) or not CONGESTION.fullmatch(value):
-        raise _bad(key, value, "must be the name of a TCP congestion control such as cubic")
+        raise bad(key, value, "must be the name of a TCP congestion control such as cubic")
+    return value
+
+
+def _tls(value: Any, key: str) -> TlsFiles:
+    values = Keys(value, key, TLS_CHECKS)
+    return TlsFiles(*(values.take(name) for name in TLS_CHECKS))
+
+
+def _side(value: Any, key: str) -> str:
+    if value not in SIDES:
+        raise bad(key, value, f"must be one of {', '.join(SIDES)}")
+    return str(value)
+
+
+def _path(value: Any, key: str) -> str:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise bad(key, value, "must be the path of a file")
     return value
 
 
 LISTENER_CHECKS: dict[str, Callable[[Any, str], Any]] = {
-    "address": _address,
-    "port": _integer(0, 65535),
-    "target": _optional(_target),
+    "address": ip_address,
+    "port": integer(0, 65535),
+    "target": optional(_target),
 }
 CONGESTION_CHECKS: dict[str, Callable[[Any, str], Any]] = {
-    "accept": _optional(_algorithm),
-    "connect": _optional(_algorithm),
+    "accept": optional(_algorithm),
+    "connect": optional(_algorithm),
+}
+# In the order of the arguments of TlsFiles.
+TLS_CHECKS: dict[str, Callable[[Any, str], Any]] = {
+    "side": _side,
+    "certificate": _path,
+    "key": _path,
+    "peer": _path,
 }
 CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "listeners": _listeners,
-    "port_range": _optional(_range),
+    "port_range": optional(_range),
     "allow": _networks,
-    "source": _optional(_address),
-    "rate": _optional(_number(1000, 1e15)),
-    "pipe_size": _integer(4096, 64 * MIB),
-    "workers": _integer(0, 64),
-    "max_connections": _integer(1, 65536),
-    "connect_timeout": _number(0.1, 3600),
+    "source": optional(ip_address),
+    "rate": optional(within(1000, 1e15)),
+    "pipe_size": integer(4096, 64 * MIB),
+    "workers": integer(0, 64),
+    "max_connections": integer(1, 65536),
+    "connect_timeout": within(0.1, 3600),
     "congestion": _congestion,
+    "tls": optional(_tls),
 }

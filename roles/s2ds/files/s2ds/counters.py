@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import mmap
 
-CLOSED, FAILED, TO_CONSUMER, TO_PRODUCER = range(4)
+CLOSED, FAILED, REFUSED, TO_CONSUMER, TO_PRODUCER = range(5)
 FIELDS = 8  # one cache line for each block
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import array
 import gc
+import json
 import os
 import signal
 import socket
@@ -40,6 +41,7 @@ class Slot:
         self.block = block
         self.pid = 0
         self.channel: socket.socket | None = None
+        self.briefing = b""  # which one it got last
         self.handed = 0
         self._lost = 0
         self.idle_ticks = 0
@@ -63,6 +65,7 @@ class Crew:
         self._log = log
         self._leave = leave
         self._ticking = False
+        self._briefing = b""
 
     def handed(self) -> int:
         return sum(slot.handed for slot in self._slots)
@@ -73,6 +76,12 @@ class Crew:
     def running(self) -> list[Slot]:
         return [slot for slot in self._slots if slot.channel is not None]
 
+    def brief(self, credentials: dict[str, str] | None) -> None:
+        """What a worker must know before it gets a connection from now on."""
+        message = json.dumps({"tls": credentials}).encode()
+        if message != self._briefing:
+            self._briefing = message
+
     def hand(self, message: bytes, descriptor: int, workers: int) -> None:
         """Give a connection to the worker with the fewest, of at most so many workers (0: automatic)."""
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))
@@ -80,6 +89,10 @@ class Crew:
             slot = self._pick(workers or min(MOST_AUTOMATIC, len(os.sched_getaffinity(0))))
             assert slot.channel is not None
             try:
+                # By the same way and before: so no connection is treated by what held before a reload.
+                if slot.briefing is not self._briefing:
+                    slot.channel.send(self._briefing, socket.MSG_DONTWAIT)
+                    slot.briefing = self._briefing
                 slot.channel.sendmsg([message], [rights], socket.MSG_DONTWAIT)
             except ConnectionError:
                 self._ended(slot)
@@ -138,7 +151,7 @@ class Crew:
         if not pid:
             self._work(slot, ours, theirs)
         theirs.close()
-        slot.pid, slot.channel, slot.idle_ticks = pid, ours, 0
+        slot.pid, slot.channel, slot.idle_ticks, slot.briefing = pid, ours, 0, b""
         self._loop.watch(ours.fileno(), lambda: self._ended(slot))
         self._tick_later()
 

@@ -10,9 +10,11 @@ import json
 import os
 import time
 
-from config import ConfigError, load
+from checks import ConfigError
+from config import load
 from control import Controller
-from counters import FAILED, TO_CONSUMER, TO_PRODUCER
+from counters import FAILED, REFUSED, TO_CONSUMER, TO_PRODUCER
+from credentials import read
 from crew import Crew
 from loop import Loop
 from reception import Reception
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from config import Config
+    from credentials import Credentials
     from log import Log
     from splice import Splice
 
@@ -33,6 +36,7 @@ class Dispatcher:
     def __init__(
         self,
         config: Config,
+        credentials: Credentials | None,
         listeners: list[socket.socket],
         controller: socket.socket,
         wakeup: socket.socket,
@@ -45,6 +49,8 @@ class Dispatcher:
         self._loop = Loop()
         self._loop.watch(wakeup.fileno(), self._loop.stop)
         self._crew = Crew(self._loop, splice, log, self._leave)
+        if credentials is not None:
+            self._crew.brief(credentials.message())
         self._reception = Reception(config, listeners, self._loop, self._crew, log)
         self._controller = Controller(controller, self._loop, self._answer)
 
@@ -80,6 +86,8 @@ class Dispatcher:
             if (new.address, new.port) != (old.address, old.port) and text((new.address, new.port)) != bound:
                 raise ConfigError(f"s2ds.json: listeners[{index}]: {bound} may not change while the program runs")
         check_congestion(config)
+        credentials = read(config)
+        self._crew.brief(None if credentials is None else credentials.message())
         self._reception.apply(config)
         if config.rate != before.rate:
             self._crew.tell(json.dumps({"rate": config.rate}).encode())
@@ -88,6 +96,7 @@ class Dispatcher:
     def _status(self) -> dict[str, Any]:
         crew, reception = self._crew, self._reception
         counters = crew.counters
+        turned_away = counters.total(REFUSED)
         targets = [listener.target for listener in reception.config.listeners]
         return {
             "program": "s2ds",
@@ -98,8 +107,9 @@ class Dispatcher:
             "targets": [text(target) if target else None for target in targets],
             "connections": {
                 "open": crew.open(),
-                "total": crew.handed(),
-                "refused": reception.refused,
+                # Who was refused in the handshake is among those that were handed to a worker.
+                "total": crew.handed() - turned_away,
+                "refused": reception.refused + turned_away,
                 "failed": counters.total(FAILED),
             },
             "bytes": {"to_consumer": counters.total(TO_CONSUMER), "to_producer": counters.total(TO_PRODUCER)},

@@ -14,16 +14,19 @@ import struct
 import termios
 from select import EPOLLOUT
 
-from counters import CLOSED, FAILED
-from pump import AGAIN, FINISHED, LOST, READABLE, Broken, Leg, PlainPump
+from counters import CLOSED, FAILED, REFUSED
+from plain_pump import PlainPump
+from pump import AGAIN, FINISHED, LOST, READABLE, Broken, Leg, Refusal
 from sockets import ORDERLY, outgoing, text
 from timers import now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Callable
 
+    from pump import Pump
     from timers import Timer
+    from tls_channel import Channel
     from worker import Worker
 
 # How often it is looked whether the last bytes arrived, and how long they may stand still.
@@ -37,7 +40,10 @@ class Link:
         self._order = order
         self._client = Leg("client", sock, worker.modify)
         self._target: Leg | None = None
-        self._pump: PlainPump | None = None
+        self._tls = worker.tls
+        self._channel: Channel | None = None
+        self._step: Callable[[], bool] = self._connected
+        self._pump: Pump | None = None
         self._timer: Timer | None = None
         self._since = now()
         self._drain_mark: tuple[int, ...] = ()
@@ -47,12 +53,19 @@ class Link:
         self.wake = self._wake  # one object, by which the buckets know who waits
 
     def start(self) -> None:
+        self._worker.watch(self._client.fd, self, READABLE)
+        if self._tls is not None and self._tls.accepts:
+            self._shake_hands(self._client)
+        else:
+            self._connect()
+
+    def _connect(self) -> None:
         order = self._order
+        self._step = self._connected
         try:
             sock = outgoing(tuple(order["target"]), order["source"], order["congestion"])
             self._target = Leg("target", sock, self._worker.modify)
             self._target.writable = False  # until it is connected
-            self._worker.watch(self._client.fd, self, READABLE)
             code = sock.connect_ex(tuple(order["target"]))
             if code not in (0, errno.EINPROGRESS):
                 raise OSError(code, os.strerror(code))
@@ -60,7 +73,7 @@ class Link:
         except OSError as error:
             self._fail(f"target: {error.strerror or error}")
             return
-        self._timer = self._worker.timers.after(order["timeout"], self._late)
+        self._limit_time("target: no connection")
 
     def event(self, fd: int, mask: int) -> None:
         leg = self._client
@@ -80,7 +93,7 @@ class Link:
         self._queued = False
         if self._closed:
             return
-        if self._pump is None and not self._connected():
+        if self._pump is None and not self._step():
             return
         pump = self._pump
         assert pump is not None
@@ -98,6 +111,7 @@ class Link:
             self._drain(pump.lost)
 
     def _connected(self) -> bool:
+        """True as soon as bytes may flow."""
         target = self._target
         if self._client.error:
             self._fail("client: reset while connecting")
@@ -105,23 +119,70 @@ class Link:
             code = target.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if code:
                 self._fail(f"target: {os.strerror(code)}")
-            else:
+                return False
+            target.error = False
+            target.readable = True
+            if self._tls is None or self._channel is not None:
                 self._open(target)
                 return True
+            self._shake_hands(target)
         return False
 
+    def _shake_hands(self, leg: Leg) -> None:
+        """Before anything else passes over the encrypted leg, both ends of it show who they are."""
+        assert self._tls is not None
+        self._channel = self._tls.channel(leg)
+        self._step = self._authenticated
+        self._limit_time(f"{leg.name}: no handshake")
+        self._wake()
+
+    def _authenticated(self) -> bool:
+        channel, target = self._channel, self._target
+        assert channel is not None
+        if target is not None and self._client.error:
+            self._fail("client: reset while connecting")
+            return False
+        try:
+            if not channel.shake():
+                return False
+        except Refusal as refusal:
+            self._refuse(f"{channel.leg.name}: {refusal}")
+            return False
+        except (Broken, OSError) as error:
+            why = str(error) if isinstance(error, Broken) else f"{channel.leg.name}: {error.strerror}"
+            self._fail(why) if target is not None else self._refuse(why)
+            return False
+        if target is None:
+            self._connect()
+            return False
+        self._open(target)
+        return True
+
     def _open(self, target: Leg) -> None:
+        worker = self._worker
+        self._stop_timer()
+        if self._tls is None or self._channel is None:
+            self._pump = PlainPump(self._client, target, worker.means, worker.limits, self.wake)
+        else:
+            self._pump = self._tls.pump(self._channel, self._client, target, worker.means, worker.limits, self.wake)
+        worker.log.line(f"open {self}")
+
+    def _limit_time(self, what: str) -> None:
+        self._stop_timer()
+        seconds = self._order["timeout"]
+        self._timer = self._worker.timers.after(seconds, lambda: self._late(f"{what} within {seconds:g} s"))
+
+    def _late(self, what: str) -> None:
+        self._timer = None
+        if self._target is None:
+            self._refuse(what)
+        else:
+            self._fail(what)
+
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        target.error = False
-        target.readable = True
-        self._pump = PlainPump(self._client, target, self._worker.means, self._worker.limits, self.wake)
-        self._worker.log.line(f"open {self}")
-
-    def _late(self) -> None:
-        self._timer = None
-        self._fail(f"target: no connection within {self._order['timeout']:g} s")
 
     def _drain(self, lost: Leg) -> None:
         """The lost leg ended its stream and was reset later. The other one gets all of that stream, then a reset, too.
@@ -155,6 +216,11 @@ class Link:
         self._worker.log.line(f"failed {self} reason={reason!r}")
         self._end()
 
+    def _refuse(self, reason: str) -> None:
+        self._worker.means.counters[REFUSED] += 1
+        self._worker.refusals.line(f"{self} reason={reason!r}")
+        self._end()
+
     def close(self, reason: str, orderly: bool = False) -> None:
         if self._closed:
             return
@@ -171,11 +237,11 @@ class Link:
 
     def _end(self) -> None:
         self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._stop_timer()
         if self._pump is not None:
             self._pump.close()
+        # Whatever OpenSSL holds for it is free at once, not when the garbage is collected.
+        self._pump = self._channel = None
         for leg in (self._client, self._target):
             if leg is not None:
                 self._worker.forget(leg.fd)

@@ -17,6 +17,7 @@ import time
 
 ERRORS_FD = 2
 LONGEST = 2000
+REFUSALS = 10  # in one second
 
 
 class Log:
@@ -55,3 +56,23 @@ class Log:
         except OSError:
             pass  # Standard error is gone: the streams go on without a log.
         return True
+
+
+class Refusals:
+    """Lines about those that were turned away. Somebody who tries all the time must not fill the disk."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._past: list[float] = []
+        self._silent = 0
+
+    def line(self, text: str) -> None:
+        now = time.monotonic()
+        self._past = [moment for moment in self._past if now - moment < 1]
+        if len(self._past) >= REFUSALS:
+            self._silent += 1
+            return
+        self._past.append(now)
+        more = f" ({self._silent} more were not logged)" if self._silent else ""
+        self._silent = 0
+        self._log.line(f"refused {text}{more}")

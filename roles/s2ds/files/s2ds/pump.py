@@ -2,11 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Moving the bytes of one connection.
+"""Moving the bytes of one connection: what all kinds of pumps have in common.
 
 A pump has two legs (sockets) and does turn() whenever one of them had an event. Events are
 edge-triggered: a leg is `readable` and `writable` until a call says that it is not (EAGAIN).
-Other kinds of pumps can stand in by the same interface: turn(), lost, delivered(), moved(), close().
 
 On resets. The kernel tells the error of a socket once; after that, reading from it gives an end of
 stream as if nothing had happened. So:
@@ -20,15 +19,12 @@ from __future__ import annotations
 import socket
 from select import EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP
 
-from counters import TO_CONSUMER, TO_PRODUCER
-from splice import UNSUPPORTED
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable
 
     from log import Log
-    from pool import Pipe, Pool
+    from pool import Pool
     from rate import Bucket
     from splice import Splice
 
@@ -41,16 +37,18 @@ READABLE = EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLET
 # it sent is still to be delivered.
 AGAIN, WAIT, FINISHED, LOST = range(4)
 
-# Operations of one direction before the others have their turn.
-ROUNDS = 16
 COPY_SIZE = 1 << 20
 
 
 class Broken(Exception):
     """A leg broke off: not by an end of stream."""
 
-    def __init__(self, leg: Leg, error: OSError) -> None:
-        super().__init__(f"{leg.name}: {error.strerror}")
+    def __init__(self, leg: Leg, reason: str | None) -> None:
+        super().__init__(f"{leg.name}: {reason}")
+
+
+class Refusal(Exception):
+    """The two ends of an encrypted leg do not trust each other, or do not speak the same."""
 
 
 class Leg:
@@ -83,6 +81,15 @@ class Leg:
         if mask & EPOLLPRI:
             self.readable = self.urgent = True
 
+    def not_sent(self, error: OSError) -> None:
+        """A write failed: it is full, or gone, or it broke."""
+        if isinstance(error, BlockingIOError):
+            self.full()
+        elif isinstance(error, BrokenPipeError):
+            self.gone = True
+        else:
+            raise Broken(self, error.strerror) from None
+
 
 class Means:
     """What all connections of a worker share."""
@@ -105,15 +112,13 @@ class Means:
 
 
 class Flow:
-    """One direction. Its bytes never leave the kernel: they are in a pipe or still in the source's socket."""
+    """One direction."""
 
     __slots__ = (
         "_bucket",
         "_counter",
         "_destination",
-        "_held",
         "_means",
-        "_pipe",
         "_wake",
         "ended",
         "finished",
@@ -128,117 +133,35 @@ class Flow:
         self._counter = counter
         self._bucket = bucket
         self._wake = wake
-        self._pipe: Pipe | None = None
-        self._held = 0  # bytes in the pipe
         self.moved = 0
         self.ended = False  # the source's end of stream was seen
         self.finished = False  # and was passed on, after all bytes
 
     def turn(self) -> bool:
         """Move what can be moved; True if there may be more at once."""
-        source, destination, means = self.source, self._destination, self._means
-        splice = means.splice
-        for _unused in range(ROUNDS):
-            held = self._held
-            if held:
-                if not destination.writable or splice is None or self._pipe is None:
-                    return False
-                try:
-                    sent = splice(self._pipe.output, destination.fd, held)
-                except OSError as error:
-                    self._not_sent(error)
-                    return False
-                self._held = held - sent
-                self.moved += sent
-                means.counters[self._counter] += sent
-                if sent < held:
-                    continue
-            # The pipe is empty from here on, so EAGAIN speaks of the source and not of the pipe.
-            if self.ended:
-                self._finish()
-                return False
-            if not source.readable or not destination.writable or destination.gone:
-                self._rest()
-                return False
-            count = means.pool.size
-            if self._bucket.rate:
-                count = self._bucket.allow(count, self._wake)
-                if not count:
-                    self._rest()
-                    self._bucket.wait(self._wake)
-                    return False
-            if splice is None or source.urgent or not self._take_pipe():
-                if not self._copy(count):
-                    self._rest()
-                    return False
-                continue
-            try:
-                self._held = splice(source.fd, self._pipe.input, count)  # type: ignore[union-attr]
-            except BlockingIOError:
-                source.readable = False
-                self._rest()
-                return False
-            except OSError as error:
-                if error.errno not in UNSUPPORTED:
-                    raise Broken(source, error) from None
-                means.copy_from_now_on(error)
-                splice = None
-                continue
-            if self._held:
-                self._bucket.spend(self._held)
-            else:
-                self.ended = True
-        return True
+        raise NotImplementedError
 
-    def _take_pipe(self) -> bool:
-        if self._pipe is None:
-            try:
-                self._pipe = self._means.pool.take()
-            except OSError:
-                return False  # No descriptors left, or only tiny pipes.
-        return True
+    def close(self) -> None:
+        """Let go of everything; bytes that were not delivered are lost."""
+        raise NotImplementedError
 
-    def _not_sent(self, error: OSError) -> None:
-        destination = self._destination
-        if isinstance(error, BlockingIOError):
-            destination.full()
-        elif isinstance(error, BrokenPipeError):
-            destination.gone = True
-            self.close()
-        else:
-            raise Broken(destination, error) from None
+    def _allowed(self, wanted: int) -> int:
+        """How many bytes the session's rate lets pass now; 0: there will be a call of `wake`."""
+        if not self._bucket.rate:
+            return wanted
+        count = self._bucket.allow(wanted, self._wake)
+        if not count:
+            self._bucket.wait(self._wake)
+        return count
 
-    def _copy(self, count: int) -> bool:
-        """Without splice: look at the bytes, send them, then drop from the source what was sent.
-
-        So nothing has to be kept for a destination that takes only a part.
-        """
-        source, destination, buffer = self.source, self._destination, self._means.buffer()
-        try:
-            got = source.sock.recv_into(buffer, min(count, COPY_SIZE), socket.MSG_PEEK)
-        except BlockingIOError:
-            source.readable = False
-            return False
-        except OSError as error:
-            raise Broken(source, error) from None
-        if not got:
-            self.ended = True
-            return True
-        try:
-            sent = destination.sock.send(buffer[:got])
-        except OSError as error:
-            self._not_sent(error)
-            return False
-        source.sock.recv_into(buffer, sent, socket.MSG_TRUNC)
-        self._bucket.spend(sent)
-        self.moved += sent
-        self._means.counters[self._counter] += sent
-        return True
+    def _delivered(self, count: int) -> None:
+        self.moved += count
+        self._means.counters[self._counter] += count
 
     def _finish(self) -> None:
+        """Pass the end of the stream on, once."""
         if self.finished or self._destination.gone:
             return
-        self._rest()
         try:
             self._destination.sock.shutdown(socket.SHUT_WR)
         except OSError:
@@ -246,35 +169,22 @@ class Flow:
         else:
             self.finished = True
 
-    def _rest(self) -> None:
-        if self._pipe is not None:
-            self._means.pool.give(self._pipe)
-            self._pipe = None
 
-    def close(self) -> None:
-        if self._held and self._pipe is not None:
-            self._pipe.close()
-            self._pipe = None
-        self._held = 0
-        self._rest()
-
-
-class PlainPump:
-    """Bytes go through as they are."""
-
-    def __init__(self, client: Leg, target: Leg, means: Means, limits: tuple[Bucket, Bucket], wake: Wake) -> None:
-        self._up = Flow(client, target, means, TO_PRODUCER, limits[0], wake)
-        self._down = Flow(target, client, means, TO_CONSUMER, limits[1], wake)
+class Pump:
+    def __init__(self, up: Flow, down: Flow, first: Flow) -> None:
+        self._up = up
+        self._down = down
+        self._order = (first, down if first is up else up)
         self.lost: Leg | None = None
 
     def turn(self) -> int:
-        up, down = self._up, self._down
-        again = up.turn()
-        if down.turn() or again:
+        first, second = self._order
+        again = first.turn()
+        if second.turn() or again:
             return AGAIN
-        if up.finished and down.finished:
+        if first.finished and second.finished:
             return FINISHED
-        if up.source.error or down.source.error or up.source.gone or down.source.gone:
+        if first.source.error or second.source.error or first.source.gone or second.source.gone:
             return self._look_for_lost()
         return WAIT
 

@@ -12,8 +12,8 @@ import os
 import socket
 from collections import deque
 
+from log import Refusals
 from sockets import set_congestion, text
-from timers import now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ PAUSES = {
     errno.EAGAIN: 0.02,
 }
 ACCEPTS = 64
-REFUSALS_LOGGED = 10  # in one second
 
 
 class Arrival:
@@ -58,8 +57,7 @@ class Reception:
         self._arrivals: deque[Arrival] = deque()
         self._number = 0
         self._paused = True
-        self._refusals: list[float] = []
-        self._silent = 0
+        self._refusals = Refusals(log)
         self._resume()
 
     def apply(self, config: Config) -> None:
@@ -125,16 +123,7 @@ class Reception:
     def _refuse(self, arrival: Arrival, reason: str) -> None:
         arrival.sock.close()  # with the listener's SO_LINGER: a reset
         self.refused += 1
-        # Somebody who tries all the time must not fill the disk.
-        moment = now()
-        self._refusals = [past for past in self._refusals if moment - past < 1]
-        if len(self._refusals) >= REFUSALS_LOGGED:
-            self._silent += 1
-            return
-        self._refusals.append(moment)
-        more = f" ({self._silent} more were not logged)" if self._silent else ""
-        self._silent = 0
-        self._log.line(f"refused {text(arrival.peer)} -> {self.names[arrival.index]} reason={reason!r}{more}")
+        self._refusals.line(f"{text(arrival.peer)} -> {self.names[arrival.index]} reason={reason!r}")
 
     def _hand_over(self) -> None:
         while self._arrivals:

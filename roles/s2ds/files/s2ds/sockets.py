@@ -11,7 +11,7 @@ import random
 import socket
 import struct
 
-from config import ConfigError, family
+from checks import ConfigError, family
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

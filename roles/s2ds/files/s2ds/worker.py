@@ -13,9 +13,11 @@ import traceback
 from collections import deque
 from select import EPOLLIN, epoll
 
-from config import family
+from checks import family
 from counters import CLOSED, FAILED
+from credentials import CredentialError, Credentials
 from link import Link
+from log import Refusals
 from pool import Pool
 from pump import Means
 from rate import Bucket
@@ -27,8 +29,10 @@ if TYPE_CHECKING:
 
     from log import Log
     from splice import Splice
+    from tls_context import TlsContext
 
-MESSAGE = 4096
+# Credentials are the longest.
+MESSAGE = 1 << 18
 
 
 class Stop(Exception):
@@ -38,6 +42,9 @@ class Stop(Exception):
 class Worker:
     def __init__(self, channel: socket.socket, counters: memoryview, splice: Splice | None, log: Log) -> None:
         self.log = log
+        self.refusals = Refusals(log)
+        self.tls: TlsContext | None = None
+        self._credentials: Credentials | None = None
         self.timers = Timers()
         self.ready: deque[Link] = deque()
         self.limits = (Bucket(self.timers), Bucket(self.timers))
@@ -102,6 +109,9 @@ class Worker:
             if "rate" in order:
                 for bucket in self.limits:
                     bucket.set(order["rate"])
+            if "tls" in order:
+                self._credentials = Credentials(**order["tls"]) if order["tls"] else None
+                self.tls = None
             if "tick" in order:
                 self.means.pool.trim()
             if "target" in order:
@@ -114,11 +124,27 @@ class Worker:
                 descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
         if not descriptors:
             # The kernel had no number for it any more and has reset the connection.
-            self.log.line(f"failed #{order['id']} reason='out of descriptors'")
-            self.means.counters[FAILED] += 1
-            self.means.counters[CLOSED] += 1
+            self._failed(order, "out of descriptors")
             return
         sock = socket.socket(family(order["peer"][0], "peer"), socket.SOCK_STREAM, 0, descriptors[0])
         sock.setblocking(False)
+        try:
+            self._prepare_tls()
+        except (CredentialError, OSError) as error:
+            sock.close()
+            self._failed(order, f"credentials: {error}")
+            return
         self.means.pool.resize(order["pipe_size"])
         Link(self, order, sock).start()
+
+    def _failed(self, order: dict[str, Any], reason: str) -> None:
+        self.log.line(f"failed #{order['id']} reason={reason!r}")
+        self.means.counters[FAILED] += 1
+        self.means.counters[CLOSED] += 1
+
+    def _prepare_tls(self) -> None:
+        """Once for each set of credentials. No connection of an encrypted session goes on without."""
+        if self._credentials is not None and self.tls is None:
+            from tls_context import TlsContext
+
+            self.tls = TlsContext(self._credentials)

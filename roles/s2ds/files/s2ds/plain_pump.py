@@ -1,0 +1,142 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The pump of a connection whose bytes go through as they are, by splice(2) where that is to be had."""
+
+from __future__ import annotations
+
+import socket
+
+from counters import TO_CONSUMER, TO_PRODUCER
+from pump import COPY_SIZE, Broken, Flow, Pump
+from splice import UNSUPPORTED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pool import Pipe
+    from pump import Leg, Means, Wake
+    from rate import Bucket
+
+# Operations of one direction before the others have their turn.
+ROUNDS = 16
+
+
+class PlainFlow(Flow):
+    """Its bytes never leave the kernel: they are in a pipe or still in the source's socket."""
+
+    __slots__ = ("_held", "_pipe")
+
+    def __init__(self, source: Leg, destination: Leg, means: Means, counter: int, bucket: Bucket, wake: Wake) -> None:
+        super().__init__(source, destination, means, counter, bucket, wake)
+        self._pipe: Pipe | None = None
+        self._held = 0  # bytes in the pipe
+
+    def turn(self) -> bool:
+        source, destination, means = self.source, self._destination, self._means
+        splice = means.splice
+        for _unused in range(ROUNDS):
+            held = self._held
+            if held:
+                if not destination.writable or splice is None or self._pipe is None:
+                    return False
+                try:
+                    sent = splice(self._pipe.output, destination.fd, held)
+                except OSError as error:
+                    self._not_sent(error)
+                    return False
+                self._held = held - sent
+                self._delivered(sent)
+                if sent < held:
+                    continue
+            # The pipe is empty from here on, so EAGAIN speaks of the source and not of the pipe.
+            if self.ended:
+                self._rest()
+                self._finish()
+                return False
+            if not source.readable or not destination.writable or destination.gone:
+                self._rest()
+                return False
+            count = self._allowed(means.pool.size)
+            if not count:
+                self._rest()
+                return False
+            if splice is None or source.urgent or not self._take_pipe():
+                if not self._copy(count):
+                    self._rest()
+                    return False
+                continue
+            try:
+                self._held = splice(source.fd, self._pipe.input, count)  # type: ignore[union-attr]
+            except BlockingIOError:
+                source.readable = False
+                self._rest()
+                return False
+            except OSError as error:
+                if error.errno not in UNSUPPORTED:
+                    raise Broken(source, error.strerror) from None
+                means.copy_from_now_on(error)
+                splice = None
+                continue
+            if self._held:
+                self._bucket.spend(self._held)
+            else:
+                self.ended = True
+        return True
+
+    def _take_pipe(self) -> bool:
+        if self._pipe is None:
+            try:
+                self._pipe = self._means.pool.take()
+            except OSError:
+                return False  # No descriptors left, or only tiny pipes.
+        return True
+
+    def _not_sent(self, error: OSError) -> None:
+        self._destination.not_sent(error)
+        if self._destination.gone:
+            self.close()
+
+    def _copy(self, count: int) -> bool:
+        """Without splice: look at the bytes, send them, then drop from the source what was sent.
+
+        So nothing has to be kept for a destination that takes only a part.
+        """
+        source, destination, buffer = self.source, self._destination, self._means.buffer()
+        try:
+            got = source.sock.recv_into(buffer, min(count, COPY_SIZE), socket.MSG_PEEK)
+        except BlockingIOError:
+            source.readable = False
+            return False
+        except OSError as error:
+            raise Broken(source, error.strerror) from None
+        if not got:
+            self.ended = True
+            return True
+        try:
+            sent = destination.sock.send(buffer[:got])
+        except OSError as error:
+            self._not_sent(error)
+            return False
+        source.sock.recv_into(buffer, sent, socket.MSG_TRUNC)
+        self._bucket.spend(sent)
+        self._delivered(sent)
+        return True
+
+    def _rest(self) -> None:
+        if self._pipe is not None:
+            self._means.pool.give(self._pipe)
+            self._pipe = None
+
+    def close(self) -> None:
+        if self._held and self._pipe is not None:
+            self._pipe.close()
+            self._pipe = None
+        self._held = 0
+        self._rest()
+
+
+class PlainPump(Pump):
+    def __init__(self, client: Leg, target: Leg, means: Means, limits: tuple[Bucket, Bucket], wake: Wake) -> None:
+        up = PlainFlow(client, target, means, TO_PRODUCER, limits[0], wake)
+        super().__init__(up, PlainFlow(target, client, means, TO_CONSUMER, limits[1], wake), first=up)

@@ -1,0 +1,154 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""TLS on one leg, between two buffers in memory: OpenSSL never sees the socket, and nothing waits.
+
+Large pieces go to and from the socket at once, which is what makes it fast. Between two calls the buffer of
+what came in is empty: all of it was opened. That is also why notify() is right. It calls OpenSSL's shutdown
+twice; the second call looks for the peer's answer, and would take application data that lie there for an error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+
+from pump import Broken, Refusal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable
+
+    from pump import Leg
+    from tls_context import TlsContext
+
+# What goes through OpenSSL's buffers at a time: they keep the size that they once had.
+PIECE = 1 << 16
+# Answers that the peer does not take: it asks for new keys and does not read.
+MOST_ANSWERS = 1 << 16
+HANDSHAKE_SIZE = 1 << 14
+
+
+class Channel:
+    __slots__ = ("_incoming", "_object", "_outgoing", "_tls", "_unsent", "ended", "leg")
+
+    def __init__(self, tls: TlsContext, leg: Leg) -> None:
+        self.leg = leg
+        self.ended = False  # the peer said that its stream is whole
+        self._tls = tls
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._object = tls.context.wrap_bio(self._incoming, self._outgoing, server_side=tls.accepts)
+        self._unsent: list[bytes | memoryview] = []
+
+    def shake(self) -> bool:
+        """Go on with the handshake; True when the peer has shown that it is the one. Refusal, or OSError by the socket.
+
+        What is still to be sent then, goes with the first bytes.
+        """
+        leg, buffer = self.leg, self._tls.input
+        while True:
+            try:
+                self._object.do_handshake()
+            except ssl.SSLWantReadError:
+                self.flush()
+            except ssl.SSLError as error:
+                self._tell_why()
+                raise Refusal(reason(error)) from None
+            else:
+                if self._object.getpeercert(True) != self._tls.peer:
+                    raise Refusal("the certificate is not the peer's")
+                return True
+            if not leg.readable:
+                return False
+            try:
+                got = leg.sock.recv_into(buffer, HANDSHAKE_SIZE)
+            except BlockingIOError:
+                leg.readable = False
+                return False
+            if not got:
+                raise ConnectionError(0, "end of stream in the handshake")
+            self._incoming.write(buffer[:got])
+
+    def seal(self, plain: memoryview) -> None:
+        """Encrypt; flush() sends it."""
+        write, sealed = self._object.write, self._outgoing.read
+        try:
+            for start in range(0, len(plain), PIECE):
+                piece = plain[start : start + PIECE]
+                while piece:
+                    piece = piece[write(piece) :]
+                self._unsent.append(sealed())
+        except ssl.SSLError as error:
+            raise Broken(self.leg, reason(error)) from None
+
+    def open(self, sealed: memoryview) -> memoryview:
+        """Decrypt all of it; the bytes are the caller's until the next call for any connection."""
+        output, count = self._tls.output, 0
+        read: Callable[[int, memoryview], int] = self._object.read  # type: ignore[assignment]
+        add = self._incoming.write
+        for start in range(0, len(sealed) or 1, PIECE):
+            add(sealed[start : start + PIECE])
+            try:
+                while True:
+                    got = read(PIECE, output[count:])
+                    if not got:
+                        self.ended = True
+                        return output[:count]
+                    count += got
+            except ssl.SSLWantReadError:
+                pass
+            except ssl.SSLZeroReturnError:
+                self.ended = True
+                return output[:count]
+            except ssl.SSLError as error:
+                self._tell_why()
+                raise Broken(self.leg, reason(error)) from None
+        if self._outgoing.pending > MOST_ANSWERS:
+            raise Broken(self.leg, "asks for more than it reads")
+        return output[:count]
+
+    def notify(self) -> None:
+        """Say that our stream is whole, once; flush() sends it."""
+        try:
+            self._object.unwrap()
+        except ssl.SSLWantReadError:
+            pass  # The peer may go on with its own stream.
+        except ssl.SSLError as error:
+            raise Broken(self.leg, reason(error)) from None
+
+    def flush(self) -> bool:
+        """Send what is encrypted; True if nothing is left."""
+        leg, unsent = self.leg, self._unsent
+        while True:
+            if self._outgoing.pending > 0:
+                unsent.append(self._outgoing.read())
+            if not unsent:
+                return True
+            if not leg.writable or leg.gone:
+                return False
+            try:
+                sent = leg.sock.sendmsg(unsent)
+            except ConnectionResetError:
+                # What the peer sent before may be whole, and close_notify tells: reading goes on.
+                leg.gone = True
+                return False
+            except OSError as error:
+                leg.not_sent(error)
+                return False
+            while sent and sent >= len(unsent[0]):
+                sent -= len(unsent.pop(0))
+            if sent:
+                unsent[0] = memoryview(unsent[0])[sent:]
+
+    def _tell_why(self) -> None:
+        """The alert, as far as it can be sent at once: the connection is reset right after it."""
+        with contextlib.suppress(Broken):
+            self.flush()
+
+
+def reason(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate verify failed: {error.verify_message}"
+    return f"TLS: {error.reason.lower().replace('_', ' ')}" if error.reason else str(error.strerror or error)

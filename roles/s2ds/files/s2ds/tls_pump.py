@@ -1,0 +1,178 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The pump of a connection with one encrypted leg: bytes are encrypted one way, and decrypted the other way.
+
+A stream has ended well where the peer said so by close_notify. The end of the TCP connection alone may be
+anybody's work: it breaks the connection.
+"""
+
+from __future__ import annotations
+
+from counters import TO_CONSUMER, TO_PRODUCER
+from pump import Broken, Flow, Pump
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pump import Leg, Means, Wake
+    from rate import Bucket
+    from tls_channel import Channel
+
+# Operations of one direction before the others have their turn.
+ROUNDS = 8
+
+
+class Sealing(Flow):
+    """From the open leg to the encrypted one. What is encrypted and not sent yet, the channel holds: one chunk."""
+
+    __slots__ = ("_channel", "_held", "_input", "_notified")
+
+    def __init__(
+        self, channel: Channel, source: Leg, buffer: memoryview, means: Means, counter: int, bucket: Bucket, wake: Wake
+    ) -> None:
+        super().__init__(source, channel.leg, means, counter, bucket, wake)
+        self._channel = channel
+        self._input = buffer
+        self._held = 0  # bytes of the application that the channel holds
+        self._notified = False
+
+    def turn(self) -> bool:
+        source, destination, channel, buffer = self.source, self._destination, self._channel, self._input
+        for _unused in range(ROUNDS):
+            if self.finished or not channel.flush():
+                return False
+            if self._held:
+                self._delivered(self._held)
+                self._held = 0
+            if self.ended:
+                if self._notified:
+                    self._finish()
+                    return False
+                self._notified = True
+                channel.notify()
+                continue
+            if not source.readable or not destination.writable:
+                return False
+            count = self._allowed(len(buffer))
+            if not count:
+                return False
+            try:
+                got = source.sock.recv_into(buffer, count)
+            except BlockingIOError:
+                source.readable = False
+                return False
+            except OSError as error:
+                raise Broken(source, error.strerror) from None
+            if got:
+                self._bucket.spend(got)
+                channel.seal(buffer[:got])
+                self._held = got
+            else:
+                self.ended = True
+        return True
+
+    def close(self) -> None:
+        pass
+
+
+class Opening(Flow):
+    """From the encrypted leg to the open one."""
+
+    __slots__ = ("_begun", "_channel", "_held", "_input")
+
+    def __init__(
+        self,
+        channel: Channel,
+        destination: Leg,
+        buffer: memoryview,
+        means: Means,
+        counter: int,
+        bucket: Bucket,
+        wake: Wake,
+    ) -> None:
+        super().__init__(channel.leg, destination, means, counter, bucket, wake)
+        self._channel = channel
+        self._input = buffer
+        self._held = memoryview(b"")  # decrypted, and not taken yet
+        self._begun = False
+
+    def turn(self) -> bool:
+        source, destination, channel, buffer = self.source, self._destination, self._channel, self._input
+        for _unused in range(ROUNDS):
+            if self._held:
+                if not destination.writable or destination.gone:
+                    return False
+                self._held = self._send(self._held)
+                if self._held:
+                    return False
+            if self.ended:
+                self._finish()
+                return False
+            got = 0
+            if self._begun:
+                if not source.readable or not destination.writable or destination.gone:
+                    return False
+                count = self._allowed(len(buffer))
+                if not count:
+                    return False
+                try:
+                    got = source.sock.recv_into(buffer, count)
+                except BlockingIOError:
+                    source.readable = False
+                    return False
+                except OSError as error:
+                    raise Broken(source, error.strerror) from None
+                if not got:
+                    raise Broken(source, "reset" if source.gone else "end of stream without close_notify")
+            # Else: what came with the end of the handshake is in the channel already.
+            self._begun = True
+            plain = channel.open(buffer[:got])
+            self.ended = channel.ended
+            if plain:
+                self._bucket.spend(len(plain))
+                left = self._send(plain)
+                if left:
+                    # The buffer is everybody's.
+                    self._held = memoryview(bytes(left))
+                    return False
+        return True
+
+    def _send(self, plain: memoryview) -> memoryview:
+        """What is left of it."""
+        destination = self._destination
+        while plain:
+            try:
+                sent = destination.sock.send(plain)
+            except OSError as error:
+                destination.not_sent(error)
+                break
+            self._delivered(sent)
+            plain = plain[sent:]
+        return plain
+
+    def close(self) -> None:
+        self._held = memoryview(b"")
+
+
+class TlsPump(Pump):
+    def __init__(
+        self,
+        channel: Channel,
+        client: Leg,
+        target: Leg,
+        buffer: memoryview,
+        means: Means,
+        limits: tuple[Bucket, Bucket],
+        wake: Wake,
+    ) -> None:
+        up: Flow
+        down: Flow
+        if channel.leg is client:
+            up = first = Opening(channel, target, buffer, means, TO_PRODUCER, limits[0], wake)
+            down = Sealing(channel, target, buffer, means, TO_CONSUMER, limits[1], wake)
+        else:
+            up = Sealing(channel, client, buffer, means, TO_PRODUCER, limits[0], wake)
+            down = first = Opening(channel, client, buffer, means, TO_CONSUMER, limits[1], wake)
+        # First: the channel must be empty of what came in before the other direction may end.
+        super().__init__(up, down, first)
