@@ -107,12 +107,34 @@ options:
     type: str
     choices: [tcp, udp, both]
     default: tcp
+  encryption:
+    description:
+      - How the connection between the two gateways is protected.
+      - >-
+        V(tls) is TLS 1.3 in which each side trusts the certificate of the other and no other; it needs O(role),
+        O(certificate), O(key) and O(peer_certificate).
+      - V(none) protects nothing, and is for paths where something else does.
+    type: str
+    choices: [tls, none]
+    default: tls
   role:
-    description: Side of the stream for the proxy V(stunnel), V(producer) accepts TLS and V(consumer) connects with it.
+    description:
+      - >-
+        Side of the stream. V(producer) is the TLS server at its listeners, V(consumer) the TLS client to its targets;
+        the other leg of each is plain.
     type: str
     choices: [producer, consumer]
-  psk:
-    description: Key that both ends of O(proxy=stunnel) share, 64 hex digits. Needed for the first start.
+  certificate:
+    description:
+      - >-
+        This side's own certificate, a PEM text. It is signed by its own key, is that of no authority (the basic
+        constraint C(CA:FALSE)), and has a DNS name or a common name.
+    type: str
+  key:
+    description: The private key of O(certificate), an unencrypted PEM text. Left out, the one that is there stays.
+    type: str
+  peer_certificate:
+    description: The one certificate that is accepted from the other side, a PEM text like O(certificate).
     type: str
   settings:
     description:
@@ -154,13 +176,18 @@ EXAMPLES = r"""
     listeners: ["192.0.2.1:5100"]
     targets: ["10.1.0.5:7000"]
     clients: [198.51.100.0/24]
+    role: producer
+    certificate: "{{ lookup('ansible.builtin.file', 'gw-aps.crt') }}"
+    key: "{{ lookup('ansible.builtin.file', 'gw-aps.key') }}"
+    peer_certificate: "{{ lookup('ansible.builtin.file', 'gw-alcf.crt') }}"
 
-- name: The same on a gateway without Python
+- name: Unprotected, on a gateway without Python
   scistream.gateway.proxy_container:
     name: camera
     engine: ssh://ops@gw-aps.example.org
     listeners: ["192.0.2.1:5100"]
     targets: ["10.1.0.5:7000"]
+    encryption: none
   delegate_to: localhost
 
 - name: Remove it again
@@ -243,6 +270,21 @@ proxy_container:
       returned: if it is not absent
       type: int
       sample: 10000000000
+    encryption:
+      description: How the connection between the gateways is protected.
+      returned: if it is not absent
+      type: str
+      sample: tls
+    certificate:
+      description: Its own certificate, or null.
+      returned: if it is not absent
+      type: str
+      sample: "-----BEGIN CERTIFICATE-----..."
+    peer_certificate:
+      description: The one certificate that is accepted from the other side, or null.
+      returned: if it is not absent
+      type: str
+      sample: "-----BEGIN CERTIFICATE-----..."
     counters:
       description: Connections and bytes since it started, as in M(scistream.gateway.s2cs_info).
       returned: if it is not absent
@@ -286,8 +328,11 @@ def main() -> None:
             "rate": {"type": "str"},
             "port_range": {"type": "list", "elements": "int"},
             "transport": {"type": "str", "choices": ["tcp", "udp", "both"], "default": "tcp"},
+            "encryption": {"type": "str", "choices": ["tls", "none"], "default": "tls"},
             "role": {"type": "str", "choices": ["producer", "consumer"]},
-            "psk": {"type": "str", "no_log": True},
+            "certificate": {"type": "str"},
+            "key": {"type": "str", "no_log": True},
+            "peer_certificate": {"type": "str"},
             "settings": {"type": "dict", "default": {}},
             "state_dir": {"type": "path"},
             "template": {"type": "str"},

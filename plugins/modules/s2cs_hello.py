@@ -13,7 +13,8 @@ description:
   - The application announces itself, or S2UC does it for the application.
   - The secret proves that it belongs to the stream.
   - A producer says where it listens. A consumer learns where it has to connect to.
-  - Said in time, it keeps the session from expiring.
+  - Said in time, it keeps the session from expiring before the end of its lifetime.
+  - For a session that is encrypted it gives this gateway its certificate and key.
   - Said again with other listeners, it replaces those announced before; an UPDATE then points the stream at them.
 author: SciStream gateway developers (@scistream)
 extends_documentation_fragment:
@@ -40,6 +41,18 @@ options:
       - Only for O(role=producer), and needed there.
     type: list
     elements: str
+  certificate: &certificate
+    description:
+      - Certificate of this gateway for this session, as one block of PEM; for O(key), and for nothing else.
+      - It is signed by its own key, is no authority's, and is valid for as long as the session is to live.
+      - It is public. The other gateway gets it as O(scistream.gateway.s2cs_update#module:peer_certificate).
+      - Left out, the session has none, or the one that it has. While it streams, there can be no other.
+    type: str
+  key: &key
+    description:
+      - Private key of O(certificate), as one block of PEM, not encrypted.
+      - It is kept in one file of the session, which the user of the data server and root can read, and never shown.
+    type: str
   sessions:
     description: Sessions, where one call is to serve more than one.
     type: list
@@ -55,24 +68,42 @@ options:
         <<: *secret
         required: true
       producer_listeners: *producer_listeners
+      certificate: *certificate
+      key: *key
 seealso:
   - module: scistream.gateway.s2cs_request
   - module: scistream.gateway.s2cs_update
 """
 
 EXAMPLES = r"""
+- name: Make a key and a certificate for one session, on the control node
+  ansible.builtin.command:
+    argv: >-
+      {{ ['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-sha256',
+          '-days', '30', '-subj', '/CN=' ~ name, '-addext', 'subjectAltName=DNS:' ~ name,
+          '-addext', 'basicConstraints=critical,CA:FALSE', '-addext', 'extendedKeyUsage=serverAuth',
+          '-keyout', 'producer.key', '-out', 'producer.crt'] }}
+    creates: producer.crt
+  vars:
+    name: producer.1b4e28ba-2fa1-41d2-883f-0016d3cca427
+  delegate_to: localhost
+
 - name: The producer application listens on two ports
   scistream.gateway.s2cs_hello:
     uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
     role: producer
     secret: "{{ stream_secret }}"
     producer_listeners: ["10.1.0.5:7000", "10.1.0.5:7001"]
+    certificate: "{{ lookup('ansible.builtin.file', 'producer.crt') }}"
+    key: "{{ lookup('ansible.builtin.file', 'producer.key') }}"
 
 - name: The consumer application asks where to connect
   scistream.gateway.s2cs_hello:
     uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
     role: consumer
     secret: "{{ stream_secret }}"
+    certificate: "{{ lookup('ansible.builtin.file', 'consumer.crt') }}"
+    key: "{{ lookup('ansible.builtin.file', 'consumer.key') }}"
   register: consumer
 """
 
@@ -104,20 +135,22 @@ changed_sessions:
 """
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import module
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.action_hello import HelloAction
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.request import read_hello
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.server import ControlServer
 
 OPTIONS = {
     **module.UID,
     **module.ROLE,
     **module.SECRET,
     "producer_listeners": {"type": "list", "elements": "str"},
+    "certificate": {"type": "str"},
+    "key": {"type": "str", "no_log": True},
 }
 
 
 def main() -> None:
     """Announce applications."""
-    module.run(OPTIONS, ("uid", "role", "secret"), read_hello, ControlServer.hello)
+    module.run(OPTIONS, ("uid", "role", "secret"), read_hello, HelloAction)
 
 
 if __name__ == "__main__":

@@ -79,7 +79,9 @@ sessions:
       elements: str
       sample: []
 gateway:
-  description: The policy in force, with C(ports) in use and free, C(proxies) on offer and C(versions).
+  description:
+    - The policy in force, with C(ports) in use and free, C(proxies) on offer, C(limits) and C(versions).
+    - A limit of null is none.
   returned: success
   type: dict
   sample:
@@ -88,7 +90,9 @@ gateway:
     listen: {producer: 192.0.2.1}
     port_range: [5100, 5200]
     ports: {total: 101, used: 1, free: 100, in_use: {192.0.2.1: [5100]}}
-    proxies: {s2ds: {runtimes: [process]}}
+    proxies: {s2ds: {runtimes: [process], encryptions: [tls, none], transports: [tcp]}}
+    encryption: [tls, none]
+    limits: {num_conn: 64, sessions: 256, lifetime: 604800, owner: {sessions: 16, num_conn: null}}
     versions: {collection: 0.1.0, python: 3.11.2}
 """
 
@@ -96,7 +100,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import report
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.module import CONFIG, UID
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import load_policy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy_file import load_policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store import Store
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.values import check_uid
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError

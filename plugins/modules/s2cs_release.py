@@ -11,6 +11,7 @@ short_description: Give back everything that a stream has on this gateway (REL)
 version_added: 0.1.0
 description:
   - Ends the data server of a session and gives back its listeners, processes, files and keys.
+  - A session belongs to the user who requested it. Others release it with its secret, or as administrators.
   - What is not there is released already. A session whose last action was killed in the middle is released as well.
 author: SciStream gateway developers (@scistream)
 extends_documentation_fragment:
@@ -24,6 +25,11 @@ options:
     description: Side of the stream that is to be released. Left out, both sides are.
     type: str
     choices: [producer, consumer]
+  secret: &secret
+    description:
+      - Secret of the stream, the one of the request.
+      - Only whoever did not request the session needs it, unless that is an administrator of this gateway.
+    type: str
   sessions:
     description: Sessions, where one call is to serve more than one.
     type: list
@@ -33,6 +39,7 @@ options:
         <<: *uid
         required: true
       role: *role
+      secret: *secret
 seealso:
   - module: scistream.gateway.s2cs_request
   - module: scistream.gateway.s2cs_info
@@ -42,6 +49,12 @@ EXAMPLES = r"""
 - name: Release whatever this gateway has of a stream
   scistream.gateway.s2cs_release:
     uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
+
+- name: Release the consumer's side of a stream that somebody else requested
+  scistream.gateway.s2cs_release:
+    uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
+    role: consumer
+    secret: "{{ stream_secret }}"
 """
 
 RETURN = r"""
@@ -70,15 +83,15 @@ released:
 """
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import module
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.action_release import ReleaseAction
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.request import read_release
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.server import ControlServer
 
-OPTIONS = {**module.UID, **module.ROLE}
+OPTIONS = {**module.UID, **module.ROLE, **module.SECRET}
 
 
 def main() -> None:
     """Release sessions."""
-    module.run(OPTIONS, ("uid",), read_release, ControlServer.release)
+    module.run(OPTIONS, ("uid",), read_release, ReleaseAction)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,9 @@ description:
   - Reserves listeners for one role of a stream, and starts the data server that holds them where the proxy can.
   - The same request again returns the same listeners.
   - A request for an existing session with other parameters is an error that names the differences.
-  - A session to which no HELLO comes in time expires, and the next action on this gateway gives back what it held.
+  - The session belongs to the user who requests it. Others need its secret to update or release it.
+  - A session to which no HELLO comes in time expires, and so does one at the end of its lifetime.
+  - The next action on this gateway, whatever it is about, gives back what an expired session held.
 author: SciStream gateway developers (@scistream)
 extends_documentation_fragment:
   - scistream.gateway._s2cs
@@ -43,11 +45,14 @@ options:
     type: str
   encryption: &encryption
     description:
-      - How the connection between the two gateways is protected; it must be asked for by name.
+      - How the connection between the two gateways is protected. The policy says what is allowed.
+      - V(tls) is TLS 1.3, in which each gateway accepts one certificate of the other, and nothing else.
+      - The HELLO gives the gateway its certificate and key, and the UPDATE the certificate of the other gateway.
       - V(none) means that everyone on the path can read and change the data.
-      - V(tls) is TLS 1.3. A proxy that cannot do what is asked for refuses it.
+      - A proxy, a runtime or an O(transport) that cannot do what is asked for refuses it.
     type: str
-    choices: [none, tls]
+    choices: [tls, none]
+    default: tls
   transport: &transport
     description:
       - What the listeners accept and forward. With V(both), TCP and UDP on the same port.
@@ -62,6 +67,11 @@ options:
     type: str
   hello_timeout: &hello_timeout
     description: Seconds within which the HELLO must come. The policy gives the default and the largest value.
+    type: int
+  lifetime: &lifetime
+    description:
+      - Seconds that the session may live from now on, whatever its state.
+      - The policy gives the largest value, which is the default too. Where it gives none, the life has no end.
     type: int
   labels: &labels
     description: Names and texts to find the session by, such as a job id, an experiment id or an owner.
@@ -81,14 +91,13 @@ options:
       rate: *rate
       proxy: *proxy
       runtime: *runtime
-      encryption:
-        <<: *encryption
-        required: true
+      encryption: *encryption
       transport: *transport
       secret:
         <<: *secret
         required: true
       hello_timeout: *hello_timeout
+      lifetime: *lifetime
       labels: *labels
 seealso:
   - module: scistream.gateway.s2cs_hello
@@ -102,18 +111,17 @@ EXAMPLES = r"""
   scistream.gateway.s2cs_request:
     uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
     role: producer
-    encryption: none
     secret: "{{ stream_secret }}"
+    lifetime: 86400
     labels:
       experiment: tomography-42
   register: reserved
 
-- name: Reserve listeners for two streams in one call
+- name: Reserve listeners for two streams in one call, the second without protection
   scistream.gateway.s2cs_request:
     sessions:
       - uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
         role: producer
-        encryption: none
         secret: "{{ first_secret }}"
       - uid: 5d0f1c36-8f3c-4f55-9b60-5a1d27f4a5c1
         role: producer
@@ -158,7 +166,7 @@ session:
       description: How the connection between the two gateways is protected.
       returned: always
       type: str
-      sample: none
+      sample: tls
     transport:
       description: What the listeners accept and forward, V(tcp), V(udp) or V(both).
       returned: always
@@ -203,6 +211,22 @@ session:
       returned: always
       type: str
       sample: 192.0.2.1
+    certificate:
+      description: Certificate of this gateway for this session, in PEM. Null before the HELLO.
+      returned: always
+      type: str
+      sample: |
+        -----BEGIN CERTIFICATE-----
+        ...
+        -----END CERTIFICATE-----
+    peer_certificate:
+      description: The only certificate that is accepted from the other gateway, in PEM. Null before the UPDATE.
+      returned: always
+      type: str
+      sample: |
+        -----BEGIN CERTIFICATE-----
+        ...
+        -----END CERTIFICATE-----
     labels:
       description: Labels of the request.
       returned: always
@@ -218,8 +242,15 @@ session:
       returned: always
       type: str
       sample: "2026-01-31T12:00:00Z"
+    lifetime:
+      description: Its longest life in seconds, as asked for or limited by the policy; null without a limit.
+      returned: always
+      type: int
+      sample: 86400
     expires:
-      description: When it expires unless a HELLO comes before, ISO 8601 in UTC. Null after the HELLO.
+      description:
+        - When it expires, ISO 8601 in UTC.
+        - Before the HELLO that is when it must have come. After it, the end of the lifetime, or null if there is none.
       returned: always
       type: str
       sample: "2026-01-31T12:03:00Z"
@@ -248,8 +279,8 @@ changed_sessions:
 """
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import module
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.action_request import RequestAction
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.request import read_request
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.server import ControlServer
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.values import ENCRYPTIONS, TRANSPORTS
 
 OPTIONS = {
@@ -259,17 +290,18 @@ OPTIONS = {
     "rate": {"type": "str"},
     "proxy": {"type": "str"},
     "runtime": {"type": "str"},
-    "encryption": {"type": "str", "choices": list(ENCRYPTIONS)},
+    "encryption": {"type": "str", "choices": list(ENCRYPTIONS), "default": "tls"},
     "transport": {"type": "str", "choices": list(TRANSPORTS), "default": "tcp"},
     **module.SECRET,
     "hello_timeout": {"type": "int"},
+    "lifetime": {"type": "int"},
     "labels": {"type": "dict"},
 }
 
 
 def main() -> None:
     """Reserve listeners."""
-    module.run(OPTIONS, ("uid", "role", "encryption", "secret"), read_request, ControlServer.request)
+    module.run(OPTIONS, ("uid", "role", "secret"), read_request, RequestAction)
 
 
 if __name__ == "__main__":

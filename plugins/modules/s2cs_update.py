@@ -13,6 +13,7 @@ description:
   - Points the listeners at their targets and starts to forward. The session must have been announced by a HELLO.
   - While it streams, new targets apply to new connections.
   - Established connections go on where the proxy can reload.
+  - A session belongs to the user who requested it. Others update it with its secret, or as administrators.
   - The same call again changes nothing, unless the data server does not run any more, and is started again.
 author: SciStream gateway developers (@scistream)
 extends_documentation_fragment:
@@ -41,11 +42,16 @@ options:
       - For O(role=producer) this is the consumer's gateway. Left out, all that the policy allows may connect.
     type: list
     elements: str
-  psk: &psk
+  peer_certificate: &peer_certificate
     description:
-      - Key of 256 random bits that both gateways share, as 64 hexadecimal digits, for a proxy that encrypts with one.
-      - It is kept in one file of the session on each gateway, and never shown.
-      - Left out, the key that the session has stays; the first UPDATE must give one.
+      - Certificate of the other gateway for this stream, as one block of PEM. Nothing else is accepted from there.
+      - It is public, but whoever can replace it on its way here can take the place of the other gateway.
+      - Left out, the one that the session has stays. A session that is encrypted needs one, and a HELLO with its own.
+    type: str
+  secret: &secret
+    description:
+      - Secret of the stream, the one of the request.
+      - Only whoever did not request the session needs it, unless that is an administrator of this gateway.
     type: str
   sessions:
     description: Sessions, where one call is to serve more than one.
@@ -60,7 +66,8 @@ options:
         required: true
       remote_listeners: *remote_listeners
       clients: *clients
-      psk: *psk
+      peer_certificate: *peer_certificate
+      secret: *secret
 seealso:
   - module: scistream.gateway.s2cs_request
   - module: scistream.gateway.s2cs_hello
@@ -73,12 +80,14 @@ EXAMPLES = r"""
     uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
     role: producer
     clients: [198.51.100.7]
+    peer_certificate: "{{ hostvars['gw-alcf'].consumer.session.certificate }}"
 
 - name: Forward to the producer's gateway
   scistream.gateway.s2cs_update:
     uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
     role: consumer
     remote_listeners: ["192.0.2.1:5100"]
+    peer_certificate: "{{ hostvars['gw-aps'].producer.session.certificate }}"
 """
 
 RETURN = r"""
@@ -109,21 +118,22 @@ changed_sessions:
 """
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import module
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.action_update import UpdateAction
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.request import read_update
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.server import ControlServer
 
 OPTIONS = {
     **module.UID,
     **module.ROLE,
     "remote_listeners": {"type": "list", "elements": "str"},
     "clients": {"type": "list", "elements": "str"},
-    "psk": {"type": "str", "no_log": True},
+    "peer_certificate": {"type": "str"},
+    **module.SECRET,
 }
 
 
 def main() -> None:
     """Point listeners at targets."""
-    module.run(OPTIONS, ("uid", "role"), read_update, ControlServer.update)
+    module.run(OPTIONS, ("uid", "role"), read_update, UpdateAction)
 
 
 if __name__ == "__main__":

@@ -59,6 +59,35 @@ options:
     description: First and last port of those that may be chosen.
     type: list
     elements: int
+  encryption:
+    description:
+      - How the connection between the two gateways is protected.
+      - >-
+        V(tls) is TLS 1.3 in which each side trusts the certificate of the other and no other; it needs O(role),
+        O(certificate), O(key) and O(peer_certificate).
+      - V(none) protects nothing, and is for paths where something else does.
+    type: str
+    choices: [tls, none]
+    default: tls
+  role:
+    description:
+      - >-
+        Side of the stream. V(producer) is the TLS server at its listeners, V(consumer) the TLS client to its targets;
+        the other leg of each is plain.
+    type: str
+    choices: [producer, consumer]
+  certificate:
+    description:
+      - >-
+        This side's own certificate, a PEM text. It is signed by its own key, is that of no authority (the basic
+        constraint C(CA:FALSE)), and has a DNS name or a common name.
+    type: str
+  key:
+    description: The private key of O(certificate), an unencrypted PEM text. Left out, the one that is there stays.
+    type: str
+  peer_certificate:
+    description: The one certificate that is accepted from the other side, a PEM text like O(certificate).
+    type: str
   settings:
     description:
       - Settings of the forwarder, such as C(pipe_size) in bytes, C(workers) or C(max_connections).
@@ -96,13 +125,17 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Forward a port of this host to an instrument
+- name: Forward a port of this host to an instrument, for whoever has the key of one certificate
   scistream.gateway.s2ds:
     name: camera
     listeners: ["192.0.2.1:0"]
     port_range: [5100, 5200]
     targets: ["10.1.0.5:7000"]
     clients: [198.51.100.0/24]
+    role: producer
+    certificate: "{{ lookup('ansible.builtin.file', 'gw-aps.crt') }}"
+    key: "{{ lookup('ansible.builtin.file', 'gw-aps.key') }}"
+    peer_certificate: "{{ lookup('ansible.builtin.file', 'gw-alcf.crt') }}"
   register: camera
 
 - name: Remove it again
@@ -160,6 +193,21 @@ s2ds:
       returned: if it is not absent
       type: int
       sample: 10000000000
+    encryption:
+      description: How the connection between the gateways is protected.
+      returned: if it is not absent
+      type: str
+      sample: tls
+    certificate:
+      description: Its own certificate, or null.
+      returned: if it is not absent
+      type: str
+      sample: "-----BEGIN CERTIFICATE-----..."
+    peer_certificate:
+      description: The one certificate that is accepted from the other side, or null.
+      returned: if it is not absent
+      type: str
+      sample: "-----BEGIN CERTIFICATE-----..."
     counters:
       description: Connections and bytes since it started, as in M(scistream.gateway.s2cs_info).
       returned: if it is not absent
@@ -180,6 +228,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.options im
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import data_server
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import SUPERVISORS, Site
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.standalone import STATES, Standalone
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.values import check_path
 
 
 def main() -> None:
@@ -194,6 +243,11 @@ def main() -> None:
             "egress": {"type": "str"},
             "rate": {"type": "str"},
             "port_range": {"type": "list", "elements": "int"},
+            "encryption": {"type": "str", "choices": ["tls", "none"], "default": "tls"},
+            "role": {"type": "str", "choices": ["producer", "consumer"]},
+            "certificate": {"type": "str"},
+            "key": {"type": "str", "no_log": True},
+            "peer_certificate": {"type": "str"},
             "settings": {"type": "dict", "default": {}},
             "state_dir": {"type": "path", "default": "/var/lib/scistream"},
             "program_dir": {"type": "path", "default": "/usr/local/lib/scistream"},
@@ -209,8 +263,8 @@ def main() -> None:
         if params["state"] == "started" and not wanted.listeners:
             raise ValueRefused("listeners", params["listeners"], "name at least one")
         site = Site(
-            params["state_dir"],
-            params["program_dir"],
+            check_path("state_dir", params["state_dir"]),
+            check_path("program_dir", params["program_dir"]),
             supervisor=params["supervisor"],
             dedicated_users=params["dedicated_user"],
         )

@@ -18,7 +18,15 @@ class PolicyError(S2CSError):
 
 
 class RefusedError(S2CSError):
-    """The administrator's policy does not allow what was asked for."""
+    """The administrator's policy does not allow what was asked for, or the secret is wrong.
+
+    Args:
+        message: What was asked for, and what would be allowed.
+        rule: The key of the policy that refused; the message ends with it.
+    """
+
+    def __init__(self, message: str, rule: str = "") -> None:
+        super().__init__(f"{message} (policy: {rule})" if rule else message)
 
 
 class StateError(S2CSError):

@@ -73,7 +73,7 @@ class Keeper:
         return True
 
     def reclaim(self, wanted: Sequence[tuple[str, str]]) -> None:
-        """Give back what sessions hold whose HELLO never came; those in use by another action are left to it."""
+        """Give back what expired sessions hold; those in use by another action are left to it."""
         for session in self.store.all():
             key = (session.uid, session.role)
             if not session.is_expired or key in wanted:
@@ -89,10 +89,10 @@ class Keeper:
         settings = self.policy.proxies.get(session.proxy, {}).get("settings", {})
         return data_server(self.policy.site, session.proxy, session.runtime, settings)
 
-    def point_back(self, before: Session, key: str | None) -> None:
-        """Return a data server with its key, and its session, to where they were before an UPDATE."""
+    def point_back(self, before: Session) -> None:
+        """Return a data server, and its session, to where they were before an UPDATE."""
         with suppress(ScistreamError):
-            self.data_server(before).update_listeners(before.instance(key))
+            self.data_server(before).update_listeners(before.instance())
             self.store.save(before)
 
     def sweep(self, uid: str, role: str) -> bool:

@@ -10,8 +10,10 @@ from typing import Any, Callable, Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import DEFAULT_CONFIG, Policy, load_policy
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.server import Change, ControlServer
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.action import Action, Change
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.keeper import Keeper
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy_file import DEFAULT_CONFIG, load_policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.values import ROLES
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError, show
 
@@ -21,11 +23,23 @@ ROLE: dict[str, Any] = {"role": {"type": "str", "choices": list(ROLES)}}
 SECRET: dict[str, Any] = {"secret": {"type": "str", "no_log": True}}
 
 
+class _Module(AnsibleModule):  # type: ignore[misc]
+    """A module that keeps the values of its options out of the system's log.
+
+    Ansible looks for secrets there as they were given. In a list of sessions, where line breaks, quotes and backslashes
+    are written in another way, it would not find them.
+    """
+
+    def log(self, msg: str, log_args: Any = None) -> None:
+        """Write to the system's log; of the options only their names."""
+        super().log(msg if log_args is None else f"Invoked with {', '.join(sorted(log_args))}")
+
+
 def run(
     session_options: Mapping[str, Any],
     required: Sequence[str],
     read: Callable[[Mapping[str, Any], Policy], Any],
-    act: Callable[[ControlServer, list[Any]], list[Change]],
+    action: type[Action[Any]],
 ) -> None:
     """Run an action on sessions as a module and exit.
 
@@ -33,11 +47,11 @@ def run(
         session_options: Argument spec of one session, used for the single form and for the items of ``sessions``.
         required: Which of these options must be given.
         read: Checks the options of one session.
-        act: The action of the control server on all of them.
+        action: What is to be done with all of them.
     """
     item_options = {name: {**spec, "required": name in required} for name, spec in session_options.items()}
     # With these, Ansible itself says which option is missing, in the single form as well.
-    module = AnsibleModule(
+    module = _Module(
         argument_spec={
             **CONFIG,
             **session_options,
@@ -53,11 +67,11 @@ def run(
     try:
         policy = load_policy(module.params["config"])
         wanted = [_read(read, item, policy, None if given is None else index) for index, item in enumerate(items)]
-        server = ControlServer(policy, check_mode=module.check_mode)
+        keeper = Keeper(policy, check_mode=module.check_mode)
         try:
-            changes = act(server, wanted)
+            changes = action(keeper).run(wanted)
         finally:
-            server.store.close()
+            keeper.store.close()
     except ScistreamError as error:
         module.fail_json(msg=str(error))
     except OSError as error:

@@ -9,9 +9,12 @@ from __future__ import annotations
 import errno
 import random
 import socket
-from typing import Callable, Sequence
+from typing import Callable, List, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError
+
+# Picks ports, from those that are taken and the one that was given out last.
+Choose = Callable[[Sequence[int], int], List[int]]
 
 _ADDRESS_ERRORS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
@@ -29,15 +32,14 @@ def is_free(address: str, port: int) -> bool:
             except OSError as error:
                 if error.errno in _ADDRESS_ERRORS:
                     raise RefusedError(
-                        f"the listener address {address} is not one of this gateway: correct listen in its policy"
+                        f"the listener address {address} is not one of this gateway: correct listen in its policy",
+                        "listen",
                     ) from None
                 return False
     return True
 
 
-def chooser(
-    address: str, port_range: tuple[int, int], count: int, anywhere: bool = False
-) -> Callable[[Sequence[int], int], list[int]]:
+def chooser(address: str, port_range: tuple[int, int], count: int, anywhere: bool = False) -> Choose:
     """Return a function that picks free ports, starting behind the one that was given out last.
 
     So a port rests for as long as possible after its release, and a latecomer of an old stream meets no new one.
@@ -66,7 +68,8 @@ def chooser(
         used = sum(low <= port <= high for port in taken)
         raise RefusedError(
             f"num_conn: {count} ports are needed at {address}, and {len(found)} are free in the range {low}-{high} "
-            f"({used} belong to sessions): release sessions, or widen port_range in the policy"
+            f"({used} belong to sessions): release sessions, or widen port_range in the policy",
+            "port_range",
         )
 
     return choose

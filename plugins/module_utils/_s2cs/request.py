@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Mapping
 
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.pem import check_certificate, check_private_key
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.values import (
     ENCRYPTIONS,
     ROLES,
     TRANSPORTS,
-    check_key,
     check_labels,
     check_secret,
     check_uid,
@@ -26,14 +26,12 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint i
     parse_networks,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ValueRefused
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.values import (
-    check_choice,
-    check_number,
-    check_rate,
-)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.values import check_choice, check_rate
 
 # Leaving these out has a meaning of its own, which no policy changes.
 _ALWAYS = ["num_conn", "rate", "encryption", "transport", "labels"]
+# Leaving these out leaves the choice to the policy.
+_BY_POLICY = ["proxy", "runtime", "hello_timeout", "lifetime"]
 
 
 @dataclass(frozen=True)
@@ -51,28 +49,41 @@ class Request:
     hello_timeout: int = 180
     labels: dict[str, str] = field(default_factory=dict)
     transport: str = "tcp"
+    lifetime: int | None = None
     asked: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class Hello:
-    """HELLO: the application announces itself."""
+    """HELLO: the application announces itself, and this gateway gets its own certificate and key."""
 
     uid: str
     role: str
     secret: str = field(repr=False)
     producer_listeners: list[Endpoint] = field(default_factory=list)
+    certificate: str | None = None
+    key: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
 class Update:
-    """UPDATE: point the listeners at targets. None for the targets: those that the application announced."""
+    """UPDATE: point the listeners at targets.
+
+    Args:
+        uid: The stream.
+        role: The side of it.
+        remote_listeners: The targets; None for those that the application announced.
+        clients: Who may connect; empty for whoever the policy allows to.
+        peer_certificate: The certificate of the other gateway; None for the one that the session has.
+        secret: The secret of the stream, which somebody else than the owner needs.
+    """
 
     uid: str
     role: str
     remote_listeners: list[Endpoint] | None = None
     clients: list[Network] = field(default_factory=list)
-    psk: str | None = field(default=None, repr=False)
+    peer_certificate: str | None = None
+    secret: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -81,6 +92,7 @@ class Release:
 
     uid: str
     roles: list[str]
+    secret: str | None = field(default=None, repr=False)
 
 
 def read_request(options: Mapping[str, Any], policy: Policy) -> Request:
@@ -90,22 +102,21 @@ def read_request(options: Mapping[str, Any], policy: Policy) -> Request:
     proxy = options.get("proxy") or policy.default_proxy
     runtime = options.get("runtime") or policy.default_runtime
     policy.check_proxy(proxy, runtime)
-    timeout = options.get("hello_timeout")
+    encryption = check_choice("encryption", options.get("encryption") or "tls", ENCRYPTIONS)
     return Request(
         uid=check_uid(options.get("uid")),
         role=role,
-        num_conn=check_number("num_conn", options.get("num_conn", 1), 1, policy.max_connections),
+        num_conn=policy.check_connections(options.get("num_conn", 1)),
         rate=check_rate(options.get("rate")),
         proxy=proxy,
         runtime=runtime,
-        encryption=check_choice("encryption", options.get("encryption"), ENCRYPTIONS),
+        encryption=policy.check_encryption(encryption),
         secret=check_secret(options.get("secret")),
-        hello_timeout=policy.hello_timeout
-        if timeout is None
-        else check_number("hello_timeout", timeout, 1, policy.hello_timeout_max),
+        hello_timeout=policy.check_hello_timeout(options.get("hello_timeout")),
         labels=check_labels(options.get("labels")),
         transport=check_choice("transport", options.get("transport") or "tcp", TRANSPORTS),
-        asked=frozenset(_ALWAYS + [name for name in ("proxy", "runtime", "hello_timeout") if options.get(name)]),
+        lifetime=policy.check_lifetime(options.get("lifetime")),
+        asked=frozenset(_ALWAYS + [name for name in _BY_POLICY if options.get(name)]),
     )
 
 
@@ -121,7 +132,13 @@ def read_hello(options: Mapping[str, Any], policy: Policy) -> Hello:
     for index, listener in enumerate(listeners):
         if listener.address is not None:
             policy.check_target(f"producer_listeners[{index}]", role, listener)
-    return Hello(check_uid(options.get("uid")), role, check_secret(options.get("secret")), listeners)
+    certificate = check_certificate("certificate", options.get("certificate"))
+    key = check_private_key("key", options.get("key"))
+    if (certificate is None) != (key is None):
+        missing = "certificate" if certificate is None else "key"
+        raise ValueRefused(missing, None, "give certificate and key, or neither")
+    uid, secret = check_uid(options.get("uid")), check_secret(options.get("secret"))
+    return Hello(uid, role, secret, listeners, certificate, key)
 
 
 def read_update(options: Mapping[str, Any], policy: Policy) -> Update:
@@ -133,11 +150,17 @@ def read_update(options: Mapping[str, Any], policy: Policy) -> Update:
         raise ValueRefused("remote_listeners", given, "name at least one target, for a consumer the peer's listeners")
     clients = parse_networks("clients", options.get("clients") or [])
     policy.check_clients("clients", role, clients)
-    return Update(check_uid(options.get("uid")), role, targets, clients, check_key(options.get("psk")))
+    peer_certificate = check_certificate("peer_certificate", options.get("peer_certificate"))
+    return Update(check_uid(options.get("uid")), role, targets, clients, peer_certificate, _optional_secret(options))
 
 
 def read_release(options: Mapping[str, Any], policy: Policy) -> Release:
     """Check the options of a REL; the policy has no say in giving back."""
     role = options.get("role")
     roles = list(ROLES) if role is None else [check_choice("role", role, ROLES)]
-    return Release(check_uid(options.get("uid")), roles)
+    return Release(check_uid(options.get("uid")), roles, _optional_secret(options))
+
+
+def _optional_secret(options: Mapping[str, Any]) -> str | None:
+    """Return the secret of an action that the owner needs none for."""
+    return None if options.get("secret") is None else check_secret(options["secret"])

@@ -25,16 +25,18 @@ STATES = (RESERVED, ANNOUNCED, STREAMING, EXPIRED)
 # What of a session anyone may see who may see the session; the secret's hash is not among it.
 _SHOWN = (
     *("uid", "role", "state", "proxy", "runtime", "encryption", "transport", "num_conn", "rate", "listeners"),
-    *("producer_listeners", "targets", "clients", "egress", "labels", "owner", "created", "expires"),
+    *("producer_listeners", "targets", "clients", "egress", "certificate", "peer_certificate"),
+    *("labels", "owner", "created", "lifetime", "expires"),
 )
 # What a request fixes: the same request again must agree in these.
-_REQUESTED = ["num_conn", "rate", "proxy", "runtime", "encryption", "transport", "hello_timeout", "labels"]
+_REQUESTED = ["num_conn", "rate", "proxy", "runtime", "encryption", "transport", "hello_timeout", "lifetime", "labels"]
 
 
 @dataclass(frozen=True)
 class Session:
-    """A row of the store. Times are seconds since the epoch; endpoints and networks are texts.
+    """A row of the store. Times are seconds since the epoch; endpoints and networks are texts, certificates PEM texts.
 
+    No key is here: the private key of the certificate is with the data server only.
     ``pending`` names the action that is under way; found at rest, it tells that its process died in the middle.
     ``resolved`` are the targets with host names replaced by what they meant at the UPDATE.
     """
@@ -61,6 +63,9 @@ class Session:
     targets: list[str] = field(default_factory=list)
     resolved: list[str] = field(default_factory=list)
     clients: list[str] = field(default_factory=list)
+    lifetime: int | None = None
+    certificate: str | None = None
+    peer_certificate: str | None = None
 
     @property
     def name(self) -> str:
@@ -69,8 +74,18 @@ class Session:
 
     @property
     def is_expired(self) -> bool:
-        """Whether no HELLO came in time."""
-        return self.state == RESERVED and self.expires is not None and time.time() > self.expires
+        """Whether no HELLO came in time, or its life is over."""
+        return self.expires is not None and time.time() > self.expires
+
+    @property
+    def end(self) -> float | None:
+        """When its life is over, if that is limited."""
+        return None if self.lifetime is None else self.created + self.lifetime
+
+    def awaiting_hello(self) -> Session:
+        """Return this session as it is when its HELLO is awaited from now on."""
+        awaited = time.time() + self.hello_timeout
+        return self.changed(expires=awaited if self.end is None else min(awaited, self.end))
 
     def changed(self, **values: Any) -> Session:
         """Return this session with other values."""
@@ -89,11 +104,11 @@ class Session:
             if key in asked and getattr(self, key) != getattr(other, key)
         ]
 
-    def instance(self, psk: str | None = None) -> Instance:
+    def instance(self, key: str | None = None) -> Instance:
         """Return what the data server of this session is told.
 
         Args:
-            psk: A key that is to replace the one that the data server has; no session ever holds one.
+            key: The private key of its certificate, where that is new; no session ever holds one.
         """
         return Instance(
             name=self.name,
@@ -105,7 +120,9 @@ class Session:
             role=self.role,
             encryption=self.encryption,
             transport=self.transport,
-            psk=psk,
+            certificate=self.certificate,
+            key=key,
+            peer_certificate=self.peer_certificate,
         )
 
     def require(self, *states: str) -> None:
@@ -113,9 +130,12 @@ class Session:
         if self.state in states and not self.is_expired:
             return
         if self.is_expired:
+            why = f"its lifetime of {self.lifetime} s is over"
+            if self.state == RESERVED and self.expires != self.end:
+                why = f"no HELLO came within {self.hello_timeout} s"
             raise StateError(
-                f"uid: session {self.uid} ({self.role}) expired at {timestamp(self.expires)}, because no HELLO came "
-                f"within {self.hello_timeout} s; request it again with s2cs_request"
+                f"uid: session {self.uid} ({self.role}) expired at {timestamp(self.expires)}, because {why}; "
+                "request it again with s2cs_request"
             )
         advice = "say HELLO first (s2cs_hello)" if self.state == RESERVED else "release it first (s2cs_release)"
         raise StateError(

@@ -16,9 +16,11 @@ import hashlib
 import os
 import sqlite3
 from contextlib import contextmanager
-from typing import Any, Callable, Iterable, Iterator, List, Sequence
+from typing import Any, Iterable, Iterator
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError, StoreError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import StoreError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.limits import Limits
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ports import Choose
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import Session, from_json
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import make_directory
 
@@ -35,8 +37,6 @@ CREATE TABLE IF NOT EXISTS last_port (address TEXT PRIMARY KEY, port INTEGER NOT
 """
 # Long enough for any number of writers in line, each of which needs a few milliseconds.
 _BUSY_SECONDS = 60
-
-Chooser = Callable[[Sequence[int], int], List[int]]
 
 
 class Store:
@@ -150,27 +150,23 @@ class Store:
         """Return the ports of an address that belong to sessions."""
         return [row[0] for row in self._read("SELECT port FROM port WHERE address = ?", address)]
 
-    def choose(self, address: str, count: int, chooser: Chooser) -> list[int]:
+    def choose(self, address: str, count: int, chooser: Choose) -> list[int]:
         """Return ports for a session without taking them."""
         last = self._read("SELECT port FROM last_port WHERE address = ?", address)
         taken = set(self.ports(address))
         return chooser(sorted(taken), last[0][0] if last else 0)[:count]
 
-    def reserve(self, session: Session, address: str, chooser: Chooser, max_sessions: int) -> Session:
+    def reserve(self, session: Session, address: str, chooser: Choose, limits: Limits) -> Session:
         """Write a new session with ports of its own, all or nothing.
 
         Args:
             session: The session, without listeners.
             address: The address of its listeners.
             chooser: Returns ``num_conn`` free ports, from those that are taken and the one that was given out last.
-            max_sessions: The limit of the policy.
+            limits: The limits of the policy, which no other request can exceed meanwhile.
         """
         with self.transaction() as database:
-            count = database.execute("SELECT COUNT(*) FROM session").fetchone()[0]
-            if count >= max_sessions:
-                raise RefusedError(
-                    f"this gateway has {count} sessions, and its policy allows {max_sessions}: release one first"
-                )
+            limits.check(session, self.all())
             ports = self.choose(address, session.num_conn, chooser)
             host = f"[{address}]" if ":" in address else address
             session = session.changed(listeners=[f"{host}:{port}" for port in ports])

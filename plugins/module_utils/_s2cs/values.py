@@ -12,7 +12,7 @@ from typing import Any
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ValueRefused
 
 ROLES = ("producer", "consumer")
-ENCRYPTIONS = ("none", "tls")
+ENCRYPTIONS = ("tls", "none")
 TRANSPORTS = ("tcp", "udp", "both")
 
 MIN_SECRET = 32
@@ -20,7 +20,6 @@ MAX_LABELS = 32
 
 _UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _SECRET = re.compile(r"[!-~]{32,512}")
-_KEY = re.compile(r"[0-9A-Fa-f]{64}")
 _LABEL_KEY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?", re.ASCII)
 
 
@@ -37,15 +36,6 @@ def check_secret(value: Any) -> str:
     if not isinstance(value, str) or not _SECRET.fullmatch(value):
         raise ValueRefused("secret", "(hidden)", f"give {MIN_SECRET} to 512 printable ASCII characters, no spaces")
     return value
-
-
-def check_key(value: Any) -> str | None:
-    """Return the key that both gateways share, in lower case; the message of a refusal never shows it."""
-    if value is None:
-        return None
-    if not isinstance(value, str) or not _KEY.fullmatch(value):
-        raise ValueRefused("psk", "(hidden)", "give 256 random bits as 64 hexadecimal digits (openssl rand -hex 32)")
-    return value.lower()
 
 
 def check_labels(value: Any) -> dict[str, str]:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import stat
 from dataclasses import dataclass
@@ -43,6 +44,19 @@ def open_now(pids: Sequence[int]) -> Open:
     )
 
 
+def carried(now: Open, encrypted: bool) -> tuple[int, int]:
+    """Return the bytes that open connections have carried to the consumer and to the producer.
+
+    Args:
+        now: What goes through.
+        encrypted: Whether what is accepted is encrypted: TLS adds to it, so what goes on to the targets is counted.
+    """
+    if not encrypted:
+        return sum(item.sent for item in now.accepted), sum(item.received for item in now.accepted)
+    # The kernel counts the SYN of a connection that was opened from here.
+    return sum(item.received for item in now.outgoing), sum(max(0, item.sent - 1) for item in now.outgoing)
+
+
 # How ended connections get to their log: it begins anew with the program, which writes to it itself, or to its output.
 CONNECTIONS = "run/connections.log"
 
@@ -53,12 +67,13 @@ def with_log(command: Sequence[str], output: bool) -> list[str]:
     return ["/bin/sh", "-c", script, "sh", *command]
 
 
-def ended(directory: str, judge: Callable[[str], str]) -> dict[str, int]:
+def ended(directory: str, judge: Callable[[str], str], refusal: re.Pattern[str] | None = None) -> dict[str, int]:
     """Add up the log of ended connections, whose lines tell the state and the bytes to the consumer and the producer.
 
     Args:
         directory: The directory of the instance.
         judge: Says of a state whether it means ``refused`` or ``failed``; anything else is a connection like any.
+        refusal: What a line is like that tells of a connection that was refused.
     """
     found = dict.fromkeys(("total", "refused", "failed", "to_consumer", "to_producer"), 0)
     for line in lines(directory, CONNECTIONS):
@@ -66,6 +81,7 @@ def ended(directory: str, judge: Callable[[str], str]) -> dict[str, int]:
             _seconds, state, to_consumer, to_producer = line.split()[:4]
             sent, received = int(to_consumer), int(to_producer)
         except ValueError:
+            found["refused"] += bool(refusal and refusal.fullmatch(line))
             continue
         found["to_consumer"] += sent
         found["to_producer"] += received

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import Any, ClassVar, Mapping, Sequence
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import programs, templates
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials, programs, templates
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException, ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxy import Proxy, RunOnce
@@ -81,7 +81,15 @@ class ConfiguredProxy(Proxy):
     def files(self, instance: Instance) -> dict[str, str]:
         """Return the configuration."""
         values = {**templates.instance_values(instance), "settings": self.template_settings(instance)}
-        return {self.config: templates.render(self.template, self.role_name, values)}
+        text = templates.render(self.template, self.role_name, values)
+        unused = [name for name in (credentials.CERTIFICATE, credentials.PEER) if values["tls"] and name not in text]
+        if unused:
+            # A template of before there was any TLS would do without it, and nobody would see that.
+            raise S2DSException(
+                f"the template {self.template} cannot be used with encryption {instance.encryption}: what it makes "
+                f"says nothing of {' and '.join(unused)}; have it use the values tls"
+            )
+        return {self.config: text}
 
     def template_settings(self, instance: Instance) -> dict[str, Any]:
         """Return the settings as the template gets them: what is automatic is decided."""

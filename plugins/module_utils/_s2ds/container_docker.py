@@ -10,14 +10,18 @@ import os
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.container_settings import ContainerSettings
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.engine_container import EngineContainer
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.engine_container import (
+    DIRECTORY,
+    ROOT,
+    EngineContainer,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Place, Task
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
 
 
 class Docker(EngineContainer):
-    """The instance's directory is mounted at its own path: read-only, but for its part ``run``."""
+    """The instance's directory is mounted into the container: read-only, but for its part ``run``."""
 
     name = "docker"
 
@@ -29,20 +33,20 @@ class Docker(EngineContainer):
             )
 
     def _mounts(self, task: Task) -> dict[str, Any]:
-        return self._trial_mounts(self.directory(task))
+        return self._trial_mounts(self.site.directory(task.name))
 
     def _trial_mounts(self, directory: str) -> dict[str, Any]:
-        run = os.path.join(directory, "run")
+        run, inside = os.path.join(directory, "run"), f"{ROOT}/{DIRECTORY}"
         # Unlike "binds" these never make a directory that is missing on the engine's side.
         return {
             "mounts": [
-                {"Type": "bind", "Source": directory, "Target": directory, "ReadOnly": True},
-                {"Type": "bind", "Source": run, "Target": run, "ReadOnly": False},
+                {"Type": "bind", "Source": directory, "Target": inside, "ReadOnly": True},
+                {"Type": "bind", "Source": run, "Target": f"{inside}/run", "ReadOnly": False},
             ]
         }
 
     def _place(self, task: Task) -> Place:
-        directory = self.directory(task)
+        directory = self.site.directory(task.name)
         found = self._found(task)
         main = int(found["State"]["Pid"]) if found and found["State"]["Running"] else 0
         return Place(directory, directory, lambda number: _outer_pid(main, number))

@@ -15,8 +15,13 @@ import tarfile
 import time
 from typing import TYPE_CHECKING, Any, Iterator
 
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import engine_notes
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.container_settings import ContainerSettings
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.engine_container import EngineContainer
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.engine_container import (
+    DIRECTORY,
+    ROOT,
+    EngineContainer,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.helper import Helper
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Task
@@ -25,9 +30,6 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site impor
 if TYPE_CHECKING:
     from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxy import Proxy
 
-# Where containers have the volume, and in it what is the instance's directory for its program.
-_ROOT = "/var/lib/scistream"
-_DIRECTORY = "session"
 _VOLUME_SECONDS = 10.0
 
 
@@ -45,10 +47,6 @@ class DockerSock(EngineContainer):
         super().check(task, proxy)
         if self.settings.pull == "never":
             self._need_image(self.settings.helper_image)
-
-    def directory(self, task: Task) -> str:
-        """Return the path of the instance's directory in its container."""
-        return f"{_ROOT}/{_DIRECTORY}"
 
     def deliver(self, task: Task) -> None:
         """Replace the files in the container, if there is one."""
@@ -161,15 +159,12 @@ class DockerSock(EngineContainer):
         options = {"Labels": self._labels(task), "NoCopy": True}
         return {
             "mounts": [
-                {"Type": "volume", "Source": self.container(task), "Target": _ROOT, "VolumeOptions": options},
+                {"Type": "volume", "Source": self.container(task), "Target": ROOT, "VolumeOptions": options},
             ]
         }
 
     def _trial_mounts(self, directory: str) -> dict[str, Any]:
-        return {"mounts": [{"Type": "volume", "Target": _ROOT, "VolumeOptions": {"NoCopy": True}}]}
-
-    def _trial_directory(self, directory: str) -> str:
-        return f"{_ROOT}/{_DIRECTORY}"
+        return {"mounts": [{"Type": "volume", "Target": ROOT, "VolumeOptions": {"NoCopy": True}}]}
 
     def _prepare(self, task: Task) -> None:
         # So that no file of the past is left, such as a key.
@@ -182,7 +177,7 @@ class DockerSock(EngineContainer):
         self._put(name, task, directory)
 
     def _put(self, name: str, task: Task, directory: str) -> None:
-        self.engine.put(name, _ROOT, self._entries(directory, self.group(task)))
+        self.engine.put(name, ROOT, self._entries(directory, self.group(task)))
 
     @staticmethod
     def _entries(directory: str, group: int) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
@@ -193,10 +188,10 @@ class DockerSock(EngineContainer):
             found.mode, found.type, found.gid, found.mtime = mode, kind, group, int(time.time())
             return found
 
-        yield entry(_DIRECTORY, 0o750, tarfile.DIRTYPE), b""
-        yield entry(f"{_DIRECTORY}/run", 0o770, tarfile.DIRTYPE), b""
+        yield entry(DIRECTORY, 0o750, tarfile.DIRTYPE), b""
+        yield entry(f"{DIRECTORY}/run", 0o770, tarfile.DIRTYPE), b""
         for name in sorted(os.listdir(directory)):
             path = os.path.join(directory, name)
-            if os.path.isfile(path) and not name.endswith(".new"):
+            if os.path.isfile(path) and not name.endswith(".new") and name != engine_notes.ENGINE:
                 with open(path, "rb") as stream:
-                    yield entry(f"{_DIRECTORY}/{name}", 0o640, tarfile.REGTYPE), stream.read()
+                    yield entry(f"{DIRECTORY}/{name}", 0o640, tarfile.REGTYPE), stream.read()

@@ -11,10 +11,12 @@ import shutil
 import time
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Mapping, Sequence
+from typing import Any, Mapping
 
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import parse_endpoint
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException, ScistreamError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.files import read, write
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance, Status
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxy import Proxy
@@ -41,6 +43,11 @@ class S2DS:
     def check(self, instance: Instance) -> None:
         """Refuse, before anything changes, what cannot be done."""
         self.proxy.check(instance)
+        if instance.encryption not in self.runtime.encryptions:
+            raise S2DSException(
+                f"encryption: the runtime {self.runtime.name} cannot do {instance.encryption}, because what it is told "
+                "others can read: choose another runtime, or ask for encryption none"
+            )
         self.runtime.check(self._task(instance), self.proxy)
 
     def start(self, instance: Instance) -> None:
@@ -52,8 +59,10 @@ class S2DS:
         directory = self.runtime.site.directory(instance.name)
         self._make_directory(directory)
         try:
+            if instance.certificate is not None:
+                self.write_credentials(instance)
             if self._is_wanted(instance):
-                files = self.proxy.files(instance)
+                files = self._files(instance)
                 self._verify(instance, files)
                 self.write_files(instance, files)
                 self._launch(instance)
@@ -99,9 +108,9 @@ class S2DS:
         if not self._is_wanted(instance):
             return self.runtime.is_running(self._task(instance))
         self.check(instance)
-        files = self.proxy.files(instance)
+        files = self._files(instance)
         return (
-            self._read(self.runtime.site.directory(instance.name), files) != files
+            read(self.runtime.site.directory(instance.name), files) != files
             or self.runtime.probe(self._task(instance), self.proxy) is None
         )
 
@@ -118,13 +127,12 @@ class S2DS:
         self.check(instance)
         if not self._is_wanted(instance):
             stopped = self.stop(instance)
-            if self.proxy.key_file and instance.psk is None:
-                self.write_files(instance, {self.proxy.key_file: None})
+            self.write_credentials(instance)
             return stopped
         directory = self.runtime.site.directory(instance.name)
-        files = self.proxy.files(instance)
+        files = self._files(instance)
         task = self._task(instance)
-        before = self._read(directory, files)
+        before = read(directory, files)
         running = self.runtime.probe(task, self.proxy) is not None
         if before == files and running and not again:
             return False
@@ -148,9 +156,35 @@ class S2DS:
             raise
         return True
 
+    def write_credentials(self, instance: Instance) -> bool:
+        """Write the certificates and the key of an instance that does not forward yet; returns whether they are new.
+
+        Raises:
+            S2DSException: They cannot be used; it names the option that is wrong.
+        """
+        self.proxy.check(instance)
+        directory = self.runtime.site.directory(instance.name)
+        files = self._credentials(instance)
+        before = read(directory, files)
+        if before == files:
+            return False
+        self._make_directory(directory)
+        try:
+            self.write_files(instance, files)
+        except BaseException:
+            self.write_files(instance, before)
+            raise
+        return True
+
+    def needs_credentials(self, instance: Instance) -> bool:
+        """Tell whether ``write_credentials`` would do anything; refuses what that refuses."""
+        self.proxy.check(instance)
+        files = self._credentials(instance)
+        return read(self.runtime.site.directory(instance.name), files) != files
+
     def key(self, instance: Instance) -> str | None:
-        """Return the key that the instance shares with the other gateway, or None."""
-        return self.proxy.key(self.runtime.site.directory(instance.name))
+        """Return the private key that the instance has, or None."""
+        return credentials.read_key(self.runtime.site.directory(instance.name))
 
     def is_as_set(self, instance: Instance) -> bool:
         """Tell whether it was started with the settings that would be used now."""
@@ -196,12 +230,35 @@ class S2DS:
         try:
             self._make_directory(trial)
             present: dict[str, str | None] = {}
-            if self.proxy.key_file and self.proxy.key_file not in files:
-                present = self._read(directory, [self.proxy.key_file])
+            if instance.encryption != "none":
+                present = read(directory, credentials.FILES)
             self._write(trial, {**present, **files})
             self.proxy.verify(trial, lambda command, where: self.runtime.run_once(task, command, where))
         finally:
             shutil.rmtree(trial, ignore_errors=True)
+
+    def _files(self, instance: Instance) -> dict[str, str | None]:
+        """Return all files that the instance is to have, but a key that it keeps."""
+        credentials.check_complete(instance, instance.key is not None or self.key(instance) is not None)
+        return {**self._credentials(instance), **self.proxy.files(instance)}
+
+    def _credentials(self, instance: Instance) -> dict[str, str | None]:
+        """Return the files by which the gateways know each other, after a check of those that are new."""
+        files = credentials.files(instance)
+        before = read(self.runtime.site.directory(instance.name), files)
+        new = {name for name, text in files.items() if text is not None and text != before[name]}
+        if new:
+            # What is there already may have expired, and yet something else be wanted.
+            own = bool(new - {credentials.PEER})
+            credentials.check(
+                replace(
+                    instance,
+                    certificate=instance.certificate if own else None,
+                    peer_certificate=instance.peer_certificate if credentials.PEER in new else None,
+                ),
+                (instance.key or self.key(instance)) if own else None,
+            )
+        return files
 
     def _is_wanted(self, instance: Instance) -> bool:
         return self.proxy.holds_listeners or bool(instance.targets)
@@ -235,30 +292,4 @@ class S2DS:
         self.runtime.deliver(self._task(instance))
 
     def _write(self, directory: str, files: Mapping[str, str | None]) -> None:
-        user, group = self.runtime.owner(self.proxy.user)
-        for name, text in files.items():
-            path = os.path.join(directory, name)
-            if text is None:
-                if os.path.exists(path):
-                    os.unlink(path)
-                continue
-            temporary = f"{path}.new"
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-                os.fchown(stream.fileno(), user, group)
-                os.fchmod(stream.fileno(), self.runtime.file_mode)
-                stream.write(text)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.rename(temporary, path)
-
-    @staticmethod
-    def _read(directory: str, names: Sequence[str] | Mapping[str, str]) -> dict[str, str | None]:
-        found: dict[str, str | None] = {}
-        for name in names:
-            try:
-                with open(os.path.join(directory, name), encoding="utf-8") as stream:
-                    found[name] = stream.read()
-            except FileNotFoundError:
-                found[name] = None
-        return found
+        write(directory, files, self.runtime.owner(self.proxy.user), self.runtime.file_mode)

@@ -165,7 +165,7 @@ def resolve(endpoint: Endpoint) -> Endpoint:
         found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise S2DSException(
-            f"host name {endpoint.host!r} of the target {endpoint} has no address here: {error}; "
+            f"targets: host name {endpoint.host!r} of {endpoint} has no address here: {error}; "
             "use an IP address or a name that this gateway can look up"
         ) from None
     return Endpoint(str(_address(str(found[0][4][0]))), endpoint.port)

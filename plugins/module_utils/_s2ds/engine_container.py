@@ -9,24 +9,28 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 from abc import abstractmethod
 from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Sequence
 
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import engine_notes
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.container_settings import ContainerSettings
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.engine import Engine
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxy_container import ProxyContainer
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Task, tail
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site, make_directory
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Task
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.version import VERSION
 
 if TYPE_CHECKING:
     from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxy import Proxy
 
-_IDENTITY = "engine.id"
+# Where containers have what is the instance's directory for their program. It is never the path that it has here: a
+# directory on that way, such as /root, may be one of the image that the program's user cannot pass through.
+ROOT = "/var/lib/scistream"
+DIRECTORY = "session"
+
 _CHECK_SECONDS = 60
 _GRACE_SECONDS = 3
 
@@ -43,6 +47,10 @@ class EngineContainer(ProxyContainer):
         """Mode of an instance's files."""
         return 0o600 if os.geteuid() and self.settings.container_user in (None, os.geteuid()) else 0o640
 
+    def directory(self, task: Task) -> str:
+        """Return the path of the instance's directory in its container."""
+        return f"{ROOT}/{DIRECTORY}"
+
     def owner(self, user: str) -> Sequence[int]:
         """Return who owns an instance's directory: ourselves, and the group that the program runs as."""
         return os.geteuid(), self.group(Task("", "", user))
@@ -54,9 +62,11 @@ class EngineContainer(ProxyContainer):
 
     def start(self, task: Task, command: Sequence[str]) -> None:
         """Make the container anew and start it; the engine starts it again after a crash and after a reboot."""
+        self._leave_other_engine(task)
         self._remove_container(task)
         self._identify()
         self._prepare(task)
+        engine_notes.write(self.site.directory(task.name), self.engine.address)
         name = self.container(task)
         image = self._get_image(self.settings.image)
         with self.engine.doing(f"make the container {name}"):
@@ -76,6 +86,8 @@ class EngineContainer(ProxyContainer):
 
     def stop(self, task: Task) -> bool:
         """End the container and remove it; returns whether it ran."""
+        if self._leave_other_engine(task):
+            return True
         found = self._found(task)
         self._remove_container(task)
         return bool(found and found["State"]["Running"])
@@ -84,6 +96,8 @@ class EngineContainer(ProxyContainer):
         """End the container and remove it and what it had; returns whether there was anything."""
         if not self._has_ever_been():
             return False
+        if self._leave_other_engine(task):
+            return True
         found = self._found(task)
         self._remove_container(task)
         return found is not None
@@ -134,7 +148,7 @@ class EngineContainer(ProxyContainer):
         self.engine.remove_container(name)
         with self.engine.doing(f"make the container {name}"):
             self.engine.api.create_container(
-                **{**self._options(task, image, command), "working_dir": self._trial_directory(directory)},
+                **self._options(task, image, command),
                 name=name,
                 labels={**self._labels(task), "scistream.purpose": "check"},
                 host_config=self._host(task, **self._trial_mounts(directory)),
@@ -156,11 +170,7 @@ class EngineContainer(ProxyContainer):
 
     @abstractmethod
     def _trial_mounts(self, directory: str) -> dict[str, Any]:
-        """Return how a container sees a directory of this process in which something is tried."""
-
-    def _trial_directory(self, directory: str) -> str:
-        """Return the path at which it sees it."""
-        return directory
+        """Return how a container sees, as its instance's, a directory of this process in which something is tried."""
 
     def _prepare(self, task: Task) -> None:
         """Make room for a new container."""
@@ -179,22 +189,10 @@ class EngineContainer(ProxyContainer):
         return f"scistream-{task.name}-{digest[:8]}"
 
     def _identity(self) -> str:
-        """Return what tells this S2CS from all others, whose state directories may have the same path."""
-        return self.site.identity or "".join(tail(os.path.join(self.site.state_dir, _IDENTITY), 1))
+        return engine_notes.identity(self.site)
 
     def _identify(self) -> None:
-        """See to it that this S2CS has an identity."""
-        path = os.path.join(self.site.state_dir, _IDENTITY)
-        if self.site.identity or os.path.exists(path):
-            return
-        make_directory(self.site.state_dir, 0o711)
-        temporary = f"{path}.{os.getpid()}"
-        with open(temporary, "w", encoding="ascii") as stream:
-            stream.write(secrets.token_hex(16))
-        # Of several that begin at once, one wins.
-        with suppress(FileExistsError):
-            os.link(temporary, path)
-        os.unlink(temporary)
+        engine_notes.identify(self.site)
 
     def _has_ever_been(self) -> bool:
         """Tell whether this S2CS ever had a container; without one the engine need not be asked."""
@@ -219,6 +217,14 @@ class EngineContainer(ProxyContainer):
         return hashlib.sha256(document.encode()).hexdigest()[:16]
 
     # -- the engine
+
+    def _leave_other_engine(self, task: Task) -> bool:
+        """Remove what an instance has on another engine than the one of now; returns whether it was on another one."""
+        address = engine_notes.read(self.site.directory(task.name))
+        if not address or address == self.engine.address:
+            return False
+        type(self)(self.site, replace(self.settings, engine=address)).remove(task)
+        return True
 
     def _found(self, task: Task) -> dict[str, Any] | None:
         """Return the container of an instance, or None."""

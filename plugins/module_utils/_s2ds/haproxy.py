@@ -12,7 +12,13 @@ import time
 from typing import Any, ClassVar, Mapping, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import haproxy_counters as counting
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.activity import ended, open_now, with_log
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.activity import (
+    carried,
+    ended,
+    open_now,
+    read,
+    with_log,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.configured import (
     LONGEST_SECONDS,
     ConfiguredProxy,
@@ -29,6 +35,9 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.unix impor
 _MASTER = "run/master.sock"
 _RELOAD_SECONDS = 20.0
 _COLUMN = re.compile(r"<([^>]+)>")
+# A connection that ended before there was one: "address:port [date] listener0/1: SSL handshake failure".
+_REFUSAL = re.compile(r"\S+:[0-9]+ \[[^\]]+\] \S+/\S+: .+")
+_ENCRYPTED = re.compile(r"^\s*bind\s.*\sssl\s", re.MULTILINE)
 
 
 class HAProxy(ConfiguredProxy):
@@ -38,11 +47,13 @@ class HAProxy(ConfiguredProxy):
     unit = "scistream-haproxy"
     user = "scistream-haproxy"
     config = "haproxy.cfg"
+    encryptions = ("tls", "none")
     image = "haproxy:2.6-bookworm"
     paths: ClassVar[Mapping[str, str]] = {"program": "haproxy"}
     numbers: ClassVar[Mapping[str, Sequence[int]]] = {
         "threads": (0, 0, 64),
         "pipe_size": (1048576, 4096, 1 << 28),
+        "tls_buffer_size": (262144, 16384, 1 << 24),
         "max_connections": (1024, 1, 1000000),
         "connect_timeout": (10, 1, 3600),
         "idle_timeout": (LONGEST_SECONDS, 60, LONGEST_SECONDS),
@@ -91,18 +102,19 @@ class HAProxy(ConfiguredProxy):
         if since is None or not rows:
             return None
         now = open_now(pids)
-        done = ended(directory, lambda state: "failed" if state[1:] == "C" else "")
+        done = ended(directory, lambda state: "failed" if state[1:] == "C" else "", _REFUSAL)
+        to_consumer, to_producer = carried(now, bool(_ENCRYPTED.search(read(directory, self.config))))
         return {
             "since": since,
             "connections": {
                 "open": len(now.accepted),
                 "total": done["total"] + len(now.accepted),
-                "refused": refused,
+                "refused": refused + done["refused"],
                 "failed": done["failed"],
             },
             "bytes": {
-                "to_consumer": done["to_consumer"] + sum(item.sent for item in now.accepted),
-                "to_producer": done["to_producer"] + sum(item.received for item in now.accepted),
+                "to_consumer": done["to_consumer"] + to_consumer,
+                "to_producer": done["to_producer"] + to_producer,
             },
         }
 

@@ -27,7 +27,9 @@ class Instance:
         role: Side of the stream, ``producer`` or ``consumer``; empty for a data server that is no session's.
         encryption: How the connection between the two gateways is protected.
         transport: ``tcp``, ``udp`` or ``both``.
-        psk: The key that both gateways share, 64 hex digits; None leaves the one that is there.
+        certificate: This gateway's own certificate, PEM; None: it has none.
+        key: The private key of it, PEM; None leaves the one that is there.
+        peer_certificate: The only certificate that is accepted from the other gateway, PEM; None: nobody is.
     """
 
     name: str
@@ -40,7 +42,9 @@ class Instance:
     role: str = ""
     encryption: str = "none"
     transport: str = "tcp"
-    psk: str | None = field(default=None, repr=False)
+    certificate: str | None = None
+    key: str | None = field(default=None, repr=False)
+    peer_certificate: str | None = None
 
     def target_of(self, index: int) -> Endpoint | None:
         """Target of the listener with this index."""

@@ -14,8 +14,9 @@ import os
 import secrets
 import stat
 import time
-from typing import Any, Mapping, Sequence
+from typing import Any, ClassVar, Mapping, Sequence
 
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.container_settings import ContainerSettings
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.janus_client import (
@@ -53,7 +54,7 @@ _REPORT_LINES = 1000
 # In the directory of an instance: Janus may have something of it.
 _MARKER = "janus"
 # What others than the proxy keep there.
-_NOT_CONFIGURATION = {_MARKER, "counters.json", "instance.json", "log", "supervisor.json"}
+_NOT_CONFIGURATION = {_MARKER, "counters.json", "instance.json", "log", "supervisor.json", *credentials.FILES}
 
 
 class Janus(ProxyContainer):
@@ -65,6 +66,8 @@ class Janus(ProxyContainer):
     """
 
     name = "janus"
+    # What Janus is told all its users can read.
+    encryptions: ClassVar[Sequence[str]] = ("none",)
 
     def __init__(self, site: Site, settings: ContainerSettings) -> None:
         super().__init__(site, settings)
@@ -73,12 +76,7 @@ class Janus(ProxyContainer):
     # -- what a runtime does
 
     def check(self, task: Task, proxy: Proxy) -> None:
-        """Refuse what Janus cannot run: a proxy with a key, or without its node, profile or image."""
-        if proxy.key_file:
-            raise S2DSException(
-                f"runtime: the proxy {proxy.name} needs a key, and what Janus is told can be read by all its users: "
-                "run it as process, docker or dockersock"
-            )
+        """Refuse what Janus cannot run, without its node, profile or image."""
         settings = self._janus
         for kind, wanted, known in (
             ("node", settings.node, self._client.node),

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import json
 import time
 from dataclasses import dataclass
 from typing import Any, Mapping, Sequence
@@ -64,8 +65,19 @@ if cd "$2" && [ -S run/admin.sock ]; then
     while IFS= read -r line; do say "$line"; done
 fi
 """
+# The forwarder is a program in Python, so its image has one.
+_S2DS = r"""
+if cd "$2" && [ -S run/control.sock ]; then
+  say "$(python3 -c 'import socket
+s = socket.socket(socket.AF_UNIX)
+s.settimeout(3)
+s.connect("run/control.sock")
+s.sendall(b"{\"op\": \"status\"}\n")
+print(s.makefile().readline().strip())' 2>/dev/null)"
+fi
+"""
 _END = "say end\n"
-_STATISTICS: Mapping[str, str] = {"haproxy": _HAPROXY}
+_STATISTICS: Mapping[str, str] = {"haproxy": _HAPROXY, "s2ds": _S2DS}
 
 
 @dataclass(frozen=True)
@@ -129,6 +141,9 @@ def other_lines(lines: Sequence[str]) -> list[str]:
 def parse(said: Sequence[str]) -> Report:
     """Return what a report means."""
     listens = any(line.split()[1:] for line in said if line.split()[:1] == ["listening"])
+    status = next((line for line in said if line.startswith("{")), "")
+    if status:
+        return Report(listens, _native(status))
     uptime = next((line.partition(":")[2] for line in said if line.startswith("Uptime_sec:")), "")
     table = [line for line in said if "," in line]
     if not table or not uptime.strip().isdigit():
@@ -147,6 +162,15 @@ def parse(said: Sequence[str]) -> Report:
         "bytes": {"to_consumer": _sum(fronts, "bout"), "to_producer": _sum(fronts, "bin")},
     }
     return Report(listens, counters, closed=not fronts or any(row.get("status") != "OPEN" for row in fronts))
+
+
+def _native(status: str) -> dict[str, Any] | None:
+    """Return the counters out of the forwarder's own status."""
+    try:
+        found: dict[str, Any] = json.loads(status)["status"]
+        return {key: found[key] for key in ("since", "connections", "bytes")}
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _sum(rows: Sequence[Mapping[str, str]], *columns: str) -> int:

@@ -7,15 +7,19 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from typing import Any, ClassVar, Mapping, Sequence
 
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.activity import (
+    carried,
     children,
     ended,
     main_process,
     open_now,
+    read,
     with_log,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.configured import (
@@ -33,6 +37,9 @@ _PID = "run/nginx.pid"
 _RELOAD_SECONDS = 20.0
 _REFUSED = "403"
 _SERVED = "200"
+# What its log says of a client that it did not come to terms with about TLS.
+_NO_TLS = ("400", "500")
+_ENCRYPTED = re.compile(r"^\s*listen\s[^;]*\sssl\b", re.MULTILINE)
 
 # Where distributions put the module that forwards TCP; where there is none it is part of the program.
 _MODULES = (
@@ -48,12 +55,14 @@ class Nginx(ConfiguredProxy):
     unit = "scistream-nginx"
     user = "scistream-nginx"
     config = "nginx.conf"
+    encryptions = ("tls", "none")
     image = "nginx:1.26-bookworm"
     transports = ("tcp", "udp", "both")
     paths: ClassVar[Mapping[str, str]] = {"program": "nginx", "stream_module": "auto"}
     numbers: ClassVar[Mapping[str, Sequence[int]]] = {
         "workers": (0, 0, 64),
         "buffer_size": (1048576, 4096, 1 << 26),
+        "tls_buffer_size": (262144, 4096, 1 << 26),
         "max_connections": (1024, 1, 1000000),
         "connect_timeout": (10, 1, 3600),
         "idle_timeout": (LONGEST_SECONDS, 60, LONGEST_SECONDS),
@@ -62,6 +71,16 @@ class Nginx(ConfiguredProxy):
         "keepalive_interval": (15, 1, 32767),
         "keepalive_count": (8, 1, 127),
     }
+
+    flags: ClassVar[Mapping[str, bool]] = {"half_close": True}
+
+    def files(self, instance: Instance) -> dict[str, str]:
+        """Return the configuration; a server is known to nginx by a name as well, so its certificate must have one."""
+        if instance.encryption != "none" and instance.role == "consumer" and not credentials.peer_name(instance):
+            raise S2DSException(
+                "peer_certificate: nginx needs a name to check: give a certificate with a DNS name or a common name"
+            )
+        return super().files(instance)
 
     def template_settings(self, instance: Instance) -> dict[str, Any]:
         """Return the settings with the number of workers and the path of the module, empty if it is built in."""
@@ -112,7 +131,9 @@ class Nginx(ConfiguredProxy):
         now = open_now([master, *workers])
         if not _accepting(master) or not now.listeners:
             return None
-        done = ended(place.directory, _judge)
+        encrypted = bool(_ENCRYPTED.search(read(place.directory, self.config)))
+        done = ended(place.directory, lambda status: _judge(status, encrypted))
+        to_consumer, to_producer = carried(now, encrypted)
         connections = len(now.accepted) + now.udp
         return {
             "since": since,
@@ -123,8 +144,8 @@ class Nginx(ConfiguredProxy):
                 "failed": done["failed"],
             },
             "bytes": {
-                "to_consumer": done["to_consumer"] + sum(item.sent for item in now.accepted),
-                "to_producer": done["to_producer"] + sum(item.received for item in now.accepted),
+                "to_consumer": done["to_consumer"] + to_consumer,
+                "to_producer": done["to_producer"] + to_producer,
             },
         }
 
@@ -138,5 +159,7 @@ def _accepting(master: int) -> set[int]:
     }
 
 
-def _judge(status: str) -> str:
+def _judge(status: str, encrypted: bool) -> str:
+    if encrypted and status in _NO_TLS:
+        return "refused"
     return {_SERVED: "", _REFUSED: "refused"}.get(status, "failed")

@@ -15,12 +15,11 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint i
     parse_networks,
     resolve,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException, ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.values import check_number, check_rate
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?", re.ASCII)
-_KEY = re.compile(r"[0-9A-Fa-f]{64}", re.ASCII)
 
 
 def read_instance(prefix: str, params: Mapping[str, Any]) -> Instance:
@@ -38,6 +37,7 @@ def read_instance(prefix: str, params: Mapping[str, Any]) -> Instance:
     targets = parse_endpoints("targets", params["targets"])
     if listeners and len(targets) > len(listeners):
         raise ValueRefused("targets", params["targets"], "give at most as many targets as listeners")
+    encryption = _read_encryption(params)
     return Instance(
         name=f"{prefix}-{params['name']}",
         listeners=listeners,
@@ -48,10 +48,25 @@ def read_instance(prefix: str, params: Mapping[str, Any]) -> Instance:
         rate=check_rate(params["rate"]),
         port_range=_read_port_range(params["port_range"]),
         role=params.get("role") or "",
-        encryption=params.get("encryption") or "none",
+        encryption=encryption,
         transport=params.get("transport") or "tcp",
-        psk=_read_key(params.get("psk")),
+        certificate=params["certificate"],
+        key=params["key"],
+        peer_certificate=params["peer_certificate"],
     )
+
+
+def _read_encryption(params: Mapping[str, Any]) -> str:
+    """Return the encryption, which an instance that is to run has to have all that it takes for."""
+    encryption = str(params["encryption"])
+    if encryption != "none" and params["state"] == "started":
+        for option in ("role", "certificate", "peer_certificate"):
+            if not params[option]:
+                raise S2DSException(
+                    f"{option}: it is missing: encryption {encryption}, which is the default, needs role, certificate, "
+                    "key and peer_certificate; what is to go unprotected has to be asked for with encryption none"
+                )
+    return encryption
 
 
 def _read_port_range(value: list[int] | None) -> list[int] | None:
@@ -61,9 +76,3 @@ def _read_port_range(value: list[int] | None) -> list[int] | None:
         raise ValueRefused("port_range", value, "give the first and the last port, as [5100, 5200]")
     low = check_number("port_range[0]", value[0], 1, 65535)
     return [low, check_number("port_range[1]", value[1], low, 65535)]
-
-
-def _read_key(value: str | None) -> str | None:
-    if value is not None and not _KEY.fullmatch(value):
-        raise ValueRefused("psk", "(hidden)", "give 64 hex digits")
-    return value

@@ -30,7 +30,6 @@ class Proxy(ABC):
         verifies: Whether a configuration can be checked before it replaces the one in force.
         encryptions: How it can protect the connection between the two gateways.
         transports: What it can forward.
-        key_file: The file of an instance that holds the key shared by both gateways, where the proxy has one.
         image: The image that it comes in where it runs in a container.
 
     Args:
@@ -50,7 +49,6 @@ class Proxy(ABC):
     verifies = False
     encryptions: Sequence[str] = ("none",)
     transports: Sequence[str] = ("tcp",)
-    key_file: str | None = None
     image: str
 
     def __init__(self, site: Site, settings: Mapping[str, Any], contained: bool = False) -> None:
@@ -73,8 +71,7 @@ class Proxy(ABC):
                     f"{option}: the proxy {self.name} cannot do {wanted}; it can do {' or '.join(able)}: "
                     "ask for that, or choose another proxy"
                 )
-        if instance.psk is not None and self.key_file is None:
-            raise S2DSException(f"psk: the proxy {self.name} uses no key of this kind; leave psk out")
+        _check_encryption(instance)
         if not self.holds_listeners and not all(listener.port for listener in instance.listeners):
             raise S2DSException(f"listeners: the proxy {self.name} cannot choose ports itself; name them")
 
@@ -100,9 +97,25 @@ class Proxy(ABC):
     def probe(self, place: Place) -> dict[str, Any] | None:
         """Ask the running proxy for its counters, and for its listeners where it chose them; None without an answer."""
 
-    def key(self, directory: str) -> str | None:
-        """Return the key in an instance's directory, or None where there is none."""
-        return None
-
     def verify(self, directory: str, run: RunOnce) -> None:  # noqa: B027 - not every program can
         """Have the program itself check the configuration in a directory that is like that of the instance."""
+
+
+def _check_encryption(instance: Instance) -> None:
+    """Refuse what does not go together with the encryption."""
+    if instance.encryption == "none":
+        for option, given in (
+            ("certificate", instance.certificate),
+            ("key", instance.key),
+            ("peer_certificate", instance.peer_certificate),
+        ):
+            if given is not None:
+                raise S2DSException(f"{option}: encryption is none, so that it would protect nothing; leave it out")
+        return
+    if instance.transport != "tcp":
+        raise S2DSException(
+            f"encryption: {instance.encryption} protects tcp only, and transport is {instance.transport}; "
+            "datagrams have to be asked for with encryption none"
+        )
+    if not instance.role:
+        raise S2DSException("role: with encryption tls say which side of the stream this is, producer or consumer")

@@ -55,10 +55,14 @@ class Runtime(ABC):
     """One place where data servers run; there is one class for each.
 
     Attributes:
+        name: As users write it.
         contained: Whether programs come out of an image, so that nothing of this host can be asked about them.
+        encryptions: What may be asked for here; a key is for nobody but the program.
     """
 
+    name: ClassVar[str] = "process"
     contained: ClassVar[bool] = False
+    encryptions: ClassVar[Sequence[str]] = ("tls", "none")
 
     def __init__(self, site: Site) -> None:
         self.site = site

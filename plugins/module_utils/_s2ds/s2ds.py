@@ -11,6 +11,7 @@ import os
 import socket
 from typing import Any, Mapping
 
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException, ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxy import Proxy
@@ -41,6 +42,7 @@ class NativeProxy(Proxy):
     user = "scistream-s2ds"
     holds_listeners = True
     limits_rate = True
+    encryptions = ("tls", "none")
     image = f"scistream/s2ds:{VERSION}"
 
     def __init__(self, site: Site, settings: Mapping[str, Any], contained: bool = False) -> None:
@@ -50,7 +52,7 @@ class NativeProxy(Proxy):
         super().__init__(site, {**SETTINGS, **settings}, contained)
 
     def files(self, instance: Instance) -> dict[str, str]:
-        """Return the forwarder's configuration."""
+        """Return the forwarder's configuration: never one with a target and without the TLS that was asked for."""
         listeners: list[dict[str, Any]] = []
         for index, listener in enumerate(instance.listeners):
             target = instance.target_of(index)
@@ -67,6 +69,7 @@ class NativeProxy(Proxy):
             "allow": list(instance.clients),
             "source": instance.egress,
             "rate": instance.rate,
+            "tls": _tls(instance),
             **self.settings,
         }
         return {_CONFIG: json.dumps(document, indent=1, sort_keys=True) + "\n"}
@@ -90,6 +93,18 @@ class NativeProxy(Proxy):
             return _ask(place.directory, "status")
         except S2DSException:
             return None
+
+
+def _tls(instance: Instance) -> dict[str, str] | None:
+    """Return how the connection between the gateways is protected; without targets there is none yet."""
+    if instance.encryption == "none" or not instance.targets:
+        return None
+    return {
+        "side": credentials.SIDES[instance.role],
+        "certificate": credentials.CERTIFICATE,
+        "key": credentials.KEY,
+        "peer": credentials.PEER,
+    }
 
 
 def _ask(directory: str, operation: str) -> dict[str, Any]:

@@ -58,6 +58,9 @@ class Standalone:
             "clients": list(found.clients),
             "egress": found.egress,
             "rate": found.rate,
+            "encryption": found.encryption,
+            "certificate": found.certificate,
+            "peer_certificate": found.peer_certificate,
             **asdict(status),
         }
 
@@ -79,7 +82,7 @@ class Standalone:
                 return self._stop(found)
             wanted = _with_ports_of(found, wanted)
             if found is not None and self._can_be_updated(found, wanted):
-                return self._update(wanted, again=found != replace(wanted, psk=None))
+                return self._update(wanted, again=found != replace(wanted, key=None))
             return self._start(found, wanted)
 
     def _can_be_updated(self, found: Instance, wanted: Instance) -> bool:
@@ -113,7 +116,7 @@ class Standalone:
             return True
         if found is not None:
             key = self.server.key(found)
-            found, wanted = replace(found, psk=key), replace(wanted, psk=wanted.psk or key)
+            found, wanted = replace(found, key=key), replace(wanted, key=wanted.key or key)
             self.server.release(found)
         try:
             self.server.start(wanted)
@@ -137,7 +140,7 @@ class Standalone:
 
     def _write_record(self, instance: Instance) -> None:
         self.server.write_files(
-            instance, {_RECORD: json.dumps(asdict(replace(instance, psk=None)), sort_keys=True) + "\n"}
+            instance, {_RECORD: json.dumps(asdict(replace(instance, key=None)), sort_keys=True) + "\n"}
         )
 
     @contextmanager

@@ -24,6 +24,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry i
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Task
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.standalone import STARTED, Standalone
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.values import check_path
 
 PROXIES = ("haproxy", "nginx", "s2ds", "stunnel")
 RUNTIMES = ("docker", "dockersock")
@@ -45,7 +46,7 @@ class StandaloneContainer:
 
     def __init__(self, params: Mapping[str, Any], check_mode: bool, tmpdir: str) -> None:
         self._params = params
-        self._wanted = read_instance("proxy", {**params, "encryption": _encryption(params["proxy"])})
+        self._wanted = read_instance("proxy", params)
         self._check()
         self._directory = tempfile.mkdtemp(prefix="proxy-container-", dir=tmpdir)
         try:
@@ -93,8 +94,6 @@ class StandaloneContainer:
             raise ValueRefused("listeners", self._params["listeners"], "name at least one")
         if not self._wanted.targets and not KINDS[self._params["proxy"]]().holds_listeners:
             raise ValueRefused("targets", self._params["targets"], "this proxy needs at least one")
-        if self._params["proxy"] == "stunnel" and not self._wanted.role:
-            raise ValueRefused("role", None, "say which side of the stream stunnel is")
 
     def _data_server(self) -> S2DS:
         params = self._params
@@ -104,8 +103,9 @@ class StandaloneContainer:
         read("settings", "image", split(settings)[1])
         runtime = params["runtime"] or ("docker" if params["engine"].startswith("unix:") else "dockersock")
         remote = runtime == "dockersock" and not params["state_dir"]
+        state_dir = check_path("state_dir", params["state_dir"] or _STATE_DIR)
         site = Site(
-            self._directory if remote else params["state_dir"] or _STATE_DIR,
+            self._directory if remote else state_dir,
             template_dir=self._templates(),
             identity=_IDENTITY if remote else "",
         )
@@ -122,7 +122,3 @@ class StandaloneContainer:
         with open(path, "w", encoding="utf-8") as stream:
             stream.write(self._params["template"])
         return os.path.dirname(path)
-
-
-def _encryption(proxy: str) -> str:
-    return "tls" if proxy == "stunnel" else "none"

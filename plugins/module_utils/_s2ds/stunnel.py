@@ -2,17 +2,23 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The proxy stunnel: TLS 1.3 between the two gateways, with a key that both share."""
+"""The proxy stunnel: TLS 1.3 between the two gateways, each of which knows the certificate of the other."""
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from typing import Any, ClassVar, Mapping, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import stunnel_log
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.activity import main_process, open_now, read
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.activity import (
+    carried,
+    main_process,
+    open_now,
+    read,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.configured import LONGEST_SECONDS, ConfiguredProxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
@@ -24,27 +30,13 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.version im
 
 _PID = "run/stunnel.pid"
 _LOG = "run/stunnel.log"
-_NOBODY = "nobody.pem"
 _RELOAD_SECONDS = 20.0
-
-# The name of the key on the wire. It is no secret, and the same for all, so that it tells nothing about a stream.
-_IDENTITY = "scistream"
 
 # stunnel has no check. A line that it does not know, at the very end, is what it must complain of, and nothing before.
 _SENTINEL = "everything-above = was understood"
 
-# In TLS 1.3 a server that does not know the key can offer a certificate instead, and stunnel takes any unless it has an
-# authority to verify it by. This is an authority that never signed anything and never can: its Ed25519 public key is
-# the number 2, which is no point of the curve, so there is no private key that belongs to it.
-_NOBODY_CERTIFICATE = """\
------BEGIN CERTIFICATE-----
-MIHQMIGDoAMCAQICAQEwBQYDK2VwMBExDzANBgNVBAMMBm5vYm9keTAgFw0wMDAx
-MDEwMDAwMDBaGA85OTk5MTIzMTIzNTk1OVowETEPMA0GA1UEAwwGbm9ib2R5MCow
-BQYDK2VwAyEAAgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAwBQYDK2Vw
-A0EAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
-AAAAAAAAAAAAAAAAAAAAAAAAAA==
------END CERTIFICATE-----
-"""
+# Which side it is: that of the TLS client.
+_IS_CLIENT = re.compile(r"^\s*client\s*=\s*yes\s*$", re.MULTILINE)
 
 
 class Stunnel(ConfiguredProxy):
@@ -56,7 +48,6 @@ class Stunnel(ConfiguredProxy):
     config = "stunnel.conf"
     image = f"scistream/stunnel:{VERSION}"
     encryptions = ("tls",)
-    key_file = "psk.txt"
     paths: ClassVar[Mapping[str, str]] = {"program": "stunnel"}
     numbers: ClassVar[Mapping[str, Sequence[int]]] = {
         "connect_timeout": (10, 1, 3600),
@@ -77,27 +68,6 @@ class Stunnel(ConfiguredProxy):
                 "or have its firewall keep others out and set clients_by_firewall in the policy's proxies.stunnel"
             )
 
-    def files(self, instance: Instance) -> dict[str, str]:
-        """Return the configuration, with a key if a new one is given."""
-        files = super().files(instance)
-        if instance.role == "consumer":
-            files[_NOBODY] = _NOBODY_CERTIFICATE
-        if instance.psk is not None:
-            files[str(self.key_file)] = f"{_IDENTITY}:{instance.psk}\n"
-        elif self.key(self.site.directory(instance.name)) is None:
-            raise S2DSException(
-                "psk: the first UPDATE of a session with the proxy stunnel must give the key that both gateways share"
-            )
-        return files
-
-    def key(self, directory: str) -> str | None:
-        """Return the key of an instance."""
-        try:
-            with open(os.path.join(directory, str(self.key_file)), encoding="ascii") as stream:
-                return stream.read().partition(":")[2].strip() or None
-        except OSError:
-            return None
-
     def command(self, directory: str) -> list[str]:
         """Return the command; the directory is its working directory."""
         return [self.program, os.path.join(directory, self.config)]
@@ -116,7 +86,7 @@ class Stunnel(ConfiguredProxy):
             self.refuse([line for line in said if line.startswith("[!]")] or said)
 
     def reload(self, place: Place, control: Control) -> None:
-        """Have stunnel read its configuration again; connections keep the target and the key that they began with."""
+        """Have stunnel read its configuration again; connections keep what they began with."""
         directory = place.directory
         before = os.stat(os.path.join(directory, _LOG)).st_size
         control.signal(signal.SIGHUP)
@@ -141,14 +111,13 @@ class Stunnel(ConfiguredProxy):
         if not now.listeners:
             return None
         ended = stunnel_log.count(directory, _LOG)
+        client = bool(_IS_CLIENT.search(read(directory, self.config)))
+        to_consumer, to_producer = carried(now, not client)
         # What is counted is what the streams carry, not what TLS adds: the side without it.
-        if os.path.exists(os.path.join(directory, _NOBODY)):
-            to_consumer = ended.to_socket + sum(item.sent for item in now.accepted)
-            to_producer = ended.to_tls + sum(item.received for item in now.accepted)
+        if client:
+            to_consumer, to_producer = to_consumer + ended.to_socket, to_producer + ended.to_tls
         else:
-            to_consumer = ended.to_tls + sum(item.received for item in now.outgoing)
-            # The kernel counts the SYN of a connection that was opened from here.
-            to_producer = ended.to_socket + sum(max(0, item.sent - 1) for item in now.outgoing)
+            to_consumer, to_producer = to_consumer + ended.to_tls, to_producer + ended.to_socket
         return {
             "since": since,
             "connections": {

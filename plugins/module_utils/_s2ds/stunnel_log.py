@@ -46,6 +46,8 @@ def count(directory: str, name: str) -> Count:
             continue
         elif " connected remote server from " in text:
             known[number].add("connected")
+        elif text.startswith("s_connect"):
+            known[number].add("tried")
         elif text.startswith("SSL_accept"):
             known[number].add("refused")
         elif text.startswith("SSL_connect"):
@@ -62,7 +64,8 @@ def _end(found: Count, known: dict[str, set[str]], number: str, text: str) -> No
     about = known.pop(number)
     found.to_tls += int(match.group(1))
     found.to_socket += int(match.group(2))
-    if "refused" in about:
+    # What did not even get so far as to a target ended in the handshake.
+    if "refused" in about or not about:
         found.refused += 1
     elif "failed" in about or "connected" not in about:
         found.failed += 1

@@ -15,6 +15,7 @@ import os
 import re
 from typing import Any, Mapping
 
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import Endpoint
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException, show
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
@@ -95,6 +96,7 @@ def instance_values(instance: Instance) -> dict[str, Any]:
         "role": instance.role,
         "encryption": instance.encryption,
         "transport": instance.transport,
+        "tls": _tls(instance),
         "listeners": [
             {"name": f"listener{index}", **_endpoint(listener), "target": _endpoint(instance.target_of(index))}
             for index, listener in enumerate(instance.listeners)
@@ -102,6 +104,20 @@ def instance_values(instance: Instance) -> dict[str, Any]:
         "clients": [str(ipaddress.ip_network(network)) for network in instance.clients],
         "source": None if instance.egress is None else str(ipaddress.ip_address(instance.egress)),
         "version": VERSION,
+    }
+
+
+def _tls(instance: Instance) -> dict[str, Any] | None:
+    """Return what a program is to be told of TLS, or None where there is none."""
+    if instance.encryption == "none":
+        return None
+    return {
+        "side": credentials.SIDES[instance.role],
+        "certificate": credentials.CERTIFICATE,
+        "key": credentials.KEY,
+        "peer": credentials.PEER,
+        "peer_name": credentials.peer_name(instance),
+        "ciphersuites": credentials.CIPHERSUITES,
     }
 
 

@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Checks of values that are not addresses: choices, numbers, rates."""
+"""Checks of values that are not addresses: choices, numbers, rates, paths."""
 
 from __future__ import annotations
 
+import os
 import re
 from decimal import Decimal
 from typing import Any
@@ -15,6 +16,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors imp
 MIN_RATE, MAX_RATE = 8_000, 10**13
 
 _RATE = re.compile(r"(?P<number>[0-9]{1,15}(?:\.[0-9]{1,6})?) ?(?P<unit>[kKMGT]?)(?:bit|bit/s|bps)?", re.ASCII)
+# Of these no shell, configuration, unit or mount makes anything but a path.
+_PATH = re.compile(r"/[\w/.+@~=-]*")
 _UNITS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
@@ -43,3 +46,10 @@ def check_rate(value: Any) -> int | None:
     if not MIN_RATE <= rate <= MAX_RATE:
         raise ValueRefused("rate", value, "give bits per second from 8 kbit to 10 Tbit, such as 10Gbit or 500Mbit")
     return rate
+
+
+def check_path(option: str, value: Any) -> str:
+    """Return an absolute path in its shortest form."""
+    if not isinstance(value, str) or not _PATH.fullmatch(value) or ".." in value.split("/"):
+        raise ValueRefused(option, value, "give an absolute path of letters, digits and / . _ + - @ ~ =, without ..")
+    return os.path.normpath(value)

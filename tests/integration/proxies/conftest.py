@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.scistream.gateway.tests.integration.proxies.rig import PROXIES, policy
+from ansible_collections.scistream.gateway.tests.integration.proxies.rig import ENCRYPTED, KINDS, policy
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS
 
 
@@ -32,7 +32,13 @@ def make_gateway(make_s2cs: Callable[..., S2CS], tmp_path: Path) -> Callable[...
     return make
 
 
-@pytest.fixture(params=PROXIES)
-def proxy(request: pytest.FixtureRequest) -> str:
-    """Each proxy in turn."""
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Each proxy of the distribution in turn, without and with encryption."""
+    return str(request.param)
+
+
+@pytest.fixture(params=ENCRYPTED)
+def encrypted(request: pytest.FixtureRequest) -> str:
+    """Each proxy in turn, with encryption."""
     return str(request.param)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import secrets
 import socket
 import threading
 import time
@@ -17,14 +16,33 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import COLLECTION, S2CS, own_uid
+from ansible_collections.scistream.gateway.tests.integration.proxies.certificates import of_gateway
+from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import COLLECTION, S2CS, SECRET, own_uid
 from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import PATIENCE, pair
 
 PROXIES = ("haproxy", "nginx", "stunnel")
+# Proxies, with "-tls" behind them where they are to encrypt and could do without.
+ENCRYPTED = ("haproxy-tls", "nginx-tls", "stunnel", "s2ds-tls")
+KINDS = ("haproxy", "nginx", *ENCRYPTED[:3])
 CONFIGURATIONS = {"haproxy": "haproxy.cfg", "nginx": "nginx.conf", "stunnel": "stunnel.conf"}
 MIB = 1 << 20
 # Size of large transfers in each direction.
 SIZE = int(os.environ.get("PROXIES_MIB", "32")) * MIB
+
+
+def program(kind: str) -> str:
+    """Return the proxy of a kind."""
+    return kind.partition("-")[0]
+
+
+def encrypts(kind: str) -> bool:
+    """Tell whether a kind encrypts."""
+    return kind in ENCRYPTED
+
+
+def encryption(kind: str) -> str:
+    """Return the encryption of a kind."""
+    return "tls" if encrypts(kind) else "none"
 
 
 def policy(root: Path, **settings: dict[str, Any]) -> dict[str, Any]:
@@ -36,7 +54,7 @@ def policy(root: Path, **settings: dict[str, Any]) -> dict[str, Any]:
         (templates / f"{name}.j2").write_text(text)
     return {
         "template_dir": str(templates),
-        "proxies": {"s2ds": {}, **{name: {"settings": settings.get(name, {})} for name in PROXIES}},
+        "proxies": {name: {"settings": settings.get(name, {})} for name in ("s2ds", *PROXIES)},
     }
 
 
@@ -46,36 +64,60 @@ def directory(s2cs: S2CS, session: dict[str, Any]) -> Path:
 
 
 class Stream:
-    """A stream on one S2CS: the role producer, and for a proxy that encrypts the role consumer in front of it."""
+    """A stream on one S2CS: the role producer, and where it is encrypted the role consumer in front of it.
 
-    def __init__(self, s2cs: S2CS, proxy: str, *targets: str, **request: Any) -> None:
+    Args:
+        s2cs: The control server.
+        kind: The proxy, with ``-tls`` behind it where it is to encrypt.
+        targets: Where the producer's application listens.
+        front: The proxy of the role consumer, if another one.
+        request: More for the requests.
+    """
+
+    def __init__(self, s2cs: S2CS, kind: str, *targets: str, front: str = "", **request: Any) -> None:
         self.s2cs = s2cs
-        self.proxy = proxy
+        self.kind = kind
+        self.proxy, self.encrypts = program(kind), encrypts(kind)
         self.uid = own_uid()
-        self.encrypts = proxy == "stunnel"
-        self.key = {"psk": secrets.token_hex(32)} if self.encrypts else {}
         self.roles = ("producer", "consumer") if self.encrypts else ("producer",)
-        request = {"proxy": proxy, "encryption": "tls" if self.encrypts else "none", **request}
+        proxies = {"producer": self.proxy, "consumer": front or self.proxy}
+        self.pairs = {role: of_gateway(role, self.uid) for role in self.roles}
         for role in self.roles:
-            s2cs.request(self.uid, role, **request)
-        s2cs.hello(self.uid, *targets)
+            s2cs.request(self.uid, role, **{"proxy": proxies[role], "encryption": encryption(kind), **request})
+        self.hello("producer", producer_listeners=list(targets))
         self.session = self.point(*targets)
         self.front = self.session
         if self.encrypts:
-            s2cs.hello(self.uid, role="consumer")
-            self.front = s2cs.done(
-                "update", uid=self.uid, role="consumer", remote_listeners=self.session["listeners"], **self.key
-            )["session"]
+            self.hello("consumer")
+            self.front = self.point_front(*self.session["listeners"])
 
     @property
     def listener(self) -> str:
         """Where the consumer's application connects."""
         return str(self.front["listeners"][0])
 
+    @property
+    def peer(self) -> dict[str, Any]:
+        """What an UPDATE of the role producer must know of the other gateway."""
+        return {"peer_certificate": self.pairs["consumer"].certificate} if self.encrypts else {}
+
+    def hello(self, role: str, **options: Any) -> None:
+        """HELLO with the certificate of this role, if there is one."""
+        own = self.pairs[role].hello if self.encrypts else {}
+        self.s2cs.done("hello", uid=self.uid, role=role, secret=SECRET, **own, **options)
+
     def point(self, *targets: str, **options: Any) -> dict[str, Any]:
         """UPDATE the role producer."""
         found: dict[str, Any] = self.s2cs.done(
-            "update", uid=self.uid, role="producer", remote_listeners=list(targets), **self.key, **options
+            "update", uid=self.uid, role="producer", remote_listeners=list(targets), **{**self.peer, **options}
+        )["session"]
+        return found
+
+    def point_front(self, *targets: str) -> dict[str, Any]:
+        """UPDATE the role consumer."""
+        peer = self.pairs["producer"].certificate
+        found: dict[str, Any] = self.s2cs.done(
+            "update", uid=self.uid, role="consumer", remote_listeners=list(targets), peer_certificate=peer
         )["session"]
         return found
 

@@ -38,11 +38,11 @@ from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import
 
 
 @pytest.mark.parametrize("half_close", [True, False])
-def test_every_byte_both_ways(gateway: S2CS, proxy: str, half_close: bool) -> None:
+def test_every_byte_both_ways(gateway: S2CS, kind: str, half_close: bool) -> None:
     # stunnel may lose the end of an answer that has to wait, if the one who asked has ended its own direction.
-    answer = 1 << 16 if half_close and proxy == "stunnel" else SIZE
+    answer = 1 << 16 if half_close and kind == "stunnel" else SIZE
     server = Whole(answer, reads=None if half_close else SIZE)
-    stream = Stream(gateway, proxy, server.endpoint)
+    stream = Stream(gateway, kind, server.endpoint)
     transfer(stream.listener, server, SIZE, answer, half_close)
 
     def settled() -> bool:
@@ -54,10 +54,10 @@ def test_every_byte_both_ways(gateway: S2CS, proxy: str, half_close: bool) -> No
     eventually("the counters agree with what was sent", settled)
 
 
-def test_a_reader_that_stalls_loses_nothing(gateway: S2CS, proxy: str) -> None:
+def test_a_reader_that_stalls_loses_nothing(gateway: S2CS, kind: str) -> None:
     reads = threading.Event()
     server = Whole(0, before_reading=lambda: (reads.wait(60), None)[1])
-    stream = Stream(gateway, proxy, server.endpoint)
+    stream = Stream(gateway, kind, server.endpoint)
     with connect(stream.listener) as connection:
         connection.settimeout(0.5)
         sent = bytearray()
@@ -93,10 +93,10 @@ def test_only_who_may_connects(make_gateway: Callable[..., S2CS], application: A
     assert len(application.peers) == 2
 
 
-def test_a_target_that_does_not_answer_is_counted_and_logged(gateway: S2CS, proxy: str) -> None:
+def test_a_target_that_does_not_answer_is_counted_and_logged(gateway: S2CS, kind: str) -> None:
     with Application("soon gone") as application:
         endpoint = application.endpoint
-    stream = Stream(gateway, proxy, endpoint)
+    stream = Stream(gateway, kind, endpoint)
     assert exchange(stream.listener) == b""
     eventually("the failure is counted", lambda: stream.counters()["connections"]["failed"] == 1)
     log = (directory(gateway, stream.session) / "log").read_text()
@@ -104,9 +104,9 @@ def test_a_target_that_does_not_answer_is_counted_and_logged(gateway: S2CS, prox
 
 
 def test_an_update_keeps_connections_and_moves_new_ones(
-    gateway: S2CS, proxy: str, application: Application, other_application: Application
+    gateway: S2CS, kind: str, application: Application, other_application: Application
 ) -> None:
-    stream = Stream(gateway, proxy, application.endpoint)
+    stream = Stream(gateway, kind, application.endpoint)
     with connect(stream.listener) as established:
         assert ask(established, b"before") == b"one:before"
         before = stream.main_process()
@@ -127,11 +127,11 @@ def test_an_update_keeps_connections_and_moves_new_ones(
     assert stream.counters()["connections"] == {"open": 0, "total": 23, "refused": 0, "failed": 0}
 
 
-def test_the_same_update_changes_nothing(gateway: S2CS, proxy: str, application: Application) -> None:
-    stream = Stream(gateway, proxy, application.endpoint)
+def test_the_same_update_changes_nothing(gateway: S2CS, kind: str, application: Application) -> None:
+    stream = Stream(gateway, kind, application.endpoint)
     before = gateway.picture()
     options: dict[str, Any] = {"uid": stream.uid, "role": "producer", "remote_listeners": [application.endpoint]}
-    assert not gateway.done("update", **options, **stream.key)["changed"]
+    assert not gateway.done("update", **options, **stream.peer)["changed"]
     assert not gateway.done("update", **options)["changed"]
     assert not gateway.call("update", check=True, **options)["changed"]
     assert gateway.picture() == before
@@ -139,8 +139,8 @@ def test_the_same_update_changes_nothing(gateway: S2CS, proxy: str, application:
         assert ask(established, b"x") == b"one:x"
 
 
-def test_many_connections_at_once(gateway: S2CS, proxy: str, application: Application) -> None:
-    stream = Stream(gateway, proxy, application.endpoint)
+def test_many_connections_at_once(gateway: S2CS, kind: str, application: Application) -> None:
+    stream = Stream(gateway, kind, application.endpoint)
     with contextlib.ExitStack() as stack:
         connections = [stack.enter_context(connect(stream.listener)) for _unused in range(40)]
         assert {ask(connection, b"x") for connection in connections} == {b"one:x"}
@@ -154,7 +154,7 @@ def test_several_listeners_and_targets(gateway: S2CS, application: Application, 
         assert answers == [b"one:hello", b"two:hello", b"one:hello"]
 
 
-def test_ipv6(make_gateway: Callable[..., S2CS], proxy: str) -> None:
+def test_ipv6(make_gateway: Callable[..., S2CS], kind: str) -> None:
     s2cs = make_gateway(
         listen={"producer": "::1", "consumer": "::1"},
         egress={"producer": "::1"},
@@ -162,7 +162,7 @@ def test_ipv6(make_gateway: Callable[..., S2CS], proxy: str) -> None:
         port_range=[5740, 5759],
     )
     with Application("six", "::1") as application:
-        stream = Stream(s2cs, proxy, application.endpoint)
+        stream = Stream(s2cs, kind, application.endpoint)
         assert exchange(stream.listener) == b"six:hello"
         counters = stream.counters()
         assert counters["connections"]["total"] == 1

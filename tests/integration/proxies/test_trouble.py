@@ -13,9 +13,14 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.scistream.gateway.tests.integration.proxies.certificates import of_gateway
 from ansible_collections.scistream.gateway.tests.integration.proxies.rig import (
     CONFIGURATIONS,
+    PROXIES,
     Stream,
+    encryption,
+    encrypts,
+    program,
 )
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS, SECRET, own_uid
 from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import (
@@ -30,8 +35,16 @@ from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import
 UNKNOWN = {"haproxy": "    nonsense yes\n", "nginx": "nonsense yes;\n", "stunnel": "nonsense = yes\n"}
 
 
-def _template(s2cs: S2CS, proxy: str) -> Path:
-    return Path(s2cs.policy["template_dir"]) / f"{CONFIGURATIONS[proxy]}.j2"
+def _template(s2cs: S2CS, kind: str) -> Path:
+    return Path(s2cs.policy["template_dir"]) / f"{CONFIGURATIONS[program(kind)]}.j2"
+
+
+def announce(s2cs: S2CS, kind: str, uid: str, target: str) -> dict[str, Any]:
+    """REQ and HELLO of the role producer; returns what its UPDATE needs."""
+    s2cs.request(uid, proxy=program(kind), encryption=encryption(kind))
+    own = of_gateway("producer", uid).hello if encrypts(kind) else {}
+    s2cs.done("hello", uid=uid, role="producer", secret=SECRET, producer_listeners=[target], **own)
+    return {"peer_certificate": of_gateway("consumer", uid).certificate} if encrypts(kind) else {}
 
 
 def _update(stream: Stream, target: str) -> dict[str, Any]:
@@ -63,12 +76,12 @@ def test_a_template_that_cannot_be_used(gateway: S2CS, application: Application,
 
 
 def test_a_configuration_that_the_program_refuses(
-    gateway: S2CS, proxy: str, application: Application, other_application: Application
+    gateway: S2CS, kind: str, application: Application, other_application: Application
 ) -> None:
-    stream = Stream(gateway, proxy, application.endpoint)
-    path = _template(gateway, proxy)
+    stream = Stream(gateway, kind, application.endpoint)
+    path = _template(gateway, kind)
     text = path.read_text()
-    path.write_text(text + UNKNOWN[proxy])
+    path.write_text(text + UNKNOWN[program(kind)])
     with connect(stream.listener) as established:
         assert ask(established, b"before") == b"one:before"
         gateway.refused("update", "nonsense", str(path), **_update(stream, other_application.endpoint))
@@ -76,9 +89,8 @@ def test_a_configuration_that_the_program_refuses(
     assert exchange(stream.listener) == b"one:hello"
     # A first UPDATE is refused in the same way, and leaves nothing.
     other = own_uid()
-    gateway.request(other, proxy=proxy, encryption="tls" if stream.encrypts else "none")
-    gateway.hello(other, application.endpoint)
-    gateway.refused("update", "nonsense", uid=other, role="producer", **stream.key)
+    more = announce(gateway, kind, other, application.endpoint)
+    gateway.refused("update", "nonsense", uid=other, role="producer", **more)
     assert gateway.info(other)["state"] == "announced" and not gateway.info(other)["running"]
     path.write_text(text)
     stream.point(other_application.endpoint)
@@ -102,9 +114,10 @@ def test_a_program_that_cannot_take_over_what_its_check_accepts(gateway: S2CS, o
         assert exchange(stream.listener) == b"two:hello"
 
 
+@pytest.mark.parametrize("proxy", PROXIES)
 def test_what_is_not_installed(make_gateway: Callable[..., S2CS], proxy: str) -> None:
     s2cs = make_gateway({proxy: {"program": "/nonexistent/program"}})
-    options = {"role": "producer", "secret": SECRET, "encryption": "tls" if proxy == "stunnel" else "none"}
+    options = {"role": "producer", "secret": SECRET, "encryption": encryption(proxy)}
     role = f"scistream.gateway.{proxy}"
     s2cs.refused("request", "/nonexistent/program", role, uid=own_uid(), proxy=proxy, **options)
     _template(s2cs, proxy).unlink()
@@ -115,9 +128,6 @@ def test_what_is_not_installed(make_gateway: Callable[..., S2CS], proxy: str) ->
 
 def test_what_a_proxy_cannot_do_is_refused(gateway: S2CS) -> None:
     for proxy, options, word in (
-        ("haproxy", {"encryption": "tls"}, "encryption"),
-        ("nginx", {"encryption": "tls"}, "encryption"),
-        ("s2ds", {"encryption": "tls"}, "encryption"),
         ("stunnel", {"encryption": "none"}, "encryption"),
         ("haproxy", {"transport": "udp"}, "transport"),
         ("s2ds", {"transport": "both"}, "transport"),
@@ -127,6 +137,9 @@ def test_what_a_proxy_cannot_do_is_refused(gateway: S2CS) -> None:
     ):
         request = {"encryption": "none", **options}
         gateway.refused("request", word, proxy, uid=own_uid(), role="producer", proxy=proxy, secret=SECRET, **request)
+    for transport in ("udp", "both"):
+        request = {"proxy": "nginx", "encryption": "tls", "transport": transport, "secret": SECRET}
+        gateway.refused("request", "encryption", "transport", uid=own_uid(), role="producer", **request)
     uid = own_uid()
     gateway.request(uid, proxy="nginx")
     gateway.refused(
@@ -155,56 +168,55 @@ def test_settings_that_are_refused(
     make_gateway: Callable[..., S2CS], proxy: str, settings: dict[str, Any], word: str
 ) -> None:
     s2cs = make_gateway({proxy: settings})
-    encryption = "tls" if proxy == "stunnel" else "none"
     s2cs.refused(
         *("request", f"proxies.{proxy}.settings", word),
         uid=own_uid(),
         role="producer",
         proxy=proxy,
-        encryption=encryption,
+        encryption=encryption(proxy),
         secret=SECRET,
     )
 
 
-def test_a_port_that_somebody_took_meanwhile(gateway: S2CS, proxy: str, application: Application) -> None:
+def test_a_port_that_somebody_took_meanwhile(gateway: S2CS, kind: str, application: Application) -> None:
     uid = own_uid()
-    encryption = "tls" if proxy == "stunnel" else "none"
-    key: dict[str, Any] = {"psk": "0f" * 32} if proxy == "stunnel" else {}
-    listener = gateway.request(uid, proxy=proxy, encryption=encryption)["session"]["listeners"][0]
-    gateway.hello(uid, application.endpoint)
+    more = announce(gateway, kind, uid, application.endpoint)
+    listener = gateway.info(uid)["listeners"][0]
     with socket.create_server(pair(listener)):
-        result = gateway.call("update", uid=uid, role="producer", **key)
+        result = gateway.call("update", uid=uid, role="producer", **more)
         assert result["failed"] and "in use" in result["msg"] and "ended at once" in result["msg"], result["msg"]
         info = gateway.info(uid)
         assert info["state"] == "announced" and not info["running"]
         assert not gateway.processes()
-        assert not list(gateway.sessions.glob("*/psk.txt"))
-    assert gateway.done("update", uid=uid, role="producer", **key)["changed"]
-    if proxy != "stunnel":
+        # What the HELLO gave stays, what this UPDATE gave does not.
+        assert len(list(gateway.sessions.glob("*/gateway.crt.key"))) == int(encrypts(kind))
+        assert not list(gateway.sessions.glob("*/peer.crt"))
+    assert gateway.done("update", uid=uid, role="producer", **more)["changed"]
+    if not encrypts(kind):
         assert exchange(listener) == b"one:hello"
 
 
-def test_all_or_nothing(gateway: S2CS, proxy: str, application: Application, other_application: Application) -> None:
-    """An UPDATE of which another part fails takes back what it did: started proxies, targets, keys."""
-    running = Stream(gateway, proxy, application.endpoint)
+def test_all_or_nothing(gateway: S2CS, kind: str, application: Application, other_application: Application) -> None:
+    """An UPDATE of which another part fails takes back what it did: started proxies, targets, certificates."""
+    running = Stream(gateway, kind, application.endpoint)
     new, last = own_uid(), own_uid()
-    encryption = "tls" if running.encrypts else "none"
-    for uid in (new, last):
-        gateway.request(uid, proxy=proxy, encryption=encryption)
-        gateway.hello(uid, application.endpoint)
-    key = {"psk": "a5" * 32} if running.encrypts else {}
+    more = {uid: announce(gateway, kind, uid, application.endpoint) for uid in (new, last)}
+    other_peer = {"peer_certificate": of_gateway("consumer", own_uid()).certificate} if encrypts(kind) else {}
+    before = {path: path.read_bytes() for path in gateway.sessions.glob("*/*.crt*")}
+    # Of the stream each role has three, of the others the role producer certificate and key.
+    assert len(before) == (2 * 3 + 2 * 2 if encrypts(kind) else 0)
     listener = gateway.info(last)["listeners"][0]
     with socket.create_server(pair(listener)):
         result = gateway.call(
             "update",
             sessions=[
-                {**_update(running, other_application.endpoint), **key},
-                {"uid": new, "role": "producer", **key},
-                {"uid": last, "role": "producer", **key},
+                {**_update(running, other_application.endpoint), **other_peer},
+                {"uid": new, "role": "producer", **more[new]},
+                {"uid": last, "role": "producer", **more[last]},
             ],
         )
     assert result["failed"]
     assert exchange(running.listener) == b"one:hello"
     assert [gateway.info(uid)["state"] for uid in (running.uid, new, last)] == ["streaming", "announced", "announced"]
     assert not gateway.info(new)["running"]
-    assert len(list(gateway.sessions.glob("producer-*/psk.txt"))) == int(running.encrypts)
+    assert {path: path.read_bytes() for path in gateway.sessions.glob("*/*.crt*")} == before

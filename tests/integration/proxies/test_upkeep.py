@@ -10,6 +10,7 @@ import importlib
 import os
 import shutil
 import signal
+import ssl
 import sys
 import tempfile
 from pathlib import Path
@@ -24,6 +25,7 @@ from ansible_collections.scistream.gateway.tests.integration.proxies.rig import 
     Stream,
     directory,
     policy,
+    program,
 )
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import (
     COLLECTION,
@@ -41,8 +43,8 @@ from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import
 )
 
 
-def test_a_killed_proxy_is_started_again(gateway: S2CS, proxy: str, application: Application) -> None:
-    stream = Stream(gateway, proxy, application.endpoint)
+def test_a_killed_proxy_is_started_again(gateway: S2CS, kind: str, application: Application) -> None:
+    stream = Stream(gateway, kind, application.endpoint)
     assert exchange(stream.listener) == b"one:hello"
     pid = stream.main_process()
     kill(pid)
@@ -54,8 +56,8 @@ def test_a_killed_proxy_is_started_again(gateway: S2CS, proxy: str, application:
         eventually("it serves again", lambda: exchange(stream.listener) == b"one:hello")
 
 
-def test_a_dead_proxy_is_seen_and_mended(gateway: S2CS, proxy: str, application: Application) -> None:
-    stream = Stream(gateway, proxy, application.endpoint)
+def test_a_dead_proxy_is_seen_and_mended(gateway: S2CS, kind: str, application: Application) -> None:
+    stream = Stream(gateway, kind, application.endpoint)
     kill(gateway.supervisor(stream.session)["pid"])
     kill(stream.main_process())
     eventually("it is seen to be gone", lambda: not gateway.info(stream.uid)["running"])
@@ -87,26 +89,26 @@ def test_taken_off_the_offer(gateway: S2CS, application: Application, other_appl
     assert not gateway.left()
 
 
-def test_files_of_a_session_are_for_nobody_else(gateway: S2CS, proxy: str, application: Application) -> None:
-    stream = Stream(gateway, proxy, application.endpoint)
+def test_files_of_a_session_are_for_nobody_else(gateway: S2CS, kind: str, application: Application) -> None:
+    stream = Stream(gateway, kind, application.endpoint)
     where = directory(gateway, stream.session)
     assert where.stat().st_mode & 0o007 == 0
     for path in where.rglob("*"):
         if path.is_socket():
             assert path.stat().st_mode & 0o777 == 0o600, path
-    assert (where / CONFIGURATIONS[proxy]).stat().st_mode & 0o777 == 0o600
+    assert (where / CONFIGURATIONS[program(kind)]).stat().st_mode & 0o777 == 0o600
     assert not (where / "trial").exists()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="every test here is one without root's rights already")
-def test_without_root(proxy: str) -> None:
+def test_without_root(kind: str) -> None:
     """The same as nobody, in a directory of nobody's."""
     # As nobody the interpreter may be out of reach, and with it what is not loaded yet.
     for name in ("request", "hello", "update", "release", "info"):
         importlib.import_module(f"{MODULES}.s2cs_{name}")
     for name in ("ascii", "idna", "latin_1", "unicode_escape"):
         importlib.import_module(f"encodings.{name}")
-    assert jinja2.sandbox and process and all(load() for load in registry.PROXIES.values())
+    assert jinja2.sandbox and ssl and process and all(load() for load in registry.PROXIES.values())
     root = Path(tempfile.mkdtemp(prefix="scistream-"))
     offered = {**policy(root), "program_dir": str(root / "programs")}
     # The checkout may be out of nobody's reach as well.
@@ -124,7 +126,7 @@ def test_without_root(proxy: str) -> None:
             sys.executable = "/usr/bin/python3"
             with Application("one") as application, Application("two") as other:
                 s2cs = S2CS(root / "gateway", **offered)
-                stream = Stream(s2cs, proxy, application.endpoint)
+                stream = Stream(s2cs, kind, application.endpoint)
                 assert exchange(stream.listener) == b"one:hello"
                 stream.point(other.endpoint)
                 assert exchange(stream.listener) == b"two:hello"

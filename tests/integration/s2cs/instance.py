@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -47,9 +48,15 @@ def own_uid() -> str:
 
 
 class Call:
-    """A module in a process of its own, from the moment when its options are there."""
+    """A module in a process of its own, from the moment when its options are there.
 
-    def __init__(self, module: str, options: dict[str, Any]) -> None:
+    Args:
+        module: Its name.
+        options: Its options.
+        user: The user who came by sudo; with "" it runs as whoever runs the tests.
+    """
+
+    def __init__(self, module: str, options: dict[str, Any], user: str = "") -> None:
         self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - result() and kill_after() close them
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         main = importlib.import_module(f"{MODULES}.{module}").main
@@ -57,6 +64,7 @@ class Call:
         sys.stderr.flush()
         self.pid = os.fork()
         if not self.pid:
+            os.environ["SUDO_USER"] = user
             self._run(main, options)
 
     def _run(self, main: Any, options: dict[str, Any]) -> NoReturn:
@@ -107,16 +115,21 @@ def call(module: str, options: dict[str, Any], check: bool = False) -> dict[str,
     return start(module, options, check).result()
 
 
-def start(module: str, options: dict[str, Any], check: bool = False) -> Call:
+def start(module: str, options: dict[str, Any], check: bool = False, user: str = "") -> Call:
     """Start a module."""
-    return Call(module, {**options, "_ansible_check_mode": check, "_ansible_diff": True})
+    return Call(module, {**options, "_ansible_check_mode": check, "_ansible_diff": True}, user)
 
 
 class S2CS:
-    """One control server: a policy, a state directory, and listener addresses that only it uses."""
+    """One control server: a policy, a state directory, and listener addresses that only it uses.
+
+    Attributes:
+        user: The user who calls the modules by sudo; with "" whoever runs the tests.
+    """
 
     def __init__(self, root: Path, **policy: Any) -> None:
         self.root = root
+        self.user = ""
         self.state = root / "state"
         self.sessions = self.state / "sessions"
         self.config = root / "s2cs.json"
@@ -144,11 +157,20 @@ class S2CS:
 
     def call(self, action: str, check: bool = False, **options: Any) -> dict[str, Any]:
         """Run the module of an action on this S2CS."""
-        return call(f"s2cs_{action}", {"config": str(self.config), **options}, check)
+        return start(f"s2cs_{action}", {"config": str(self.config), **options}, check, self.user).result()
 
     def start(self, action: str, **options: Any) -> Call:
         """Start the module of an action on this S2CS."""
-        return start(f"s2cs_{action}", {"config": str(self.config), **options})
+        return start(f"s2cs_{action}", {"config": str(self.config), **options}, user=self.user)
+
+    @contextlib.contextmanager
+    def used_by(self, user: str) -> Iterator[S2CS]:
+        """Have another user call the modules for a while."""
+        before, self.user = self.user, user
+        try:
+            yield self
+        finally:
+            self.user = before
 
     def done(self, action: str, **options: Any) -> dict[str, Any]:
         """Run the module of an action, which must not fail."""
@@ -230,6 +252,7 @@ class S2CS:
         """Release everything; returns what was left nevertheless, which is ended now."""
         uids = sorted({row[0] for row in self.rows()})
         problems = []
+        self.user = ""
         if uids:
             self.write_policy(proxies=None)
             result = self.call("release", sessions=[{"uid": uid} for uid in uids])

@@ -8,27 +8,20 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 import shutil
 import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ansible_collections.scistream.gateway.tests.integration.s2cs import machine
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import (
-    COLLECTION,
     S2CS,
     SECRET,
-    own_address,
     own_uid,
 )
 from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import Application, exchange
 
-USER = "scistream-tests"
 SHORT_SECRET = "A-secret-that-is-too-short"
 
 
@@ -107,6 +100,7 @@ def test_a_stream_from_a_playbook(playbook: Playbook, s2cs: S2CS, application: A
         "dedicated_user": False,
         "listeners": [f"{s2cs.policy['listen']['producer']}:0"],
         "targets": [application.endpoint],
+        "encryption": "none",
     }
     defaults = {"group/scistream.gateway.s2cs": {"config": str(s2cs.config)}}
     tasks = [
@@ -160,93 +154,3 @@ def test_many_control_nodes_at_once(playbook: Playbook, s2cs: S2CS) -> None:
     for requested, released in found:
         assert requested["changed"] and released["released"][0]["listeners"] == requested["session"]["listeners"]
     assert s2cs.left() == []
-
-
-@pytest.fixture
-def user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An unprivileged user: one of our own where this runs as root, or whoever runs this."""
-    if os.geteuid():
-        yield pwd.getpwuid(os.geteuid()).pw_name
-        return
-    subprocess.run(["useradd", "--system", "--no-create-home", "--shell", "/bin/sh", USER], check=True)
-    try:
-        yield USER
-    finally:
-        subprocess.run(["userdel", USER], check=True)
-
-
-@pytest.fixture
-def home(user: str) -> Iterator[Path]:
-    """A directory of that user, in a place that it can reach."""
-    # The default mode of temporary directories keeps everybody else out.
-    root = Path(tempfile.mkdtemp(prefix="scistream-", dir="/tmp"))
-    try:
-        shutil.chown(root, user)
-        yield root
-    finally:
-        left = machine.processes(f"--directory {root}")
-        for pid in left:
-            machine.kill(pid)
-        shutil.rmtree(root)
-    assert not left, left
-
-
-def test_s2cs_of_an_unprivileged_user(
-    playbook: Playbook, user: str, home: Path, application: Application, make_policy: Callable[[Path], dict[str, Any]]
-) -> None:
-    policy = make_policy(home)
-    which: dict[str, Any] = {"uid": own_uid(), "role": "producer"}
-    config: dict[str, Any] = {"config": str(home / "s2cs.json")}
-    become: dict[str, Any] = (
-        {"become": True, "become_user": user, "become_method": "ansible.builtin.su"} if not os.geteuid() else {}
-    )
-    interpreter: dict[str, Any] = {"ansible_connection": "local", "ansible_python_interpreter": "/usr/bin/python3"}
-    first, hello, update, again, info = playbook.run(
-        [
-            task("s2cs_request", **config, **which, encryption="none", secret=SECRET),
-            task("s2cs_hello", **config, **which, secret=SECRET, producer_listeners=[application.endpoint]),
-            task("s2cs_update", **config, **which),
-            task("s2cs_update", **config, **which),
-            task("s2cs_info", **config),
-        ],
-        pipelining=False,
-        vars={**interpreter, "ansible_remote_tmp": str(home / "tmp")},
-        **become,
-    )
-    assert [item.get("msg") for item in (first, hello, update, again, info) if item.get("failed")] == []
-    assert first["session"]["owner"] == user and info["gateway"]["supervisor"] == "process"
-    assert update["changed"] and not again["changed"] and info["sessions"][0]["running"]
-    assert exchange(update["session"]["listeners"][0]) == b"one:hello"
-    uid = pwd.getpwnam(user).pw_uid
-    found = machine.processes(f"--directory {home}/")
-    assert found and {os.stat(f"/proc/{pid}").st_uid for pid in found} == {uid}
-    assert {path.stat().st_uid for path in Path(policy["state_dir"]).rglob("*")} == {uid}
-    [released] = playbook.run(
-        [task("s2cs_release", **config, uid=which["uid"])],
-        pipelining=False,
-        vars={**interpreter, "ansible_remote_tmp": str(home / "tmp")},
-        **become,
-    )
-    assert released["changed"] and not machine.processes(f"--directory {home}/")
-
-
-@pytest.fixture
-def make_policy(user: str) -> Callable[[Path], dict[str, Any]]:
-    """Lay out what a user's own S2CS needs below a directory."""
-
-    def make(root: Path) -> dict[str, Any]:
-        programs = root / "programs"
-        shutil.copytree(COLLECTION / "roles/s2ds/files/s2ds", programs / "s2ds")
-        shutil.copy(COLLECTION / "roles/s2cs/files/supervise.py", programs)
-        policy = {
-            "state_dir": str(root / "state"),
-            "program_dir": str(programs),
-            "listen": {"producer": own_address()},
-            "targets": {"producer": ["127.0.0.0/8"]},
-        }
-        (root / "s2cs.json").write_text(json.dumps(policy))
-        for path in root.rglob("*"):
-            shutil.chown(path, user)
-        return policy
-
-    return make

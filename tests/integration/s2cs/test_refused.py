@@ -61,7 +61,7 @@ NO_REQUESTS: list[tuple[str, Any]] = [
     ),
     *(("proxy", value) for value in ("haproxy", "../s2ds", "s2ds\n", "S2DS", "sh -c id")),
     *(("runtime", value) for value in ("docker", "process\n", "host")),
-    *(("encryption", value) for value in ("tls", "", "NONE", None)),
+    *(("encryption", value) for value in ("psk", "", "NONE", "TLS", ["tls"])),
     *(("secret", value) for value in NO_SECRETS),
     *(("uid", value) for value in NO_UIDS),
     *(("role", value) for value in ("PROD", "", "observer")),

@@ -40,6 +40,7 @@ class Camera:
             "program_dir": str(programs),
             "supervisor": "process",
             "dedicated_user": False,
+            "encryption": "none",
         }
 
     def call(self, check: bool = False, **options: Any) -> dict[str, Any]:

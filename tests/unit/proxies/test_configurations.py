@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +21,26 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance i
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.nginx import Nginx
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.stunnel import Stunnel
+from ansible_collections.scistream.gateway.tests.integration.proxies.certificates import make as make_certificate
+from ansible_collections.scistream.gateway.tests.integration.proxies.certificates import of_gateway
 
 ROLES = Path(__file__).resolve().parents[3] / "roles"
 PROXIES: list[type[ConfiguredProxy]] = [HAProxy, Nginx, Stunnel]
-KEY = "5a" * 32
+UID = "11111111-2222-4333-8444-555555555555"
+NAMES = ("certificate", "key", "peer_certificate")
+HAPROXY_TLS = "ssl crt gateway.crt ca-file peer.crt verify required "
+OWN = {role: of_gateway(role, UID) for role in ("producer", "consumer")}
 
 
 def instance(**values: Any) -> Instance:
     """Return an instance with two listeners and one target."""
     listeners = [parse_endpoint("listeners", f"192.0.2.1:{port}") for port in (5100, 5101)]
     targets = [parse_endpoint("targets", "10.1.0.5:7000")]
-    return Instance("producer-x", listeners, targets, **{"role": "producer", "psk": None, **values})
+    if values.get("encryption") == "tls":
+        role = values.get("role") or "producer"
+        peer = OWN["consumer" if role == "producer" else "producer"]
+        values = {"certificate": OWN[role].certificate, "peer_certificate": peer.certificate, **values}
+    return Instance("producer-x", listeners, targets, **{"role": "producer", **values})
 
 
 def make(kind: type[ConfiguredProxy], tmp_path: Path, **settings: Any) -> ConfiguredProxy:
@@ -41,7 +51,7 @@ def make(kind: type[ConfiguredProxy], tmp_path: Path, **settings: Any) -> Config
 def rendered(kind: type[ConfiguredProxy], tmp_path: Path, **values: Any) -> str:
     """Return the configuration that the template of the role makes."""
     if kind is Stunnel:
-        values = {"psk": KEY, "encryption": "tls", **values}
+        values = {"encryption": "tls", **values}
     return make(kind, tmp_path).files(instance(**values))[kind.config]
 
 
@@ -161,25 +171,61 @@ def test_nginx_forwards_what_is_asked_for(tmp_path: Path, transport: str, tcp: i
     assert transport == "tcp" or "worker_processes 1;" in text
 
 
-def test_stunnel_by_role(tmp_path: Path) -> None:
-    producer = rendered(Stunnel, tmp_path)
-    consumer = rendered(Stunnel, tmp_path, role="consumer")
-    assert producer.count("client = no\n") == 2 and "CAfile" not in producer
-    assert consumer.count("client = yes\nverifyChain") == 0 and consumer.count("verifyChain = yes\nCAfile") == 2
-    assert producer.count("sslVersionMin = TLSv1.3\n") == consumer.count("sslVersionMin = TLSv1.3\n") == 2
-    files = make(Stunnel, tmp_path).files(instance(role="consumer", psk=KEY))
-    assert files["psk.txt"] == f"scistream:{KEY}\n" and "CERTIFICATE" in files["nobody.pem"]
-    assert KEY not in consumer + repr(instance(psk=KEY))
-    with pytest.raises(S2DSException, match="psk"):
-        make(Stunnel, tmp_path).files(instance())
+@pytest.mark.parametrize("kind", PROXIES)
+@pytest.mark.parametrize("role", ["producer", "consumer"])
+def test_tls_by_role(tmp_path: Path, kind: type[ConfiguredProxy], role: str) -> None:
+    text = rendered(kind, tmp_path, role=role, encryption="tls")
+    listens = re.findall(r"^\s*(?:bind|listen) \S+:51.*", text, re.MULTILINE)
+    connects = re.findall(r"^\s*server target .*", text, re.MULTILINE)
+    needed = {
+        ("haproxy", "producer"): lambda: all(HAPROXY_TLS in line for line in listens) and "ssl" not in connects[0],
+        ("haproxy", "consumer"): lambda: (
+            all(HAPROXY_TLS in line and "no-ssl-reuse" in line for line in connects) and "ssl" not in listens[0]
+        ),
+        ("nginx", "producer"): lambda: (
+            all(" ssl " in line for line in listens)
+            and {"ssl_verify_client on;", "ssl_client_certificate peer.crt;", "ssl_protocols TLSv1.3;"} <= words(text)
+            and "proxy_ssl" not in text
+        ),
+        ("nginx", "consumer"): lambda: (
+            all(" ssl" not in line for line in listens)
+            and {"proxy_ssl on;", "proxy_ssl_verify on;", "proxy_ssl_trusted_certificate peer.crt;"} <= words(text)
+            and {f"proxy_ssl_name producer.{UID};", "proxy_ssl_protocols TLSv1.3;"} <= words(text)
+        ),
+        ("stunnel", "producer"): lambda: text.count("client = no\n") == text.count("verifyPeer = yes\n") == 2,
+        ("stunnel", "consumer"): lambda: text.count("client = yes\n") == text.count("verifyPeer = yes\n") == 2,
+    }
+    assert needed[kind.name, role]()
+    assert "splice" not in text and "gateway.crt" in text and "peer.crt" in text
 
 
-def test_nobody_can_have_the_key_of_the_authority() -> None:
-    """Its public key is not on the curve, so that there is no private key to it."""
-    y, p = 2, 2**255 - 19
-    d = -121665 * pow(121666, p - 2, p) % p
-    square = (y * y - 1) * pow(d * y * y + 1, p - 2, p) % p
-    assert pow(square, (p - 1) // 2, p) == p - 1
+def words(text: str) -> set[str]:
+    """Return the lines of a configuration."""
+    return {line.strip() for line in text.splitlines()}
+
+
+@pytest.mark.parametrize("kind", [HAProxy, Nginx])
+def test_without_encryption_there_is_none(tmp_path: Path, kind: type[ConfiguredProxy]) -> None:
+    text = rendered(kind, tmp_path)
+    assert "ssl" not in text and ".crt" not in text
+
+
+@pytest.mark.parametrize("kind", [HAProxy, Nginx])
+def test_a_template_that_knows_nothing_of_tls(tmp_path: Path, kind: type[ConfiguredProxy]) -> None:
+    """That of a site, from before there was any, would forward unprotected what was to be protected."""
+    text = (ROLES / kind.name / "files" / f"{kind.config}.j2").read_text()
+    (tmp_path / f"{kind.config}.j2").write_text(text.replace("if tls", "if false"))
+    proxy = kind(Site(str(tmp_path), template_dir=str(tmp_path)), {})
+    assert proxy.files(instance())
+    with pytest.raises(S2DSException, match=r"gateway\.crt and peer\.crt"):
+        proxy.files(instance(encryption="tls"))
+
+
+def test_nginx_needs_the_name_of_a_server(tmp_path: Path) -> None:
+    nameless = make_certificate("-", "producer").certificate
+    with pytest.raises(S2DSException, match="peer_certificate: nginx needs a name"):
+        make(Nginx, tmp_path).files(instance(encryption="tls", role="consumer", peer_certificate=nameless))
+    assert make(Nginx, tmp_path).files(instance(encryption="tls", peer_certificate=nameless))
 
 
 @pytest.mark.parametrize("kind", PROXIES)
@@ -202,11 +248,17 @@ def test_what_a_proxy_cannot_do(tmp_path: Path, kind: type[ConfiguredProxy]) -> 
     proxy = make(kind, tmp_path, program="/bin/true")
     fine = instance(encryption=proxy.encryptions[0])
     proxy.check(fine)
-    for values, word in (
+    certificate = OWN["producer"].certificate
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"rate": 10**9}, "rate"),
-        ({"encryption": "none" if kind is Stunnel else "tls"}, "encryption"),
+        ({"encryption": "none" if kind is Stunnel else "ipsec"}, "encryption"),
         ({"transport": "sctp"}, "transport"),
-    ):
+        ({"encryption": "tls", "transport": "udp"}, "encryption" if kind is Nginx else "transport"),
+        ({"encryption": "tls", "role": ""}, "role"),
+    ]
+    if kind is not Stunnel:
+        cases += [({"encryption": "none", name: certificate}, name) for name in NAMES]
+    for values, word in cases:
         with pytest.raises(S2DSException, match=word):
             proxy.check(instance(**{"encryption": fine.encryption, **values}))
 

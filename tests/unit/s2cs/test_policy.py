@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import PolicyError, RefusedError
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy, load_policy
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import parse_endpoint, parse_network
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.limits import Limits
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy_file import load_policy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import parse_network
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ValueRefused
 
 GOOD: dict[str, Any] = {
     "gateway": "gw-aps",
@@ -30,7 +32,9 @@ GOOD: dict[str, Any] = {
     "default_runtime": "process",
     "targets": {"producer": ["10.1.0.0/16", "[2001:db8::/32]:80", "198.51.100.0/24:5100-5200"]},
     "clients": {"producer": ["198.51.100.7/32"]},
-    "limits": {"num_conn": 64, "sessions": 256},
+    "encryption": ["tls"],
+    "administrators": ["operator", "DOMAIN\\operator", "operator@example.org"],
+    "limits": {"num_conn": 64, "sessions": 256, "lifetime": 86400, "owner": {"sessions": 8, "num_conn": 16}},
     "hello_timeout": 180,
     "hello_timeout_max": 3600,
     "supervisor": "auto",
@@ -91,7 +95,14 @@ WRONG: dict[str, list[Any]] = {
         {"observer": []},
     ],
     "clients": [[], {"producer": "10.0.0.0/8"}, {"producer": ["10.0.0.1/8"]}, {"producer": [5]}],
-    "limits": [[], {"more": 1}, {"num_conn": 0}, {"sessions": True}, {"num_conn": "64"}],
+    "limits": [
+        *([], {"more": 1}, {"num_conn": 0}, {"sessions": True}, {"num_conn": "64"}, {"sessions": None}),
+        *({"lifetime": 0}, {"lifetime": 10**12}, {"lifetime": "1d"}, {"lifetime": 1.5}),
+        *({"owner": []}, {"owner": 5}, {"owner": {"lifetime": 5}}, {"owner": {"sessions": 0}}),
+        {"owner": {"num_conn": "5"}},
+    ],
+    "encryption": [None, "tls", [], {}, ["psk"], ["tls", None], ["TLS"]],
+    "administrators": [None, "operator", [5], [""], ["a b"], ["a\n"], ["a:b"], ["-a"], ["a,b"], ["\x1b[31m"]],
     "hello_timeout": [*NUMBERS, 3601],
     "hello_timeout_max": [*NUMBERS],
     "supervisor": [None, "", "upstart", 5],
@@ -112,13 +123,17 @@ def test_everything(tmp_path: Path) -> None:
     policy = load(tmp_path)
     assert policy.gateway == "gw-aps" and policy.site.program_dir == "/usr/local/lib/scistream"
     assert policy.port_range == (5100, 5200) and policy.listen["consumer"] == "2001:db8::1"
-    assert policy.max_connections == 64 and policy.max_sessions == 256
+    assert policy.max_connections == 64 and list(policy.encryption) == ["tls"]
+    assert policy.limits == Limits(64, 256, 86400, 8, 16) and len(policy.administrators) == 3
 
 
 def test_what_may_be_left_out(tmp_path: Path) -> None:
     policy = load(tmp_path, **{key: ... for key in GOOD if key not in ("state_dir", "listen")})
     assert policy.default_proxy == "s2ds" and policy.port_range == (5100, 5200) and policy.gateway
     assert policy.hello_timeout == 180 and policy.hello_timeout_max == 3600 and policy.site.supervisor == "auto"
+    assert list(policy.encryption) == ["tls", "none"] and not policy.administrators and policy.limits == Limits()
+    assert load(tmp_path, limits={"lifetime": None, "owner": {"sessions": None}}).limits == Limits()
+    assert load(tmp_path, limits={"owner": None, "sessions": 5}).limits == Limits(sessions=5)
 
 
 @pytest.mark.parametrize("key", ["state_dir", "listen"])
@@ -153,60 +168,13 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
         load_policy(str(tmp_path))
 
 
-@pytest.mark.parametrize(
-    ("rule", "inside", "outside"),
-    [
-        ("10.1.0.0/16", ["10.1.2.3:1", "10.1.255.255:65535"], ["10.2.0.0:1", "[::1]:1", "11.1.0.1:1"]),
-        ("10.1.0.0/16:80", ["10.1.2.3:80"], ["10.1.2.3:79", "10.1.2.3:81", "10.2.2.3:80"]),
-        ("10.1.0.0/16:80-90", ["10.1.2.3:80", "10.1.2.3:90"], ["10.1.2.3:79", "10.1.2.3:91"]),
-        ("10.1.2.3", ["10.1.2.3:5"], ["10.1.2.4:5"]),
-        ("2001:db8::/32", ["[2001:db8::1]:5"], ["[2001:db9::1]:5", "10.1.2.3:5"]),
-        ("[2001:db8::/32]:5-6", ["[2001:db8::1]:5"], ["[2001:db8::1]:7"]),
-        ("[2001:db8::1]:5", ["[2001:db8::1]:5"], ["[2001:db8::1]:6", "[2001:db8::2]:5"]),
-        ("2001:db8::/32:5-6", ["[2001:db8::1]:5"], ["[2001:db8::1]:7"]),
-        ("0.0.0.0/0", ["127.0.0.1:1", "[::ffff:127.0.0.1]:1"], ["[::1]:1"]),
-    ],
-)
-def test_rules_for_targets(tmp_path: Path, rule: str, inside: list[str], outside: list[str]) -> None:
-    policy = load(tmp_path, targets={"producer": [rule]})
-    for target in inside:
-        policy.check_target("targets[0]", "producer", parse_endpoint("x", target))
-    for target in outside:
-        with pytest.raises(RefusedError) as error:
-            policy.check_target("targets[0]", "producer", parse_endpoint("x", target))
-        assert target in str(error.value) and rule in str(error.value) and str(error.value).startswith("targets[0]: ")
-
-
-@pytest.mark.parametrize(
-    ("target", "allowed"),
-    [
-        *(("192.0.2.1:1", True), ("[2001:db8::1]:1", True), ("10.0.0.1:1", True)),
-        *(("127.1.2.3:1", False), ("[::1]:1", False), ("[::ffff:127.0.0.1]:1", False), ("0.0.0.0:1", False)),
-        *(("[::]:1", False), ("169.254.169.254:80", False), ("[fe80::1]:1", False), ("224.0.0.1:1", False)),
-    ],
-)
-def test_targets_without_rules(tmp_path: Path, target: str, allowed: bool) -> None:
-    policy = load(tmp_path, targets=...)
-    if allowed:
-        policy.check_target("targets[0]", "producer", parse_endpoint("x", target))
-        return
-    with pytest.raises(RefusedError, match="never forwards"):
-        policy.check_target("targets[0]", "producer", parse_endpoint("x", target))
-
-
-def test_no_rule_at_all_is_not_every_target(tmp_path: Path) -> None:
-    policy = load(tmp_path, targets={"producer": []})
-    with pytest.raises(RefusedError, match="allows: none"):
-        policy.check_target("targets[0]", "producer", parse_endpoint("x", "192.0.2.1:1"))
-
-
 def test_clients(tmp_path: Path) -> None:
     policy = load(tmp_path, clients={"producer": ["10.0.0.0/8"], "consumer": []})
     assert [str(network) for network in policy.check_clients("clients", "producer", [])] == ["10.0.0.0/8"]
     narrower = [parse_network("x", "10.1.0.0/16")]
     assert policy.check_clients("clients", "producer", narrower) == narrower
     for wider in ("0.0.0.0/0", "10.0.0.0/7", "11.0.0.1", "::/0", "::ffff:10.0.0.0/104"):
-        with pytest.raises(RefusedError, match=r"10\.0\.0\.0/8"):
+        with pytest.raises(RefusedError, match=r"10\.0\.0\.0/8 \(policy: clients\.producer\)$"):
             policy.check_clients("clients", "producer", [parse_network("x", wider)])
     anyone = [parse_network("x", "0.0.0.0/0")]
     assert policy.check_clients("clients", "consumer", anyone) == anyone
@@ -215,13 +183,46 @@ def test_clients(tmp_path: Path) -> None:
 def test_roles_and_proxies_on_offer(tmp_path: Path) -> None:
     policy = load(tmp_path, listen={"producer": "192.0.2.1"})
     assert policy.check_role("producer") == "192.0.2.1"
-    with pytest.raises(RefusedError, match="does not offer the role 'consumer'"):
+    with pytest.raises(RefusedError, match=r"does not offer the role 'consumer'.*\(policy: listen\)$"):
         policy.check_role("consumer")
     policy.check_proxy("s2ds", "process")
-    for proxy, runtime in (("haproxy", "process"), ("s2ds", "docker")):
-        with pytest.raises(ScistreamError):
+    for proxy, runtime, rule in (("haproxy", "process", "proxies"), ("s2ds", "docker", "proxies.s2ds.runtimes")):
+        with pytest.raises(RefusedError, match=rf"choose one of .* \(policy: {rule}\)$"):
             policy.check_proxy(proxy, runtime)
+    assert policy.check_encryption("tls") == "tls"
+    with pytest.raises(RefusedError, match=r"^encryption: \"none\".*choose one of tls \(policy: encryption\)$"):
+        policy.check_encryption("none")
 
 
 def test_more_connections_than_ports(tmp_path: Path) -> None:
-    assert load(tmp_path, port_range=[5100, 5103]).max_connections == 4
+    policy = load(tmp_path, port_range=[5100, 5103])
+    assert policy.max_connections == 4 == policy.check_connections(4)
+    with pytest.raises(RefusedError, match=r"^num_conn: 5 .* 1 to 4 \(policy: port_range\)$"):
+        policy.check_connections(5)
+    with pytest.raises(RefusedError, match=r"1 to 3 \(policy: limits.num_conn\)$"):
+        load(tmp_path, limits={"num_conn": 3}).check_connections(4)
+
+
+@pytest.mark.parametrize("value", [0, -1, True, "5", None, 1.5])
+def test_numbers_that_no_policy_allows(tmp_path: Path, value: Any) -> None:
+    policy = load(tmp_path)
+    checks = [policy.check_connections]
+    if value is not None:
+        checks += [policy.check_hello_timeout, policy.check_lifetime]  # type: ignore[list-item]
+    for check in checks:
+        with pytest.raises(ValueRefused):
+            check(value)
+
+
+def test_times(tmp_path: Path) -> None:
+    policy = load(tmp_path)
+    assert policy.check_hello_timeout(None) == 180 and policy.check_hello_timeout(3600) == 3600
+    assert policy.check_lifetime(None) == 86400 == policy.check_lifetime(86400) and policy.check_lifetime(5) == 5
+    with pytest.raises(RefusedError, match=r"^hello_timeout: .*\(policy: hello_timeout_max\)$"):
+        policy.check_hello_timeout(3601)
+    with pytest.raises(RefusedError, match=r"^lifetime: .*\(policy: limits\.lifetime\)$"):
+        policy.check_lifetime(86401)
+    policy = load(tmp_path, limits={})
+    assert policy.check_lifetime(None) is None and policy.check_lifetime(86401) == 86401
+    with pytest.raises(ValueRefused):
+        policy.check_lifetime(10**12)

@@ -77,10 +77,30 @@ def test_expiry() -> None:
     expired = session("u", expires=time.time() - 1)
     assert expired.is_expired and expired.shown()["state"] == "expired"
     for states in ((RESERVED,), (ANNOUNCED, STREAMING)):
-        with pytest.raises(StateError, match=r"expired at .*Z.*180 s.*s2cs_request"):
+        with pytest.raises(StateError, match=r"expired at .*Z, because no HELLO came within 180 s.*s2cs_request"):
             expired.require(*states)
-    # Only what waits for its HELLO expires.
-    assert not expired.changed(state=ANNOUNCED).is_expired and not expired.changed(expires=None).is_expired
+    assert not expired.changed(expires=None).is_expired
+
+
+@pytest.mark.parametrize("state", [RESERVED, ANNOUNCED, STREAMING])
+def test_end_of_life(state: str) -> None:
+    begin = time.time() - 100
+    alive = session("u", state=state, created=begin, lifetime=3600, expires=begin + 3600)
+    assert not alive.is_expired and alive.end == begin + 3600
+    alive.require(state)
+    over = alive.changed(lifetime=60, expires=begin + 60)
+    assert over.is_expired and over.shown()["state"] == "expired"
+    with pytest.raises(StateError, match=r"expired at .*Z, because its lifetime of 60 s is over.*s2cs_request"):
+        over.require(state)
+
+
+def test_waiting_for_a_hello() -> None:
+    waiting = session("u", created=time.time()).awaiting_hello()
+    assert waiting.expires and 170 < waiting.expires - time.time() <= 180 and waiting.end is None
+    short = waiting.changed(lifetime=60).awaiting_hello()
+    assert short.expires == short.end == short.created + 60
+    long = waiting.changed(lifetime=600).awaiting_hello()
+    assert long.end == long.created + 600 and long.expires and long.expires < long.end
 
 
 def test_differences() -> None:

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError, StoreError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.limits import Limits
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import (
     STREAMING,
     Session,
@@ -67,7 +68,8 @@ def counting(low: int, high: int, count: int) -> Callable[..., list[int]]:
 
 def reserve(store: Store, uid: str, high: int = 5999, limit: int = 1000, **changes: Any) -> Session:
     """Reserve two ports."""
-    return store.reserve(session(uid, **changes), ADDRESS, counting(5000, high, 2), limit)
+    limits = Limits(sessions=limit)
+    return store.reserve(session(uid, **changes), ADDRESS, counting(5000, high, 2), limits)
 
 
 def run_all(work: Callable[..., None], arguments: list[tuple[Any, ...]]) -> list[int | None]:
@@ -101,7 +103,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 def test_ipv6_listeners(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    assert store.reserve(session("a"), "::1", counting(5, 6, 2), 9).listeners == ["[::1]:5", "[::1]:6"]
+    assert store.reserve(session("a"), "::1", counting(5, 6, 2), Limits()).listeners == ["[::1]:5", "[::1]:6"]
     store.close()
 
 
@@ -115,9 +117,9 @@ def test_all_or_nothing(tmp_path: Path) -> None:
     with pytest.raises(StoreError):
         reserve(store, "a")
     with pytest.raises(StoreError):
-        store.reserve(session("d"), ADDRESS, lambda taken, last: [5001, 5002], 9)
+        store.reserve(session("d"), ADDRESS, lambda taken, last: [5001, 5002], Limits())
     with pytest.raises(ZeroDivisionError):
-        store.reserve(session("e"), ADDRESS, lambda taken, last: [1 // 0], 9)
+        store.reserve(session("e"), ADDRESS, lambda taken, last: [1 // 0], Limits())
     assert store.all() == [kept] and store.ports(ADDRESS) == [5000, 5001]
     reserve(store, "f")
     store.close()

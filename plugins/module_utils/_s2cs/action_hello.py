@@ -1,0 +1,76 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""HELLO: an application announces itself, and its gateway gets the certificate and the key that it is to use."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, suppress
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.action import Action, Change
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError, StateError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.request import Hello
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import (
+    ANNOUNCED,
+    RESERVED,
+    STREAMING,
+    Session,
+    endpoints,
+    secret_matches,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError, ValueRefused
+
+
+class HelloAction(Action[Hello]):
+    """HELLO: the applications announce themselves, and prove by the secret that they belong to the streams."""
+
+    def act(self, item: Hello, undo: ExitStack) -> Change:
+        """Announce one application."""
+        before = self.keeper.needed(item.uid, item.role)
+        if not secret_matches(before.secret_hash, item.secret):
+            raise RefusedError(f"secret: it is not the secret of session {item.uid} ({item.role})")
+        before.require(RESERVED, ANNOUNCED, STREAMING)
+        if len(item.producer_listeners) > before.num_conn:
+            raise ValueRefused(
+                "producer_listeners",
+                endpoints(item.producer_listeners),
+                f"the session has num_conn {before.num_conn}: announce at most as many",
+            )
+        after = before.changed(
+            producer_listeners=endpoints(item.producer_listeners),
+            state=ANNOUNCED if before.state == RESERVED else before.state,
+            expires=before.end,
+        )
+        if item.certificate is None:
+            self.keep(before, after, undo)
+            return Change(item.uid, item.role, before, after)
+        after = after.changed(certificate=item.certificate)
+        return self._with_credentials(before, after, item.key, undo)
+
+    def _with_credentials(self, before: Session, after: Session, key: str | None, undo: ExitStack) -> Change:
+        """Announce an application with certificate and key; the key goes to the data server and nowhere else."""
+        which = f"session {before.uid} ({before.role})"
+        if before.encryption == "none":
+            raise StateError(f"certificate: {which} has encryption none, where it would protect nothing; leave it out")
+        if before.state == STREAMING and after.certificate != before.certificate:
+            raise StateError(f"certificate: {which} is streaming with another one; release it first (s2cs_release)")
+        server = self.keeper.data_server(before)
+        new = server.needs_credentials(after.instance(key))
+        if new and not self.check_mode:
+            undo.callback(_put_back, server, before, server.key(before.instance()))
+            # Killed from here on, the session has none, and the next HELLO gives it some.
+            self.store.save(before.changed(certificate=None))
+            undo.callback(self.store.save, before)
+            server.write_credentials(after.instance(key))
+            self.store.save(after)
+        else:
+            self.keep(before, after, undo)
+        return Change(before.uid, before.role, before, after, mended=new)
+
+
+def _put_back(server: S2DS, session: Session, key: str | None) -> None:
+    """Return the files of certificate and key to how they were."""
+    with suppress(ScistreamError):
+        server.write_credentials(session.instance(key))

@@ -1,0 +1,98 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""UPDATE: point the listeners of a session at their targets, and forward."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.action import Action, Change
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import StateError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ownership import check_right
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.request import Update
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import (
+    ANNOUNCED,
+    STREAMING,
+    Session,
+    endpoints,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import parse_endpoints, resolve
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError, ValueRefused
+
+
+class UpdateAction(Action[Update]):
+    """UPDATE: point the listeners at their targets and forward."""
+
+    def act(self, item: Update, undo: ExitStack) -> Change:
+        """Point the listeners of one session."""
+        before = self.keeper.needed(item.uid, item.role)
+        check_right(self.policy, before, item.secret, "update")
+        before.require(ANNOUNCED, STREAMING)
+        after = before.changed(
+            state=STREAMING, peer_certificate=_peer_certificate(item, before), **self._targets(item, before)
+        )
+        server = self.keeper.data_server(before)
+        instance = after.instance()
+        if not server.needs_update(instance):
+            self.keep(before, after, undo)
+            return Change(item.uid, item.role, before, after)
+        if not self.check_mode:
+            # From here on a crash is repaired to the state before: the targets are not yet in the store.
+            self.store.save(before.changed(pending="update"))
+            try:
+                server.update_listeners(instance)
+            except ScistreamError:
+                # It left what was there before, and so does the store.
+                self.store.save(before)
+                raise
+            undo.callback(self.keeper.point_back, before)
+            self.store.save(after)
+        return Change(item.uid, item.role, before, after, mended=True)
+
+    def _targets(self, update: Update, session: Session) -> dict[str, Any]:
+        if update.remote_listeners is None:
+            option = "producer_listeners"
+            targets = parse_endpoints(option, session.producer_listeners)
+        else:
+            option, targets = "remote_listeners", list(update.remote_listeners)
+        if len(targets) > session.num_conn:
+            raise ValueRefused(
+                option, endpoints(targets), f"the session has num_conn {session.num_conn}: give at most as many targets"
+            )
+        resolved = [resolve(target) for target in targets]
+        for index, target in enumerate(resolved):
+            self.policy.check_target(f"{option}[{index}]", session.role, target)
+            if str(target) in session.listeners:
+                raise ValueRefused(f"{option}[{index}]", str(target), "it is a listener of this session: a loop")
+        clients = self.policy.check_clients("clients", session.role, update.clients)
+        return {
+            "targets": endpoints(targets),
+            "resolved": endpoints(resolved),
+            "clients": [str(network) for network in clients],
+        }
+
+
+def _peer_certificate(update: Update, session: Session) -> str | None:
+    """Return the certificate that the other gateway must have; nothing is forwarded encrypted without any."""
+    which = f"session {session.uid} ({session.role})"
+    if session.encryption == "none":
+        if update.peer_certificate is not None:
+            raise StateError(
+                f"peer_certificate: {which} has encryption none, where it would protect nothing; leave it out"
+            )
+        return None
+    if session.certificate is None:
+        raise StateError(
+            f"certificate: {which} is to be encrypted and has no certificate of this gateway: give certificate and key "
+            "in a HELLO first (s2cs_hello)"
+        )
+    found = update.peer_certificate or session.peer_certificate
+    if found is None:
+        raise StateError(
+            f"peer_certificate: {which} is to be encrypted: give the certificate of the other gateway, which the "
+            "session there shows"
+        )
+    return found

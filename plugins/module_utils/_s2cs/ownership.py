@@ -1,0 +1,65 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Who may act on a session: the user who requested it, whoever knows its secret, and administrators.
+
+This keeps users of one gateway out of each other's way. It is no wall against somebody who is root there in earnest.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import Session, secret_matches
+
+
+def invoking_user() -> str:
+    """Return the name of the user on whose behalf this runs."""
+    # Who is not root can set this variable to anything.
+    name = os.environ.get("SUDO_USER") if os.geteuid() == 0 else None
+    if name:
+        return name if name.isprintable() else ascii(name)
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
+def is_administrator(policy: Policy, user: str) -> bool:
+    """Tell whether a user may act on everybody's sessions: root itself, or whom the policy names."""
+    # Whoever can use an S2CS without root is the account that it belongs to: its files are for nobody else.
+    if os.geteuid() != 0:
+        return True
+    return os.environ.get("SUDO_USER", "root") in ("", "root") or user in policy.administrators
+
+
+def check_right(policy: Policy, session: Session, secret: str | None, action: str) -> None:
+    """Refuse an action on somebody else's session by a user who does not know its secret.
+
+    Args:
+        policy: The policy, which names the administrators.
+        session: The session.
+        secret: The secret that was given along, or None.
+        action: What is to be done with the session, for the message.
+    """
+    if secret is not None and secret_matches(session.secret_hash, secret):
+        return
+    user = invoking_user()
+    if user == session.owner or is_administrator(policy, user):
+        return
+    which = f"session {session.uid} ({session.role})"
+    if secret is not None:
+        raise RefusedError(
+            f"secret: it is not the secret of {which}, which belongs to {session.owner}: give the right one, or have "
+            f"{session.owner} or an administrator {action} it",
+            "administrators",
+        )
+    raise RefusedError(
+        f"uid: {which} belongs to {session.owner}, and {user} may not {action} it: give the secret of the stream with "
+        f"the option secret, or have {session.owner} or an administrator {action} it",
+        "administrators",
+    )

@@ -1,0 +1,114 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a certificate says of itself: its names, its time, who issued it. Nothing is verified here.
+
+The standard library shows that of a peer in a connection only, and ahead of one something has to be said to the user.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from calendar import timegm
+from dataclasses import dataclass
+from typing import Sequence
+
+_PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----", re.ASCII)
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?", re.ASCII)
+
+_TIME = re.compile(r"((?:[0-9]{2}){1,2})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})Z", re.ASCII)
+_SHORT_YEAR = 2
+
+_SEQUENCE, _OCTETS, _OID, _UTC_TIME = 0x30, 0x04, 0x06, 0x17
+_VERSION, _EXTENSIONS, _DNS_NAME = 0xA0, 0xA3, 0x82
+_SUBJECT_ALT_NAME, _COMMON_NAME = b"\x55\x1d\x11", b"\x55\x04\x03"
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A certificate.
+
+    Args:
+        names: The DNS names that it is for, or where it has none the common name of its subject.
+        begins: Since when it is valid, in seconds since 1970.
+        ends: Until when.
+        issued_by_itself: Whether subject and issuer are the same.
+    """
+
+    names: Sequence[str]
+    begins: float
+    ends: float
+    issued_by_itself: bool
+
+
+def parse(pem: str) -> Certificate:
+    """Return what a certificate says of itself.
+
+    Args:
+        pem: Exactly one certificate as a PEM text, and nothing beside it.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    match = _PEM.fullmatch(pem.strip())
+    if match is None:
+        raise ValueError("it is not one certificate in PEM format and nothing else")
+    try:
+        return _read(b64decode("".join(match.group(1).split()), validate=True))
+    except (ValueError, IndexError, OverflowError):
+        raise ValueError("it cannot be read") from None
+
+
+def _read(der: bytes) -> Certificate:
+    ((_tag, whole),) = _values(der)
+    fields = _values(_values(whole)[0][1])
+    if fields[0][0] == _VERSION:
+        del fields[0]
+    issuer, validity, subject = (content for _tag, content in fields[2:5])
+    begins, ends = (_time(tag, content) for tag, content in _values(validity)[:2])
+    names = [name for tag, content in fields[5:] if tag == _EXTENSIONS for name in _dns_names(content)]
+    found = [name for name in names or _common_names(subject) if _NAME.fullmatch(name)]
+    return Certificate(found, begins, ends, issuer == subject)
+
+
+def _values(data: bytes) -> list[tuple[int, bytes]]:
+    """Return the values that follow one another in DER, each with its tag."""
+    found = []
+    while data:
+        tag, size, start = data[0], data[1], 2
+        if size & 0x80:
+            start += size & 0x7F
+            size = int.from_bytes(data[2:start], "big")
+        if len(data) < start + size:
+            raise ValueError("it is cut off")
+        found.append((tag, data[start : start + size]))
+        data = data[start + size :]
+    return found
+
+
+def _time(tag: int, content: bytes) -> float:
+    match = _TIME.fullmatch(content.decode("ascii"))
+    if match is None or (tag == _UTC_TIME) != (len(match.group(1)) == _SHORT_YEAR):
+        raise ValueError("it has an unknown time")
+    year, *rest = map(int, match.groups())
+    if tag == _UTC_TIME:
+        year += 2000 if year < 50 else 1900
+    return float(timegm((year, *rest)))
+
+
+def _dns_names(content: bytes) -> list[str]:
+    for _tag, extension in _values(_values(content)[0][1]):
+        fields = _values(extension)
+        if fields[0] == (_OID, _SUBJECT_ALT_NAME):
+            names = _values(_values(next(value for tag, value in fields if tag == _OCTETS))[0][1])
+            return [name.decode("ascii") for tag, name in names if tag == _DNS_NAME]
+    return []
+
+
+def _common_names(subject: bytes) -> list[str]:
+    parts = [
+        _values(part) for _tag, relative in _values(subject) for tag, part in _values(relative) if tag == _SEQUENCE
+    ]
+    return [part[1][1].decode("utf-8") for part in parts if part[0] == (_OID, _COMMON_NAME)]

@@ -1,0 +1,85 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The policy that the role s2cs writes is the one that S2CS reads."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.limits import Limits
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy_file import load_policy
+from ansible_collections.scistream.gateway.tests.integration.s2cs.test_ansible import LOCAL
+
+
+def provision(tmp_path: Path, **variables: Any) -> tuple[int, str, Path]:
+    """Run the role below a directory; returns the exit status, the output, and the path of the policy."""
+    root = tmp_path / "gateway"
+    play = {
+        "hosts": "all",
+        "gather_facts": False,
+        "roles": ["scistream.gateway.s2cs"],
+        "vars": {**LOCAL, "s2cs_root": str(root), "s2cs_listen": {"producer": "127.0.0.1"}, **variables},
+    }
+    book = tmp_path / "playbook.json"
+    book.write_text(json.dumps([play]))
+    done = subprocess.run(
+        ["ansible-playbook", "-i", "host,", book],
+        env={**os.environ, "ANSIBLE_HOME": str(tmp_path / "home"), "LC_ALL": "C.UTF-8"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout, root / "etc/scistream/s2cs.json"
+
+
+@pytest.mark.parametrize(
+    ("variables", "limits"),
+    [
+        ({}, Limits()),
+        (
+            {
+                "s2cs_limits": {"sessions": "8", "lifetime": "60", "owner": {"sessions": "2", "num_conn": "3"}},
+                "s2cs_administrators": ["operator", "DOMAIN\\operator"],
+                "s2cs_encryption": ["tls"],
+            },
+            Limits(sessions=8, lifetime=60, owner_sessions=2, owner_num_conn=3),
+        ),
+    ],
+)
+def test_policy(tmp_path: Path, variables: dict[str, Any], limits: Limits) -> None:
+    status, output, config = provision(tmp_path, **variables)
+    assert status == 0, output
+    policy = load_policy(str(config))
+    assert policy.limits == limits
+    assert list(policy.encryption) == variables.get("s2cs_encryption", ["tls", "none"])
+    assert list(policy.administrators) == variables.get("s2cs_administrators", [])
+    assert stat.S_IMODE(config.stat().st_mode) == 0o640
+    for directory in (policy.site.state_dir, policy.site.sessions_dir):
+        assert not stat.S_IMODE(Path(directory).stat().st_mode) & 0o067, "others can look into the state"
+    assert json.loads(config.read_text())["limits"]["num_conn"] == limits.num_conn
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"s2cs_encryption": []}, "s2cs_encryption allows nothing"),
+        ({"s2cs_administrators": ["a b"]}, "is not the name of a user"),
+        ({"s2cs_limits": {"owner": {"sessions": -1}}}, "s2cs_limits.owner.sessions must be 1 or more"),
+        ({"s2cs_limits": {"owner": {"people": 1}}}, "people"),
+    ],
+)
+def test_wrong_values(tmp_path: Path, variables: dict[str, Any], words: str) -> None:
+    status, output, config = provision(tmp_path, **variables)
+    assert status == 2 and words in output, output
+    assert not config.exists()

@@ -1,0 +1,158 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which addresses may be targets, however they are spelled and whatever a name stands for at the moment."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import pytest
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.targets import parse_rules
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import parse_endpoint, resolve
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException, ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
+
+EVERYWHERE = ["0.0.0.0/0", "::/0"]
+# Nothing of these is meant by a rule that does not name it.
+SPECIAL = [
+    *("127.0.0.1:22", "127.255.0.1:22", "[::1]:22", "[::ffff:127.0.0.1]:22", "[::ffff:7f00:1]:22"),
+    *("169.254.169.254:80", "[fe80::1]:80", "[::ffff:169.254.169.254]:80", "[::ffff:a9fe:a9fe]:80"),
+    *("224.0.0.1:5", "[ff02::1]:5", "255.255.255.255:5"),
+]
+NO_HOSTS = ["0.0.0.0:22", "[::]:22", "[::ffff:0.0.0.0]:22", "[0:0:0:0:0:0:0:0]:22"]
+
+
+def policy(*rules: str) -> Policy:
+    """Return a policy with rules for targets of producers."""
+    targets = {"producer": parse_rules("targets.producer", list(rules))}
+    return Policy("/etc/s2cs.json", "gw", Site("/state"), {"producer": "192.0.2.1"}, targets=targets)
+
+
+def check(of: Policy, target: str) -> None:
+    """Check a target as an UPDATE does."""
+    of.check_target("targets[0]", "producer", resolve(parse_endpoint("targets[0]", target)))
+
+
+@pytest.mark.parametrize(
+    ("rule", "inside", "outside"),
+    [
+        ("10.1.0.0/16", ["10.1.2.3:1", "10.1.255.255:65535"], ["10.2.0.0:1", "[::1]:1", "11.1.0.1:1"]),
+        ("10.1.0.0/16:80", ["10.1.2.3:80"], ["10.1.2.3:79", "10.1.2.3:81", "10.2.2.3:80"]),
+        ("10.1.0.0/16:80-90", ["10.1.2.3:80", "10.1.2.3:90"], ["10.1.2.3:79", "10.1.2.3:91"]),
+        ("10.1.2.3", ["10.1.2.3:5", "[::ffff:10.1.2.3]:5", "[::ffff:a01:203]:5"], ["10.1.2.4:5"]),
+        ("2001:db8::/32", ["[2001:db8::1]:5"], ["[2001:db9::1]:5", "10.1.2.3:5"]),
+        ("[2001:db8::/32]:5-6", ["[2001:db8::1]:5"], ["[2001:db8::1]:7"]),
+        ("[2001:db8::1]:5", ["[2001:db8::1]:5"], ["[2001:db8::1]:6", "[2001:db8::2]:5"]),
+        ("2001:db8::/32:5-6", ["[2001:db8::1]:5"], ["[2001:db8::1]:7"]),
+        ("0.0.0.0/0", ["192.0.2.9:1", "[::ffff:192.0.2.9]:1"], ["[2001:db8::1]:1", *SPECIAL, *NO_HOSTS]),
+        ("::/0", ["[2001:db8::1]:1"], ["192.0.2.9:1", *SPECIAL, *NO_HOSTS]),
+        ("127.0.0.0/8:80", ["127.0.0.1:80", "[::ffff:127.0.0.1]:80"], ["127.0.0.1:81", "[::1]:80"]),
+        ("::1", ["[::1]:80", "[0::1]:80"], ["127.0.0.1:80", "[::]:80"]),
+        ("169.254.0.0/16", ["169.254.1.1:80"], ["169.253.1.1:80"]),
+        ("[fe80::/10]:80", ["[fe80::1]:80"], ["[fe80::1]:81"]),
+        ("224.0.0.0/3", ["240.0.0.1:5"], ["224.0.0.1:5", "255.255.255.255:5"]),
+        ("239.0.0.0/8", ["239.1.2.3:5"], ["224.0.0.1:5"]),
+        ("0.0.0.0", [], NO_HOSTS),
+        ("::", [], NO_HOSTS),
+    ],
+)
+def test_rules(rule: str, inside: list[str], outside: list[str]) -> None:
+    for target in inside:
+        check(policy(rule), target)
+    for target in outside:
+        with pytest.raises(RefusedError) as error:
+            check(policy(rule), target)
+        message = str(error.value)
+        assert message.startswith("targets[0]: ") and message.endswith(" (policy: targets.producer)")
+        assert str(parse_endpoint("x", target)) in message
+        assert rule in message or "no address of a host" in message
+
+
+@pytest.mark.parametrize(
+    ("target", "allowed"),
+    [
+        *(("192.0.2.1:1", True), ("[2001:db8::1]:1", True), ("10.0.0.1:1", True)),
+        *((target, False) for target in (*SPECIAL, *NO_HOSTS)),
+    ],
+)
+def test_without_rules(target: str, allowed: bool) -> None:
+    without = Policy("/etc/s2cs.json", "gw", Site("/state"), {"producer": "192.0.2.1"})
+    if allowed:
+        check(without, target)
+        return
+    with pytest.raises(RefusedError, match=r"\(policy: targets\.producer\)$"):
+        check(without, target)
+
+
+def test_own_addresses_without_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = "ansible_collections.scistream.gateway.plugins.module_utils._s2cs.targets.is_local"
+    monkeypatch.setattr(module, lambda address: str(address) == "192.0.2.1")
+    without = Policy("/etc/s2cs.json", "gw", Site("/state"), {"producer": "192.0.2.1"})
+    check(without, "192.0.2.2:1")
+    with pytest.raises(RefusedError, match="an address of this gateway itself, which must be listed"):
+        check(without, "192.0.2.1:1")
+    check(policy("192.0.2.0/24"), "192.0.2.1:1")
+
+
+def test_no_rule_at_all_is_not_every_target() -> None:
+    with pytest.raises(RefusedError, match=r"allowed are: none \(policy"):
+        check(policy(), "192.0.2.1:1")
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        *("2130706433", "017700000001", "0177.0.0.1", "127.1", "127.0.1", "0x7f.1", "0x7f.0.0.1", "0177.0.0.01"),
+        *("127.0.0.1.", "127.000.000.001", "0", "0.0", "00.0.0.0", "\u0661\u0662\u0667.0.0.1", "127\u30020.0.1"),
+    ],
+)
+def test_spellings_of_addresses_that_are_refused_at_once(spelling: str) -> None:
+    with pytest.raises((ValueRefused, RefusedError)):
+        check(policy(*EVERYWHERE), f"{spelling}:22")
+
+
+@pytest.mark.parametrize(
+    "spelling", ["0x7f000001", "0X7F000001", "0x7f.0x0.0x0.0x1", "127.0.0.0x1", "0x0", "localhost"]
+)
+def test_spellings_that_the_system_takes_for_addresses(spelling: str) -> None:
+    with pytest.raises((RefusedError, S2DSException)):
+        check(policy(*EVERYWHERE), f"{spelling}:22")
+
+
+@pytest.mark.parametrize(
+    ("answer", "used"),
+    [
+        *(("127.0.0.1", None), ("::1", None), ("0.0.0.0", None), ("::", None), ("::ffff:127.0.0.1", None)),
+        *(("169.254.169.254", None), ("fe80::1%lo", None), ("fe80::1", None), ("10.9.9.9", None)),
+        *(("10.1.2.3", "10.1.2.3:22"), ("::ffff:10.1.2.3", "10.1.2.3:22")),
+    ],
+)
+def test_what_a_name_stands_for(monkeypatch: pytest.MonkeyPatch, answer: str, used: str | None) -> None:
+    """What was looked up is checked, and what was checked is what is used: it is looked up once."""
+    answers = [answer]
+
+    def look_up(host: str, port: int, **options: Any) -> list[Any]:
+        family = socket.AF_INET6 if ":" in answer else socket.AF_INET
+        return [(family, socket.SOCK_STREAM, 6, "", (answers.pop(), port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    target = resolve(parse_endpoint("x", "evil.example.org:22"))
+    of = policy("10.1.0.0/16")
+    if used is None:
+        with pytest.raises(RefusedError, match=r"\(policy: targets\.producer\)$"):
+            of.check_target("x", "producer", target)
+        return
+    of.check_target("x", "producer", target)
+    assert str(target) == used == str(resolve(target)) and not answers
+
+
+def test_every_rule_is_read_whole() -> None:
+    for rule in ("10.1.0.0/16 ", "10.1.0.0/16:80,90", "10.1.0.0/16:80-", "*", "10.1.*", "::ffff:10.1.0.0/16:x"):
+        with pytest.raises(ValueRefused):
+            parse_rules("targets.producer", [rule])
