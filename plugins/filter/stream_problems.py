@@ -34,6 +34,16 @@ options:
     description: The gateways that this run reaches. Not given, any name will do.
     type: list
     elements: str
+  replies:
+    description: Paths of replies to tickets. For O(purpose=inbound).
+    type: list
+    elements: path
+    default: []
+  results:
+    description:
+      - What the gateways answered to HELLO, the modules' results by the gateways' names.
+      - Given, it is checked as well that their answers, and what the replies say, fit together.
+    type: dict
 """
 
 EXAMPLES = r"""
@@ -54,26 +64,30 @@ _value:
     - 'stream "tomography": num_conn: 0 is not allowed: give a whole number from 1 to 10000'
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.scistream.gateway.plugins.plugin_utils._streams import (
-    PURPOSES,
-    DescriptionError,
-    read_streams,
-)
+from ansible_collections.scistream.gateway.plugins.plugin_utils._plan import misfits
+from ansible_collections.scistream.gateway.plugins.plugin_utils._stream import PURPOSES, DescriptionError
+from ansible_collections.scistream.gateway.plugins.plugin_utils._streams import read_streams
 
 
-def stream_problems(streams: Any, purpose: str = "open", gateways: Sequence[str] | None = None) -> list[str]:
+def stream_problems(
+    streams: Any,
+    purpose: str = "open",
+    gateways: Sequence[str] | None = None,
+    replies: Sequence[Any] = (),
+    results: Mapping[str, Any] | None = None,
+) -> list[str]:
     if purpose not in PURPOSES:
         raise AnsibleFilterError(f"stream_problems: {purpose!r} is none of {', '.join(PURPOSES)}")
     try:
-        read_streams(streams, purpose, gateways)
+        found = read_streams(streams, purpose, gateways, replies)
     except DescriptionError as error:
         return error.problems
-    return []
+    return [] if results is None else misfits(found, purpose, results)
 
 
 class FilterModule:

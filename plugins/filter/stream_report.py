@@ -12,6 +12,7 @@ author:
   - SciStream gateway developers
 description:
   - Turns what the gateways answered into a few lines for the whole run.
+  - Warns of streams that are not encrypted.
 positional: _input, kind
 options:
   _input:
@@ -47,17 +48,24 @@ options:
     elements: str
     default: []
   steps:
-    description: The results of each step, as O(_input). For O(kind=failed).
+    description:
+      - The results of each step, as O(_input). For O(kind=failed).
+      - For O(kind=opened) those of the messages before, the last one first.
     type: list
     elements: dict
     default: []
   ticket_dir:
-    description: Where the tickets of the streams are. For O(kind=opened).
+    description: Where the tickets and replies of the streams are. For O(kind=opened).
     type: path
   tickets:
     description: What the task that wrote the tickets returned. For O(kind=failed).
     type: dict
     default: {}
+  problems:
+    description: What was wrong with the gateways' answers. For O(kind=failed).
+    type: list
+    elements: str
+    default: []
   check_mode:
     description: Say what would be done.
     type: bool
@@ -77,13 +85,16 @@ _value:
   elements: str
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from ansible.utils.display import Display
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError
-from ansible_collections.scistream.gateway.plugins.plugin_utils import _report
+from ansible_collections.scistream.gateway.plugins.plugin_utils._report_end import failed, released
+from ansible_collections.scistream.gateway.plugins.plugin_utils._report_opened import opened
+from ansible_collections.scistream.gateway.plugins.plugin_utils._report_status import status, unencrypted
 from ansible_collections.scistream.gateway.plugins.plugin_utils._streams import read_streams
 
 
@@ -97,21 +108,31 @@ def stream_report(
     steps: Sequence[Mapping[str, Any]] = (),
     ticket_dir: str | None = None,
     tickets: Mapping[str, Any] | None = None,
+    problems: Sequence[str] = (),
     check_mode: bool = False,
 ) -> list[str]:
     try:
         if kind == "opened":
-            return _report.opened(read_streams(streams, purpose, gateways), results, purpose, check_mode, ticket_dir)
+            found = read_streams(streams, purpose, gateways)
+            _warn(stream.name for stream in found if stream.encryption == "none")
+            return opened(found, [results, *steps], purpose, check_mode, ticket_dir)
         found = read_streams(streams, "identify", gateways) if streams else []
         if kind == "failed":
-            return _report.failed(steps, results, found, tickets or {})
+            return failed(steps, results, found, tickets or {}, problems)
         if kind == "status":
-            return _report.status(results, uids, found)
+            _warn(unencrypted(results, uids, found))
+            return status(results, uids, found)
         if kind == "released":
-            return _report.released(results, found, uids, gateways, check_mode)
+            return released(results, found, uids, gateways, check_mode)
     except ScistreamError as error:
         raise AnsibleFilterError(f"stream_report: {error}") from None
     raise AnsibleFilterError(f"stream_report: {kind!r} is none of opened, status, released, failed")
+
+
+def _warn(names: Iterable[str]) -> None:
+    listed = ", ".join(sorted(set(names)))
+    if listed:
+        Display().warning(f"Not encrypted between the gateways: {listed}.")
 
 
 class FilterModule:

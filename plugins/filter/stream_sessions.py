@@ -39,9 +39,15 @@ options:
     default: open
   results:
     description:
-      - What the gateways answered to HELLO, the modules' results by the gateways' names.
-      - For O(message=update).
+      - What the gateways answered to the message before, the modules' results by the gateways' names.
+      - For O(message=hello) and O(message=update).
     type: dict
+    default: {}
+  replies:
+    description: Paths of replies to tickets. For O(purpose=inbound).
+    type: list
+    elements: path
+    default: []
   gateways:
     description: The gateways that this run reaches.
     type: list
@@ -60,7 +66,7 @@ options:
   key_file:
     description:
       - The user's key on the control node, from which secrets are made.
-      - For O(message=request) and O(message=hello), and for O(message=update) of streams that are encrypted.
+      - For O(message=release) it need not be there.
     type: path
     default: ~/.config/scistream/key
   create_key:
@@ -68,7 +74,8 @@ options:
     type: bool
     default: true
 notes:
-  - The result can hold secrets. Use it directly in a task with C(no_log).
+  - The result holds secrets, and for O(message=hello) private keys that are made anew each time.
+  - Use it directly in a task with C(no_log), and put it into no fact.
 """
 
 EXAMPLES = r"""
@@ -93,7 +100,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.values import check_uid
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError
 from ansible_collections.scistream.gateway.plugins.plugin_utils import _plan
-from ansible_collections.scistream.gateway.plugins.plugin_utils._key import DEFAULT_KEY_FILE, load_key
+from ansible_collections.scistream.gateway.plugins.plugin_utils._key import DEFAULT_KEY_FILE, find_key, load_key
 from ansible_collections.scistream.gateway.plugins.plugin_utils._streams import read_streams
 
 
@@ -104,6 +111,7 @@ def stream_sessions(
     purpose: str = "open",
     results: Mapping[str, Any] | None = None,
     gateways: Sequence[str] | None = None,
+    replies: Sequence[Any] = (),
     uids: Sequence[str] = (),
     without: Sequence[Mapping[str, Any]] = (),
     key_file: str = DEFAULT_KEY_FILE,
@@ -112,16 +120,17 @@ def stream_sessions(
     try:
         if message == "release":
             found = read_streams(streams, "identify", gateways) if streams else []
-            return _plan.releases(found, gateway, [check_uid(uid) for uid in uids])
-        found = read_streams(streams, purpose, gateways)
+            return _plan.releases(found, gateway, [check_uid(uid) for uid in uids], find_key(key_file))
+        found = read_streams(streams, purpose, gateways, replies)
         if not any(_plan.roles_at(stream, gateway, purpose) for stream in found):
             return []
+        key = load_key(key_file, create_key)
         if message == "request":
-            entries = _plan.requests(found, gateway, purpose, load_key(key_file, create_key))
+            entries = _plan.requests(found, gateway, purpose, key)
         elif message == "hello":
-            entries = _plan.hellos(found, gateway, purpose, load_key(key_file, create_key))
+            entries = _plan.hellos(found, gateway, purpose, results or {}, key)
         elif message == "update":
-            entries = _plan.updates(found, gateway, purpose, results or {}, lambda: load_key(key_file, create_key))
+            entries = _plan.updates(found, gateway, purpose, results or {}, key)
         else:
             raise AnsibleFilterError(f"stream_sessions: {message!r} is none of request, hello, update, release")
     except ScistreamError as error:

@@ -6,13 +6,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: stream_tickets
-short_description: The tickets of streams whose producer side is open
+short_description: What one facility hands to the other
 version_added: "0.1.0"
 author:
   - SciStream gateway developers
 description:
-  - Returns what a colleague at another facility needs to open the consumer side of each stream with C(stream_outbound).
-  - There is no secret in a ticket.
+  - Returns the files that two facilities hand to each other, each of which opens its own side of a stream.
+  - A ticket is what a colleague at the other facility needs to open the consumer side with C(stream_outbound).
+  - A reply is what C(stream_inbound) needs to let that side in. Only streams that are encrypted have one.
+  - There is no secret in them, but whoever can change them can send a stream elsewhere.
 positional: _input, results
 options:
   _input:
@@ -21,45 +23,83 @@ options:
     elements: dict
     required: true
   results:
-    description: What the gateways answered, the modules' results by the gateways' names.
-    type: dict
+    description:
+      - What the gateways answered, the modules' results by the gateways' names.
+      - A list of those of several messages, the last one first.
+    type: list
+    elements: dict
     required: true
+  purpose:
+    description: Which side of the streams was opened.
+    type: str
+    choices:
+      inbound: The producer's, which has tickets.
+      outbound: The consumer's, which has replies.
+      open: Both, which needs no files.
+    default: inbound
+  gateways:
+    description: The gateways that this run reaches.
+    type: list
+    elements: str
 """
 
 EXAMPLES = r"""
 - name: Show what a ticket looks like
   ansible.builtin.debug:
-    msg: "{{ streams | scistream.gateway.stream_tickets({'gw-aps': hello}) }}"
+    msg: "{{ streams | scistream.gateway.stream_tickets([{'gw-aps': hello}]) }}"
 """
 
 RETURN = r"""
 _value:
-  description: One ticket for each stream whose producer side is open.
+  description: One file for each stream of which this side is open.
   type: list
   elements: dict
+  contains:
+    name:
+      description: Name of the stream.
+      type: str
+      sample: tomography
+    file:
+      description: Name of the file.
+      type: str
+      sample: tomography.ticket.yml
+    text:
+      description: What is in it.
+      type: str
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError
-from ansible_collections.scistream.gateway.plugins.plugin_utils._plan import session_of
+from ansible_collections.scistream.gateway.plugins.plugin_utils._plan import latest
+from ansible_collections.scistream.gateway.plugins.plugin_utils._reply import make_reply
 from ansible_collections.scistream.gateway.plugins.plugin_utils._streams import read_streams
 from ansible_collections.scistream.gateway.plugins.plugin_utils._ticket import make_ticket
 
 
-def stream_tickets(streams: Any, results: Mapping[str, Any]) -> list[dict[str, Any]]:
-    tickets = []
+def stream_tickets(
+    streams: Any, results: Sequence[Mapping[str, Any]], purpose: str = "inbound", gateways: Sequence[str] | None = None
+) -> list[dict[str, str]]:
+    if purpose not in ("inbound", "outbound", "open"):
+        raise AnsibleFilterError(f"stream_tickets: {purpose!r} is none of inbound, outbound, open")
+    if purpose == "open":
+        return []
+    files = []
     try:
-        for stream in read_streams(streams, "inbound"):
-            session = session_of(results, stream.gateways["producer"], stream.uid, "producer")
-            if session is not None and session.get("listeners"):
-                tickets.append(make_ticket(stream.name, stream.gateways, session))
+        for stream in read_streams(streams, purpose, gateways):
+            session = latest(results, stream, "producer" if purpose == "inbound" else "consumer")
+            if session is None or not session.get("listeners"):
+                continue
+            if purpose == "inbound":
+                files.append(make_ticket(stream, session))
+            elif stream.encryption == "tls":
+                files.append(make_reply(stream, session))
     except ScistreamError as error:
         raise AnsibleFilterError(f"stream_tickets: {error}") from None
-    return tickets
+    return files
 
 
 class FilterModule:

@@ -13,13 +13,13 @@ import hmac
 import os
 import secrets
 import stat
+from collections.abc import Iterator
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError
 
 DEFAULT_KEY_FILE = "~/.config/scistream/key"
 _KEY_BYTES = 32
 _SECRET = b"scistream.gateway stream secret 1\0"
-_GATEWAYS = b"scistream.gateway gateway key 1\0"
 
 
 class KeyFileError(ScistreamError):
@@ -28,16 +28,8 @@ class KeyFileError(ScistreamError):
 
 def stream_secret(key: bytes, uid: str) -> str:
     """Return the secret of a stream: 43 characters that tell nothing about the key."""
-    return base64.urlsafe_b64encode(_derive(key, _SECRET, uid)).rstrip(b"=").decode("ascii")
-
-
-def gateway_key(key: bytes, uid: str) -> str:
-    """Return the key that the two gateways of a stream share, and no application: 256 bits in hexadecimal."""
-    return _derive(key, _GATEWAYS, uid).hex()
-
-
-def _derive(key: bytes, purpose: bytes, uid: str) -> bytes:
-    return hmac.new(key, purpose + uid.encode("ascii"), hashlib.sha256).digest()
+    digest = hmac.new(key, _SECRET + uid.encode("ascii"), hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
 
 
 def load_key(path: str = DEFAULT_KEY_FILE, create: bool = True) -> bytes:
@@ -50,15 +42,35 @@ def load_key(path: str = DEFAULT_KEY_FILE, create: bool = True) -> bytes:
     Raises:
         KeyFileError: The file is not a private regular file of this user with a key in it, or cannot be made.
     """
+    found = find_key(path)
+    if found is not None:
+        return found
+    if not create:
+        return secrets.token_bytes(_KEY_BYTES)
     path = os.path.expanduser(path)
-    try:
+    with _told(path):
+        _create(path)
+        return _read(path)
+
+
+def find_key(path: str = DEFAULT_KEY_FILE) -> bytes | None:
+    """Return the key of a user, None where there is none.
+
+    Raises:
+        KeyFileError: The file is not a private regular file of this user with a key in it.
+    """
+    path = os.path.expanduser(path)
+    with _told(path):
         try:
             return _read(path)
         except FileNotFoundError:
-            if not create:
-                return secrets.token_bytes(_KEY_BYTES)
-        _create(path)
-        return _read(path)
+            return None
+
+
+@contextlib.contextmanager
+def _told(path: str) -> Iterator[None]:
+    try:
+        yield
     except (OSError, ValueError) as error:
         raise KeyFileError(f"key file {path}: {getattr(error, 'strerror', None) or error}") from None
 

@@ -7,12 +7,14 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError, show
-from ansible_collections.scistream.gateway.plugins.plugin_utils._key import gateway_key, stream_secret
-from ansible_collections.scistream.gateway.plugins.plugin_utils._streams import PURPOSES, ROLES, Stream
+from ansible_collections.scistream.gateway.plugins.plugin_utils._certificate import fingerprint, make_credentials
+from ansible_collections.scistream.gateway.plugins.plugin_utils._key import stream_secret
+from ansible_collections.scistream.gateway.plugins.plugin_utils._stream import OTHER, PURPOSES, ROLES, Stream
 
 Entry = dict[str, Any]
 
@@ -54,15 +56,21 @@ def connection_map(producer: Mapping[str, Any], consumer: Mapping[str, Any] | No
     ]
 
 
-def session_of(results: Mapping[str, Any], gateway: str, uid: str, role: str) -> Mapping[str, Any] | None:
+def session_of(results: Mapping[str, Any], stream: Stream, role: str) -> Mapping[str, Any] | None:
     """Return a session from what the modules answered, ``results`` being their results by gateway."""
-    answer = results.get(gateway)
+    answer = results.get(stream.gateways[role])
     sessions = answer.get("sessions") if isinstance(answer, Mapping) else None
     for session in sessions or []:
-        if session.get("uid") == uid and session.get("role") == role:
+        if session.get("uid") == stream.uid and session.get("role") == role:
             found: Mapping[str, Any] = session
             return found
     return None
+
+
+def latest(results: Sequence[Mapping[str, Any]], stream: Stream, role: str) -> Mapping[str, Any] | None:
+    """Return a session as the last message left it; ``results`` begins with that one."""
+    found = (session_of(answers, stream, role) for answers in results)
+    return next((session for session in found if session), None)
 
 
 def new_sessions(answer: Any) -> list[Entry]:
@@ -96,27 +104,59 @@ def requests(streams: Sequence[Stream], gateway: str, purpose: str, key: bytes) 
                 "labels": stream.labels,
                 "secret": stream_secret(key, stream.uid),
             }
-            for option in ("rate", "proxy", "runtime", "transport", "hello_timeout"):
+            for option in ("rate", "proxy", "runtime", "transport", "hello_timeout", "lifetime"):
                 if getattr(stream, option) is not None:
                     entry[option] = getattr(stream, option)
             entries.append(entry)
     return entries
 
 
-def hellos(streams: Sequence[Stream], gateway: str, purpose: str, key: bytes) -> list[Entry]:
-    """Return the HELLO of a gateway, said for the applications; the producer's names where that one listens."""
+def hellos(
+    streams: Sequence[Stream], gateway: str, purpose: str, results: Mapping[str, Any], key: bytes
+) -> list[Entry]:
+    """Return the HELLO of a gateway, said for the applications; the producer's names where that one listens.
+
+    A gateway that has no key and certificate for the session yet is given some, made here and now: what this returns
+    holds private keys.
+
+    Args:
+        streams: All streams of the run.
+        gateway: The one that is told.
+        purpose: open, inbound or outbound.
+        results: What the gateways answered to REQ, by gateway.
+        key: The user's.
+    """
     entries = []
     for stream in streams:
         for role in roles_at(stream, gateway, purpose):
             entry: Entry = {"uid": stream.uid, "role": role, "secret": stream_secret(key, stream.uid)}
             if role == "producer":
                 entry["producer_listeners"] = stream.producer_listeners
+            session = session_of(results, stream, role)
+            if stream.encryption == "tls" and session is not None and not session.get("certificate"):
+                made = make_credentials(stream.uid, role, _end(stream, session))
+                entry.update(certificate=made.certificate, key=made.key)
             entries.append(entry)
     return entries
 
 
+def _end(stream: Stream, session: Mapping[str, Any]) -> datetime | None:
+    """Return when a session ends; before the HELLO it shows only until when it waits for that."""
+    if session.get("state") != "reserved":
+        return moment(session["expires"]) if session.get("expires") else None
+    lifetime = session.get("lifetime") or stream.lifetime
+    # Times are shown without their fraction of a second.
+    return moment(session["created"]) + timedelta(seconds=int(lifetime) + 1) if lifetime else None
+
+
+def moment(text: str) -> datetime:
+    """Return a time as gateways show it."""
+    found = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
+    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
+
+
 def updates(
-    streams: Sequence[Stream], gateway: str, purpose: str, results: Mapping[str, Any], key: Callable[[], bytes]
+    streams: Sequence[Stream], gateway: str, purpose: str, results: Mapping[str, Any], key: bytes
 ) -> list[Entry]:
     """Return the UPDATE of a gateway: targets from the connection map, clients from the other gateway's answer.
 
@@ -125,56 +165,110 @@ def updates(
         gateway: The one that is told.
         purpose: open, inbound or outbound.
         results: What the gateways answered to HELLO, by gateway.
-        key: Returns the user's key; asked only where a stream is encrypted.
+        key: The user's.
     """
     entries = []
     for stream in streams:
-        sessions = {role: session_of(results, stream.gateways[role], stream.uid, role) for role in PURPOSES[purpose]}
+        sessions = {role: session_of(results, stream, role) for role in PURPOSES[purpose]}
         for role in roles_at(stream, gateway, purpose):
-            entry: Entry = {"uid": stream.uid, "role": role}
-            producer, consumer = sessions.get("producer"), sessions.get("consumer")
+            own, other = sessions[role] or {}, sessions.get(OTHER[role])
+            if waits_for_reply(stream, purpose, own):
+                continue
+            entry: Entry = {"uid": stream.uid, "role": role, "secret": stream_secret(key, stream.uid)}
             if role == "producer":
                 # Its targets are what its application announced in the HELLO; the gateway deals them out in turn.
-                entry["clients"] = _producer_clients(stream, consumer)
+                entry["clients"] = _producer_clients(stream, own, other)
             else:
-                entry["remote_listeners"] = _consumer_targets(stream, producer, consumer)
+                entry["remote_listeners"] = _consumer_targets(stream, own, other)
                 entry["clients"] = stream.clients
             if not entry["clients"]:
                 del entry["clients"]
             if stream.encryption == "tls":
-                entry["psk"] = gateway_key(key(), stream.uid)
+                # Where nothing is known of the other gateway's, the session stays with the one that it has.
+                certificate = stream.certificates.get(OTHER[role]) or (other or {}).get("certificate")
+                if certificate:
+                    entry["peer_certificate"] = certificate
             entries.append(entry)
     return entries
 
 
-def _producer_clients(stream: Stream, consumer: Mapping[str, Any] | None) -> list[str]:
+def waits_for_reply(stream: Stream, purpose: str, session: Mapping[str, Any]) -> bool:
+    """Tell whether a producer side cannot be finished yet: no reply says whom it may let in, now or earlier."""
+    return (
+        purpose == "inbound"
+        and stream.encryption == "tls"
+        and "consumer" not in stream.certificates
+        and not session.get("peer_certificate")
+    )
+
+
+def _producer_clients(stream: Stream, own: Mapping[str, Any], consumer: Mapping[str, Any] | None) -> list[str]:
     """Only the consumer gateway may connect to the producer gateway, if its address is known."""
     if stream.consumer_address:
         return stream.consumer_address
+    if own.get("peer_certificate") and not consumer and "consumer" not in stream.certificates:
+        # A reply said it in an earlier run.
+        return [str(network) for network in own.get("clients") or []]
     egress = consumer.get("egress") if consumer is not None else None
     return [str(ipaddress.ip_network(egress))] if egress else []
 
 
-def _consumer_targets(
-    stream: Stream, producer: Mapping[str, Any] | None, consumer: Mapping[str, Any] | None
-) -> list[str]:
-    if producer is None:
-        if len(stream.remote_listeners) != stream.num_conn:
-            raise PlanError(
-                f"stream {show(stream.name)}: producer.remote_listeners has {len(stream.remote_listeners)} "
-                f"for num_conn {stream.num_conn}; each connection needs one"
-            )
+def _consumer_targets(stream: Stream, consumer: Mapping[str, Any], producer: Mapping[str, Any] | None) -> list[str]:
+    if stream.remote_listeners:
         return stream.remote_listeners
-    try:
-        return [row["producer_listener"] for row in connection_map(producer, consumer)]
-    except PlanError as error:
-        raise PlanError(f"stream {show(stream.name)}: {error}") from None
+    if not producer:
+        raise PlanError(f"stream {show(stream.name)}: its producer gateway did not answer")
+    return [row["producer_listener"] for row in connection_map(producer, consumer)]
 
 
-def releases(streams: Sequence[Stream], gateway: str, uids: Sequence[str]) -> list[Entry]:
-    """Return the REL of a gateway: the roles that it plays in the streams, and every role of the uids."""
+def misfits(streams: Sequence[Stream], purpose: str, results: Mapping[str, Any]) -> list[str]:
+    """Return what keeps the gateways' answers from being joined, one sentence each.
+
+    Args:
+        streams: All streams of the run.
+        purpose: open, inbound or outbound.
+        results: What the gateways answered to HELLO (in check mode to REQ), by gateway.
+    """
+    problems = []
+    for stream in streams:
+        sessions = {role: session_of(results, stream, role) for role in PURPOSES[purpose]}
+        producer, consumer = sessions.get("producer"), sessions.get("consumer")
+        if producer and consumer:
+            try:
+                connection_map(producer, consumer)
+            except PlanError as error:
+                problems.append(f"stream {show(stream.name)}: {error}")
+            if stream.encryption == "tls" and {producer.get("proxy"), consumer.get("proxy")} == {"nginx", "s2ds"}:
+                # nginx ends a direction without the end that TLS protects, which s2ds takes for an attack.
+                problems.append(
+                    f"stream {show(stream.name)}: its gateways use nginx and s2ds, which do not agree on how an "
+                    "encrypted stream ends: name the same proxy for both, as in 'proxy: s2ds'"
+                )
+        certificate = producer.get("certificate") if producer else None
+        if stream.answers and certificate and stream.answers != fingerprint(certificate):
+            problems.append(
+                f"stream {show(stream.name)}: the reply answers a ticket with another certificate (sha256 "
+                f"{show(stream.answers)}) than this producer gateway has (sha256 {fingerprint(certificate)}): either "
+                "the ticket was changed on its way, or the stream was released since; run stream_inbound without the "
+                "reply, hand over its ticket, and compare the fingerprints"
+            )
+    return problems
+
+
+def releases(streams: Sequence[Stream], gateway: str, uids: Sequence[str], key: bytes | None) -> list[Entry]:
+    """Return the REL of a gateway: the roles that it plays in the streams, and every role of the uids.
+
+    Args:
+        streams: All streams of the run.
+        gateway: The one that is told.
+        uids: Further sessions.
+        key: The user's, None if there is none; whoever opened a stream can release it without.
+    """
     entries: list[Entry] = [{"uid": uid} for uid in uids]
     for stream in streams:
         if stream.uid not in uids:
             entries.extend({"uid": stream.uid, "role": role} for role in roles_at(stream, gateway, "identify"))
+    if key is not None:
+        for entry in entries:
+            entry["secret"] = stream_secret(key, entry["uid"])
     return entries

@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ import yaml
 HERE = Path(__file__).parent
 PLAYBOOK = shutil.which("ansible-playbook") or str(Path(sys.executable).with_name("ansible-playbook"))
 GATEWAYS = ("gw-a", "gw-b", "gw-c")
+#: What a gateway is told when streams are opened: one call of each, whatever their number.
+THREE = ["s2cs_request", "s2cs_hello", "s2cs_update"]
 
 
 @dataclass
@@ -96,15 +100,21 @@ class Site:
             "name": name,
             "producer": {"gateway": "gw-a", "listeners": [f"{self.network}.1:{port}"]},
             "consumer": {"gateway": "gw-b"},
-            "encryption": "none",
             **more,
         }
 
-    def play(self, playbook: str, *arguments: str, inventory: Path | None = None, **variables: Any) -> Outcome:
+    def play(
+        self,
+        playbook: str,
+        *arguments: str,
+        inventory: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        **variables: Any,
+    ) -> Outcome:
         """Run a playbook of the collection."""
         record = self.directory / "record.jsonl"
         record.unlink(missing_ok=True)
-        environment = {
+        settings = {
             **{key: value for key, value in os.environ.items() if not key.startswith("SSH_")},
             "HOME": str(self.home),
             "ANSIBLE_CONFIG": str(self.configuration),
@@ -112,13 +122,14 @@ class Site:
             "ANSIBLE_CALLBACK_PLUGINS": str(HERE / "callback_plugins"),
             "ANSIBLE_CALLBACKS_ENABLED": "record",
             "SCISTREAM_TEST_RECORD": str(record),
+            **(environment or {}),
         }
         command = [PLAYBOOK, "-i", str(inventory or self.inventory), f"scistream.gateway.{playbook}", *arguments]
         if variables:
             command += ["-e", json.dumps(variables)]
         done = subprocess.run(
             command,
-            env=environment,
+            env=settings,
             cwd=self.directory,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -137,6 +148,11 @@ class Site:
         assert outcome.status == 0, outcome.output
         return outcome
 
+    def session(self, gateway: str, role: str) -> Path:
+        """Return the directory of the only session of a role on a gateway."""
+        (found,) = self.directory.glob(f"{gateway}/var/lib/scistream/sessions/{role}-*")
+        return found
+
     def sessions(self) -> list[str]:
         """Return the session directories of all gateways, as gateway/role."""
         found = self.directory.glob("*/var/lib/scistream/sessions/*")
@@ -147,3 +163,13 @@ class Site:
         _before, _separator, rest = outcome.message.partition(f"{self.address(gateway)}:")
         digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
         return self.address(gateway), int(digits)
+
+
+def ask(address: tuple[str, int]) -> bytes:
+    """Send a word through a stream and return the answer."""
+    with socket.create_connection(address, 10) as connection:
+        connection.sendall(b"photons")
+        answer = b""
+        while part := connection.recv(100):
+            answer += part
+        return answer

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,6 +43,7 @@ def test_demo(whole_site: Site, home: str) -> None:
     assert "frames lost: 0" in summary
     assert "equal on both ends" in summary
     assert "nothing is left" in summary
+    assert "TLS 1.3 between the gateways" in summary
     reports = [json.loads(line) for line in Path(home, "report.jsonl").read_text().splitlines()]
     assert len(reports) == 6
     assert all(report["bytes"] >= 64 << 20 for report in reports[:2])
@@ -49,6 +51,20 @@ def test_demo(whole_site: Site, home: str) -> None:
     # The direct way is really another one: it comes from the consumer application, the other from a gateway.
     assert [report["peer"] for report in reports[:2]] == ["127.0.0.2", "127.0.0.5"]
     assert processes(home) == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "text"),
+    [
+        ({"demo_proxy": "stunnel", "demo_encryption": "none"}, "leave ENCRYPTION out"),
+        ({"demo_runtime": "janus"}, "give ENCRYPTION=none"),
+        ({"demo_encryption": "some"}, 'ENCRYPTION: \\"some\\" is not allowed: give tls or none'),
+    ],
+)
+def test_what_the_demo_does_not_have(whole_site: Site, variables: dict[str, Any], text: str) -> None:
+    outcome = whole_site.play("demo", inventory=ROOT / "inventories" / "local", **variables)
+    assert outcome.status != 0 and text in outcome.output
+    assert not outcome.calls("gw-a")
 
 
 def test_failing_demo_cleans_up(whole_site: Site, home: str) -> None:

@@ -6,26 +6,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
+import time
 from typing import Any
 
 import pytest
-import yaml
 
-from ansible_collections.scistream.gateway.tests.integration.s2uc.gateways import Outcome, Site
-
-THREE = ["s2cs_request", "s2cs_hello", "s2cs_update"]
-
-
-def ask(address: tuple[str, int]) -> bytes:
-    """Send a word through a stream and return the answer."""
-    with socket.create_connection(address, 10) as connection:
-        connection.sendall(b"photons")
-        answer = b""
-        while part := connection.recv(100):
-            answer += part
-        return answer
+from ansible_collections.scistream.gateway.tests.integration.s2uc.gateways import THREE, Outcome, Site, ask
 
 
 def test_life_of_a_stream(site: Site, producer: int) -> None:
@@ -41,7 +27,8 @@ def test_life_of_a_stream(site: Site, producer: int) -> None:
     assert site.sessions() == ["gw-a/producer", "gw-b/consumer"]
     assert "tomography: streaming" in opened.message
     assert f"producer {site.network}.1:{producer}" in opened.message
-    assert "WARNING: not encrypted" in opened.message
+    assert "encryption between the gateways: tls" in opened.message
+    assert "WARNING" not in opened.output
     assert ask(site.listener(opened)) == b"PHOTONS"
 
     again = site.ok("stream_open", streams=streams)
@@ -59,11 +46,13 @@ def test_life_of_a_stream(site: Site, producer: int) -> None:
     assert [line.partition(":")[0].strip() for line in lines] == [
         "gw-a",
         "tomography producer",
+        "tls",
         "gw-b",
         "tomography consumer",
+        "tls",
         "gw-c",
     ]
-    assert "running, connections 0 open, 1 in all, 7 B to the consumer, 7 B to the producer" in lines[3]
+    assert "running, connections 0 open, 1 in all, 7 B to the consumer, 7 B to the producer" in lines[4]
 
     assert site.ok("stream_release", "--check", streams=streams).changed == 2
     assert site.sessions() == ["gw-a/producer", "gw-b/consumer"]
@@ -91,7 +80,7 @@ def test_many_streams_take_three_calls(site: Site, producer: int) -> None:
     assert ask(site.listener(opened, "gw-c")) == b"PHOTONS"
     assert site.ok("stream_open", streams=list(reversed(streams))).changed == 0
     shown = site.ok("stream_status", streams=streams[-1:])
-    assert len(shown.message.splitlines()) == 5
+    assert len(shown.message.splitlines()) == 7
     site.ok("stream_release", streams=streams)
     assert site.sessions() == []
 
@@ -122,7 +111,7 @@ def refused(site: Site, playbook: str = "stream_open", **variables: Any) -> Outc
 
 def test_mistakes_are_found_before_anything_is_asked(site: Site) -> None:
     wrong = site.stream("tomography", num_conn=0, rate="fast", consumer={"gateway": "gw-x"})
-    message = refused(site, streams=[wrong, site.stream("second", encryption="tls")]).message
+    message = refused(site, streams=[wrong, site.stream("second", encryption="tls", transport="udp")]).message
     assert 'stream "tomography": consumer.gateway: "gw-x" is not among' in message
     assert "num_conn: 0 is not allowed" in message
     assert 'rate: "fast" is not allowed' in message
@@ -162,31 +151,6 @@ def test_status_of_a_session_that_is_not_there(site: Site) -> None:
     assert site.ok("stream_status", uid=uid).message.count(f"no session {uid} here") == 3
 
 
-def test_the_directory_of_tickets_comes_first(site: Site, producer: int) -> None:
-    streams = [site.stream(name, producer, consumer={"gateway": "gw-far"}) for name in ("one", "two")]
-    directory = site.directory / "for" / "colleagues"
-    would = site.ok("stream_inbound", "--check", streams=streams, ticket_dir=str(directory)).message
-    assert f"ticket (would be written): {directory}/two.ticket.yml" in would
-    assert not directory.parent.exists()
-
-    # A directory that cannot be made: no gateway was asked. One that cannot be written: all is given back.
-    refused(site, "stream_inbound", streams=streams, ticket_dir="/dev/null/tickets")
-    failed = site.play("stream_inbound", streams=streams, ticket_dir="/proc")
-    assert failed.status != 0
-    assert failed.calls("gw-a") == [*THREE, "s2cs_release"]
-    assert "the ticket of one could not be written: " in failed.message
-    assert "given back: gw-a producer of one, gw-a producer of two" in failed.message
-    assert site.sessions() == []
-
-    opened = site.ok("stream_inbound", streams=streams, ticket_dir=str(directory))
-    assert f"ticket: {directory}/one.ticket.yml" in opened.message
-    assert directory.stat().st_mode & 0o777 == 0o700
-    assert sorted(path.name for path in directory.iterdir()) == ["one.ticket.yml", "two.ticket.yml"]
-    assert site.ok("stream_inbound", streams=streams, ticket_dir=str(directory)).changed == 0
-    other = site.directory / "other-tickets"
-    assert site.ok("stream_inbound", "--check", streams=streams, ticket_dir=str(other)).changed == 1
-
-
 def test_a_failure_on_one_side_gives_back_the_other(site: Site, producer: int) -> None:
     stands = site.stream("stands", producer)
     opened = site.ok("stream_open", streams=[stands])
@@ -210,52 +174,6 @@ def test_a_gateway_out_of_reach_gives_back_the_other(site: Site) -> None:
     assert site.sessions() == []
 
 
-def test_two_halves_with_a_ticket(site: Site, producer: int) -> None:
-    stream = site.stream("halves", producer, consumer={"gateway": "gw-far", "address": f"{site.address('gw-b')}"})
-    near = site.write("near.yml", site.hosts("gw-a"))
-    far = site.write("far.yml", site.hosts("gw-b"))
-
-    assert "would be opened" in site.ok("stream_inbound", "--check", inventory=near, streams=[stream]).message
-    assert not (site.directory / "halves.ticket.yml").exists()
-    inbound = site.ok("stream_inbound", inventory=near, streams=[stream])
-    path = site.directory / "halves.ticket.yml"
-    assert path.stat().st_mode & 0o777 == 0o600
-    ticket = yaml.safe_load(path.read_text())
-    assert ticket["name"] == "halves" and "secret" not in path.read_text().partition("\n")[2]
-    assert inbound.calls("gw-a") == THREE
-
-    outbound = site.ok("stream_outbound", inventory=far, ticket=str(path))
-    assert outbound.calls("gw-b") == THREE
-    assert ask(site.listener(outbound)) == b"PHOTONS"
-    assert site.ok("stream_inbound", inventory=near, streams=[stream]).changed == 0
-    assert site.ok("stream_outbound", inventory=far, ticket=str(path)).changed == 0
-
-    # Nobody but the other gateway gets in at the producer's.
-    _host, _separator, port = ticket["producer"]["listeners"][0].rpartition(":")
-    with contextlib.suppress(ConnectionResetError):
-        assert ask((site.address("gw-a"), int(port))) == b""
-
-    assert site.ok("stream_release", inventory=far, ticket=str(path)).changed == 1
-    assert site.ok("stream_release", inventory=near, uid=ticket["uid"]).changed == 1
-    assert site.sessions() == []
-
-
-def test_secrets_are_not_shown(site: Site) -> None:
-    from ansible_collections.scistream.gateway.plugins.plugin_utils._key import load_key, stream_secret
-
-    uid = "1b4e28ba-2fa1-41d2-883f-0016d3cca427"
-    streams = [site.stream("secretive", uid=uid)]
-    shown = site.ok("stream_open", "-vvv", "--diff", streams=streams).output
-    shown += site.ok("stream_status", "-vvv").output
-    shown += site.play("stream_open", "-vvv", streams=[{**streams[0], "num_conn": 2}]).output
-    assert "num_conn is 1, asked for 2" in shown
-    key_file = site.home / ".config" / "scistream" / "key"
-    assert key_file.stat().st_mode & 0o777 == 0o600
-    key = load_key(str(key_file))
-    assert stream_secret(key, uid) not in shown
-    assert key.decode() not in shown
-
-
 def test_another_key_is_another_user(site: Site) -> None:
     streams = [site.stream("mine")]
     site.ok("stream_open", streams=streams)
@@ -263,3 +181,56 @@ def test_another_key_is_another_user(site: Site) -> None:
     assert outcome.status != 0
     assert "secret" in outcome.message
     assert site.sessions() == ["gw-a/producer", "gw-b/consumer"]
+
+
+def test_unencrypted_streams_are_warned_of(site: Site, producer: int) -> None:
+    streams = [site.stream("plain", producer, encryption="none"), site.stream("covered", producer)]
+    opened = site.ok("stream_open", streams=streams)
+    assert opened.message.count("WARNING: not encrypted") == 1
+    assert "[WARNING]: Not encrypted between the gateways: plain." in opened.output
+    assert ask(site.listener(opened)) == b"PHOTONS"
+    status = site.ok("stream_status")
+    assert status.message.count("WARNING: not encrypted") == 2
+    assert status.output.count("[WARNING]: Not encrypted between the gateways: plain.") == 1
+
+
+def test_one_side_that_was_lost_is_healed(site: Site, producer: int) -> None:
+    streams = [site.stream("tomography", producer)]
+    for lost, kept in (("gw-a", "gw-b"), ("gw-b", "gw-a")):
+        before = site.ok("stream_open", streams=streams)
+        released = site.ok("stream_release", "--limit", f"localhost,{lost}", streams=streams)
+        assert f"gateway {kept} is not in this run" in released.message
+        assert len(site.sessions()) == 1
+        healed = site.ok("stream_open", streams=streams)
+        assert healed.message.splitlines()[0] == before.message.splitlines()[0]
+        assert ask(site.listener(healed)) == b"PHOTONS"
+        assert site.ok("stream_open", streams=streams).changed == 0
+
+
+def test_a_lifetime_ends_a_stream(site: Site, producer: int) -> None:
+    streams = [site.stream("brief", producer, lifetime="20s")]
+    opened = site.ok("stream_open", streams=streams)
+    assert ask(site.listener(opened)) == b"PHOTONS"
+    assert ", expires in " in site.ok("stream_status").message
+    # Nothing is left for a later action to give back but what expired.
+    deadline = time.monotonic() + 60
+    while "brief producer: expired" not in site.ok("stream_status").message:
+        assert time.monotonic() < deadline
+    site.ok("stream_open", streams=[site.stream("next", producer)])
+    assert site.sessions() == ["gw-a/producer", "gw-b/consumer"]
+
+
+def test_release_needs_no_key(site: Site) -> None:
+    site.ok("stream_open", streams=[site.stream("tomography")])
+    released = site.ok("stream_release", streams=[site.stream("tomography")], scistream_key_file="/nonexistent/key")
+    assert "gave back tomography producer" in released.message
+    assert site.sessions() == []
+
+
+def test_a_release_that_fails_says_why(site: Site) -> None:
+    away = {**site.host("gw-b"), "ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
+    broken = {**site.host("gw-a"), "s2cs_config": "/nonexistent/s2cs.json"}
+    inventory = site.write("away.yml", site.hosts(**{"gw-a": broken, "gw-b": away}))
+    outcome = site.play("stream_release", inventory=inventory, streams=[site.stream("tomography")])
+    assert outcome.status != 0
+    assert "/nonexistent/s2cs.json" in outcome.output and "127.0.0.1" in outcome.output

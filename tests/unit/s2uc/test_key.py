@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import re
 import subprocess
@@ -18,7 +17,7 @@ import pytest
 
 from ansible_collections.scistream.gateway.plugins.plugin_utils._key import (
     KeyFileError,
-    gateway_key,
+    find_key,
     load_key,
     stream_secret,
 )
@@ -94,11 +93,14 @@ def test_secrets_differ_and_stay() -> None:
     assert secret != stream_secret(b"k" * 32, UID[::-1])
 
 
-def test_the_gateways_key_is_another_one() -> None:
-    key = gateway_key(b"k" * 32, UID)
-    assert re.fullmatch(r"[0-9a-f]{64}", key)
-    assert key not in (gateway_key(b"l" * 32, UID), gateway_key(b"k" * 32, UID[::-1]))
-    assert bytes.fromhex(key) != base64.urlsafe_b64decode(stream_secret(b"k" * 32, UID) + "=")
+def test_looking_for_a_key_makes_none(tmp_path: Path) -> None:
+    path = tmp_path / "sub" / "key"
+    assert find_key(str(path)) is None
+    assert not list(tmp_path.iterdir())
+    assert find_key(str(path)) != load_key(str(path)) == find_key(str(path))
+    path.chmod(0o644)
+    with pytest.raises(KeyFileError, match="chmod 600"):
+        find_key(str(path))
 
 
 def test_other_processes_get_the_same_key(tmp_path: Path) -> None:

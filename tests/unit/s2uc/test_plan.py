@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,16 @@ import pytest
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.scistream.gateway.plugins.filter.connection_map import connection_map as map_filter
+from ansible_collections.scistream.gateway.plugins.filter.stream_problems import stream_problems
 from ansible_collections.scistream.gateway.plugins.filter.stream_sessions import stream_sessions
+from ansible_collections.scistream.gateway.plugins.plugin_utils._certificate import (
+    check_certificate,
+    expiry,
+    make_credentials,
+)
+from ansible_collections.scistream.gateway.plugins.plugin_utils._key import load_key, stream_secret
 from ansible_collections.scistream.gateway.plugins.plugin_utils._plan import PlanError, connection_map, new_sessions
-from ansible_collections.scistream.gateway.plugins.plugin_utils._streams import stream_uid
+from ansible_collections.scistream.gateway.plugins.plugin_utils._stream import stream_uid
 
 UID = stream_uid("tomography", "gw-a", "gw-b")
 KEY: dict[str, Any] = {"key_file": "/nonexistent/key", "create_key": False}
@@ -44,6 +52,21 @@ def answers(*, egress: str | None = "198.51.100.7", consumer: bool = True) -> di
     if consumer:
         found["gw-b"] = {"sessions": [session("consumer", "10.2.0.1:5200", egress=egress)]}
     return found
+
+
+@pytest.mark.parametrize(
+    ("producer", "consumer", "encryption", "refused"),
+    [
+        *(("nginx", "s2ds", "tls", True), ("s2ds", "nginx", "tls", True), ("nginx", "s2ds", "none", False)),
+        *(("nginx", "nginx", "tls", False), ("haproxy", "s2ds", "tls", False), ("nginx", "haproxy", "tls", False)),
+    ],
+)
+def test_data_servers_that_do_not_go_together(producer: str, consumer: str, encryption: str, refused: bool) -> None:
+    found = answers()
+    found["gw-a"]["sessions"][0]["proxy"] = producer
+    found["gw-b"]["sessions"][0]["proxy"] = consumer
+    problems = stream_problems(streams(encryption=encryption), "open", ["gw-a", "gw-b"], results=found)
+    assert [("nginx and s2ds" in problem, "proxy: s2ds" in problem) for problem in problems] == [(True, True)] * refused
 
 
 def test_map_deals_the_producers_listeners_in_turn() -> None:
@@ -84,8 +107,11 @@ def test_request_sends_what_was_given_and_leaves_the_rest_to_the_policy() -> Non
         "encryption": "none",
         "labels": {"stream": "tomography"},
     }
-    (entry,) = stream_sessions(streams(rate="1Gbit", proxy="nginx", hello_timeout=9), "request", "gw-b", **KEY)
+    (entry,) = stream_sessions(
+        streams(rate="1Gbit", proxy="nginx", hello_timeout=9, lifetime="2h"), "request", "gw-b", **KEY
+    )
     assert (entry["role"], entry["rate"], entry["proxy"], entry["hello_timeout"]) == ("consumer", "1Gbit", "nginx", 9)
+    assert entry["lifetime"] == 7200
     assert "runtime" not in entry
 
 
@@ -97,49 +123,122 @@ def test_hello_names_the_listeners_of_the_producer_only() -> None:
 
 
 def test_update_joins_both_gateways() -> None:
-    assert stream_sessions(streams(), "update", "gw-a", results=answers()) == [
-        {"uid": UID, "role": "producer", "clients": ["198.51.100.7/32"]}
-    ]
-    assert stream_sessions(streams(), "update", "gw-b", results=answers()) == [
-        {"uid": UID, "role": "consumer", "remote_listeners": ["192.0.2.1:5100"]}
-    ]
+    (producer,) = stream_sessions(streams(), "update", "gw-a", results=answers(), **KEY)
+    (consumer,) = stream_sessions(streams(), "update", "gw-b", results=answers(), **KEY)
+    assert len(producer.pop("secret")) == len(consumer.pop("secret")) == 43
+    assert producer == {"uid": UID, "role": "producer", "clients": ["198.51.100.7/32"]}
+    assert consumer == {"uid": UID, "role": "consumer", "remote_listeners": ["192.0.2.1:5100"]}
 
 
 @pytest.mark.parametrize(("egress", "network"), [("2001:db8::7", ["2001:db8::7/128"]), (None, None)])
 def test_clients_of_the_producer_are_the_other_gateways_egress(egress: str | None, network: Any) -> None:
-    (entry,) = stream_sessions(streams(), "update", "gw-a", results=answers(egress=egress))
+    (entry,) = stream_sessions(streams(), "update", "gw-a", results=answers(egress=egress), **KEY)
     assert entry.get("clients") == network
 
 
 def test_an_address_in_the_description_goes_before_the_egress() -> None:
     given = streams(consumer={"gateway": "gw-b", "address": "203.0.113.0/24", "clients": ["10.2.0.0/16"]})
-    assert stream_sessions(given, "update", "gw-a", results=answers())[0]["clients"] == ["203.0.113.0/24"]
-    assert stream_sessions(given, "update", "gw-b", results=answers())[0]["clients"] == ["10.2.0.0/16"]
+    assert stream_sessions(given, "update", "gw-a", results=answers(), **KEY)[0]["clients"] == ["203.0.113.0/24"]
+    assert stream_sessions(given, "update", "gw-b", results=answers(), **KEY)[0]["clients"] == ["10.2.0.0/16"]
 
 
-def test_both_gateways_of_an_encrypted_stream_get_one_key(tmp_path: Path) -> None:
-    encrypted = streams(encryption="tls", proxy="stunnel")
-    keys = [
-        stream_sessions(encrypted, "update", gateway, results=answers(), key_file=str(tmp_path / "key"))[0]["psk"]
-        for gateway in ("gw-a", "gw-b")
-    ]
-    assert keys[0] == keys[1] and len(keys[0]) == 64
-    assert "psk" not in stream_sessions(streams(), "update", "gw-a", results=answers(), **KEY)[0]
+NOW = datetime.now(timezone.utc).replace(microsecond=0)
+
+
+def requested(role: str = "producer", **more: Any) -> dict[str, Any]:
+    """Return what the gateways answered to REQ, one of them with changes."""
+    found = {}
+    for gateway, side in (("gw-a", "producer"), ("gw-b", "consumer")):
+        entry = session(side, "192.0.2.1:5100", state="reserved", certificate=None, created=NOW.isoformat())
+        entry["expires"] = (NOW + timedelta(minutes=3)).isoformat()
+        found[gateway] = {"sessions": [{**entry, **(more if side == role else {})}]}
+    return found
+
+
+@pytest.mark.parametrize(("gateway", "role"), [("gw-a", "producer"), ("gw-b", "consumer")])
+def test_hello_gives_a_gateway_its_key_where_it_has_none(gateway: str, role: str) -> None:
+    encrypted = streams(encryption="tls")
+    (entry,) = stream_sessions(encrypted, "hello", gateway, results=requested(), **KEY)
+    assert check_certificate(entry["certificate"], UID, role)
+    assert entry["key"].startswith("-----BEGIN PRIVATE KEY-----")
+    # The end of the wait for the HELLO is not that of the session.
+    assert expiry(entry["certificate"]) > NOW + timedelta(days=364)
+    (again,) = stream_sessions(encrypted, "hello", gateway, results=requested(), **KEY)
+    assert again["key"] != entry["key"]
+    for known in (requested(role, certificate="there"), requested("none", certificate="x") | {gateway: {}}):
+        (entry,) = stream_sessions(encrypted, "hello", gateway, results=known, **KEY)
+        assert not {"certificate", "key"} & set(entry)
+    (entry,) = stream_sessions(streams(), "hello", gateway, results=requested(), **KEY)
+    assert not {"certificate", "key"} & set(entry)
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "answer", "end"),
+    [
+        ("2h", {}, NOW + timedelta(seconds=7201)),
+        (None, {"lifetime": 3600}, NOW + timedelta(seconds=3601)),
+        (None, {"state": "announced", "expires": (NOW + timedelta(days=9)).isoformat()}, NOW + timedelta(days=9)),
+        (
+            "2h",
+            {"state": "announced", "expires": "2091-01-31T12:00:00Z"},
+            datetime(2091, 1, 31, 12, tzinfo=timezone.utc),
+        ),
+    ],
+)
+def test_a_certificate_lives_as_long_as_its_session(lifetime: Any, answer: dict[str, Any], end: datetime) -> None:
+    given = streams(encryption="tls", **({"lifetime": lifetime} if lifetime else {}))
+    (entry,) = stream_sessions(given, "hello", "gw-a", results=requested(**answer), **KEY)
+    assert expiry(entry["certificate"]) == end
+
+
+def test_update_names_the_other_gateways_certificate() -> None:
+    results = answers()
+    for gateway in results:
+        results[gateway]["sessions"][0]["certificate"] = f"certificate of {gateway}"
+    for gateway, other in (("gw-a", "gw-b"), ("gw-b", "gw-a")):
+        (entry,) = stream_sessions(streams(encryption="tls"), "update", gateway, results=results, **KEY)
+        assert entry["peer_certificate"] == f"certificate of {other}"
+        (entry,) = stream_sessions(streams(), "update", gateway, results=results, **KEY)
+        assert "peer_certificate" not in entry
+
+
+def test_one_gateway_that_lost_its_session_is_healed() -> None:
+    """The other one keeps its key and learns the new certificate."""
+    kept = make_credentials(UID, "producer").certificate
+    found = requested("producer", certificate=kept, state="streaming", peer_certificate="lost")
+    encrypted = streams(encryption="tls")
+    (producer,) = stream_sessions(encrypted, "hello", "gw-a", results=found, **KEY)
+    (consumer,) = stream_sessions(encrypted, "hello", "gw-b", results=found, **KEY)
+    assert "key" not in producer and "key" in consumer
+    found["gw-b"]["sessions"][0].update(certificate=consumer["certificate"], egress="198.51.100.7")
+    (entry,) = stream_sessions(encrypted, "update", "gw-a", results=found, **KEY)
+    assert entry["peer_certificate"] == consumer["certificate"]
+    assert entry["clients"] == ["198.51.100.7/32"]
 
 
 def test_inbound_alone() -> None:
-    (entry,) = stream_sessions(streams(), "update", "gw-a", purpose="inbound", results=answers(consumer=False))
-    assert entry == {"uid": UID, "role": "producer"}
+    (entry,) = stream_sessions(streams(), "update", "gw-a", purpose="inbound", results=answers(consumer=False), **KEY)
+    assert set(entry) == {"uid", "role", "secret"}
     assert stream_sessions(streams(), "request", "gw-b", purpose="inbound", **KEY) == []
+
+
+def test_outbound_takes_the_certificate_of_the_ticket() -> None:
+    certificate = make_credentials(UID, "producer").certificate
+    side = {"gateway": "gw-a", "remote_listeners": ["192.0.2.1:5100"], "certificate": certificate}
+    given = streams(producer=side, encryption="tls")
+    (entry,) = stream_sessions(given, "update", "gw-b", purpose="outbound", results=answers(), **KEY)
+    assert entry["peer_certificate"] == certificate
 
 
 def test_outbound_alone() -> None:
     given = streams(producer={"gateway": "gw-a", "remote_listeners": ["192.0.2.1:5100"]})
-    (entry,) = stream_sessions(given, "update", "gw-b", purpose="outbound", results=answers())
+    (entry,) = stream_sessions(given, "update", "gw-b", purpose="outbound", results=answers(), **KEY)
     assert entry["remote_listeners"] == ["192.0.2.1:5100"]
-    given[0]["num_conn"] = 2
-    with pytest.raises(AnsibleFilterError, match="each connection needs one"):
-        stream_sessions(given, "update", "gw-b", purpose="outbound", results=answers())
+
+
+def test_a_gateway_that_did_not_answer_is_not_guessed() -> None:
+    with pytest.raises(AnsibleFilterError, match="its producer gateway did not answer"):
+        stream_sessions(streams(), "update", "gw-b", results={}, **KEY)
 
 
 def test_who_takes_no_part_is_told_nothing() -> None:
@@ -160,11 +259,21 @@ def test_sessions_that_were_not_made_are_left_out() -> None:
 
 def test_release_of_streams_and_uids() -> None:
     other = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
-    assert stream_sessions(streams(), "release", "gw-a") == [{"uid": UID, "role": "producer"}]
-    assert stream_sessions([], "release", "gw-a", uids=[other.upper()]) == [{"uid": other}]
-    assert stream_sessions(streams(), "release", "gw-a", uids=[UID]) == [{"uid": UID}]
+    assert stream_sessions(streams(), "release", "gw-a", **KEY) == [{"uid": UID, "role": "producer"}]
+    assert stream_sessions([], "release", "gw-a", uids=[other.upper()], **KEY) == [{"uid": other}]
+    assert stream_sessions(streams(), "release", "gw-a", uids=[UID], **KEY) == [{"uid": UID}]
     with pytest.raises(AnsibleFilterError, match="UUID"):
-        stream_sessions([], "release", "gw-a", uids=["all"])
+        stream_sessions([], "release", "gw-a", uids=["all"], **KEY)
+
+
+def test_release_sends_the_secret_where_there_is_a_key(tmp_path: Path) -> None:
+    other = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
+    path = str(tmp_path / "key")
+    assert "secret" not in stream_sessions(streams(), "release", "gw-a", key_file=path)[0]
+    assert not list(tmp_path.iterdir())
+    key = load_key(path)
+    found = stream_sessions(streams(), "release", "gw-a", uids=[other], key_file=path)
+    assert [entry["secret"] for entry in found] == [stream_secret(key, other), stream_secret(key, UID)]
 
 
 def test_messages_that_are_none() -> None:

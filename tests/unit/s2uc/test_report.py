@@ -6,15 +6,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.scistream.gateway.plugins.filter.stream_report import stream_report
-from ansible_collections.scistream.gateway.plugins.plugin_utils import _report
-from ansible_collections.scistream.gateway.plugins.plugin_utils._streams import stream_uid
+from ansible_collections.scistream.gateway.plugins.plugin_utils import _report_status, _words
+from ansible_collections.scistream.gateway.plugins.plugin_utils._certificate import fingerprint, make_credentials
+from ansible_collections.scistream.gateway.plugins.plugin_utils._stream import stream_uid
 
 UID = stream_uid("tomography", "gw-a", "gw-b")
 STREAMS = [
@@ -50,14 +51,14 @@ def session(role: str, **more: Any) -> dict[str, Any]:
     [(0, "0 B"), (None, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (2**31, "2.0 GiB"), (2**50, "1024.0 TiB")],
 )
 def test_sizes(count: Any, text: str) -> None:
-    assert _report.size(count) == text
+    assert _words.size(count) == text
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(-5, "0s"), (59.9, "59s"), (60, "1m 0s"), (3700, "1h 1m"), (90000, "1d 1h")]
 )
 def test_durations(seconds: float, text: str) -> None:
-    assert _report.duration(seconds) == text
+    assert _words.duration(seconds) == text
 
 
 def test_opened_shows_the_whole_path_and_warns() -> None:
@@ -87,16 +88,117 @@ def test_opened_shows_each_half_as_far_as_it_is_known() -> None:
     assert outbound.strip() == "consumer connects to 10.2.0.1:5200 (gw-b) -> 192.0.2.1:5100 (gw-a) -> its producer"
 
 
-def test_opened_says_where_the_ticket_is() -> None:
-    def last(state: str, check_mode: bool) -> str:
-        results = {"gw-a": {"sessions": [session("producer", state=state)]}}
-        return stream_report(
-            results, "opened", streams=STREAMS, purpose="inbound", ticket_dir="/tickets", check_mode=check_mode
-        )[-1].strip()
+ENCRYPTED = [{key: value for key, value in STREAMS[0].items() if key != "encryption"}]
+PRODUCER, CONSUMER = (make_credentials(UID, role).certificate for role in ("producer", "consumer"))
 
-    assert last("streaming", False) == last("streaming", True) == "ticket: /tickets/tomography.ticket.yml"
-    assert last("reserved", True) == "ticket (would be written): /tickets/tomography.ticket.yml"
+
+def half(purpose: str, encryption: str = "tls", check_mode: bool = False, **more: Any) -> list[str]:
+    """Return what one half of a stream shows, without the lines that all share."""
+    role, gateway = {"inbound": ("producer", "gw-a"), "outbound": ("consumer", "gw-b")}[purpose]
+    stream: dict[str, Any] = {**STREAMS[0], "encryption": encryption}
+    if purpose == "outbound":
+        stream["producer"] = {"gateway": "gw-a", "remote_listeners": ["192.0.2.1:5100"]}
+        if encryption == "tls":
+            stream["producer"]["certificate"] = PRODUCER
+    found = {gateway: {"sessions": [session(role, encryption=encryption, **more)]}}
+    # What this gateway was told last is not among the newest answers: nothing was updated.
+    lines = stream_report(
+        {}, "opened", steps=[found], streams=[stream], purpose=purpose, ticket_dir="/tickets/", check_mode=check_mode
+    )
+    return [lines[0], *(line.strip() for line in lines[2:])]
+
+
+def test_opened_says_that_it_is_encrypted() -> None:
+    results = {"gw-a": {"sessions": [session("producer")]}, "gw-b": {"sessions": [session("consumer")]}}
+    lines = stream_report(results, "opened", streams=ENCRYPTED)
+    assert lines[2:] == ["  encryption between the gateways: tls, each knows the other by its certificate"]
+
+
+def test_a_producer_side_waits_for_the_reply() -> None:
+    lines = half("inbound", state="announced", certificate=PRODUCER, peer_certificate=None)
+    assert lines[0] == f"tomography: waits for the reply to its ticket (s2ds in process, 1 connection(s), uid {UID})"
+    assert lines[2:] == [
+        f"certificate of gw-a (producer): sha256 {fingerprint(PRODUCER)}",
+        "ticket: /tickets/tomography.ticket.yml",
+        "next: hand tomography.ticket.yml to the operator of gw-b, for stream_outbound -e "
+        "ticket=tomography.ticket.yml, and compare the fingerprints by telephone",
+        "then: when you have their tomography.reply.yml, run stream_inbound as now, with -e reply=tomography.reply.yml "
+        "added",
+    ]
+
+
+def test_a_producer_side_that_got_the_reply_is_done() -> None:
+    lines = half("inbound", certificate=PRODUCER, peer_certificate=CONSUMER)
+    assert lines[0].startswith("tomography: streaming ")
+    assert lines[2:] == [
+        f"certificate of gw-a (producer): sha256 {fingerprint(PRODUCER)}",
+        f"certificate of gw-b (consumer): sha256 {fingerprint(CONSUMER)}",
+        "ticket: /tickets/tomography.ticket.yml",
+    ]
+
+
+def test_a_consumer_side_shows_what_to_do_with_the_reply() -> None:
+    lines = half("outbound", certificate=CONSUMER, peer_certificate=PRODUCER)
+    assert lines[2:] == [
+        f"certificate of gw-b (consumer): sha256 {fingerprint(CONSUMER)}",
+        f"certificate of gw-a (producer): sha256 {fingerprint(PRODUCER)}",
+        "reply: /tickets/tomography.reply.yml",
+        "next: hand tomography.reply.yml back to whom the ticket came from, and compare the fingerprints by telephone; "
+        "data flows when they have run stream_inbound again with -e reply=tomography.reply.yml",
+    ]
+
+
+def test_halves_that_are_not_encrypted_have_one_ticket() -> None:
+    lines = half("inbound", "none")
+    assert "WARNING" in lines[2]
+    assert lines[3:] == [
+        "ticket: /tickets/tomography.ticket.yml",
+        "next: hand tomography.ticket.yml to the operator of gw-b, for stream_outbound -e ticket=tomography.ticket.yml "
+        "-e encryption=none",
+    ]
+    assert not any("reply" in line for line in half("outbound", "none"))
+
+
+def test_halves_in_check_mode() -> None:
+    for purpose, kind in (("inbound", "ticket"), ("outbound", "reply")):
+        lines = half(purpose, check_mode=True, state="reserved", certificate=None)
+        assert lines[0].startswith("tomography: would be opened (")
+        assert lines[2:] == [f"{kind} (would be written): /tickets/tomography.{kind}.yml"]
     assert not any("ticket" in line for line in stream_report({}, "opened", streams=STREAMS, ticket_dir="/tickets"))
+
+
+def test_ansible_warns_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("ansible.utils.display.Display.warning", lambda _self, text: told.append(text))
+    stream_report({}, "opened", streams=STREAMS)
+    stream_report({}, "opened", streams=ENCRYPTED)
+    other = session("producer", encryption="tls", labels={"stream": "other"})
+    results = {"gw-a": {"sessions": [session("producer"), other]}, "gw-b": {"sessions": [session("consumer")]}, "c": {}}
+    stream_report(results, "status")
+    stream_report(results, "status", uids=["another"])
+    stream_report(results, "released")
+    assert told == ["Not encrypted between the gateways: tomography."] * 2
+
+
+def test_status_of_encrypted_sessions() -> None:
+    now = datetime(2026, 1, 31, 13, 5, tzinfo=timezone.utc)
+    old = make_credentials(UID, "producer", now=now - timedelta(days=360)).certificate
+    dead = make_credentials(UID, "consumer", now=now - timedelta(days=366)).certificate
+
+    def shown(**more: Any) -> list[str]:
+        results = {"gw-a": {"sessions": [session("producer", encryption="tls", running=True, **more)]}}
+        return [line.strip() for line in _report_status.status(results, now=now)[2:]]
+
+    assert shown(certificate=PRODUCER, peer_certificate=None) == [
+        f"tls: certificate sha256 {fingerprint(PRODUCER)}, that of the other gateway none yet"
+    ]
+    assert shown(certificate=old, peer_certificate=dead)[1:] == [
+        f"WARNING: certificate sha256 {fingerprint(old)} expires in 5d 0h: release the stream and open it again",
+        f"WARNING: certificate sha256 {fingerprint(dead)} has expired: release the stream and open it again",
+    ]
+    assert len(shown(certificate=old, peer_certificate=None, expires="2026-02-05T13:05:00Z")) == 1
+    assert len(shown(certificate=old, peer_certificate=None, expires="2026-03-05T13:05:00Z")) == 2
+    assert "unreadable" in shown(certificate="x")[0]
 
 
 def test_status_is_one_line_for_a_session() -> None:
@@ -108,11 +210,12 @@ def test_status_is_one_line_for_a_session() -> None:
         }
     }
     now = datetime(2026, 1, 31, 13, 5, tzinfo=timezone.utc)
-    lines = _report.status(results, now=now)
+    lines = _report_status.status(results, now=now)
     assert lines == [
         "gw-a: 1 session(s), 1 of 101 ports used",
         "  tomography producer: streaming, running, connections 1 open, 4 in all, 2.0 GiB to the consumer, "
         f"96 B to the producer, listens on 192.0.2.1:5100, age 1h 5m (uid {UID})",
+        "    WARNING: not encrypted between the gateways",
     ]
 
 
@@ -133,133 +236,37 @@ def test_status_is_one_line_for_a_session() -> None:
 def test_status_shows_connections_that_did_not_come_about(connections: Any, text: str) -> None:
     counters = {"since": 1769860800.0, "connections": connections, "bytes": {}}
     results = {"gw-a": {"sessions": [session("producer", running=True, counters=counters)]}}
-    assert text in _report.status(results)[1]
+    assert text in _report_status.status(results)[1]
 
 
 def test_status_of_the_dead_and_the_waiting() -> None:
     dead = session("producer", running=False, counters=None, log=[f"line {number}" for number in range(9)])
     waiting = session("consumer", state="reserved", running=True, expires="2026-01-31T12:03:00Z")
     results = {"gw-a": {"sessions": [dead, waiting]}, "gw-b": {"failed": True, "msg": "no policy"}, "gw-c": {}}
-    lines = _report.status(results, now=datetime(2026, 1, 31, 12, 1, tzinfo=timezone.utc))
+    lines = _report_status.status(results, now=datetime(2026, 1, 31, 12, 1, tzinfo=timezone.utc))
     assert "NOT RUNNING" in lines[1]
-    assert [line.strip() for line in lines[2:7]] == [f"log: line {number}" for number in range(4, 9)]
-    assert "expires in 2m 0s" in lines[7]
-    assert lines[8:] == ["gw-b: no policy", "gw-c: no answer"]
+    assert [line.strip() for line in lines[3:8]] == [f"log: line {number}" for number in range(4, 9)]
+    assert "expires in 2m 0s" in lines[8]
+    assert lines[10:] == ["gw-b: no policy", "gw-c: no answer"]
 
 
 def test_status_of_chosen_streams() -> None:
     results = {"gw-a": {"sessions": [session("producer"), session("producer", uid="other")]}}
-    assert len(stream_report(results, "status")) == 3
-    assert len(stream_report(results, "status", streams=STREAMS)) == 2
-    assert len(stream_report(results, "status", uids=[UID.upper()])) == 2
+    assert len(stream_report(results, "status")) == 5
+    assert len(stream_report(results, "status", streams=STREAMS)) == 3
+    assert len(stream_report(results, "status", uids=[UID.upper()])) == 3
 
 
 def test_status_of_what_is_not_there() -> None:
     results: dict[str, Any] = {"gw-a": {"sessions": [session("producer")]}, "gw-b": {"sessions": []}, "gw-c": {}}
     assert stream_report(results, "status", uids=["another"])[1] == "  no session another here"
-    assert stream_report(results, "status", streams=STREAMS)[2:] == [
+    assert stream_report(results, "status", streams=STREAMS)[3:] == [
         "gw-b: 0 session(s)",
         f"  no session of tomography here (uid {UID})",
         "gw-c: no answer",
     ]
     results["gw-c"] = {"sessions": []}
     assert stream_report(results, "status", streams=STREAMS)[-1] == "gw-c: 0 session(s)"
-
-
-def test_released() -> None:
-    given_back = [{"uid": UID, "role": "producer", "listeners": ["192.0.2.1:5100"]}]
-    results = {
-        "gw-a": {"released": given_back},
-        "gw-b": {"released": []},
-        "gw-c": {"skipped": True},
-        "gw-d": {"unreachable": True, "msg": "no route"},
-    }
-    assert stream_report(results, "released", streams=STREAMS) == [
-        f"gw-a: gave back tomography producer: 192.0.2.1:5100 (uid {UID})",
-        f"gw-b: nothing to give back of tomography (uid {UID})",
-        "gw-d: no route",
-    ]
-    assert "would give back" in stream_report(results, "released", check_mode=True)[0]
-
-
-def test_released_of_uids() -> None:
-    results = {"gw-a": {"released": [{"uid": UID, "role": "producer", "listeners": []}]}, "gw-b": {"released": []}}
-    assert stream_report(results, "released", uids=[UID.upper()]) == [
-        f"gw-a: gave back stream producer: no listeners (uid {UID})",
-        f"gw-b: nothing to give back of stream (uid {UID})",
-    ]
-
-
-def test_released_says_which_side_is_out_of_reach() -> None:
-    results: dict[str, Any] = {"gw-a": {"released": []}}
-    assert stream_report(results, "released", streams=STREAMS, gateways=["gw-a"]) == [
-        f"gw-a: nothing to give back of tomography (uid {UID})",
-        "gateway gw-b is not in this run: its side of tomography is not released",
-    ]
-
-
-OTHER = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
-
-
-@pytest.mark.parametrize(
-    ("message", "text"),
-    [
-        (f'sessions[0] ("{UID}"): num_conn: 0 is', 'stream "tomography": num_conn: 0 is'),
-        (f"producer of {UID}: rate: too much", 'stream "tomography": producer: rate: too much'),
-        (
-            f"uid: session {UID} (producer) exists with other parameters",
-            f'stream "tomography": uid: session {UID} (producer) exists with other parameters',
-        ),
-        (
-            f"producer of {UID}: gone; consumer of {OTHER}: gone",
-            f'stream "tomography": producer: gone; consumer of {OTHER}: gone',
-        ),
-        ("proxy: not on offer", "proxy: not on offer"),
-    ],
-)
-def test_gateways_know_uids_and_people_know_names(message: str, text: str) -> None:
-    refused = {"gw-a": {"failed": True, "msg": message}}
-    assert stream_report({}, "failed", steps=[refused], streams=STREAMS)[0] == f"gw-a: {text}"
-    assert stream_report({}, "failed", steps=[refused])[0] == f"gw-a: {message}"
-    assert stream_report(refused, "released", streams=STREAMS) == [f"gw-a: {text}"]
-
-
-def test_failed_names_what_was_given_back() -> None:
-    lines = stream_report({"gw-a": {"released": [{"uid": UID, "role": "producer"}]}}, "failed", streams=STREAMS)
-    assert lines == ["given back: gw-a producer of tomography"]
-
-
-@pytest.mark.parametrize(
-    ("tickets", "lines"),
-    [
-        ({"failed": True, "msg": "no template"}, ["a ticket could not be written: no template"]),
-        (
-            {
-                "failed": True,
-                "results": [{"item": {"name": "a"}}, {"item": {"name": "b"}, "failed": True, "msg": "full"}],
-            },
-            ["the ticket of b could not be written: full"],
-        ),
-        ({"results": [{"item": {"name": "a"}}]}, []),
-        ({}, []),
-    ],
-)
-def test_failed_says_why_there_is_no_ticket(tickets: dict[str, Any], lines: list[str]) -> None:
-    assert stream_report({}, "failed", tickets=tickets)[:-1] == lines
-
-
-def test_failed_keeps_the_words_of_the_gateway() -> None:
-    lines = stream_report(
-        {"gw-a": {"released": [{"uid": UID, "role": "producer"}]}, "gw-b": {"skipped": True}},
-        "failed",
-        steps=[{"gw-a": {}, "gw-b": {"failed": True, "msg": "proxy: not on offer"}}, {"gw-a": {"skipped": True}}],
-    )
-    assert lines == ["gw-b: proxy: not on offer", f"given back: gw-a producer of {UID}"]
-
-
-def test_failed_tells_what_could_not_be_given_back() -> None:
-    lines = stream_report({"gw-a": {"unreachable": True, "msg": "gone"}}, "failed", steps=[])
-    assert "could not be given back: gone" in lines[0]
 
 
 def test_reports_that_are_none() -> None:

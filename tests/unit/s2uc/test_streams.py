@@ -12,12 +12,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.scistream.gateway.plugins.plugin_utils._streams import (
-    DescriptionError,
-    Stream,
-    read_streams,
-    stream_uid,
-)
+from ansible_collections.scistream.gateway.plugins.plugin_utils._stream import DescriptionError, Stream, stream_uid
+from ansible_collections.scistream.gateway.plugins.plugin_utils._streams import read_streams
 
 GATEWAYS = ["gw-a", "gw-b"]
 
@@ -28,7 +24,6 @@ def description(**changes: Any) -> dict[str, Any]:
         "name": "tomography",
         "producer": {"gateway": "gw-a", "listeners": ["10.1.0.5:7000"]},
         "consumer": {"gateway": "gw-b"},
-        "encryption": "none",
     }
     for key, value in changes.items():
         side, _separator, inner = key.partition("__")
@@ -53,6 +48,7 @@ def test_defaults() -> None:
     stream = read()
     assert stream.uid == stream_uid("tomography", "gw-a", "gw-b")
     assert (stream.num_conn, stream.rate, stream.proxy, stream.runtime) == (1, None, None, None)
+    assert (stream.encryption, stream.lifetime) == ("tls", None)
     assert stream.labels == {"stream": "tomography"}
 
 
@@ -65,6 +61,7 @@ def test_everything_given() -> None:
         proxy="haproxy",
         runtime="docker",
         hello_timeout=60,
+        lifetime="12h",
         labels={"experiment": 42},
         producer__listeners=["[2001:db8::1]:7000", "daq.example.org:7001"],
         consumer__clients="10.2.0.0/16",
@@ -73,6 +70,7 @@ def test_everything_given() -> None:
     assert stream.uid == uid.lower()
     assert stream.producer_listeners == ["[2001:db8::1]:7000", "daq.example.org:7001"]
     assert stream.clients == ["10.2.0.0/16"]
+    assert (stream.hello_timeout, stream.lifetime) == (60, 12 * 3600)
     assert stream.consumer_address == ["198.51.100.7/32"]
     assert stream.labels == {"stream": "tomography", "experiment": "42"}
 
@@ -219,7 +217,19 @@ def test_hostile_rates(rate: Any) -> None:
         ("consumer__address", 5, "list"),
         ("encryption", "rot13", "none, tls"),
         ("encryption", True, "none, tls"),
+        ("encryption", "", "none, tls"),
         ("transport", "sctp", "both, tcp, udp"),
+        ("lifetime", 0, "12h"),
+        ("lifetime", -1, "12h"),
+        ("lifetime", True, "12h"),
+        ("lifetime", 1.5, "12h"),
+        ("lifetime", "1.5h", "12h"),
+        ("lifetime", "12 h", "12h"),
+        ("lifetime", "12H", "12h"),
+        ("lifetime", "12h\n", "12h"),
+        ("lifetime", "11y", "12h"),
+        ("lifetime", "99999d", "12h"),
+        ("lifetime", "٤h", "12h"),
     ],
 )
 def test_other_hostile_values(key: str, value: Any, allowed: str) -> None:
@@ -229,19 +239,21 @@ def test_other_hostile_values(key: str, value: Any, allowed: str) -> None:
     assert allowed in problem
 
 
-@pytest.mark.parametrize("proxy", [None, "s2ds", "haproxy", "nginx"])
-@pytest.mark.parametrize("encryption", [None, "tls"])
-def test_without_encryption_must_be_asked_for(encryption: Any, proxy: str | None) -> None:
-    (problem,) = problems([description(encryption=encryption, proxy=proxy)])
-    assert "encryption: none" in problem and "proxy: stunnel" in problem
-
-
-@pytest.mark.parametrize("encryption", [None, "tls"])
-def test_stunnel_encrypts_where_both_sides_are_opened(encryption: Any) -> None:
-    (stream,) = read_streams([description(encryption=encryption, proxy="stunnel")], "open")
-    assert stream.encryption == "tls"
-    (problem,) = problems([description(encryption=encryption, proxy="stunnel")], "inbound")
-    assert "a ticket carries no secrets" in problem
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (1, 1),
+        ("90", 90),
+        ("90s", 90),
+        ("5m", 300),
+        ("12h", 43_200),
+        ("7d", 604_800),
+        ("2w", 1_209_600),
+        ("3650d", 315360000),
+    ],
+)
+def test_lifetimes(value: Any, seconds: int) -> None:
+    assert read(lifetime=value).lifetime == seconds
 
 
 @pytest.mark.parametrize(
@@ -280,9 +292,10 @@ def test_inbound_needs_no_consumer_gateway_in_the_inventory() -> None:
 
 
 def test_outbound_needs_the_listeners_of_the_other_gateway() -> None:
-    item = description(producer__gateway="elsewhere", producer__remote_listeners=["192.0.2.1:5100"])
+    item = description(producer__gateway="elsewhere", producer__remote_listeners=["192.0.2.1:5100"], encryption="none")
     assert read_streams([item], "outbound", GATEWAYS)[0].remote_listeners == ["192.0.2.1:5100"]
-    assert "remote_listeners" in problems([description()], "outbound")[0]
+    assert "remote_listeners" in problems([description(encryption="none")], "outbound")[0]
+    assert "each connection needs one" in problems([{**item, "num_conn": 2}], "outbound")[0]
     assert "remote_listeners" in problems([item], "open", ["elsewhere", "gw-b"])[0]
 
 

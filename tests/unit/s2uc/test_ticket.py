@@ -6,28 +6,40 @@
 
 from __future__ import annotations
 
-import json
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from ansible.errors import AnsibleFilterError
 
 from ansible_collections.scistream.gateway.plugins.filter.stream_tickets import stream_tickets
-from ansible_collections.scistream.gateway.plugins.plugin_utils._streams import DescriptionError, read_streams
+from ansible_collections.scistream.gateway.plugins.plugin_utils._certificate import fingerprint, make_credentials
+from ansible_collections.scistream.gateway.plugins.plugin_utils._stream import DescriptionError
+from ansible_collections.scistream.gateway.plugins.plugin_utils._streams import read_streams
 
 UID = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
 TICKET: dict[str, Any] = {
     "version": 1,
+    "kind": "ticket",
     "name": "tomography",
     "uid": UID,
     "num_conn": 1,
     "rate": None,
     "encryption": "none",
     "transport": "tcp",
+    "lifetime": None,
     "producer": {"gateway": "gw-aps", "listeners": ["192.0.2.1:5100"]},
     "consumer": {"gateway": "gw-alcf"},
 }
+CERTIFICATE = make_credentials(UID, "producer").certificate
+
+
+def encrypted(certificate: str = CERTIFICATE, **changes: Any) -> dict[str, Any]:
+    """Return the ticket of an encrypted stream."""
+    producer = {**TICKET["producer"], "certificate": certificate, "fingerprint": fingerprint(CERTIFICATE), **changes}
+    return {**TICKET, "encryption": "tls", "producer": producer}
 
 
 def write(path: Path, ticket: Any) -> str:
@@ -42,7 +54,8 @@ def problem(item: dict[str, Any], gateways: list[str] | None = None) -> str:
     return str(caught.value)
 
 
-def test_there_and_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("encryption", ["tls", "none"])
+def test_there_and_back(tmp_path: Path, encryption: str) -> None:
     streams = [
         {
             "name": "tomography",
@@ -51,46 +64,75 @@ def test_there_and_back(tmp_path: Path) -> None:
             "consumer": {"gateway": "gw-alcf"},
             "num_conn": 2,
             "rate": "1Gbit",
-            "encryption": "none",
-            "transport": "tcp",
+            "encryption": encryption,
+            "lifetime": "12h",
             "labels": {"internal": "yes"},
         }
     ]
-    session = {"uid": UID, "role": "producer", "num_conn": 2, "rate": 10**9, "encryption": "none"}
+    session: dict[str, Any] = {"uid": UID, "role": "producer", "num_conn": 2, "rate": 10**9}
     session["listeners"] = ["192.0.2.1:5100", "192.0.2.1:5101"]
-    (ticket,) = stream_tickets(streams, {"gw-aps": {"sessions": [session]}})
-    assert "secret" not in json.dumps(ticket) and "internal" not in json.dumps(ticket)
-    path = write(tmp_path / "t.yml", ticket)
-    (stream,) = read_streams([{"ticket": path}], "outbound", ["gw-alcf", "gw-x"])
-    assert (stream.uid, stream.num_conn, stream.rate) == (UID, 2, "1000000000")
+    session["certificate"] = CERTIFICATE if encryption == "tls" else None
+    announced = {"gw-aps": {"sessions": [session]}}
+    (ticket,) = stream_tickets(streams, [{"gw-aps": {"skipped": True}}, announced])
+    assert (ticket["name"], ticket["file"]) == ("tomography", "tomography.ticket.yml")
+    comment, body = ticket["text"].partition("version:")[::2]
+    assert "no secret" in comment and "trust" in comment and all(line[0] == "#" for line in comment.splitlines())
+    assert "secret" not in body and "internal" not in body and "10.1.0.5" not in body
+    assert ("telephone" in comment, "certificate: |" in body) == (encryption == "tls",) * 2
+    path = write(tmp_path / "t.yml", ticket["text"])
+    (stream,) = read_streams([{"ticket": path, "encryption": encryption}], "outbound", ["gw-alcf", "gw-x"])
+    assert (stream.uid, stream.num_conn, stream.rate, stream.lifetime) == (UID, 2, "1000000000", 43_200)
     assert stream.remote_listeners == session["listeners"]
     assert stream.gateways == {"producer": "gw-aps", "consumer": "gw-alcf"}
+    assert stream.encryption == encryption
+    assert stream.certificates == ({"producer": CERTIFICATE} if encryption == "tls" else {})
+
+
+class Tagged(str):
+    """As ansible-core wraps the texts of a play."""
+
+
+def test_texts_of_a_play_are_written_as_texts() -> None:
+    session = {"uid": UID, "role": "producer", "listeners": [Tagged("192.0.2.1:5100")], "certificate": CERTIFICATE}
+    streams = [{**STREAM, "uid": Tagged(UID), "name": Tagged("a"), "num_conn": 1}]
+    (ticket,) = stream_tickets(streams, [{"x": {"sessions": [session]}}])
+    assert yaml.safe_load(ticket["text"])["name"] == "a"
+
+
+def test_what_a_gateway_says_is_checked_before_it_is_written() -> None:
+    streams = [{**STREAM, "uid": UID}]
+    for change in ({"listeners": ["{{ 1 }}:5100"]}, {"certificate": "{{ 1 }}"}):
+        session = {"uid": UID, "role": "producer", "listeners": ["192.0.2.1:5100"], **change}
+        with pytest.raises(AnsibleFilterError, match="stream_tickets"):
+            stream_tickets(streams, [{"x": {"sessions": [session]}}])
+
+
+STREAM: dict[str, Any] = {
+    "name": "a",
+    "producer": {"gateway": "x", "listeners": ["10.1.0.5:7000"]},
+    "consumer": {"gateway": "y"},
+}
 
 
 def test_a_producer_side_that_is_not_open_has_no_ticket() -> None:
-    streams = [
-        {
-            "name": "a",
-            "producer": {"gateway": "x", "listeners": ["10.1.0.5:7000"]},
-            "consumer": {"gateway": "y"},
-            "encryption": "none",
-            "transport": "tcp",
-        }
-    ]
-    assert stream_tickets(streams, {"x": {}}) == []
+    assert stream_tickets([STREAM], [{"x": {}}, {}]) == []
+    assert stream_tickets([STREAM], [{}], "open") == []
+    with pytest.raises(AnsibleFilterError, match="none of inbound"):
+        stream_tickets([STREAM], [{}], "release")
 
 
 def test_the_only_gateway_is_the_one_that_is_meant(tmp_path: Path) -> None:
     path = write(tmp_path / "t.yml", TICKET)
-    assert read_streams([{"ticket": path}], "outbound", ["own"])[0].gateways["consumer"] == "own"
-    assert "consumer_gateway" in problem({"ticket": path}, ["one", "other"])
-    chosen = {"ticket": path, "consumer": {"gateway": "other", "clients": "10.2.0.5"}, "proxy": "nginx"}
+    plain = {"ticket": path, "encryption": "none"}
+    assert read_streams([plain], "outbound", ["own"])[0].gateways["consumer"] == "own"
+    assert "consumer_gateway" in problem(plain, ["one", "other"])
+    chosen = {**plain, "consumer": {"gateway": "other", "clients": "10.2.0.5"}, "proxy": "nginx"}
     (stream,) = read_streams([chosen], "outbound", ["one", "other"])
     assert (stream.gateways["consumer"], stream.clients, stream.proxy) == ("other", ["10.2.0.5/32"], "nginx")
 
 
 def test_empty_choices_of_the_command_line_are_none(tmp_path: Path) -> None:
-    item = {"ticket": write(tmp_path / "t.yml", TICKET), "consumer": {"gateway": ""}}
+    item = {"ticket": write(tmp_path / "t.yml", encrypted()), "consumer": {"gateway": ""}, "encryption": ""}
     assert read_streams([item], "outbound", ["gw-alcf", "b"])[0].gateways["consumer"] == "gw-alcf"
 
 
@@ -104,6 +146,63 @@ def test_only_outbound_opens_tickets(tmp_path: Path, purpose: str) -> None:
 def test_a_ticket_releases(tmp_path: Path, purpose: str) -> None:
     (stream,) = read_streams([{"ticket": write(tmp_path / "t.yml", TICKET)}], purpose, ["gw-alcf"])
     assert stream.uid == UID
+
+
+def test_the_other_facility_may_choose_another_lifetime(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.yml", {**TICKET, "lifetime": 600})
+    plain = {"ticket": path, "encryption": "none"}
+    assert read_streams([plain], "outbound", ["gw-alcf"])[0].lifetime == 600
+    assert read_streams([{**plain, "lifetime": "5m"}], "outbound", ["gw-alcf"])[0].lifetime == 300
+
+
+def test_a_ticket_that_expired_only_releases(tmp_path: Path) -> None:
+    old = datetime(2020, 1, 1, tzinfo=timezone.utc)
+    certificate = make_credentials(UID, "producer", now=old).certificate
+    path = write(tmp_path / "t.yml", encrypted(certificate, fingerprint=fingerprint(certificate)))
+    text = problem({"ticket": path})
+    assert "its certificate expired at 2020-12-31T00:00:00Z" in text and "ask for a new ticket" in text
+    assert read_streams([{"ticket": path}], "release", ["gw-alcf"])[0].uid == UID
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"certificate": None}, "not one certificate"),
+        ({"certificate": CERTIFICATE[:200]}, "not one certificate"),
+        ({"certificate": CERTIFICATE.replace("\nM", "\nN", 1)}, "damaged or changed"),
+        ({"certificate": make_credentials(UID, "producer").certificate}, "its fingerprint is not that"),
+        ({"certificate": make_credentials(UID, "consumer").certificate}, "is that of"),
+        ({"certificate": make_credentials(UID[::-1], "producer").certificate}, "is that of"),
+        ({"certificate": make_credentials(UID, "producer").key}, "private key"),
+        ({"fingerprint": None}, "its fingerprint is not that"),
+        ({"fingerprint": "0000-0000-0000-0000-0000-0000"}, "ask for a new ticket"),
+    ],
+)
+def test_a_certificate_that_was_changed(tmp_path: Path, change: dict[str, Any], text: str) -> None:
+    assert text in problem({"ticket": write(tmp_path / "t.yml", encrypted(**change))})
+
+
+@pytest.mark.parametrize("key", ["certificate", "fingerprint"])
+def test_an_encrypted_ticket_without_certificate(tmp_path: Path, key: str) -> None:
+    ticket = encrypted()
+    del ticket["producer"][key]
+    assert "ask for a new ticket" in problem({"ticket": write(tmp_path / "t.yml", ticket)})
+
+
+def test_what_does_not_go_with_an_encrypted_ticket(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.yml", encrypted())
+    assert "ask for a ticket of an unencrypted stream" in problem({"ticket": path, "runtime": "janus"})
+    path = write(tmp_path / "plain.yml", TICKET)
+    text = problem({"ticket": path, "proxy": "stunnel", "encryption": "none"})
+    assert "choose another proxy" in text and "write" not in text
+
+
+@pytest.mark.parametrize(("says", "here"), [("none", None), ("none", "tls"), ("tls", "none"), ("tls", "ssl")])
+def test_no_ticket_takes_the_encryption_away(tmp_path: Path, says: str, here: str | None) -> None:
+    path = write(tmp_path / "t.yml", encrypted() if says == "tls" else TICKET)
+    text = problem({"ticket": path, **({"encryption": here} if here else {})})
+    assert f"it says encryption {says}, and here it is" in text
+    assert ("-e encryption=none" in text) == (says == "none")
 
 
 @pytest.mark.parametrize("key", ["num_conn", "producer", "uid", "name", "encryption"])
@@ -142,7 +241,10 @@ def test_what_is_no_file(path: Any) -> None:
         {"version": 2},
         {"version": True},
         {"version": "1"},
+        {"kind": "reply"},
+        {"kind": None},
         {"secret": "x"},
+        {"producer": {**TICKET["producer"], "key": "x"}},
         {"producer": []},
         {"consumer": None},
     ],
@@ -163,6 +265,8 @@ def test_other_shapes(tmp_path: Path, change: dict[str, Any]) -> None:
         {"rate": "{{ x }}"},
         {"encryption": "tls"},
         {"encryption": None},
+        {"encryption": "rot13"},
+        {"lifetime": "for ever"},
         {"producer": {"gateway": "gw", "listeners": ["192.0.2.1:5100\nserver evil"]}},
         {"producer": {"gateway": "gw", "listeners": "192.0.2.1:5100"}},
         {"producer": {"gateway": "gw", "listeners": []}},
