@@ -8,7 +8,7 @@ DEMO := PROXY ENCRYPTION RUNTIME SIZE
 export ARGS CONTAINERS
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint test-unit test-integration test-containers test-sanity molecule docs build clean
+.PHONY: help demo images test lint test-unit test-integration test-containers test-sanity molecule docs build clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s%s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -18,6 +18,9 @@ help: ## Show this
 
 demo: ## Open a stream on this machine: PROXY=, ENCRYPTION=, RUNTIME=, SIZE= choose another one
 	@$(TOOLS) demo $(foreach name,$(DEMO),$(if $($(name)),'$(name)=$($(name))'))
+
+images: ## Make the images that the demo with RUNTIME=docker or dockersock takes, of Debian's packages
+	@$(TOOLS) images
 
 test: ## Run all checks and tests; CONTAINERS=no leaves out those in containers
 	@$(TOOLS) test

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .bed import Bed
 from .engine import BedError, ensure_engine
-from .proxies import images
+from .proxies import images, need_images
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scistream-gateway"
 
@@ -30,6 +30,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     commands.add_parser("up", help="bring the bed up and print the path of its inventory")
     commands.add_parser("down", help="remove the bed")
     commands.add_parser("engine", help="have a Docker engine run, and the images of the proxies in it")
+    proxies = commands.add_parser("images", help="the same, or complain where something is missing")
+    proxies.add_argument("--present", action="store_true", help="start and make nothing that takes long")
+    save = commands.add_parser("save", help="write images of proxies to images.tar and their names to images.json")
+    save.add_argument("proxy", nargs="+")
     commands.add_parser("restart", help="reboot a host").add_argument("host")
     return parser.parse_args(arguments)
 
@@ -38,8 +42,10 @@ def main() -> int:
     """Run a command; an error is one clear message."""
     options = parse()
     try:
+        if options.command == "images" and options.present:
+            need_images()
         ensure_engine(options.cache)
-        if options.command == "engine":
+        if options.command in ("engine", "images"):
             for name, tag in images(options.cache, options.mirror).items():
                 print(f"{name}: {tag}")
             return 0
@@ -47,6 +53,8 @@ def main() -> int:
         if options.command == "up":
             bed.up(options.cache, options.mirror)
             print(bed.inventory)
+        elif options.command == "save":
+            bed.save(images(options.cache, options.mirror), options.proxy)
         elif options.command == "down":
             bed.down()
         else:

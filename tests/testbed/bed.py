@@ -103,8 +103,23 @@ class Bed:
         present = names & set(docker("network", "ls", "--format", "{{.Name}}").split())
         if present:
             docker("network", "rm", *sorted(present))
-        for path in ("id", "id.pub", "host", "host.pub", "known_hosts", self.inventory.name):
+        for path in (
+            "id",
+            "id.pub",
+            "host",
+            "host.pub",
+            "known_hosts",
+            "images.tar",
+            "images.json",
+            self.inventory.name,
+        ):
             (self.directory / path).unlink(missing_ok=True)
+
+    def save(self, images: dict[str, str], proxies: list[str]) -> None:
+        """Write an archive of images, and their names, beside the inventory."""
+        tags = {name: tag for name, tag in images.items() if name in proxies}
+        docker("save", "--output", str(self.directory / "images.tar"), *tags.values())
+        (self.directory / "images.json").write_text(json.dumps(tags) + "\n")
 
     def restart(self, name: str) -> None:
         """Reboot a host and wait until it is back."""

@@ -83,9 +83,9 @@ def ensure_engine(log_dir: Path) -> None:
     Raises:
         BedError: Docker cannot be had on this machine.
     """
-    if shutil.which("docker") is None or (shutil.which("dockerd") is None and not _answers()):
+    if shutil.which("docker") is None or (shutil.which("dockerd") is None and not answers()):
         install(PACKAGES, "the test bed needs a Docker engine")
-    if _answers():
+    if answers():
         return
     if os.geteuid() != 0:
         _unreachable("as root, start it, and let this user use its socket (group docker)")
@@ -93,11 +93,12 @@ def ensure_engine(log_dir: Path) -> None:
         run(["systemctl", "start", "docker"])
     else:
         _start_by_hand(log_dir)
-    if not _answers():
+    if not answers():
         _unreachable("it was started and does not answer")
 
 
-def _answers() -> bool:
+def answers() -> bool:
+    """Tell whether there is an engine that this user may use."""
     return shutil.which("docker") is not None and not run(["docker", "info"], check=False).returncode
 
 
@@ -129,7 +130,7 @@ def _start_by_hand(log_dir: Path) -> None:
             ["dockerd"], stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
         )
     end = time.monotonic() + START_SECONDS
-    while not _answers():
+    while not answers():
         if daemon.poll() is not None or time.monotonic() > end:
             lines = log.read_text(errors="replace").splitlines()[-5:]
             raise BedError("dockerd does not come up, see " + str(log) + ":\n  " + "\n  ".join(lines))

@@ -4,7 +4,8 @@
 
 """The images of the bed, made of the distribution's packages: no image registry is needed.
 
-The hosts of the bed reach no package mirror, so what the roles install is in the images already.
+The hosts of the bed reach no package mirror, so what the roles install is in the images already, or in a directory
+that the gateways install from.
 """
 
 from __future__ import annotations
@@ -29,6 +30,22 @@ _ACCOUNT = (
     """printf 'ops ALL=(ALL) NOPASSWD: ALL\\n' > "$1/etc/sudoers.d/ops\"""",
     'rm -f "$1"/etc/ssh/ssh_host_*',
     'echo AuthorizedKeysFile /etc/ssh/authorized_keys > "$1/etc/ssh/sshd_config.d/testbed.conf"',
+)
+# Packages that a host can install although it reaches no mirror: in a directory that is its only source.
+_SHELF = "/srv/packages"
+_ON_THE_SHELF = "docker.io python3-docker"
+_LIST = (
+    'for file in *.deb; do dpkg-deb --field "$file"; '
+    """printf 'Filename: ./%s\\nSize: %s\\nSHA256: %s\\n\\n' "$file" "$(stat --format %s "$file")" """
+    '"$(sha256sum "$file" | cut -d " " -f 1)"; done > Packages'
+)
+_LATER = (
+    'rm "$1"/var/cache/apt/archives/*.deb',
+    'APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-get --quiet --yes --no-install-recommends --download-only install '
+    + _ON_THE_SHELF,
+    f'mkdir "$1{_SHELF}" && mv "$1"/var/cache/apt/archives/*.deb "$1{_SHELF}"',
+    f'cd "$1{_SHELF}" && {_LIST}',
+    f'echo "deb [trusted=yes] file:{_SHELF} ./" > "$1/etc/apt/sources.list"',
 )
 
 
@@ -58,6 +75,7 @@ GATEWAY = Image(
     ),
     (
         *_ACCOUNT,
+        *_LATER,
         # The proxies run as sessions only, and nothing in a container mounts, updates or blanks screens.
         'chroot "$1" systemctl disable haproxy.service nginx.service',
         'chroot "$1" systemctl mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer '

@@ -16,10 +16,12 @@ import hashlib
 import json
 from pathlib import Path
 
-from .engine import docker, say
+from .engine import BedError, answers, docker, say
 from .images import REPOSITORY, Image, ensure
 
-FORWARDER = Path(__file__).resolve().parents[2] / "roles" / "s2ds" / "files" / "s2ds"
+ROLES = Path(__file__).resolve().parents[2] / "roles"
+FORWARDER = ROLES / "s2ds" / "files" / "s2ds"
+DOCKERFILES = ROLES / "docker" / "files"
 STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
 
 BASE = Image(
@@ -40,6 +42,16 @@ _PROGRAMS = {
     "stunnel": ("SIGTERM", ["stunnel"]),
     "s2ds": ("SIGTERM", ["python3", "-I", "/usr/local/lib/scistream/s2ds"]),
 }
+
+
+def need_images() -> None:
+    """See that the engine answers and has what the images are made of; the rest is quick.
+
+    Raises:
+        BedError: It does not.
+    """
+    if not answers() or not docker("image", "ls", "--quiet", BASE.tag):
+        raise BedError("there is no Docker engine that answers and has the images of the proxies")
 
 
 def images(cache: Path, mirror: str | None = None) -> dict[str, str]:
@@ -64,4 +76,27 @@ def _image(base: str, name: str) -> str:
         docker("commit", *(word for change in changes for word in ("--change", change)), container, tag)
     finally:
         docker("rm", container)
+    return tag
+
+
+def built(name: str, cache: Path, mirror: str | None = None) -> str:
+    """Have an image as its Dockerfile makes it, but of what the others are made of; returns its tag.
+
+    Args:
+        name: ``s2ds``, which takes nothing but files of the collection, or ``stunnel``, which installs a package.
+        cache: Where archives of images are kept.
+        mirror: Package mirror for what it is made of.
+    """
+    base = ensure(BASE, cache, mirror)
+    dockerfile = DOCKERFILES / f"{name}.Dockerfile"
+    files = [dockerfile, *(path for path in sorted(FORWARDER.rglob("*.py")) if name == "s2ds")]
+    recipe = json.dumps([base, [path.read_text() for path in files]])
+    tag = f"{REPOSITORY}/{name}-built:{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
+    if not docker("image", "ls", "--quiet", tag):
+        say(f"building {tag}")
+        options = ["--quiet", "--tag", tag, "--build-arg", f"BASE={base}"]
+        if name == "s2ds":
+            docker("build", *options, "--network", "none", "--file", str(dockerfile), str(FORWARDER.parent))
+        else:
+            docker("build", *options, "--network", "host", "-", text=dockerfile.read_text())
     return tag

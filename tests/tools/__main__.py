@@ -14,24 +14,42 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 
 import artifact
+import demo as demonstration
 import environment
+import packages
 import parts
 import report
+from interpreters import controller
 from layout import CACHE, COLLECTION, DIST, VENVS, Failure
 
 
 def demo(values: list[str], extra: list[str]) -> int:
     """Run the demo from the built and installed collection."""
-    env = environment.variables(environment.environment("demo"))
+    given = {key.lower(): value for key, value in (value.split("=", 1) for value in values)}
+    contained = given.get("runtime") in demonstration.CONTAINED
+    env = environment.variables(environment.environment("containers" if contained else "demo"))
     build = artifact.installed(env)
     env["ANSIBLE_COLLECTIONS_PATH"] = str(build)
-    command = ["ansible-playbook", "scistream.gateway.demo", "-i", "inventories/local"]
-    given = dict(value.split("=", 1) for value in values)
-    if given:
-        command += ["-e", json.dumps({f"demo_{key.lower()}": value for key, value in given.items()})]
-    return subprocess.call([*command, *extra], cwd=str(build / COLLECTION), env=env)
+    proxy, runtime = given.get("proxy", "s2ds"), given.get("runtime", "process")
+    with demonstration.variables(env, proxy, runtime) as found, tempfile.NamedTemporaryFile(
+        "w", suffix=".json"
+    ) as file:
+        # In a file, because there may be a password among them.
+        json.dump({**{f"demo_{key}": value for key, value in given.items()}, **found}, file)
+        file.flush()
+        command = ["ansible-playbook", "scistream.gateway.demo", "-i", "inventories/local", "-e", f"@{file.name}"]
+        return subprocess.call([*command, *extra], cwd=str(build / COLLECTION), env=env)
+
+
+def images() -> int:
+    """Make the images of the proxies of Debian's packages, in a Docker engine that is started where none answers."""
+    packages.ensure(["containers"], controller())
+    for name, tag in demonstration.images(os.environ).items():
+        print(f"{name}: {tag}")
+    return 0
 
 
 def build() -> int:
@@ -93,8 +111,9 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (("demo", demo.__doc__), ("test", test.__doc__)):
         commands.add_parser(name, help=text).add_argument("values", nargs="*")
-    for name, text in (("build", build.__doc__), ("docs", docs.__doc__), ("clean", clean.__doc__)):
-        commands.add_parser(name, help=text)
+    alone = {"build": build, "docs": docs, "images": images, "clean": clean}
+    for name, action in alone.items():
+        commands.add_parser(name, help=action.__doc__)
     given = parser.parse_args()
     extra = shlex.split(os.environ.get("ARGS", ""))
     # A terminated run removes its scratch directory as an interrupted one does.
@@ -104,7 +123,7 @@ def main() -> int:
     try:
         if given.command in ("demo", "test"):
             return (demo if given.command == "demo" else test)(given.values, extra)
-        return {"build": build, "docs": docs, "clean": clean}[given.command]()
+        return alone[given.command]()
     except Failure as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.scistream.gateway.tests.integration.containers.rig import (
+    KINDS,
     PROXIES,
     RUNTIMES,
     left_on_engine,
@@ -64,6 +65,12 @@ def gateway(make_gateway: Callable[..., S2CS]) -> S2CS:
 @pytest.fixture(params=PROXIES)
 def proxy(request: pytest.FixtureRequest) -> str:
     """Each proxy in turn."""
+    return str(request.param)
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Each proxy in turn, without and with encryption."""
     return str(request.param)
 
 

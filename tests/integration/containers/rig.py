@@ -15,6 +15,8 @@ from ansible_collections.scistream.gateway.tests.testbed.engine import docker
 from ansible_collections.scistream.gateway.tests.testbed.proxies import STREAM_MODULE
 
 PROXIES = ("haproxy", "nginx", "stunnel", "s2ds")
+# The same, with "-tls" behind them where they are to encrypt and could do without.
+KINDS = (*PROXIES, "haproxy-tls", "nginx-tls", "s2ds-tls")
 RUNTIMES = ("docker", "dockersock")
 
 
@@ -27,9 +29,9 @@ def offer(images: dict[str, str], **more: Any) -> dict[str, Any]:
     return {proxy: {"runtimes": ["process", *RUNTIMES], "settings": settings[proxy]} for proxy in PROXIES}
 
 
-def open_stream(s2cs: S2CS, proxy: str, runtime: str, *targets: str, **request: Any) -> Stream:
+def open_stream(s2cs: S2CS, kind: str, runtime: str, *targets: str, **request: Any) -> Stream:
     """Open a stream through a proxy in a container."""
-    return Stream(s2cs, proxy, *targets, runtime=runtime, **request)
+    return Stream(s2cs, kind, *targets, runtime=runtime, **request)
 
 
 def containers(s2cs: S2CS, *names: str) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import ssl
 import subprocess
 import sysconfig
 from collections.abc import Iterator
@@ -17,6 +18,9 @@ from typing import Any
 import pytest
 
 from ansible_collections.scistream.gateway.tests.integration.containers.rig import offer
+from ansible_collections.scistream.gateway.tests.integration.proxies.certificates import of_gateway
+from ansible_collections.scistream.gateway.tests.integration.proxies.rig import encryption, encrypts, program
+from ansible_collections.scistream.gateway.tests.integration.proxies.tls import DATA, context, talk
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import (
     COLLECTION,
     SECRET,
@@ -83,23 +87,24 @@ def inside(images: dict[str, str], tmp_path: Path) -> Iterator[Inside]:
     docker("rm", "--force", "--volumes", found.name)
 
 
-@pytest.mark.parametrize("proxy", ["haproxy", "nginx", "stunnel", "s2ds"])
 def test_a_stream_from_inside(
-    inside: Inside, proxy: str, application: Application, other_application: Application
+    inside: Inside, kind: str, application: Application, other_application: Application, tmp_path: Path
 ) -> None:
     uid = own_uid()
     session = {"uid": uid, "role": "producer"}
-    encryption = "tls" if proxy == "stunnel" else "none"
-    key = {"psk": secrets.token_hex(32)} if proxy == "stunnel" else {}
-    inside.run("request", secret=SECRET, proxy=proxy, runtime="dockersock", encryption=encryption, **session)
-    inside.run("hello", secret=SECRET, producer_listeners=[application.endpoint], **session)
+    own, peer = of_gateway("producer", uid), of_gateway("consumer", uid)
+    hello = own.hello if encrypts(kind) else {}
+    more = {"peer_certificate": peer.certificate} if encrypts(kind) else {}
+    request = {"proxy": program(kind), "runtime": "dockersock", "encryption": encryption(kind)}
+    inside.run("request", secret=SECRET, **request, **session)
+    inside.run("hello", secret=SECRET, producer_listeners=[application.endpoint], **hello, **session)
     try:
-        opened = inside.run("update", **session, **key)["session"]
+        opened = inside.run("update", **session, **more)["session"]
         listener = opened["listeners"][0]
         assert listener.startswith(inside.address)
-        if proxy == "stunnel":
-            with connect(listener):
-                pass
+        if encrypts(kind):
+            assert talk(listener, context(ssl.PROTOCOL_TLS_CLIENT, tmp_path, peer)) == b"one:" + DATA
+            assert talk(listener, context(ssl.PROTOCOL_TLS_CLIENT, tmp_path, own)) == b""
         else:
             with connect(listener) as established:
                 assert ask(established, b"x") == b"one:x"

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.scistream.gateway.tests.integration.containers.rig import PROXIES
+from ansible_collections.scistream.gateway.tests.integration.proxies.certificates import of_gateway
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import COLLECTION, call, own_address
 from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import Application, ask, connect, exchange
 from ansible_collections.scistream.gateway.tests.testbed.engine import docker
@@ -44,8 +45,11 @@ class Instance:
             self.options["template"] = path.read_text()
         if proxy == "nginx":
             self.options["settings"] = {"stream_module": STREAM_MODULE}
-        if proxy == "stunnel":
-            self.options.update(role="producer", psk=secrets.token_hex(32))
+        if proxy in ("stunnel", "nginx"):
+            own, peer = of_gateway("producer", "tests"), of_gateway("consumer", "tests")
+            self.options.update(role="producer", peer_certificate=peer.certificate, **own.hello)
+        else:
+            self.options["encryption"] = "none"
 
     @property
     def listener(self) -> str:
@@ -86,11 +90,11 @@ def test_the_whole_life(
     found = started["proxy_container"]
     assert started["changed"] and found["running"] and found["listeners"] == [instance.listener]
     assert started["diff"]["before"]["state"] == "absent" and started["diff"]["after"]["state"] == "started"
-    if "psk" in instance.options:
-        assert instance.options["psk"] not in json.dumps(started)
+    if "key" in instance.options:
+        assert instance.options["key"].splitlines()[1] not in json.dumps(started)
     for check in (True, False):
         assert not instance.run(check=check, **one)["changed"]
-    if proxy != "stunnel":
+    if "key" not in instance.options:
         with connect(instance.listener) as established:
             assert ask(established, b"x") == b"one:x"
             assert instance.run(check=True, **two)["changed"]
@@ -121,6 +125,8 @@ def test_the_whole_life(
     ("wrong", "words"),
     [
         ({"targets": []}, "targets"),
+        ({"encryption": "tls"}, "role: it is missing"),
+        ({"encryption": "tls", "role": "producer"}, "certificate: it is missing"),
         ({"name": "No!"}, "name"),
         ({"listeners": []}, "listeners"),
         ({"engine": "file:///x"}, "settings.engine"),

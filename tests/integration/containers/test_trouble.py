@@ -6,7 +6,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,15 +17,12 @@ import pytest
 from ansible_collections.scistream.gateway.tests.integration.containers.rig import (
     container,
     left_on_engine,
-    offer,
     open_stream,
 )
 from ansible_collections.scistream.gateway.tests.integration.proxies.rig import CONFIGURATIONS
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS, SECRET, own_uid
 from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import Application, ask, connect, exchange
 from ansible_collections.scistream.gateway.tests.testbed.engine import docker
-
-NOWHERE = "unix:///run/scistream-tests-no-engine.sock"
 
 
 @pytest.mark.parametrize("what", ["kill", "rm"])
@@ -78,9 +78,22 @@ def test_a_pull_that_fails(make_gateway: Callable[..., S2CS], runtime: str) -> N
     assert not s2cs.left() and not left_on_engine(s2cs)
 
 
-def test_an_engine_that_is_down(gateway: S2CS, runtime: str, images: dict[str, str], application: Application) -> None:
+@pytest.fixture
+def switch() -> Iterator[Path]:
+    """Another path of the engine's socket, which can be taken away."""
+    # The path of a socket may have 107 bytes.
+    directory = Path(tempfile.mkdtemp(prefix="scistream-"))
+    (directory / "engine.sock").symlink_to("/var/run/docker.sock")
+    yield directory / "engine.sock"
+    shutil.rmtree(directory)
+
+
+def test_an_engine_that_is_down(
+    make_gateway: Callable[..., S2CS], runtime: str, switch: Path, application: Application
+) -> None:
+    gateway = make_gateway(settings={"engine": f"unix://{switch}"})
     stream = open_stream(gateway, "haproxy", runtime, application.endpoint)
-    gateway.write_policy(proxies=offer(images, engine=NOWHERE))
+    switch.unlink()
     gateway.refused(
         "request",
         "the Docker engine",
@@ -100,7 +113,7 @@ def test_an_engine_that_is_down(gateway: S2CS, runtime: str, images: dict[str, s
     # Data goes on, and what could not be given back is not forgotten.
     assert exchange(stream.listener) == b"one:hello"
     assert gateway.rows() and left_on_engine(gateway)
-    gateway.write_policy(proxies=offer(images))
+    switch.symlink_to("/var/run/docker.sock")
     stream.release()
     assert not gateway.left() and not left_on_engine(gateway)
 
