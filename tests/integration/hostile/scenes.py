@@ -1,0 +1,109 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A call of each module in which all is well, so that one hostile value at a time can take the place of a good one."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.scistream.gateway.tests.integration.hostile import doors
+from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import (
+    COLLECTION,
+    S2CS,
+    SECRET,
+    own_address,
+    own_uid,
+)
+
+Picture = dict[str, bytes]
+
+
+class Scene:
+    """One module, on a gateway of its own in which everything is ready for its call."""
+
+    def __init__(self, module: str, root: Path) -> None:
+        self.module = module
+        self.root = root
+        self.s2cs = S2CS(root / "gateway")
+        self.template = root / "haproxy.cfg.j2"
+        shutil.copy(COLLECTION / "roles/haproxy/files/haproxy.cfg.j2", self.template)
+        self.uid = own_uid()
+        self.prepare()
+
+    def options(self) -> dict[str, Any]:
+        """Return options with which the call succeeds."""
+        if self.module == "s2ds":
+            return {
+                "name": "hostile",
+                "state_dir": str(self.s2cs.state),
+                "program_dir": str(self.s2cs.programs),
+                "listeners": [f"{self.s2cs.policy['listen']['producer']}:0"],
+                "supervisor": "process",
+                "encryption": "none",
+                "dedicated_user": False,
+            }
+        if self.module == "proxy_container":
+            # No engine is there: a value that passes every check is told of that.
+            return {
+                "name": "hostile",
+                "engine": f"unix://{self.root}/no-engine.sock",
+                "state_dir": str(self.s2cs.state),
+                "template": str(self.template),
+                "listeners": [f"{own_address()}:7001"],
+                "targets": ["127.0.0.1:7002"],
+                "encryption": "none",
+            }
+        options: dict[str, Any] = {"config": str(self.s2cs.config), "uid": self.uid}
+        if self.module in ("s2cs_request", "s2cs_hello"):
+            options["secret"] = SECRET
+        if self.module in ("s2cs_request", "s2cs_hello", "s2cs_update"):
+            options["role"] = "producer"
+        if self.module == "s2cs_request":
+            options["encryption"] = "none"
+        if self.module == "s2cs_hello":
+            options["producer_listeners"] = ["127.0.0.1:7002"]
+        return options
+
+    def prepare(self) -> None:
+        """Bring the session to the state in which the module is called."""
+        if self.module in ("s2cs_hello", "s2cs_update"):
+            self._done("s2cs_request", secret=SECRET, role="producer", encryption="none")
+        if self.module == "s2cs_update":
+            self._done("s2cs_hello", secret=SECRET, role="producer", producer_listeners=["127.0.0.1:7002"])
+
+    def start_anew(self) -> None:
+        """Undo what a call did whose value was allowed after all."""
+        if self.module == "s2ds":
+            for path in self.s2cs.sessions.glob("s2ds-*"):
+                name = path.name.partition("-")[2]
+                result, _text = doors.run("s2ds", {**self.options(), "name": name, "state": "absent"})
+                assert not result.get("failed"), result
+        elif self.module.startswith("s2cs_"):
+            for row in self.s2cs.rows():
+                self.s2cs.done("release", uid=row[0])
+            self.prepare()
+
+    def picture(self) -> Picture:
+        """Return what is in the store and in files; two pictures are equal if a call changed nothing."""
+        files = {
+            str(path.relative_to(self.root)): path.read_bytes()
+            for path in self.root.rglob("*")
+            if path.is_file() and path.name not in ("log", "lock", "standalone.lock") and path.stem != "s2cs"
+        }
+        return {**files, "rows": repr((self.s2cs.rows(), self.s2cs.rows("port"))).encode()}
+
+    def written(self) -> list[str]:
+        """Return the configurations that data servers are given."""
+        return [
+            path.read_text("utf-8")
+            for path in self.s2cs.sessions.rglob("*")
+            if path.is_file() and path.suffix in (".json", ".cfg", ".conf")
+        ]
+
+    def _done(self, module: str, **options: Any) -> None:
+        result, _text = doors.run(module, {"config": str(self.s2cs.config), "uid": self.uid, **options})
+        assert not result.get("failed"), result
