@@ -15,7 +15,7 @@ import tarfile
 import time
 from typing import TYPE_CHECKING, Any, Iterator
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import engine_notes
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials, engine_notes
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.container_settings import ContainerSettings
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.engine_container import (
     DIRECTORY,
@@ -177,10 +177,10 @@ class DockerSock(EngineContainer):
         self._put(name, task, directory)
 
     def _put(self, name: str, task: Task, directory: str) -> None:
-        self.engine.put(name, ROOT, self._entries(directory, self.group(task)))
+        self.engine.put(name, ROOT, self._entries(directory, self.user(task), self.group(task)))
 
     @staticmethod
-    def _entries(directory: str, group: int) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
+    def _entries(directory: str, user: int, group: int) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
         """Return the files of a directory as they are to be in a container: root's, and readable by the program."""
 
         def entry(path: str, mode: int, kind: bytes) -> tarfile.TarInfo:
@@ -193,5 +193,8 @@ class DockerSock(EngineContainer):
         for name in sorted(os.listdir(directory)):
             path = os.path.join(directory, name)
             if os.path.isfile(path) and not name.endswith(".new") and name != engine_notes.ENGINE:
+                found = entry(f"{DIRECTORY}/{name}", 0o640, tarfile.REGTYPE)
+                if name == credentials.KEY:
+                    found.uid, found.mode = user, 0o600
                 with open(path, "rb") as stream:
-                    yield entry(f"{DIRECTORY}/{name}", 0o640, tarfile.REGTYPE), stream.read()
+                    yield found, stream.read()

@@ -292,4 +292,6 @@ class S2DS:
         self.runtime.deliver(self._task(instance))
 
     def _write(self, directory: str, files: Mapping[str, str | None]) -> None:
-        write(directory, files, self.runtime.owner(self.proxy.user), self.runtime.file_mode)
+        user = self.proxy.user
+        access = (*self.runtime.owner(user), self.runtime.file_mode)
+        write(directory, files, access, self.runtime.secret_access(user), (credentials.KEY,))

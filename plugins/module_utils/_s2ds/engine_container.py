@@ -55,6 +55,14 @@ class EngineContainer(ProxyContainer):
         """Return who owns an instance's directory: ourselves, and the group that the program runs as."""
         return os.geteuid(), self.group(Task("", "", user))
 
+    def secret_access(self, user: str) -> Sequence[int]:
+        """Return user, group and mode of a secret; only root can give it to another user than itself."""
+        own, group = self.owner(user)
+        program = self.user(Task("", "", user))
+        if os.geteuid() in (0, program):
+            return program, group, 0o600
+        return own, group, self.file_mode
+
     def check(self, task: Task, proxy: Proxy) -> None:
         """Refuse where the engine does not answer, or has no image and may not get it."""
         if self._found(task) is None and self.settings.pull == "never":

@@ -7,20 +7,27 @@
 from __future__ import annotations
 
 import os
-from typing import Iterable, Mapping, Sequence
+from typing import Container, Iterable, Mapping, Sequence
 
 
-def write(directory: str, files: Mapping[str, str | None], owner: Sequence[int], mode: int) -> None:
+def write(
+    directory: str,
+    files: Mapping[str, str | None],
+    access: Sequence[int],
+    secret: Sequence[int],
+    secrets: Container[str],
+) -> None:
     """Replace files one by one, each as a whole; a text of None removes the file.
 
     Args:
         directory: Where they are.
         files: Their texts by name.
-        owner: User and group that they belong to.
-        mode: Their mode.
+        access: User and group that they belong to, and their mode.
+        secret: The same of those that are secret.
+        secrets: Names of the secret ones.
     """
-    user, group = owner
     for name, text in files.items():
+        user, group, mode = secret if name in secrets else access
         path = os.path.join(directory, name)
         if text is None:
             if os.path.exists(path):

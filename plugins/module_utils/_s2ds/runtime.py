@@ -149,6 +149,13 @@ class Runtime(ABC):
                 f"there is no user {user} on this gateway to run the data server: run the role of this proxy"
             ) from None
 
+    def secret_access(self, user: str) -> Sequence[int]:
+        """Return user, group and mode of a secret: of the program that reads it, and of nobody else."""
+        own, group = self.owner(user)
+        if self.site.changes_user:
+            own = pwd.getpwnam(user).pw_uid
+        return own, group, 0o600
+
 
 class Control(ABC):
     """What a proxy may do with its own instance, wherever that runs."""

@@ -94,9 +94,17 @@ def test_the_program_can_read_and_not_write(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "x.sock").write_text("not this")
     (tmp_path / "gateway.crt.key").write_text("key")
+    (tmp_path / "haproxy.cfg").write_text("this")
     (tmp_path / "haproxy.cfg.new").write_text("nor this")
-    entries = {entry.name: (entry.mode, entry.uid, entry.gid) for entry, _data in DockerSock._entries(str(tmp_path), 7)}
-    assert entries == {"session": (0o750, 0, 7), "session/run": (0o770, 0, 7), "session/gateway.crt.key": (0o640, 0, 7)}
+    entries = {
+        entry.name: (entry.mode, entry.uid, entry.gid) for entry, _data in DockerSock._entries(str(tmp_path), 6, 7)
+    }
+    assert entries == {
+        "session": (0o750, 0, 7),
+        "session/run": (0o770, 0, 7),
+        "session/haproxy.cfg": (0o640, 0, 7),
+        "session/gateway.crt.key": (0o600, 6, 7),
+    }
 
 
 def test_pids_are_those_of_the_namespace() -> None:
