@@ -9,9 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.values import check_labels, check_uid
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.values import (
+    ENCRYPTIONS,
+    TRANSPORTS,
+    check_labels,
+    check_uid,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import parse_endpoints, parse_networks
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ValueRefused, show
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import PROXIES, RUNTIMES
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.values import check_choice, check_rate
 from ansible_collections.scistream.gateway.plugins.plugin_utils import _stream_values as values
 from ansible_collections.scistream.gateway.plugins.plugin_utils._certificate import CertificateError, check_certificate
@@ -26,11 +32,6 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._ticket import e
 
 #: The purposes for which a stream may be given as a ticket.
 TAKE_TICKETS = ("outbound", "identify", "release")
-
-PROXIES = ("s2ds", "haproxy", "nginx", "stunnel")
-RUNTIMES = ("process", "docker", "dockersock", "janus")
-ENCRYPTIONS = ("none", "tls")
-TRANSPORTS = ("tcp", "udp", "both")
 
 #: The keys of a stream that stand for themselves, and how each is checked.
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
@@ -169,11 +170,11 @@ class StreamReader:
         if self.item.get("encryption") not in (None, *ENCRYPTIONS):
             return
         if stream.encryption == "none":
-            if stream.proxy == "stunnel":
-                others = ", ".join(name for name in PROXIES if name != "stunnel")
+            able = [name for name, kind in PROXIES.items() if "none" in kind().encryptions]
+            if stream.proxy is not None and stream.proxy not in able:
                 self._problem(
-                    "encryption: none: stunnel always encrypts; choose another proxy "
-                    f"({others})" + ("" if self.ticket else ", or write 'encryption: tls'")
+                    f"encryption: none: {stream.proxy} always encrypts; choose another proxy "
+                    f"({', '.join(able)})" + ("" if self.ticket else ", or write 'encryption: tls'")
                 )
             return
         given = "tls" if self.item.get("encryption") else "not given, which means tls"

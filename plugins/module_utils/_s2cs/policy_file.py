@@ -18,7 +18,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.targets im
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.values import ENCRYPTIONS, ROLES
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import parse_address, parse_networks
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError, ValueRefused, show
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.janus_settings import parse_settings
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.janus_settings import parse_settings
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import SUPERVISORS, Site
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.values import (
     check_choice,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Iterator, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import Endpoint
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Place
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Place
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.sockets import Socket, held_by, sockets
 
 

@@ -19,8 +19,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors imp
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.files import read, write
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance, Status
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxy import Proxy
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Runtime, Task
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Runtime, Task
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import make_directory
 
 _READY_SECONDS = 20.0

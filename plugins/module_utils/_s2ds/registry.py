@@ -12,37 +12,39 @@ from __future__ import annotations
 
 from typing import Any, Callable, Mapping
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import container_settings
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.container_settings import ContainerSettings
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ValueRefused
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxy import Proxy
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Runtime
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes import container_settings
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.container_settings import (
+    ContainerSettings,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Runtime
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
 
 RUNTIMES = ("process", "docker", "dockersock", "janus")
 
 
 def _s2ds() -> type[Proxy]:
-    from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.s2ds import NativeProxy
+    from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.s2ds import NativeProxy
 
     return NativeProxy
 
 
 def _haproxy() -> type[Proxy]:
-    from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.haproxy import HAProxy
+    from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.haproxy import HAProxy
 
     return HAProxy
 
 
 def _nginx() -> type[Proxy]:
-    from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.nginx import Nginx
+    from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.nginx import Nginx
 
     return Nginx
 
 
 def _stunnel() -> type[Proxy]:
-    from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.stunnel import Stunnel
+    from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.stunnel import Stunnel
 
     return Stunnel
 
@@ -73,21 +75,23 @@ def data_server(site: Site, proxy: str, runtime: str, settings: Mapping[str, Any
 
 def _runtime(site: Site, name: str, settings: ContainerSettings) -> Runtime:
     if name == "docker":
-        from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.container_docker import Docker
+        from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.container_docker import Docker
 
         return Docker(site, settings)
     if name == "dockersock":
-        from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.container_dockersock import DockerSock
+        from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.container_dockersock import (
+            DockerSock,
+        )
 
         return DockerSock(site, settings)
     if name == "janus":
-        from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.janus import Janus
+        from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.janus import Janus
 
         return Janus(site, settings)
     if site.uses_systemd:
-        from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.systemd import SystemdUnit
+        from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.systemd import SystemdUnit
 
         return SystemdUnit(site)
-    from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.process import SupervisedProcess
+    from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.process import SupervisedProcess
 
     return SupervisedProcess(site)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.janus_settings import JanusSettings
+    from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.janus_settings import JanusSettings
 
 SUPERVISORS = ("auto", "systemd", "process")
 

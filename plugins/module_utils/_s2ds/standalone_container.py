@@ -13,15 +13,15 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Mapping
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.container_dockersock import DockerSock
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.container_settings import read, split
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.engine_container import EngineContainer
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException, ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.options import read_instance
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import PROXIES as KINDS
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import data_server
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Task
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.container_dockersock import DockerSock
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.container_settings import read, split
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.engine_container import EngineContainer
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Task
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.standalone import STARTED, Standalone
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.values import check_path

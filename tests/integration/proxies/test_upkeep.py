@@ -18,7 +18,8 @@ from pathlib import Path
 import jinja2.sandbox
 import pytest
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import process, registry
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import registry
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes import process
 from ansible_collections.scistream.gateway.tests.integration.proxies.rig import (
     CONFIGURATIONS,
     PROXIES,

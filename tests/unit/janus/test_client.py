@@ -23,7 +23,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.janus_client import (
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.janus_client import (
     JanusClient,
     JanusError,
     NoContainer,

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import janus_report
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.janus import session_name
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes import janus_report
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.janus import session_name
 
 NONCE = "00ff"
 HEADER = (

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.janus_client import (
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.janus_client import (
     JanusClient,
     JanusError,
     NoContainer,
     NotRunning,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.janus_session import (
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.janus_session import (
     ENDED,
     GONE,
     RUNNING,

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.janus_settings import (
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.janus_settings import (
     JanusSettings,
     parse_settings,
 )

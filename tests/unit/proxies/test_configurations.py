@@ -12,15 +12,16 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import programs, templates
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.configured import ConfiguredProxy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import programs
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import parse_endpoint
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException, ValueRefused
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.haproxy import HAProxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.nginx import Nginx
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies import templates
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.configured import ConfiguredProxy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.haproxy import HAProxy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.nginx import Nginx
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.stunnel import Stunnel
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.stunnel import Stunnel
 from ansible_collections.scistream.gateway.tests.integration.proxies.certificates import make as make_certificate
 from ansible_collections.scistream.gateway.tests.integration.proxies.certificates import of_gateway
 

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import (
-    activity,
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import activity
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.processes import group_in, started_at
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies import (
     haproxy,
     haproxy_counters,
     stunnel_log,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.haproxy_counters import Master
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.processes import group_in, started_at
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Place
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.haproxy_counters import Master
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Place
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.sockets import held_by, sockets
 
 

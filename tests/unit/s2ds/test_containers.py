@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.container_docker import _outer_pid
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.container_dockersock import DockerSock
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.container_settings import (
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException, ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import data_server
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.container_docker import _outer_pid
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.container_dockersock import DockerSock
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.container_settings import (
     ContainerSettings,
     read,
     split,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.engine import Engine
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException, ValueRefused
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import data_server
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Task
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.engine import Engine
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Task
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
 
 DIGEST = "sha256:" + "0" * 64

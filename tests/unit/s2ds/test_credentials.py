@@ -21,8 +21,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import cre
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import Endpoint
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.janus import Janus
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import data_server
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.janus import Janus
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
 from ansible_collections.scistream.gateway.tests.integration.proxies.certificates import Pair, make, of_gateway
 

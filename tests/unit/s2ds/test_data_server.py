@@ -22,10 +22,10 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_serve
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import Endpoint
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException, ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.process import SupervisedProcess
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.processes import end, is_alive, start_time
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import data_server
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Task, tail
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.process import SupervisedProcess
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Task, tail
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
 
 ROLES = Path(__file__).resolve().parents[3] / "roles"

@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 from typing import Any, ClassVar, Mapping, Sequence
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials, programs, templates
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials, programs
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException, ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxy import Proxy, RunOnce
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies import templates
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy, RunOnce
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.values import check_number
 

@@ -16,7 +16,7 @@ from typing import Any, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.processes import end, group_in, is_alive
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Runtime, Task, tail
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Runtime, Task, tail
 
 # The supervisor gives its command 5 s to end and then kills it.
 _GRACE_SECONDS = 8.0

@@ -14,7 +14,7 @@ import subprocess
 from typing import Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Runtime, Task
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Runtime, Task
 
 
 class SystemdUnit(Runtime):

@@ -14,17 +14,19 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Sequence
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import engine_notes
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.container_settings import ContainerSettings
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.engine import Engine
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxy_container import ProxyContainer
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Task
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes import engine_notes
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.container_settings import (
+    ContainerSettings,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.engine import Engine
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.proxy_container import ProxyContainer
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Task
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.version import VERSION
 
 if TYPE_CHECKING:
-    from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxy import Proxy
+    from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
 
 # Where containers have what is the instance's directory for their program. It is never the path that it has here: a
 # directory on that way, such as /root, may be one of the image that the program's user cannot pass through.

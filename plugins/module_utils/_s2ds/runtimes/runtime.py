@@ -18,7 +18,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors imp
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
 
 if TYPE_CHECKING:
-    from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxy import Proxy
+    from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Mapping, Sequence
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.janus_client import (
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.janus_client import (
     JanusClient,
     JanusError,
     NoContainer,
     NotRunning,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.janus_report import other_lines
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.janus_report import other_lines
 
 RUNNING, ENDED, GONE = "running", "ended", "gone"
 

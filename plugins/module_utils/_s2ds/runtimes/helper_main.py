@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import PROXIES
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Control, Place
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Control, Place
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
 
 # The container's main process, in the namespace of processes that is shared with it.

@@ -10,7 +10,7 @@ import os
 import secrets
 from contextlib import suppress
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import tail
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import tail
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site, make_directory
 
 # In the state directory.

@@ -22,16 +22,16 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.activity i
     read,
     with_log,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.configured import (
-    LONGEST_SECONDS,
-    ConfiguredProxy,
-    automatic,
-)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.processes import started_at
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Control, Place
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.configured import (
+    LONGEST_SECONDS,
+    ConfiguredProxy,
+    automatic,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Control, Place
 
 _PID = "run/nginx.pid"
 _RELOAD_SECONDS = 20.0

@@ -14,8 +14,8 @@ from typing import Any, Mapping
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException, ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxy import Proxy
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Control, Place
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Control, Place
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.version import VERSION
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.container_settings import ContainerSettings
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.engine_container import (
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.container_settings import (
+    ContainerSettings,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.engine_container import (
     DIRECTORY,
     ROOT,
     EngineContainer,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Place, Task
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Place, Task
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
 
 

@@ -17,7 +17,7 @@ from typing import Any, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.activity import read
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.processes import start_time
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Place
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Place
 
 _FILE = "counters.json"
 _REFUSED_COLUMNS = ("dcon", "dses")

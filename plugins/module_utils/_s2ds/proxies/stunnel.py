@@ -12,20 +12,23 @@ import signal
 import time
 from typing import Any, ClassVar, Mapping, Sequence
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import stunnel_log
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.activity import (
     carried,
     main_process,
     open_now,
     read,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.configured import LONGEST_SECONDS, ConfiguredProxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.processes import started_at
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxy import RunOnce
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Control, Place
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies import stunnel_log
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.configured import (
+    LONGEST_SECONDS,
+    ConfiguredProxy,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import RunOnce
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Control, Place
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.version import VERSION
 
 _PID = "run/stunnel.pid"

@@ -14,11 +14,12 @@ import json
 import sys
 from typing import Any, Callable, Mapping
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import helper_main
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.engine import Engine
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes import helper_main
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.engine import Engine
 
-_PACKAGE = __name__.rpartition(".")[0]
+# All data servers, not the runtimes alone.
+_PACKAGE = __name__.rsplit(".", 2)[0]
 _MAIN = helper_main.__name__
 _SECONDS = 60.0
 _STDOUT = 1

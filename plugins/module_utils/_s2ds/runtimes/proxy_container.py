@@ -11,8 +11,10 @@ import pwd
 from contextlib import suppress
 from typing import ClassVar
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.container_settings import ContainerSettings
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Runtime, Task
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.container_settings import (
+    ContainerSettings,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Runtime, Task
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
 
 # The user of containers where the host has none for the proxy.

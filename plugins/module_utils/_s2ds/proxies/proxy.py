@@ -11,7 +11,7 @@ from typing import Any, Callable, Mapping, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Control, Place
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Control, Place
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
 
 # Runs a command in a directory to its end; returns its exit status and what it wrote.

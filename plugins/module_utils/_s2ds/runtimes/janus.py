@@ -17,15 +17,19 @@ import time
 from typing import Any, ClassVar, Mapping, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.container_settings import ContainerSettings
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.janus_client import (
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.container_settings import (
+    ContainerSettings,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.janus_client import (
     JanusClient,
     JanusError,
     NoContainer,
     NotRunning,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.janus_report import (
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.janus_report import (
     DIRECTORY,
     check_command,
     own_lines,
@@ -33,16 +37,14 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.janus_repo
     report_command,
     start_command,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.janus_session import (
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.janus_session import (
     JanusSession,
     Wanted,
     container_of,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.janus_settings import JanusSettings
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxy import Proxy
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxy_container import ProxyContainer
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Task
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.janus_settings import JanusSettings
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.proxy_container import ProxyContainer
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Task
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
 
 # One word of a command may have 128 KiB; a check needs a little more around it than a start.

@@ -15,20 +15,23 @@ import tarfile
 import time
 from typing import TYPE_CHECKING, Any, Iterator
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials, engine_notes
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.container_settings import ContainerSettings
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.engine_container import (
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes import engine_notes
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.container_settings import (
+    ContainerSettings,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.engine_container import (
     DIRECTORY,
     ROOT,
     EngineContainer,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.helper import Helper
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Task
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.helper import Helper
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Task
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
 
 if TYPE_CHECKING:
-    from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxy import Proxy
+    from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
 
 _VOLUME_SECONDS = 10.0
 

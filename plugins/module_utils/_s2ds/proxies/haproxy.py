@@ -11,7 +11,6 @@ import signal
 import time
 from typing import Any, ClassVar, Mapping, Sequence
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import haproxy_counters as counting
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.activity import (
     carried,
     ended,
@@ -19,17 +18,18 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.activity i
     read,
     with_log,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.configured import (
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.processes import started_at
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies import haproxy_counters as counting
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.configured import (
     LONGEST_SECONDS,
     ConfiguredProxy,
     automatic,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.haproxy_counters import Master
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.processes import started_at
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtime import Control, Place
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.haproxy_counters import Master
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Control, Place
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.unix import ask
 
 _MASTER = "run/master.sock"
