@@ -88,7 +88,7 @@ def test_the_module_as_ansible_sends_it(
         "helper_image": images["s2ds"],
         "state_dir": str(tmp_path / "state") if runtime == "docker" else None,
     }
-    start = {**options, "listeners": [listener], "targets": [application.endpoint]}
+    start = {**options, "listeners": [listener], "targets": [application.endpoint], "encryption": "none"}
 
     def play(*tasks: dict[str, Any]) -> str:
         path = tmp_path / "play.json"

@@ -160,9 +160,10 @@ def test_a_password_that_others_may_read(gateway: S2CS, tmp_path: Path, janus: C
     gateway.refused("request", "0600", secret=SECRET, **request)
 
 
-def test_a_proxy_with_a_key(gateway: S2CS) -> None:
-    request = {"uid": own_uid(), "role": "producer", "proxy": "stunnel", "runtime": "janus", "encryption": "tls"}
-    gateway.refused("request", "needs a key", secret=SECRET, **request)
+@pytest.mark.parametrize("proxy", ["haproxy", "stunnel"])
+def test_no_key_goes_through_janus(gateway: S2CS, proxy: str) -> None:
+    request = {"uid": own_uid(), "role": "producer", "proxy": proxy, "runtime": "janus", "encryption": "tls"}
+    gateway.refused("request", "encryption: the runtime janus cannot do tls", secret=SECRET, **request)
 
 
 def test_a_policy_without_a_controller(gateway: S2CS) -> None:
