@@ -32,6 +32,9 @@ _REQUEST = struct.Struct("=BBBBI48x")
 _MESSAGE = struct.Struct("=BBBB2s2s16s16s12xIIIII")
 _SECONDS = 5.0
 LISTEN = 10
+# The kernel counts the end of a stream as a byte: of ours once it is confirmed, of the peer's once it is here.
+_END_CONFIRMED = (5,)  # FIN_WAIT2
+_END_RECEIVED = (8, 9, 11)  # CLOSE_WAIT, LAST_ACK, CLOSING
 
 _INODE = re.compile(r"socket:\[([0-9]+)\]")
 
@@ -107,6 +110,8 @@ def _socket(protocol: int, message: bytes) -> Socket:
             break
         if kind == _INFO_ATTRIBUTE and length >= 4 + _BYTES_AT + 16:
             sent, received = struct.unpack_from("=QQ", attributes, 4 + _BYTES_AT)
+            sent -= state in _END_CONFIRMED
+            received -= state in _END_RECEIVED
         attributes = attributes[(length + 3) & ~3 :]
     return Socket(
         protocol, state, _end(family, local, local_port), _end(family, remote, remote_port), inode, sent, received

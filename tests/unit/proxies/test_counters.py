@@ -88,6 +88,23 @@ def test_sockets_of_this_process() -> None:
     assert sockets(held_by([2**22 + 1])) == []
 
 
+def test_an_end_of_a_stream_is_no_byte() -> None:
+    """Closed in turn from both sides, with bytes each way; the opening side counts its SYN in all of it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        theirs, _peer = listener.accept()
+        with ours, theirs:
+            theirs.sendall(b"1234567")
+            theirs.shutdown(socket.SHUT_WR)
+            assert ours.makefile("rb").read() == b"1234567"
+            ours.sendall(b"xyz")
+            assert theirs.recv(3) == b"xyz"
+            inodes = {os.fstat(item.fileno()).st_ino for item in (ours, theirs)}
+            counted = {item.local.port == listener.getsockname()[1]: item for item in sockets(inodes)}
+            assert (counted[True].sent, counted[True].received) == (7, 3)
+            assert (counted[False].sent, counted[False].received) == (3 + 1, 7)
+
+
 def test_since() -> None:
     started = started_at(os.getpid())
     assert started is not None and abs(started - os.stat("/proc/self").st_mtime) < 86400 * 365
