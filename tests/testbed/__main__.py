@@ -13,7 +13,8 @@ from pathlib import Path
 
 from .bed import Bed
 from .engine import BedError, ensure_engine
-from .proxies import images, need_images
+from .janus import controller
+from .proxies import BASE, images, need_images
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scistream-gateway"
 
@@ -33,7 +34,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     proxies = commands.add_parser("images", help="the same, or complain where something is missing")
     proxies.add_argument("--present", action="store_true", help="start and make nothing that takes long")
     save = commands.add_parser("save", help="write images of proxies to images.tar and their names to images.json")
-    save.add_argument("proxy", nargs="+")
+    save.add_argument("proxy", nargs="+", help=f"name of a proxy, or {BASE.name} for what all of them are made of")
+    commands.add_parser("janus", help="have the Janus controller, for gateways to unpack, as janus.tar.gz")
     commands.add_parser("restart", help="reboot a host").add_argument("host")
     return parser.parse_args(arguments)
 
@@ -54,7 +56,9 @@ def main() -> int:
             bed.up(options.cache, options.mirror)
             print(bed.inventory)
         elif options.command == "save":
-            bed.save(images(options.cache, options.mirror), options.proxy)
+            bed.save({**images(options.cache, options.mirror), BASE.name: BASE.tag}, options.proxy)
+        elif options.command == "janus":
+            bed.link("janus.tar.gz", controller(options.cache))
         elif options.command == "down":
             bed.down()
         else:

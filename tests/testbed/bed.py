@@ -111,6 +111,7 @@ class Bed:
             "known_hosts",
             "images.tar",
             "images.json",
+            "janus.tar.gz",
             self.inventory.name,
         ):
             (self.directory / path).unlink(missing_ok=True)
@@ -120,6 +121,12 @@ class Bed:
         tags = {name: tag for name, tag in images.items() if name in proxies}
         docker("save", "--output", str(self.directory / "images.tar"), *tags.values())
         (self.directory / "images.json").write_text(json.dumps(tags) + "\n")
+
+    def link(self, name: str, archive: Path) -> None:
+        """Have an archive of the cache beside the inventory."""
+        path = self.directory / name
+        path.unlink(missing_ok=True)
+        path.symlink_to(archive.absolute())
 
     def restart(self, name: str) -> None:
         """Reboot a host and wait until it is back."""

@@ -106,6 +106,9 @@ class Supervisor:
                     become(self.user)
                 die_with_parent(libc, parent)
                 signal.pthread_sigmask(signal.SIG_SETMASK, ())
+                # Somebody may have started all of this with nohup.
+                for number in PASSED_ON:
+                    signal.signal(number, signal.SIG_DFL)
                 os.execvp(self.command[0], self.command)
             except BaseException as error:  # pylint: disable=broad-except
                 say(f"{self.command[0]} cannot be started: {error}")

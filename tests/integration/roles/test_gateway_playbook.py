@@ -38,7 +38,7 @@ BAD_VALUES: list[tuple[dict[str, Any], str]] = [
     ({"s2cs_proxies": {}}, "s2cs_proxies offers nothing"),
     ({"s2cs_default_proxy": "haproxy"}, "s2cs_default_proxy is haproxy"),
     ({"s2cs_default_runtime": "docker"}, "s2cs_default_runtime is docker"),
-    ({"s2cs_limits": {"sessions": 0}}, "The limits must be 1 or more"),
+    ({"s2cs_limits": {"sessions": 0}}, "s2cs_limits.sessions must be 1 or more"),
     ({"s2cs_hello_timeout": 7200}, "s2cs_hello_timeout"),
     ({"s2cs_supervisor": "systemd"}, "s2cs_supervisor is systemd"),
 ]
@@ -141,9 +141,10 @@ def test_check_do_again_change(gateway: Gateway) -> None:
     outcome = gateway.ok("--check", "--diff", **changes)
     assert outcome.changed == 1
     assert '+        "num_conn": 4,' in outcome.output
-    assert gateway.policy["limits"] == {"num_conn": 64, "sessions": 256}
+    no_limits = {"lifetime": None, "owner": {"num_conn": None, "sessions": None}}
+    assert gateway.policy["limits"] == {"num_conn": 64, "sessions": 256, **no_limits}
     assert gateway.ok(**changes).changed == 1
-    assert gateway.policy["limits"] == {"num_conn": 4, "sessions": 256}
+    assert gateway.policy["limits"] == {"num_conn": 4, "sessions": 256, **no_limits}
     assert gateway.policy["proxies"]["s2ds"]["settings"] == {"pipe_size": 262144}
 
 
