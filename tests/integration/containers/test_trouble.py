@@ -152,3 +152,21 @@ def test_an_update_that_is_killed(gateway: S2CS, runtime: str, seconds: float, a
     gateway.start("update", uid=uid, role="producer", clients=["127.0.0.0/8"]).kill_after(seconds)
     assert gateway.done("release", uid=uid)["changed"]
     assert not gateway.left() and not left_on_engine(gateway)
+
+
+def test_a_helper_of_somebody_who_was_killed(gateway: S2CS, runtime: str, application: Application) -> None:
+    """Made and never started, so that nothing ends it by itself; that of another session stays."""
+    stream = open_stream(gateway, "haproxy", runtime, application.endpoint)
+    found = container(gateway, stream)
+    labels = {**found["Config"]["Labels"], "scistream.purpose": "helper"}
+    other = {**labels, "scistream.name": f"producer-{own_uid()}", "scistream.state_dir": "elsewhere"}
+    left, stays = (
+        docker("create", *(f"--label={key}={value}" for key, value in items.items()), found["Image"], "true").strip()
+        for items in (labels, other)
+    )
+    try:
+        gateway.done("release", uid=stream.uid)
+        known = docker("ps", "--all", "--quiet", "--no-trunc").split()
+        assert left not in known and stays in known
+    finally:
+        docker("rm", "--force", stays)

@@ -105,6 +105,12 @@ class Engine:
                 if "already in progress" not in str(error):
                     raise
 
+    def labelled(self, **labels: str | None) -> list[str]:
+        """Return the ids of containers, running or not, by labels of ours; None stands for any value."""
+        wanted = [f"scistream.{key}" + ("" if value is None else f"={value}") for key, value in labels.items()]
+        with self.doing("look for containers"):
+            return [item["Id"] for item in self.api.containers(all=True, filters={"label": wanted})]
+
     def remove_volume(self, name: str) -> None:
         """Remove a volume; one that is gone is no error."""
         with self.doing(f"remove the volume {name}"):

@@ -248,8 +248,9 @@ class EngineContainer(ProxyContainer):
         found = self._found(task)
         name = self.container(task)
         if self._has_ever_been():
-            # Left by a check that was killed.
-            self.engine.remove_container(f"{name}-check")
+            # Checks and helpers of actions that were killed.
+            for left in self.engine.labelled(s2cs=self._identity(), name=task.name, purpose=None):
+                self.engine.remove_container(left)
         if found is None:
             return
         if found["Config"]["Labels"].get("scistream.s2cs") != self._identity():
