@@ -83,6 +83,12 @@ def _encryption(stream: Stream, sessions: Sessions, purpose: str) -> Iterable[st
             "WARNING: not encrypted. Whoever sees the network between "
             f"{stream.gateways['producer']} and {stream.gateways['consumer']} can read and change the data."
         )
+        producer = sessions.get("producer")
+        if producer and not producer.get("clients"):
+            yield (
+                f"WARNING: whoever reaches {stream.gateways['producer']} may connect. Name consumer.address, or give "
+                "the gateways s2cs_egress and s2cs_clients."
+            )
         return
     yield "encryption between the gateways: tls, each knows the other by its certificate"
     if purpose == "open":

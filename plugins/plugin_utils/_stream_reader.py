@@ -259,6 +259,11 @@ class StreamReader:
                     f"consumer.{key}", [value] if isinstance(value, str) else value, parse_networks, []
                 )
                 setattr(stream, attribute, [str(network) for network in networks])
+        if self.purpose == "inbound" and stream.encryption == "none" and not stream.consumer_address:
+            self._problem(
+                "consumer.address: it is not given, and without encryption it is all that the producer gateway knows "
+                "the other one by: name the address or network that the consumer gateway's connections come from"
+            )
 
 
 def _names(gateways: Sequence[str]) -> str:

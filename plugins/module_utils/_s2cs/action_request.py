@@ -111,7 +111,8 @@ class RequestAction(Action[Request]):
             owner = "" if before.owner == fresh.owner else f" of {before.owner}"
             raise StateError(
                 f"uid: session {before.uid} ({before.role}){owner} exists with other parameters: "
-                f"{'; '.join(differences)}; release it first, or use another uid"
+                f"{'; '.join(differences)}; release it first, or use another uid "
+                "(a stream gets one by another name)"
             )
         mended = self.keeper.mend(before)
         return Change(before.uid, before.role, before, before, mended)

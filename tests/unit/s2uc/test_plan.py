@@ -217,9 +217,16 @@ def test_one_gateway_that_lost_its_session_is_healed() -> None:
 
 
 def test_inbound_alone() -> None:
-    (entry,) = stream_sessions(streams(), "update", "gw-a", purpose="inbound", results=answers(consumer=False), **KEY)
-    assert set(entry) == {"uid", "role", "secret"}
-    assert stream_sessions(streams(), "request", "gw-b", purpose="inbound", **KEY) == []
+    given = streams(consumer={"gateway": "gw-b", "address": "198.51.100.7"})
+    (entry,) = stream_sessions(given, "update", "gw-a", purpose="inbound", results=answers(consumer=False), **KEY)
+    assert set(entry) == {"uid", "role", "secret", "clients"} and entry["clients"] == ["198.51.100.7/32"]
+    assert stream_sessions(given, "request", "gw-b", purpose="inbound", **KEY) == []
+
+
+def test_inbound_alone_is_not_open_to_anybody() -> None:
+    (problem,) = stream_problems(streams(), "inbound", ["gw-a"])
+    assert "consumer.address: it is not given" in problem
+    assert stream_problems(streams(encryption="tls"), "inbound", ["gw-a"]) == []
 
 
 def test_outbound_takes_the_certificate_of_the_ticket() -> None:

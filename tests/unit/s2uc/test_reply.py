@@ -79,7 +79,7 @@ def test_there_and_back(tmp_path: Path) -> None:
 
 
 def test_streams_that_are_not_encrypted_need_none(tmp_path: Path) -> None:
-    plain = {**STREAM, "encryption": "none"}
+    plain = {**STREAM, "encryption": "none", "consumer": {**STREAM["consumer"], "address": "198.51.100.7"}}
     (ticket,) = stream_tickets([plain], [{"gw-aps": {"sessions": [session("producer", certificate=None)]}}])
     given = [{"ticket": write(tmp_path / ticket["file"], ticket["text"]), "encryption": "none"}]
     results = [{"gw-alcf": {"sessions": [session("consumer", certificate=None)]}}]

@@ -22,7 +22,7 @@ STREAMS = [
     {
         "name": "tomography",
         "producer": {"gateway": "gw-a", "listeners": ["10.1.0.5:7000"]},
-        "consumer": {"gateway": "gw-b"},
+        "consumer": {"gateway": "gw-b", "address": "198.51.100.7"},
         "encryption": "none",
     }
 ]
@@ -36,6 +36,7 @@ def session(role: str, **more: Any) -> dict[str, Any]:
         "state": "streaming",
         "listeners": listeners,
         "targets": ["10.1.0.5:7000"] if role == "producer" else ["192.0.2.1:5100"],
+        "clients": ["198.51.100.7/32"],
         "proxy": "s2ds",
         "runtime": "process",
         "encryption": "none",
@@ -146,6 +147,12 @@ def test_a_consumer_side_shows_what_to_do_with_the_reply() -> None:
         "next: hand tomography.reply.yml back to whom the ticket came from, and compare the fingerprints by telephone; "
         "data flows when they have run stream_inbound again with -e reply=tomography.reply.yml",
     ]
+
+
+def test_a_listener_that_is_open_to_anybody_is_warned_of() -> None:
+    results = {"gw-a": {"sessions": [session("producer", clients=[])]}, "gw-b": {"sessions": [session("consumer")]}}
+    lines = stream_report(results, "opened", streams=STREAMS, purpose="open")
+    assert [line for line in lines if "WARNING: whoever reaches gw-a may connect" in line]
 
 
 def test_halves_that_are_not_encrypted_have_one_ticket() -> None:

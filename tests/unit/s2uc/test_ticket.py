@@ -61,7 +61,7 @@ def test_there_and_back(tmp_path: Path, encryption: str) -> None:
             "name": "tomography",
             "uid": UID,
             "producer": {"gateway": "gw-aps", "listeners": ["10.1.0.5:7000"]},
-            "consumer": {"gateway": "gw-alcf"},
+            "consumer": {"gateway": "gw-alcf", "address": "198.51.100.7"},
             "num_conn": 2,
             "rate": "1Gbit",
             "encryption": encryption,
