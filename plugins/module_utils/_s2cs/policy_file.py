@@ -57,6 +57,8 @@ def load_policy(path: str) -> Policy:
 
 
 def _readable(error: Exception) -> str:
+    if isinstance(error, PermissionError):
+        return "permission denied; does the task become the user of this control server (become: true)?"
     return error.strerror or "it is no file" if isinstance(error, OSError) else str(error)
 
 
