@@ -156,7 +156,7 @@ PARTS = (
     Part("sanity", ansible_test.sanity, "test"),
     Part("ansible-lint", ansible_lint, "lint"),
     Part("mypy", mypy, "lint"),
-    Part("unit", unit, "test"),
+    Part("unit", unit, "test", ("checks", "integration")),
     Part("importer", importer, "lint"),
     Part("docs", docs, "lint"),
     Part("gateway-python", gateway_python, "lint"),
