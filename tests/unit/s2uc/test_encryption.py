@@ -11,36 +11,9 @@ from typing import Any
 import pytest
 
 from ansible_collections.scistream.gateway.plugins.plugin_utils._certificate import make_credentials
-from ansible_collections.scistream.gateway.plugins.plugin_utils._stream import DescriptionError, Stream, stream_uid
+from ansible_collections.scistream.gateway.plugins.plugin_utils._stream import stream_uid
 from ansible_collections.scistream.gateway.plugins.plugin_utils._streams import read_streams
-
-GATEWAYS = ["gw-a", "gw-b"]
-
-
-def description(**changes: Any) -> dict[str, Any]:
-    """Return a good stream, with changes; a key such as producer__listeners is one of a side."""
-    stream: dict[str, Any] = {
-        "name": "tomography",
-        "producer": {"gateway": "gw-a", "listeners": ["10.1.0.5:7000"]},
-        "consumer": {"gateway": "gw-b"},
-    }
-    for key, value in changes.items():
-        side, _separator, inner = key.partition("__")
-        if inner:
-            stream[side][inner] = value
-        else:
-            stream[key] = value
-    return stream
-
-
-def problems(value: Any, purpose: str = "open", gateways: list[str] | None = None) -> list[str]:
-    with pytest.raises(DescriptionError) as caught:
-        read_streams(value, purpose, gateways or GATEWAYS)
-    return caught.value.problems
-
-
-def read(purpose: str = "open", **changes: Any) -> Stream:
-    return read_streams([description(**changes)], purpose, GATEWAYS)[0]
+from ansible_collections.scistream.gateway.tests.unit.s2uc.descriptions import GATEWAYS, description, problems, read
 
 
 @pytest.mark.parametrize("proxy", [None, "s2ds", "haproxy", "nginx", "stunnel"])
