@@ -103,13 +103,9 @@ class PlainFlow(Flow):
         So nothing has to be kept for a destination that takes only a part.
         """
         source, destination, buffer = self.source, self._destination, self._means.buffer()
-        try:
-            got = source.sock.recv_into(buffer, min(count, COPY_SIZE), socket.MSG_PEEK)
-        except BlockingIOError:
-            source.readable = False
+        got = source.receive(buffer, min(count, COPY_SIZE), socket.MSG_PEEK)
+        if got is None:
             return False
-        except OSError as error:
-            raise Broken(source, error.strerror) from None
         if not got:
             self.ended = True
             return True

@@ -81,6 +81,16 @@ class Leg:
         if mask & EPOLLPRI:
             self.readable = self.urgent = True
 
+    def receive(self, buffer: memoryview, count: int, flags: int = 0) -> int | None:
+        """How many bytes came; 0 at the end of the stream, None if there are none now."""
+        try:
+            return self.sock.recv_into(buffer, count, flags)
+        except BlockingIOError:
+            self.readable = False
+            return None
+        except OSError as error:
+            raise Broken(self, error.strerror) from None
+
     def not_sent(self, error: OSError) -> None:
         """A write failed: it is full, or gone, or it broke."""
         if isinstance(error, BlockingIOError):

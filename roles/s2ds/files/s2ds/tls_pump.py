@@ -57,13 +57,9 @@ class Sealing(Flow):
             count = self._allowed(len(buffer))
             if not count:
                 return False
-            try:
-                got = source.sock.recv_into(buffer, count)
-            except BlockingIOError:
-                source.readable = False
+            got = source.receive(buffer, count)
+            if got is None:
                 return False
-            except OSError as error:
-                raise Broken(source, error.strerror) from None
             if got:
                 self._bucket.spend(got)
                 channel.seal(buffer[:got])
@@ -109,20 +105,16 @@ class Opening(Flow):
             if self.ended:
                 self._finish()
                 return False
-            got = 0
+            got: int | None = 0
             if self._begun:
                 if not source.readable or not destination.writable or destination.gone:
                     return False
                 count = self._allowed(len(buffer))
                 if not count:
                     return False
-                try:
-                    got = source.sock.recv_into(buffer, count)
-                except BlockingIOError:
-                    source.readable = False
+                got = source.receive(buffer, count)
+                if got is None:
                     return False
-                except OSError as error:
-                    raise Broken(source, error.strerror) from None
                 if not got:
                     raise Broken(source, "reset" if source.gone else "end of stream without close_notify")
             # Else: what came with the end of the handshake is in the channel already.
