@@ -27,6 +27,8 @@ notes:
     An engine C(ssh://) is reached with the settings of the user's C(~/.ssh/config) and keys. The gateway's key must
     be in C(~/.ssh/known_hosts).
   - Who may use a Docker engine is root on its host. An engine C(tcp://) is not protected at all by this module.
+extends_documentation_fragment:
+  - scistream.gateway._s2ds
 options:
   name:
     description: Name of the instance, 1 to 40 lower-case letters, digits and dashes.
@@ -107,35 +109,6 @@ options:
     type: str
     choices: [tcp, udp, both]
     default: tcp
-  encryption:
-    description:
-      - How the connection between the two gateways is protected.
-      - >-
-        V(tls) is TLS 1.3 in which each side trusts the certificate of the other and no other; it needs O(role),
-        O(certificate), O(key) and O(peer_certificate).
-      - V(none) protects nothing, and is for paths where something else does.
-    type: str
-    choices: [tls, none]
-    default: tls
-  role:
-    description:
-      - >-
-        Side of the stream. V(producer) is the TLS server at its listeners, V(consumer) the TLS client to its targets;
-        the other leg of each is plain.
-    type: str
-    choices: [producer, consumer]
-  certificate:
-    description:
-      - >-
-        This side's own certificate, a PEM text. It is signed by its own key, is that of no authority (the basic
-        constraint C(CA:FALSE)), and has a DNS name or a common name.
-    type: str
-  key:
-    description: The private key of O(certificate), an unencrypted PEM text. Left out, the one that is there stays.
-    type: str
-  peer_certificate:
-    description: The one certificate that is accepted from the other side, a PEM text like O(certificate).
-    type: str
   settings:
     description:
       - Settings of the proxy and of its container, as the policy has them for each proxy.
@@ -154,16 +127,6 @@ options:
       - Text of the template of the proxy's configuration.
       - Left out, it is the one that this collection has.
     type: str
-attributes:
-  check_mode:
-    support: full
-    description: Decides as always, and changes nothing.
-  diff_mode:
-    support: full
-    description: Shows the instance before and after.
-  idempotent:
-    support: full
-    description: The same call again changes nothing.
 seealso:
   - module: scistream.gateway.s2ds
   - module: scistream.gateway.s2cs_request
@@ -301,6 +264,7 @@ proxy_container:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.options import INSTANCE_OPTIONS
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.standalone import STATES
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.standalone_container import (
     PROXIES,
@@ -322,17 +286,8 @@ def main() -> None:
             "helper_image": {"type": "str"},
             "pull": {"type": "str", "choices": ["never", "missing"], "default": "never"},
             "listeners": {"type": "list", "elements": "str"},
-            "targets": {"type": "list", "elements": "str", "default": []},
-            "clients": {"type": "list", "elements": "str", "default": []},
-            "egress": {"type": "str"},
-            "rate": {"type": "str"},
-            "port_range": {"type": "list", "elements": "int"},
+            **INSTANCE_OPTIONS,
             "transport": {"type": "str", "choices": ["tcp", "udp", "both"], "default": "tcp"},
-            "encryption": {"type": "str", "choices": ["tls", "none"], "default": "tls"},
-            "role": {"type": "str", "choices": ["producer", "consumer"]},
-            "certificate": {"type": "str"},
-            "key": {"type": "str", "no_log": True},
-            "peer_certificate": {"type": "str"},
             "settings": {"type": "dict", "default": {}},
             "state_dir": {"type": "path"},
             "template": {"type": "str"},

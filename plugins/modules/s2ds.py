@@ -17,6 +17,8 @@ author: SciStream gateway developers (@scistream)
 requirements:
   - Python 3.8 or newer
   - The role P(scistream.gateway.s2ds#role)
+extends_documentation_fragment:
+  - scistream.gateway._s2ds
 options:
   name:
     description: Name of the instance, 1 to 40 lower-case letters, digits and dashes.
@@ -59,35 +61,6 @@ options:
     description: First and last port of those that may be chosen.
     type: list
     elements: int
-  encryption:
-    description:
-      - How the connection between the two gateways is protected.
-      - >-
-        V(tls) is TLS 1.3 in which each side trusts the certificate of the other and no other; it needs O(role),
-        O(certificate), O(key) and O(peer_certificate).
-      - V(none) protects nothing, and is for paths where something else does.
-    type: str
-    choices: [tls, none]
-    default: tls
-  role:
-    description:
-      - >-
-        Side of the stream. V(producer) is the TLS server at its listeners, V(consumer) the TLS client to its targets;
-        the other leg of each is plain.
-    type: str
-    choices: [producer, consumer]
-  certificate:
-    description:
-      - >-
-        This side's own certificate, a PEM text. It is signed by its own key, is that of no authority (the basic
-        constraint C(CA:FALSE)), and has a DNS name or a common name.
-    type: str
-  key:
-    description: The private key of O(certificate), an unencrypted PEM text. Left out, the one that is there stays.
-    type: str
-  peer_certificate:
-    description: The one certificate that is accepted from the other side, a PEM text like O(certificate).
-    type: str
   settings:
     description:
       - Settings of the forwarder, such as C(pipe_size) in bytes, C(workers) or C(max_connections).
@@ -110,16 +83,6 @@ options:
     description: Run it as the unprivileged user of the role, where this module runs as root.
     type: bool
     default: true
-attributes:
-  check_mode:
-    support: full
-    description: Decides as always, and changes nothing.
-  diff_mode:
-    support: full
-    description: Shows the instance before and after.
-  idempotent:
-    support: full
-    description: The same call again changes nothing.
 seealso:
   - module: scistream.gateway.s2cs_request
 """
@@ -224,7 +187,7 @@ s2ds:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError, ValueRefused
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.options import read_instance
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.options import INSTANCE_OPTIONS, read_instance
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import data_server
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import SUPERVISORS, Site
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.standalone import STATES, Standalone
@@ -238,16 +201,7 @@ def main() -> None:
             "name": {"type": "str", "required": True},
             "state": {"type": "str", "choices": list(STATES), "default": "started"},
             "listeners": {"type": "list", "elements": "str"},
-            "targets": {"type": "list", "elements": "str", "default": []},
-            "clients": {"type": "list", "elements": "str", "default": []},
-            "egress": {"type": "str"},
-            "rate": {"type": "str"},
-            "port_range": {"type": "list", "elements": "int"},
-            "encryption": {"type": "str", "choices": ["tls", "none"], "default": "tls"},
-            "role": {"type": "str", "choices": ["producer", "consumer"]},
-            "certificate": {"type": "str"},
-            "key": {"type": "str", "no_log": True},
-            "peer_certificate": {"type": "str"},
+            **INSTANCE_OPTIONS,
             "settings": {"type": "dict", "default": {}},
             "state_dir": {"type": "path", "default": "/var/lib/scistream"},
             "program_dir": {"type": "path", "default": "/usr/local/lib/scistream"},

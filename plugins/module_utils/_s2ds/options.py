@@ -20,6 +20,19 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance i
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.values import check_number, check_rate
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?", re.ASCII)
+# What the modules for data servers without a control server have in common; each adds what is its own.
+INSTANCE_OPTIONS: dict[str, Any] = {
+    "targets": {"type": "list", "elements": "str", "default": []},
+    "clients": {"type": "list", "elements": "str", "default": []},
+    "egress": {"type": "str"},
+    "rate": {"type": "str"},
+    "port_range": {"type": "list", "elements": "int"},
+    "encryption": {"type": "str", "choices": ["tls", "none"], "default": "tls"},
+    "role": {"type": "str", "choices": ["producer", "consumer"]},
+    "certificate": {"type": "str"},
+    "key": {"type": "str", "no_log": True},
+    "peer_certificate": {"type": "str"},
+}
 
 
 def read_instance(prefix: str, params: Mapping[str, Any]) -> Instance:
