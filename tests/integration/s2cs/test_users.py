@@ -61,6 +61,7 @@ def user() -> Iterator[str]:
 @pytest.fixture
 def stranger() -> Iterator[str]:
     """Another unprivileged user, whom only root can make."""
+    # A second user on this machine cannot be had otherwise; the run counts and shows what it left out.
     if os.geteuid():
         pytest.skip("only root can be several users")
     with local_user("scistream-stranger") as name:

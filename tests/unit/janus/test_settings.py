@@ -93,6 +93,7 @@ def test_a_password_that_others_may_read(tmp_path: Path, mode: int) -> None:
     assert "secret-word" not in str(caught.value)
 
 
+# Without root's rights there is no file of somebody else that we could read in the first place.
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 def test_a_password_of_somebody_else(tmp_path: Path) -> None:
     path = tmp_path / "password"
