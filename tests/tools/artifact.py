@@ -17,8 +17,11 @@ import checkout
 from layout import CACHE, COLLECTION, Failure, locked, prune, use
 
 BUILDS = CACHE / "build"
-SHIPPED = {"changelogs", "docs", "inventories", "meta", "playbooks", "plugins", "roles"}
-FILES = {"CHANGELOG.md", "CHANGELOG.rst", "FILES.json", "LICENSE", "MANIFEST.json", "README.md"}
+SHIPPED = {"LICENSES", "changelogs", "docs", "inventories", "meta", "playbooks", "plugins", "roles"}
+FILES = {
+    *("CHANGELOG.md", "CHANGELOG.rst", "CODE_OF_CONDUCT.md", "FILES.json", "LICENSE", "MANIFEST.json", "README.md"),
+    *("REUSE.toml", "SECURITY.md"),
+}
 _in_use: list[IO[str]] = []
 
 
