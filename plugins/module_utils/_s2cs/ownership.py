@@ -4,14 +4,15 @@
 
 """Who may act on a session: the user who requested it, whoever knows its secret, and administrators.
 
-This keeps users of one gateway out of each other's way. It is no wall against somebody who is root there in earnest.
+This keeps users of one gateway from mistakes with each other's streams. It is no wall against somebody who runs modules
+as root: a module is any program.
 """
 
 from __future__ import annotations
 
 import os
-import pwd
 
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.caller import Caller, find_caller
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import Session, secret_matches
@@ -19,22 +20,15 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session im
 
 def invoking_user() -> str:
     """Return the name of the user on whose behalf this runs."""
-    # Who is not root can set this variable to anything.
-    name = os.environ.get("SUDO_USER") if os.geteuid() == 0 else None
-    if name:
-        return name if name.isprintable() else ascii(name)
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())
+    return find_caller().name
 
 
-def is_administrator(policy: Policy, user: str) -> bool:
+def is_administrator(policy: Policy, caller: Caller) -> bool:
     """Tell whether a user may act on everybody's sessions: root itself, or whom the policy names."""
     # Whoever can use an S2CS without root is the account that it belongs to: its files are for nobody else.
     if os.geteuid() != 0:
         return True
-    return os.environ.get("SUDO_USER", "root") in ("", "root") or user in policy.administrators
+    return caller.known and (caller.uid == 0 or caller.name in policy.administrators)
 
 
 def check_right(policy: Policy, session: Session, secret: str | None, action: str) -> None:
@@ -48,9 +42,10 @@ def check_right(policy: Policy, session: Session, secret: str | None, action: st
     """
     if secret is not None and secret_matches(session.secret_hash, secret):
         return
-    user = invoking_user()
-    if user == session.owner or is_administrator(policy, user):
+    caller = find_caller()
+    if is_administrator(policy, caller) or (caller.known and caller.name == session.owner):
         return
+    user = caller.name if caller.known else "a user whom the kernel does not name"
     which = f"session {session.uid} ({session.role})"
     if secret is not None:
         raise RefusedError(

@@ -26,6 +26,7 @@ from typing import IO, Any, NoReturn
 from ansible.module_utils import basic
 
 from ansible_collections.scistream.gateway.tests.integration.s2cs import machine
+from ansible_collections.scistream.gateway.tests.integration.s2cs.identity import come_in_as
 
 COLLECTION = Path(__file__).resolve().parents[3]
 MODULES = "ansible_collections.scistream.gateway.plugins.modules"
@@ -53,7 +54,7 @@ class Call:
     Args:
         module: Its name.
         options: Its options.
-        user: The user who came by sudo; with "" it runs as whoever runs the tests.
+        user: The user on whose behalf it runs as root; with "" it runs as whoever runs the tests.
     """
 
     def __init__(self, module: str, options: dict[str, Any], user: str = "") -> None:
@@ -64,7 +65,10 @@ class Call:
         sys.stderr.flush()
         self.pid = os.fork()
         if not self.pid:
-            os.environ["SUDO_USER"] = user
+            # What a task may set with "environment" has no say in who it is.
+            os.environ["SUDO_USER"] = os.environ["DOAS_USER"] = "nobody" if user else "root"
+            if os.geteuid() == 0:
+                come_in_as(user)
             self._run(main, options)
 
     def _run(self, main: Any, options: dict[str, Any]) -> NoReturn:
@@ -124,7 +128,7 @@ class S2CS:
     """One control server: a policy, a state directory, and listener addresses that only it uses.
 
     Attributes:
-        user: The user who calls the modules by sudo; with "" whoever runs the tests.
+        user: The user on whose behalf the modules are called as root; with "" whoever runs the tests.
     """
 
     def __init__(self, root: Path, **policy: Any) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from ansible_collections.scistream.gateway.tests.integration.s2cs import machine
+from ansible_collections.scistream.gateway.tests.integration.s2cs.identity import ANN, BOB, OPERATOR
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS, SECRET, own_uid
 from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import Application
 
@@ -24,34 +25,34 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can come in
 @pytest.fixture
 def shared(make_s2cs: Callable[..., S2CS]) -> S2CS:
     """An S2CS that ann uses, and others."""
-    s2cs = make_s2cs(administrators=["operator"])
-    s2cs.user = "ann"
+    s2cs = make_s2cs(administrators=[OPERATOR])
+    s2cs.user = ANN
     return s2cs
 
 
 def test_update_and_release_by_others(shared: S2CS, application: Application, other_application: Application) -> None:
     session = shared.stream(application.endpoint)
-    assert session["owner"] == "ann"
+    assert session["owner"] == ANN
     which = {"uid": session["uid"], "role": "producer"}
     moved = {**which, "remote_listeners": [other_application.endpoint]}
-    with shared.used_by("bob"):
+    with shared.used_by(BOB):
         for action, options in (("update", moved), ("release", which), ("release", {"uid": session["uid"]})):
             for check in (True, False):
-                shared.refused(action, "uid:", "ann", "bob", "option secret", **options, check=check)
-                shared.refused(action, "secret:", "ann", **options, secret=OTHER_SECRET, check=check)
-        shared.refused("update", "ann", sessions=[moved])
+                shared.refused(action, "uid:", ANN, BOB, "option secret", **options, check=check)
+                shared.refused(action, "secret:", ANN, **options, secret=OTHER_SECRET, check=check)
+        shared.refused("update", ANN, sessions=[moved])
         result = shared.call("release", sessions=[which, {"uid": own_uid()}])
         assert result["failed"] and result["msg"].endswith("(policy: administrators)")
         assert machine.exchange(session["listeners"][0]) == b"one:hello"
         # The same request, and what it found, tells nothing that is secret.
-        shared.refused("request", "of ann", "another one", uid=session["uid"], **{**REQUEST, "secret": OTHER_SECRET})
+        shared.refused("request", f"of {ANN}", "another one", uid=session["uid"], **{**REQUEST, "secret": OTHER_SECRET})
         assert shared.done("update", **moved, secret=SECRET)["changed"]
         assert machine.exchange(session["listeners"][0]) == b"two:hello"
-        assert shared.info(session["uid"])["owner"] == "ann"
+        assert shared.info(session["uid"])["owner"] == ANN
         assert shared.done("release", **which, secret=SECRET)["released"]
 
 
-@pytest.mark.parametrize("administrator", ["operator", "root", ""])
+@pytest.mark.parametrize("administrator", [OPERATOR, "root", ""])
 def test_administrators(shared: S2CS, application: Application, administrator: str) -> None:
     session = shared.stream(application.endpoint)
     which = {"uid": session["uid"], "role": "producer"}
@@ -70,14 +71,14 @@ def test_owner_with_another_secret(shared: S2CS, application: Application) -> No
 
 def test_one_of_many_belongs_to_another(shared: S2CS, application: Application) -> None:
     mine = shared.stream(application.endpoint)
-    with shared.used_by("bob"):
+    with shared.used_by(BOB):
         his = shared.stream(application.endpoint)
     items = [{"uid": item["uid"], "role": "producer"} for item in (mine, his)]
-    shared.refused("update", "bob", sessions=[{**item, "clients": ["127.0.0.1"]} for item in items])
+    shared.refused("update", BOB, sessions=[{**item, "clients": ["127.0.0.1"]} for item in items])
     assert shared.info(mine["uid"])["clients"] == []
     # Release goes on with what it may.
     result = shared.call("release", sessions=items)
-    assert result["failed"] and "belongs to bob" in result["msg"]
+    assert result["failed"] and f"belongs to {BOB}" in result["msg"]
     assert [row[0] for row in shared.rows()] == [his["uid"]]
     assert shared.done("release", sessions=[{**items[1], "secret": SECRET}, {"uid": his["uid"]}])["released"]
 
@@ -92,17 +93,17 @@ def test_secrets_that_are_none(shared: S2CS) -> None:
 
 def test_limits_of_an_owner(make_s2cs: Callable[..., S2CS]) -> None:
     s2cs = make_s2cs(limits={"owner": {"sessions": 2, "num_conn": 5}})
-    s2cs.user = "ann"
+    s2cs.user = ANN
     first = s2cs.request(own_uid(), num_conn=2)["session"]
     for check in (True, False):
         message = s2cs.refused("request", uid=own_uid(), num_conn=4, **REQUEST, check=check)
-        assert message.endswith("(policy: limits.owner.num_conn)") and "ann" in message
+        assert message.endswith("(policy: limits.owner.num_conn)") and ANN in message
     s2cs.request(own_uid(), num_conn=3)
     for check in (True, False):
         message = s2cs.refused("request", uid=own_uid(), **REQUEST, check=check)
-        assert message.endswith("(policy: limits.owner.sessions)") and "ann has 2 sessions" in message
+        assert message.endswith("(policy: limits.owner.sessions)") and f"{ANN} has 2 sessions" in message
     assert not s2cs.request(first["uid"], num_conn=2)["changed"]
-    with s2cs.used_by("bob"):
+    with s2cs.used_by(BOB):
         s2cs.request(own_uid(), num_conn=5)
     s2cs.done("release", uid=first["uid"])
     items = [{"uid": own_uid(), **REQUEST} for _unused in range(2)]
@@ -115,11 +116,11 @@ def test_limits_with_many_requests_at_once(make_s2cs: Callable[..., S2CS]) -> No
     s2cs = make_s2cs(limits={"sessions": 7, "owner": {"sessions": 4, "num_conn": 6}})
     calls = []
     for number in range(16):
-        s2cs.user = ("ann", "bob")[number % 2]
+        s2cs.user = (ANN, BOB)[number % 2]
         calls.append(s2cs.start("request", uid=own_uid(), num_conn=2, **REQUEST))
     results = [call.result() for call in calls]
     owners = [result["session"]["owner"] for result in results if not result.get("failed")]
-    assert sorted(owners) == ["ann"] * 3 + ["bob"] * 3
+    assert sorted(owners) == [ANN] * 3 + [BOB] * 3
     refused = [result["msg"] for result in results if result.get("failed")]
     assert len(refused) == 10 and all(message.endswith("(policy: limits.owner.num_conn)") for message in refused)
     assert len(s2cs.rows()) == 6 and len(s2cs.rows("port")) == 12

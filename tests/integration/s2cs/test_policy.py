@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.scistream.gateway.tests.integration.s2cs.identity import ANN, BOB
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS, SECRET, own_address, own_uid
 from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import Application, eventually, exchange
 
@@ -124,10 +125,10 @@ def test_life_that_ends(s2cs: S2CS, application: Application) -> None:
 
 
 def test_expired_session_is_anybodys_to_release(s2cs: S2CS, application: Application) -> None:
-    with s2cs.used_by("ann"):
+    with s2cs.used_by(ANN):
         session = s2cs.stream(application.endpoint, lifetime=1)
     eventually("expired", lambda: s2cs.info(session["uid"])["state"] == "expired")
-    with s2cs.used_by("bob"):
+    with s2cs.used_by(BOB):
         assert s2cs.done("release", uid=session["uid"])["released"]
     assert s2cs.left() == []
 
