@@ -11,13 +11,23 @@ short_description: Show the sessions of this gateway and what it offers
 version_added: 0.1.0
 description:
   - Shows each session with what is really seen of its data server, and the policy in force with the ports in use.
-  - Sessions that expired are listed until the next action gives back what they held.
+  - Sessions that expired are listed until the next action releases what they held.
+  - With a policy in which something is wrong it still shows all sessions; see RV(policy_problems).
 author: SciStream gateway developers (@scistream)
 extends_documentation_fragment:
   - scistream.gateway._s2cs
 options:
   uid:
-    description: UUID of a stream. Left out, all sessions are shown.
+    description: UUID of a stream. If omitted, all sessions are shown.
+    type: str
+  role:
+    description: Side of the streams to show. If omitted, both sides are shown.
+    type: str
+    choices: [producer, consumer]
+  secret:
+    description:
+      - Not needed, and not used.
+      - It is accepted so that C(module_defaults) of the group C(scistream.gateway.s2cs) may hold it for other modules.
     type: str
 attributes:
   check_mode:
@@ -78,10 +88,18 @@ sessions:
       type: list
       elements: str
       sample: []
+policy_problems:
+  description:
+    - What is wrong with the policy. As long as there is something, no stream can be opened or changed on this gateway.
+    - Looking and releasing work all the same.
+  returned: success
+  type: list
+  elements: str
+  sample: ["proxies.haproxy.settings: there is no \"thread\": did you mean threads?"]
 gateway:
   description:
     - The policy in force, with C(ports) in use and free, C(proxies) on offer, C(limits) and C(versions).
-    - A limit of null is none.
+    - A limit of null is none. A key in which RV(policy_problems) finds a fault is null.
   returned: success
   type: dict
   sample:
@@ -92,14 +110,16 @@ gateway:
     ports: {total: 101, used: 1, free: 100, in_use: {192.0.2.1: [5100]}}
     proxies: {s2ds: {runtimes: [process], encryptions: [tls, none], transports: [tcp]}}
     encryption: [tls, none]
-    limits: {num_conn: 64, sessions: 256, lifetime: 604800, owner: {sessions: 16, num_conn: null}}
+    limits: {num_conn: 64, sessions: 256, lifetime: 604800, owner: {sessions: 128, num_conn: 64}}
     versions: {collection: 0.1.0, python: 3.11.2}
 """
+
+from contextlib import closing
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import report
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.module import CONFIG, UID
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.module import CONFIG, ROLE, SECRET, UID
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy_file import load_policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store import Store
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.values import check_uid
@@ -108,19 +128,25 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors imp
 
 def main() -> None:
     """Show sessions and the gateway."""
-    module = AnsibleModule(argument_spec={**CONFIG, **UID}, supports_check_mode=True)
-    uid = module.params["uid"]
+    module = AnsibleModule(argument_spec={**CONFIG, **UID, **ROLE, **SECRET}, supports_check_mode=True)
+    uid, role = module.params["uid"], module.params["role"]
     try:
-        policy = load_policy(module.params["config"])
-        store = Store(policy.site.state_dir, read_only=True)
-        found = report.sessions(policy, store, None if uid is None else check_uid(uid))
-        gateway = report.gateway(policy, store)
-        store.close()
+        policy = load_policy(module.params["config"], lenient=True)
+        with closing(Store(policy.site.state_dir, read_only=True)) as store:
+            found = report.sessions(policy, store, None if uid is None else check_uid(uid))
+            gateway = report.gateway(policy, store)
     except ScistreamError as error:
         module.fail_json(msg=str(error))
     except OSError as error:
-        module.fail_json(msg=f"the gateway's files cannot be used: {error}")
-    module.exit_json(changed=False, sessions=found, gateway=gateway)
+        module.fail_json(msg=f"I/O error on the gateway: {error}")
+    for problem in policy.problems:
+        module.warn(f"the policy {policy.config} cannot be used for new streams: {problem}")
+    module.exit_json(
+        changed=False,
+        sessions=[item for item in found if role in (None, item["role"])],
+        gateway=gateway,
+        policy_problems=list(policy.problems),
+    )
 
 
 if __name__ == "__main__":

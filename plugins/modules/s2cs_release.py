@@ -91,7 +91,7 @@ OPTIONS = {**module.UID, **module.ROLE, **module.SECRET}
 
 def main() -> None:
     """Release sessions."""
-    module.run(OPTIONS, ("uid",), read_release, ReleaseAction)
+    module.run(OPTIONS, ("uid",), read_release, ReleaseAction, lenient=True)
 
 
 if __name__ == "__main__":

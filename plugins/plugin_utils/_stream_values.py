@@ -9,15 +9,18 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.values import (
+    MAX_HELLO_TIMEOUT,
+    MAX_LIFETIME,
+    MAX_NUM_CONN,
+    check_gateway,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.values import check_number
 
-MAX_CONNECTIONS = 10_000
-MAX_HELLO_TIMEOUT = 86_400
-MAX_LIFETIME = 3650 * 86_400
+__all__ = ["check_gateway", "check_hello_timeout", "check_lifetime", "check_name", "check_num_conn", "whole"]
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
-_GATEWAY = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._:@-]{0,251}[A-Za-z0-9_])?", re.ASCII)
 _SPAN = re.compile(r"([0-9]{1,9})([smhdw]?)", re.ASCII)
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 
@@ -29,7 +32,7 @@ def whole(value: Any) -> Any:
 
 def check_num_conn(option: str, value: Any) -> int:
     """Return a number of connections."""
-    return check_number(option, whole(value), 1, MAX_CONNECTIONS)
+    return check_number(option, whole(value), 1, MAX_NUM_CONN)
 
 
 def check_hello_timeout(option: str, value: Any) -> int:
@@ -52,11 +55,4 @@ def check_name(option: str, value: Any) -> str:
         raise ValueRefused(
             option, value, "give 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit at each end"
         )
-    return value
-
-
-def check_gateway(option: str, value: Any) -> str:
-    """Return the name of a gateway."""
-    if not isinstance(value, str) or not _GATEWAY.fullmatch(value):
-        raise ValueRefused(option, value, "give the name of a gateway as in the inventory")
     return value

@@ -6,17 +6,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from typing import Any, Iterable
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import Session
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.values import (
+    MAX_LIFETIME,
+    MAX_NUM_CONN,
+    MAX_SESSIONS,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.values import check_number
-
-# Ten years: longer than any gateway, and far from what a time can hold.
-LONGEST_LIFE = 3650 * 86400
-_MOST = 65535
 
 
 @dataclass(frozen=True)
@@ -24,11 +26,12 @@ class Limits:
     """The limits of a policy; None is no limit.
 
     Args:
-        num_conn: Most connections of a session.
-        sessions: Most sessions at a time.
-        lifetime: Longest life of a session in seconds, and that of a session whose request names none.
-        owner_sessions: Most sessions of one owner at a time.
-        owner_num_conn: Most connections of all sessions of one owner together.
+        num_conn: Maximum number of connections of a session.
+        sessions: Maximum number of sessions at a time.
+        lifetime: Maximum lifetime of a session in seconds, and that of a session whose request names none.
+        owner_sessions: Maximum number of sessions of one owner at a time.
+        owner_num_conn: Maximum number of connections of all sessions of one owner together.
+        by_default: Which limits of an owner the policy does not name. They are there to leave room for other users.
     """
 
     num_conn: int = 64
@@ -36,6 +39,26 @@ class Limits:
     lifetime: int | None = None
     owner_sessions: int | None = None
     owner_num_conn: int | None = None
+    by_default: frozenset[str] = frozenset()
+
+    def for_ports(self, ports: int) -> Limits:
+        """Return these limits with the default for an owner that fits a number of ports and sessions.
+
+        One owner gets half of them, and what one session may have in any case.
+        """
+        limits = self
+        if "owner_sessions" in self.by_default:
+            limits = replace(limits, owner_sessions=max(1, self.sessions // 2))
+        if "owner_num_conn" in self.by_default:
+            limits = replace(limits, owner_num_conn=max(min(self.num_conn, ports), ports // 2))
+        return limits
+
+    def _of_owner(self, name: str, owner: str) -> int | None:
+        """Return a limit of an owner; by default root, and the account that an S2CS belongs to, have none."""
+        if name in self.by_default and (os.geteuid() != 0 or owner == "root"):
+            return None
+        found: int | None = getattr(self, name)
+        return found
 
     def check(self, wanted: Session, others: Iterable[Session]) -> None:
         """Refuse a new session for which the sessions that there are leave no room."""
@@ -47,17 +70,19 @@ class Limits:
                 "limits.sessions",
             )
         own = [session for session in present if session.owner == wanted.owner]
-        if self.owner_sessions is not None and len(own) >= self.owner_sessions:
+        most_sessions = self._of_owner("owner_sessions", wanted.owner)
+        most_connections = self._of_owner("owner_num_conn", wanted.owner)
+        if most_sessions is not None and len(own) >= most_sessions:
             raise RefusedError(
                 f"uid: {wanted.owner} has {len(own)} sessions on this gateway, and its policy allows each owner "
-                f"{self.owner_sessions}: release one first",
+                f"{most_sessions}: release one first",
                 "limits.owner.sessions",
             )
         used = sum(session.num_conn for session in own)
-        if self.owner_num_conn is not None and used + wanted.num_conn > self.owner_num_conn:
+        if most_connections is not None and used + wanted.num_conn > most_connections:
             raise RefusedError(
                 f"num_conn: {wanted.owner} has {used} connections on this gateway and asks for {wanted.num_conn}, and "
-                f"its policy allows each owner {self.owner_num_conn}: ask for fewer, or release a session first",
+                f"its policy allows each owner {most_connections}: ask for fewer, or release a session first",
                 "limits.owner.num_conn",
             )
 
@@ -72,15 +97,16 @@ class Limits:
 
 
 def parse_limits(key: str, value: Any) -> Limits:
-    """Read the policy's limits."""
+    """Read the policy's limits. A limit of null is none; one that is not named has its default."""
     given = _keys(key, value, ("num_conn", "sessions", "lifetime", "owner"))
     owner = _keys(f"{key}.owner", {} if given.get("owner") is None else given["owner"], ("num_conn", "sessions"))
     return Limits(
-        num_conn=check_number(f"{key}.num_conn", given.get("num_conn", Limits.num_conn), 1, _MOST),
-        sessions=check_number(f"{key}.sessions", given.get("sessions", Limits.sessions), 1, _MOST),
-        lifetime=_optional(f"{key}.lifetime", given.get("lifetime"), LONGEST_LIFE),
-        owner_sessions=_optional(f"{key}.owner.sessions", owner.get("sessions"), _MOST),
-        owner_num_conn=_optional(f"{key}.owner.num_conn", owner.get("num_conn"), _MOST),
+        num_conn=check_number(f"{key}.num_conn", given.get("num_conn", Limits.num_conn), 1, MAX_NUM_CONN),
+        sessions=check_number(f"{key}.sessions", given.get("sessions", Limits.sessions), 1, MAX_SESSIONS),
+        lifetime=_optional(f"{key}.lifetime", given.get("lifetime"), MAX_LIFETIME),
+        owner_sessions=_optional(f"{key}.owner.sessions", owner.get("sessions"), MAX_SESSIONS),
+        owner_num_conn=_optional(f"{key}.owner.num_conn", owner.get("num_conn"), MAX_NUM_CONN),
+        by_default=frozenset(f"owner_{name}" for name in ("sessions", "num_conn") if name not in owner),
     )
 
 
@@ -92,3 +118,7 @@ def _keys(key: str, value: Any, allowed: tuple[str, ...]) -> dict[str, Any]:
     if not isinstance(value, dict) or not set(value) <= set(allowed):
         raise ValueRefused(key, value, f"give an object with the keys {', '.join(allowed)}")
     return value
+
+
+#: The limits of a policy that names none.
+DEFAULT_LIMITS = parse_limits("limits", {})

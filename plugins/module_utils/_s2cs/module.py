@@ -40,6 +40,7 @@ def run(
     required: Sequence[str],
     read: Callable[[Mapping[str, Any], Policy], Any],
     action: type[Action[Any]],
+    lenient: bool = False,
 ) -> None:
     """Run an action on sessions as a module and exit.
 
@@ -48,6 +49,7 @@ def run(
         required: Which of these options must be given.
         read: Checks the options of one session.
         action: What is to be done with all of them.
+        lenient: Whether it works with a policy in which something is wrong.
     """
     item_options = {name: {**spec, "required": name in required} for name, spec in session_options.items()}
     # With these, Ansible itself says which option is missing, in the single form as well.
@@ -57,7 +59,7 @@ def run(
             **session_options,
             "sessions": {"type": "list", "elements": "dict", "options": item_options},
         },
-        mutually_exclusive=[("sessions", name) for name in required],
+        mutually_exclusive=[("sessions", name) for name in session_options],
         required_one_of=[("sessions", required[0])],
         required_by={required[0]: list(required[1:])} if required[1:] else {},
         supports_check_mode=True,
@@ -65,7 +67,7 @@ def run(
     given = module.params["sessions"]
     items = [module.params] if given is None else given
     try:
-        policy = load_policy(module.params["config"])
+        policy = load_policy(module.params["config"], lenient)
         wanted = [_read(read, item, policy, None if given is None else index) for index, item in enumerate(items)]
         keeper = Keeper(policy, check_mode=module.check_mode)
         try:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any, Mapping, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.limits import LONGEST_LIFE, Limits
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.limits import DEFAULT_LIMITS, Limits
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.targets import TargetRule, refusal
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.values import ENCRYPTIONS
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.values import ENCRYPTIONS, MAX_LIFETIME
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import Endpoint, Network, within
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ValueRefused, show
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
@@ -23,7 +23,9 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.values imp
 class Policy:
     """A policy that has been read and checked; the defaults of the file are the defaults here.
 
-    Each refusal ends with the key of the policy that refuses.
+    Each refusal ends with the key of the policy that refuses. ``problems`` says what is wrong with a policy that was
+    read for looking and releasing only, and ``faulty`` names the keys whose values are defaults, or less than the file
+    says, for that reason.
     """
 
     config: str
@@ -39,9 +41,11 @@ class Policy:
     targets: Mapping[str, Sequence[TargetRule]] = field(default_factory=dict)
     clients: Mapping[str, Sequence[Network]] = field(default_factory=dict)
     administrators: Sequence[str] = ()
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = DEFAULT_LIMITS
     hello_timeout: int = 180
     hello_timeout_max: int = 3600
+    problems: Sequence[str] = ()
+    faulty: Sequence[str] = ()
 
     @property
     def max_connections(self) -> int:
@@ -89,7 +93,7 @@ class Policy:
         if seconds is None:
             return longest
         if longest is None:
-            return check_number("lifetime", seconds, 1, LONGEST_LIFE)
+            return check_number("lifetime", seconds, 1, MAX_LIFETIME)
         return _up_to("lifetime", seconds, longest, "limits.lifetime")
 
     def check_target(self, option: str, role: str, target: Endpoint) -> None:

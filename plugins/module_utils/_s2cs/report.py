@@ -16,6 +16,9 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store impo
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import PROXIES, data_server
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.version import VERSION
 
+# What is shown under another name than the key of the policy.
+_KEYS = {"name": "gateway", "config": "", "state_dir": "", "ports": "port_range", "versions": ""}
+
 
 def sessions(policy: Policy, store: Store, uid: str | None) -> list[dict[str, Any]]:
     """Return the sessions, or those of one stream, each with what is seen of its data server."""
@@ -34,7 +37,7 @@ def gateway(policy: Policy, store: Store) -> dict[str, Any]:
     used = {address: sorted(store.ports(address)) for address in sorted(set(policy.listen.values()))}
     total = (high - low + 1) * len(used)
     in_range = sum(low <= port <= high for ports in used.values() for port in ports)
-    return {
+    shown = {
         "name": policy.gateway,
         "config": policy.config,
         "state_dir": policy.site.state_dir,
@@ -61,3 +64,5 @@ def gateway(policy: Policy, store: Store) -> dict[str, Any]:
         "hello_timeout_max": policy.hello_timeout_max,
         "versions": {"collection": VERSION, "python": platform.python_version()},
     }
+    # What cannot be read is not shown as if it were the default, which may allow more.
+    return {key: None if _KEYS.get(key, key) in policy.faulty else value for key, value in shown.items()}

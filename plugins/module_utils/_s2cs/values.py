@@ -15,9 +15,17 @@ ROLES = ("producer", "consumer")
 ENCRYPTIONS = ("tls", "none")
 TRANSPORTS = ("tcp", "udp", "both")
 
+# What no policy can allow more of; both ends look here, so that neither refuses what the other takes.
+MAX_NUM_CONN = 65535
+MAX_SESSIONS = 65535
+MAX_HELLO_TIMEOUT = 7 * 86400
+# Ten years: longer than any gateway, and far from what a time can hold.
+MAX_LIFETIME = 3650 * 86400
+
 MIN_SECRET = 32
 MAX_LABELS = 32
 
+_GATEWAY = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._:@-]{0,251}[A-Za-z0-9_])?", re.ASCII)
 _UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _SECRET = re.compile(r"[!-~]{32,512}")
 _LABEL_KEY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?", re.ASCII)
@@ -29,6 +37,13 @@ def check_uid(value: Any) -> str:
     if not _UID.fullmatch(text):
         raise ValueRefused("uid", value, "give a UUID such as 1b4e28ba-2fa1-11d2-883f-0016d3cca427")
     return text
+
+
+def check_gateway(option: str, value: Any) -> str:
+    """Return the name of a gateway, which is that of a host in an inventory."""
+    if not isinstance(value, str) or not _GATEWAY.fullmatch(value):
+        raise ValueRefused(option, value, "give a name of ASCII letters, digits, dots, dashes, underscores, : and @")
+    return value
 
 
 def check_secret(value: Any) -> str:

@@ -139,8 +139,8 @@ class S2CS:
         self.config = root / "s2cs.json"
         self.programs = root / "programs"
         self.programs.mkdir(parents=True)
-        (self.programs / "supervise.py").symlink_to(COLLECTION / "roles/s2cs/files/supervise.py")
-        (self.programs / "s2ds").symlink_to(COLLECTION / "roles/s2ds/files/s2ds")
+        install(COLLECTION / "roles/s2cs/files/supervise.py", self.programs)
+        install(COLLECTION / "roles/s2ds/files/s2ds", self.programs)
         self.policy: dict[str, Any] = {
             "gateway": "gw-test",
             "state_dir": str(self.state),
@@ -266,6 +266,16 @@ class S2CS:
             machine.kill(pid)
         shutil.rmtree(self.root, ignore_errors=True)
         return problems
+
+
+def install(source: Path, directory: Path) -> None:
+    """Copy a program as the roles do: for nobody else to write, whoever's the sources are."""
+    sources = [path for path in (source, *source.rglob("*.py")) if path.is_file()]
+    for path in sources:
+        target = directory / path.relative_to(source.parent)
+        target.parent.mkdir(mode=0o755, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+        target.chmod(0o755)
 
 
 def _content(path: Path) -> object:

@@ -163,5 +163,5 @@ def test_what_info_tells_of_the_policy(make_s2cs: Callable[..., S2CS]) -> None:
         "num_conn": 40,
         "sessions": 256,
         "lifetime": None,
-        "owner": {"sessions": None, "num_conn": None},
+        "owner": {"sessions": 128, "num_conn": 40},
     }

@@ -40,6 +40,8 @@ GOOD: dict[str, Any] = {
     "supervisor": "auto",
     "dedicated_users": True,
 }
+BY_DEFAULT = frozenset(("owner_sessions", "owner_num_conn"))
+DEFAULTS = Limits(owner_sessions=128, owner_num_conn=64, by_default=BY_DEFAULT)
 NUMBERS: tuple[Any, ...] = (None, True, "1", 1.5, -1, 0, 10**9, [], {})
 WRONG: dict[str, list[Any]] = {
     "gateway": [None, "", 5, "a b", "a\nb", "a" * 300, "é", "-a"],
@@ -131,9 +133,21 @@ def test_what_may_be_left_out(tmp_path: Path) -> None:
     policy = load(tmp_path, **{key: ... for key in GOOD if key not in ("state_dir", "listen")})
     assert policy.default_proxy == "s2ds" and policy.port_range == (5100, 5200) and policy.gateway
     assert policy.hello_timeout == 180 and policy.hello_timeout_max == 3600 and policy.site.supervisor == "auto"
-    assert list(policy.encryption) == ["tls", "none"] and not policy.administrators and policy.limits == Limits()
-    assert load(tmp_path, limits={"lifetime": None, "owner": {"sessions": None}}).limits == Limits()
-    assert load(tmp_path, limits={"owner": None, "sessions": 5}).limits == Limits(sessions=5)
+    assert list(policy.encryption) == ["tls", "none"] and not policy.administrators
+    assert policy.limits == DEFAULTS
+
+
+def test_limits_of_an_owner_by_default(tmp_path: Path) -> None:
+    """Half of what there is, and a session of the largest size in any case; null is no limit."""
+    assert load(tmp_path, limits={"owner": {"sessions": None, "num_conn": None}}).limits == Limits()
+    some = load(tmp_path, limits={"lifetime": None, "owner": {"sessions": None}}).limits
+    assert some.owner_sessions is None and some.owner_num_conn == 64
+    few = load(tmp_path, limits={"owner": None, "sessions": 5, "num_conn": 8}).limits
+    assert few.owner_sessions == 2 and few.owner_num_conn == 50
+    wide = load(tmp_path, limits=..., port_range=[5100, 6099]).limits
+    assert wide.owner_num_conn == 500 and wide.owner_sessions == 128
+    assert load(tmp_path, limits={}, port_range=[5100, 5103]).limits.owner_num_conn == 4
+    assert load(tmp_path, limits={"sessions": 1}).limits.owner_sessions == 1
 
 
 @pytest.mark.parametrize("key", ["state_dir", "listen"])

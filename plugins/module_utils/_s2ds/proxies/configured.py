@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, ClassVar, Mapping, Sequence
+from typing import Any, ClassVar, Iterable, Mapping, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials, programs
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException, ValueRefused
@@ -39,7 +39,7 @@ class ConfiguredProxy(Proxy):
 
     def __init__(self, site: Site, settings: Mapping[str, Any], contained: bool = False) -> None:
         option = f"proxies.{self.name}.settings"
-        names = sorted({*self.paths, *self.numbers, *self.flags})
+        names = sorted(self.setting_names())
         unknown = sorted(set(settings) - set(names))
         if unknown:
             raise ValueRefused(option, unknown, f"the settings are {', '.join(names)}")
@@ -53,6 +53,11 @@ class ConfiguredProxy(Proxy):
             if not isinstance(checked[name], bool):
                 raise ValueRefused(f"{option}.{name}", checked[name], "give true or false")
         super().__init__(site, checked, contained)
+
+    @classmethod
+    def setting_names(cls) -> Iterable[str]:
+        """Return the names of the settings."""
+        return {*cls.paths, *cls.numbers, *cls.flags}
 
     @property
     def role_name(self) -> str:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable, Iterable, Mapping, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
@@ -55,6 +55,11 @@ class Proxy(ABC):
         self.site = site
         self.contained = contained
         self.settings = settings
+
+    @classmethod
+    @abstractmethod
+    def setting_names(cls) -> Iterable[str]:
+        """Return the names of the settings that an administrator may give."""
 
     def check(self, instance: Instance) -> None:
         """Refuse, before anything changes, what this proxy cannot do."""

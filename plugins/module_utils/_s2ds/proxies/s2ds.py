@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import os
 import socket
-from typing import Any, Mapping
+from typing import Any, Iterable, Mapping
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException, ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.s2ds_settings import SETTINGS, checked
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Control, Place
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.version import VERSION
@@ -23,15 +24,6 @@ _CONFIG = "s2ds.json"
 _CONTROL = "run/control.sock"
 _PROGRAM_IN_IMAGE = "/usr/local/lib/scistream/s2ds"
 _ANSWER_SECONDS = 5.0
-
-# The settings that an administrator may change, with their defaults; the forwarder checks the values.
-SETTINGS: Mapping[str, Any] = {
-    "pipe_size": 1048576,
-    "workers": 0,
-    "max_connections": 1024,
-    "connect_timeout": 10,
-    "congestion": {"accept": None, "connect": None},
-}
 
 
 class NativeProxy(Proxy):
@@ -46,10 +38,12 @@ class NativeProxy(Proxy):
     image = f"scistream/s2ds:{VERSION}"
 
     def __init__(self, site: Site, settings: Mapping[str, Any], contained: bool = False) -> None:
-        unknown = sorted(set(settings) - set(SETTINGS))
-        if unknown:
-            raise ValueRefused("proxies.s2ds.settings", unknown, f"the settings are {', '.join(sorted(SETTINGS))}")
-        super().__init__(site, {**SETTINGS, **settings}, contained)
+        super().__init__(site, checked(settings), contained)
+
+    @classmethod
+    def setting_names(cls) -> Iterable[str]:
+        """Return the names of the settings."""
+        return SETTINGS
 
     def files(self, instance: Instance) -> dict[str, str]:
         """Return the forwarder's configuration: never one with a target and without the TLS that was asked for."""

@@ -1,0 +1,244 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The keys of a policy, and the check of each. Whoever reads or writes a policy does it by these."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import replace
+from typing import Any, Callable, Mapping
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import PolicyError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.limits import parse_limits
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.targets import parse_rules
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.values import (
+    ENCRYPTIONS,
+    MAX_HELLO_TIMEOUT,
+    ROLES,
+    check_gateway,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import parse_address, parse_networks
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError, ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxy_settings import read_settings, unknown
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import PROXIES, RUNTIMES
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.janus_settings import (
+    JanusSettings,
+    parse_settings,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import SUPERVISORS, Site
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.values import (
+    check_choice,
+    check_number,
+    check_path,
+)
+
+# Names of users in directories may have a domain, as in DOMAIN\\user or user@example.org.
+_USER = re.compile(r"[^\s:/,-][^\s:/,]{0,252}")
+_NEEDED = ("state_dir", "listen")
+
+
+def parse(config: str, document: Any) -> Policy:
+    """Return the policy that a document says, with what is wrong with it in ``problems``.
+
+    What is wrong has its default, or is left out: such a policy is good for looking and releasing only.
+
+    Raises:
+        PolicyError: It does not even say where the sessions are.
+    """
+    if not isinstance(document, dict):
+        raise PolicyError("an object with the keys of the policy is needed")
+    problems = [unknown(key, KEYS) for key in document if key not in KEYS]
+    missing = [key for key in _NEEDED if key not in document]
+    if missing:
+        problems.append(f"missing keys: {', '.join(missing)}")
+    values: dict[str, Any] = {}
+    faulty: list[str] = []
+    for key, value in document.items():
+        if key not in KEYS:
+            continue
+        before = len(problems)
+        try:
+            if key in _PARTIAL:
+                values[key] = _PARTIAL[key](key, value, problems)
+            else:
+                values[key] = _KEYS[key](key, value)
+        except ScistreamError as error:
+            problems.append(str(error))
+        if len(problems) > before:
+            faulty.append(key)
+    if "state_dir" not in values:
+        raise PolicyError("; ".join(problems))
+    return _policy(config, values, problems, faulty)
+
+
+def _policy(config: str, values: dict[str, Any], problems: list[str], faulty: list[str]) -> Policy:
+    """Return the policy after a check of what has to agree."""
+    site = Site(**{key: values.pop(key) for key in list(values) if key in _SITE_KEYS})
+    values.setdefault("gateway", os.uname().nodename)
+    values.setdefault("listen", {})
+    policy = Policy(config=config, site=site, **values)
+    low, high = policy.port_range
+    policy = replace(policy, limits=policy.limits.for_ports(high - low + 1))
+    _agree(policy, problems, faulty)
+    return replace(policy, problems=tuple(problems), faulty=tuple(faulty))
+
+
+def _agree(policy: Policy, problems: list[str], faulty: list[str]) -> None:
+    def proxy() -> None:
+        check_choice("default_proxy", policy.default_proxy, policy.proxies)
+
+    def runtime() -> None:
+        check_choice("default_runtime", policy.default_runtime, policy.runtimes(policy.default_proxy))
+
+    def timeout() -> None:
+        check_number("hello_timeout", policy.hello_timeout, 1, policy.hello_timeout_max)
+
+    for check, keys in (
+        (proxy, ("default_proxy", "proxies")),
+        (runtime, ("default_runtime", "default_proxy", "proxies")),
+        (timeout, ("hello_timeout", "hello_timeout_max")),
+    ):
+        # What is wrong by itself is said already.
+        if set(keys) & set(faulty):
+            continue
+        try:
+            check()
+        except ScistreamError as error:
+            problems.append(str(error))
+            faulty.append(keys[0])
+
+
+def _text(key: str, value: Any) -> str:
+    if not isinstance(value, str) or not value or len(value) > 253 or not value.isprintable():
+        raise ValueRefused(key, value, "give a name")
+    return value
+
+
+def _yes_or_no(key: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueRefused(key, value, "give true or false")
+    return value
+
+
+def _by_role(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+    def checked(key: str, value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict) or not set(value) <= set(ROLES):
+            raise ValueRefused(key, value, f"give an object with the keys {' and '.join(ROLES)}")
+        return {role: check(f"{key}.{role}", item) for role, item in value.items()}
+
+    return checked
+
+
+def _optional_address(key: str, value: Any) -> str | None:
+    return None if value is None else parse_address(key, value)
+
+
+def _port_range(key: str, value: Any) -> tuple[int, int]:
+    if not isinstance(value, list) or len(value) != 2:
+        raise ValueRefused(key, value, "give the first and the last port, as [5100, 5200]")
+    low = check_number(f"{key}[0]", value[0], 1, 65535)
+    return low, check_number(f"{key}[1]", value[1], low, 65535)
+
+
+def _proxies(key: str, value: Any, problems: list[str]) -> dict[str, dict[str, Any]]:
+    """Return the proxies on offer with the settings that can be used."""
+    if not isinstance(value, dict) or not value:
+        raise ValueRefused(key, value, 'give an object such as {"s2ds": {"runtimes": ["process"]}}')
+    found: dict[str, dict[str, Any]] = {}
+    for name, item in value.items():
+        if name not in PROXIES:
+            problems.append(f"{key}: {unknown(name, PROXIES)}")
+        elif not isinstance(item, dict) or not set(item) <= {"runtimes", "settings"}:
+            problems.append(str(ValueRefused(f"{key}.{name}", item, "the keys are runtimes and settings")))
+        else:
+            found[name] = {
+                "runtimes": _runtimes(f"{key}.{name}.runtimes", item.get("runtimes", ["process"]), problems),
+                "settings": _settings(f"{key}.{name}.settings", name, item.get("settings", {}), problems),
+            }
+    return found
+
+
+def _runtimes(key: str, value: Any, problems: list[str]) -> list[str]:
+    if not isinstance(value, list) or not value:
+        problems.append(str(ValueRefused(key, value, 'give a list such as ["process"]')))
+        return []
+    problems += [f"{key}: {unknown(item, RUNTIMES)}" for item in value if item not in RUNTIMES]
+    return [item for item in value if item in RUNTIMES]
+
+
+def _settings(key: str, proxy: str, value: Any, problems: list[str]) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        problems.append(str(ValueRefused(key, value, "give an object")))
+        return {}
+    good, wrong = read_settings(key, proxy, value)
+    problems += wrong
+    return good
+
+
+def _janus(key: str, value: Any, problems: list[str]) -> JanusSettings:
+    """Return how Janus is reached, without the part that is wrong where it can be done without."""
+    try:
+        return parse_settings(key, value)
+    except ValueRefused as error:
+        if not isinstance(value, dict):
+            raise
+        good = dict(value)
+        for name in value:
+            rest = {other: item for other, item in good.items() if other != name}
+            try:
+                found = parse_settings(key, rest)
+            except ValueRefused:
+                continue
+            problems.append(str(error))
+            return found
+        raise
+
+
+def _encryptions(key: str, value: Any) -> list[str]:
+    if not isinstance(value, list) or not value:
+        raise ValueRefused(key, value, f"give a list of {' and '.join(ENCRYPTIONS)}, or of one of them")
+    return [check_choice(f"{key}[{index}]", item, ENCRYPTIONS) for index, item in enumerate(value)]
+
+
+def _users(key: str, value: Any) -> list[str]:
+    if not isinstance(value, list):
+        raise ValueRefused(key, value, "give a list of names of users")
+    for index, item in enumerate(value):
+        if not isinstance(item, str) or not _USER.fullmatch(item) or not item.isprintable():
+            raise ValueRefused(f"{key}[{index}]", item, "give the name of a user")
+    return value
+
+
+def _seconds(key: str, value: Any) -> int:
+    return check_number(key, value, 1, MAX_HELLO_TIMEOUT)
+
+
+_SITE_KEYS = ("state_dir", "program_dir", "template_dir", "supervisor", "dedicated_users", "janus")
+_KEYS: dict[str, Callable[[str, Any], Any]] = {
+    "gateway": check_gateway,
+    "state_dir": check_path,
+    "program_dir": check_path,
+    "template_dir": check_path,
+    "supervisor": lambda key, value: check_choice(key, value, SUPERVISORS),
+    "dedicated_users": _yes_or_no,
+    "listen": _by_role(parse_address),
+    "egress": _by_role(_optional_address),
+    "port_range": _port_range,
+    "default_proxy": _text,
+    "default_runtime": _text,
+    "targets": _by_role(parse_rules),
+    "clients": _by_role(parse_networks),
+    "limits": parse_limits,
+    "encryption": _encryptions,
+    "administrators": _users,
+    "hello_timeout": _seconds,
+    "hello_timeout_max": _seconds,
+}
+# Keys of which a part can be wrong; what is good of them is used for looking and releasing.
+_PARTIAL: Mapping[str, Callable[[str, Any, list[str]], Any]] = {"proxies": _proxies, "janus": _janus}
+#: All keys of a policy.
+KEYS = (*_KEYS, *_PARTIAL)

@@ -1,0 +1,87 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The settings of a proxy as an administrator gives them: each is checked by itself, by the proxy that has it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import fields
+from typing import Any, Iterable, Mapping
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ValueRefused, show
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import PROXIES
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes import container_settings
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
+
+_WORDS = {"true": True, "yes": True, "false": False, "no": False}
+
+
+def read_settings(option: str, proxy: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return the settings that can be used, and what is wrong with the others.
+
+    A text of digits, or a word such as ``yes``, is taken for the number or the truth value where the setting is one.
+
+    Args:
+        option: Where the settings are, for the messages.
+        proxy: Name of a proxy that there is.
+        given: The settings.
+    """
+    kind = PROXIES[proxy]()
+    names = {*kind.setting_names(), *(field.name for field in fields(container_settings.ContainerSettings))}
+    good: dict[str, Any] = {}
+    problems: list[str] = []
+    for name, value in given.items():
+        if name not in names:
+            problems.append(f"{option}: {unknown(name, names)}")
+            continue
+        try:
+            good[name] = _settled(kind, name, value)
+        except ValueRefused as error:
+            problems.append(str(error))
+    return good, problems
+
+
+def unknown(name: Any, known: Iterable[str]) -> str:
+    """Return what is said of a name that there is not: with the nearest right one, else with all."""
+    near = difflib.get_close_matches(name, sorted(known), 1, 0.6) if isinstance(name, str) else []
+    advice = f": did you mean {near[0]}?" if near else f"; there are {', '.join(sorted(known))}"
+    return f"there is no {show(name)}{advice}"
+
+
+def _settled(kind: type[Proxy], name: str, value: Any) -> Any:
+    """Return the value of a setting, converted if that makes it a good one."""
+    try:
+        _check(kind, {name: value})
+    except ValueRefused:
+        converted = _converted(value)
+        if converted is None:
+            raise
+        try:
+            _check(kind, {name: converted})
+        except ValueRefused:
+            # Of the two, what is said of the value as it was given is what the administrator understands.
+            converted = None
+        if converted is None:
+            raise
+        return converted
+    return value
+
+
+def _check(kind: type[Proxy], settings: Mapping[str, Any]) -> None:
+    own, containers = container_settings.split(settings)
+    container_settings.read(f"proxies.{kind.name}.settings", kind.image, containers)
+    kind(Site("/"), own)
+
+
+def _converted(value: Any) -> int | float | bool | None:
+    if not isinstance(value, str):
+        return None
+    if re.fullmatch(r"[0-9]{1,15}", value, re.ASCII):
+        return int(value)
+    if re.fullmatch(r"[0-9]{1,9}\.[0-9]{1,9}", value, re.ASCII):
+        return float(value)
+    return _WORDS.get(value.lower())

@@ -1,0 +1,142 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What root takes orders from: nobody else can have written it, and it ends."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import trusted
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.trusted import DistrustedError, UnfitError
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can have files of others")
+
+MOST = 1000
+STRANGER = "nobody"
+
+
+@pytest.fixture(autouse=True)
+def in_time() -> Iterator[None]:
+    """What blocks or has no end is a failure."""
+    signal.alarm(20)
+    yield
+    signal.alarm(0)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A file that can be trusted."""
+    path = tmp_path / "etc" / "s2cs.json"
+    path.parent.mkdir(mode=0o755)
+    path.write_text("{}")
+    path.chmod(0o640)
+    return path
+
+
+def refused(path: Path, *words: str) -> None:
+    """Assert that neither its content nor its word is taken."""
+    for use in (lambda: trusted.read(str(path), MOST), lambda: trusted.check(str(path))):
+        with pytest.raises(DistrustedError) as error:
+            use()
+        assert all(word in str(error.value) for word in words), error.value
+
+
+def test_good(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert trusted.read(str(file), MOST) == b"{}"
+    trusted.check(str(file))
+    monkeypatch.chdir(tmp_path)
+    assert trusted.read("etc/../etc/./s2cs.json", MOST) == b"{}"
+    with pytest.raises(FileNotFoundError):
+        trusted.read(str(file.parent / "other"), MOST)
+    trusted.check(str(file.parent / "other" / "one"))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda file: shutil.chown(file, STRANGER), ["s2cs.json belongs to nobody"]),
+        (lambda file: file.chmod(0o646), ["s2cs.json can be written by everybody", "0646"]),
+        (lambda file: (shutil.chown(file, group="nogroup"), file.chmod(0o660)), ["by the group nogroup"]),
+        (lambda file: shutil.chown(file.parent, STRANGER), ["etc belongs to nobody"]),
+        (lambda file: file.parent.chmod(0o757), ["etc can be written by everybody"]),
+        (lambda file: (shutil.chown(file.parent, group="nogroup"), file.parent.chmod(0o775)), ["group nogroup"]),
+        (lambda file: file.parent.parent.chmod(0o777), ["can be written by everybody"]),
+        # In a directory like /tmp anybody may have made a file, by a link as well.
+        (lambda file: file.parent.chmod(0o1777), ["everybody can make files"]),
+    ],
+)
+def test_what_others_can_write(file: Path, change: Callable[[Path], object], words: list[str]) -> None:
+    change(file)
+    refused(file, *words)
+
+
+def test_directory_of_roots_in_one_for_everybody(file: Path) -> None:
+    file.parent.parent.chmod(0o1777)
+    assert trusted.read(str(file), MOST) == b"{}"
+    refused(file.parent.parent / "missing", "anybody can make it")
+
+
+def test_links(file: Path, tmp_path: Path) -> None:
+    """Root's own are followed, and what they lead to is looked at; those of others are not."""
+    link = tmp_path / "link.json"
+    for target in (str(file), "etc/s2cs.json", f"{tmp_path}/etc/../etc/s2cs.json"):
+        link.symlink_to(target)
+        assert trusted.read(str(link), MOST) == b"{}"
+        link.unlink()
+    directory = tmp_path / "other"
+    directory.symlink_to("etc")
+    assert trusted.read(str(directory / "s2cs.json"), MOST) == b"{}"
+    link.symlink_to(file)
+    shutil.chown(link, STRANGER, follow_symlinks=False) if sys.version_info >= (3, 13) else os.lchown(link, 65534, -1)
+    refused(link, "link.json belongs to nobody")
+    link.unlink()
+    link.symlink_to(link.name)
+    with pytest.raises(OSError, match="symbolic links"):
+        trusted.read(str(link), MOST)
+    link.unlink()
+    shutil.chown(file.parent, STRANGER)
+    link.symlink_to(file)
+    refused(link, "etc belongs to nobody")
+
+
+def test_what_is_no_file(file: Path) -> None:
+    fifo, zero, null = (file.with_name(name) for name in ("fifo", "zero", "null"))
+    os.mkfifo(fifo, 0o600)
+    zero.symlink_to("/dev/zero")
+    null.symlink_to("/dev/null")
+    for path in (fifo, file.parent):
+        with pytest.raises(UnfitError):
+            trusted.read(str(path), MOST)
+    for path in (zero, null):
+        with pytest.raises(DistrustedError, match="can be written by everybody"):
+            trusted.read(str(path), MOST)
+    os.mknod(file.with_name("device"), 0o600 | 0o020000, os.makedev(1, 5))
+    with pytest.raises(UnfitError, match="no regular file"):
+        trusted.read(str(file.with_name("device")), MOST)
+
+
+def test_size(file: Path) -> None:
+    file.write_bytes(b"x" * MOST)
+    assert len(trusted.read(str(file), MOST)) == MOST
+    file.write_bytes(b"x" * (MOST + 1))
+    with pytest.raises(UnfitError, match="larger than 1000 bytes"):
+        trusted.read(str(file), MOST)
+
+
+def test_group_of_nobody_else(file: Path) -> None:
+    """Groups that a system makes for one user alone, and directories that belong to such a group."""
+    file.chmod(0o660)
+    assert trusted.read(str(file), MOST) == b"{}"
+    if shutil.which("setfacl"):
+        subprocess.run(["setfacl", "-m", f"u:{STRANGER}:rw", file], check=True)
+        refused(file, "by the group root")
