@@ -15,11 +15,13 @@ from calendar import timegm
 from dataclasses import dataclass
 from typing import Sequence
 
-_PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----", re.ASCII)
+_PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?", re.ASCII)
 
 _TIME = re.compile(r"((?:[0-9]{2}){1,2})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})Z", re.ASCII)
 _SHORT_YEAR = 2
+# Real ones have a few thousand.
+_LONGEST = 1 << 16
 
 _SEQUENCE, _OCTETS, _OID, _UTC_TIME = 0x30, 0x04, 0x06, 0x17
 _VERSION, _EXTENSIONS, _DNS_NAME = 0xA0, 0xA3, 0x82
@@ -52,6 +54,8 @@ def parse(pem: str) -> Certificate:
     Raises:
         ValueError: It is something else.
     """
+    if len(pem) > _LONGEST:
+        raise ValueError(f"it is longer than {_LONGEST} characters")
     match = _PEM.fullmatch(pem.strip())
     if match is None:
         raise ValueError("it is not one certificate in PEM format and nothing else")
@@ -76,15 +80,16 @@ def _read(der: bytes) -> Certificate:
 def _values(data: bytes) -> list[tuple[int, bytes]]:
     """Return the values that follow one another in DER, each with its tag."""
     found = []
-    while data:
-        tag, size, start = data[0], data[1], 2
+    at = 0
+    while at < len(data):
+        tag, size, start = data[at], data[at + 1], at + 2
         if size & 0x80:
             start += size & 0x7F
-            size = int.from_bytes(data[2:start], "big")
-        if len(data) < start + size:
+            size = int.from_bytes(data[at + 2 : start], "big")
+        at = start + size
+        if at > len(data):
             raise ValueError("it is cut off")
-        found.append((tag, data[start : start + size]))
-        data = data[start + size :]
+        found.append((tag, data[start:at]))
     return found
 
 
@@ -102,7 +107,9 @@ def _dns_names(content: bytes) -> list[str]:
     for _tag, extension in _values(_values(content)[0][1]):
         fields = _values(extension)
         if fields[0] == (_OID, _SUBJECT_ALT_NAME):
-            names = _values(_values(next(value for tag, value in fields if tag == _OCTETS))[0][1])
+            # Whether it is critical may stand between, or not.
+            (content,) = (value for tag, value in fields[1:] if tag == _OCTETS)
+            names = _values(_values(content)[0][1])
             return [name.decode("ascii") for tag, name in names if tag == _DNS_NAME]
     return []
 
