@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from typing import Any, Iterable, Mapping
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import answers, credentials
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.halted import check_going, works_in
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.s2ds_settings import SETTINGS, checked
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Control, Place
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.unix import NobodyThere, ask
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.version import VERSION
 
 _CONFIG = "s2ds.json"
 _CONTROL = "run/control.sock"
 _PROGRAM_IN_IMAGE = "/usr/local/lib/scistream/s2ds"
-_ANSWER_SECONDS = 5.0
+_MOST_WORKERS = 64
 
 
 class NativeProxy(Proxy):
@@ -34,6 +35,7 @@ class NativeProxy(Proxy):
     user = "scistream-s2ds"
     holds_listeners = True
     limits_rate = True
+    announces_cuts = True
     encryptions = ("tls", "none")
     image = f"scistream/s2ds:{VERSION}"
 
@@ -82,11 +84,22 @@ class NativeProxy(Proxy):
         _ask(place.directory, "reload")
 
     def probe(self, place: Place) -> dict[str, Any] | None:
-        """Return the forwarder's own status."""
+        """Return what the forwarder tells of itself."""
         try:
-            return _ask(place.directory, "status")
-        except S2DSException:
+            status = _ask(place.directory, "status")
+        except NobodyThere:
             return None
+        found = {**answers.counters(status), "listeners": answers.listeners(status)}
+        check_going("the forwarder", _workers(place, status))
+        return found
+
+
+def _workers(place: Place, status: Mapping[str, Any]) -> list[int]:
+    """Return the processes that a status names as workers, and that are."""
+    listed = status.get("workers")
+    workers = [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
+    pids = [place.pid(item["pid"]) or 0 for item in workers[:_MOST_WORKERS] if isinstance(item.get("pid"), int)]
+    return [pid for pid in pids if works_in(pid, place.directory)]
 
 
 def _tls(instance: Instance) -> dict[str, str] | None:
@@ -103,23 +116,7 @@ def _tls(instance: Instance) -> dict[str, str] | None:
 
 def _ask(directory: str, operation: str) -> dict[str, Any]:
     """Send one request to the forwarder's control socket and return the status that it answers with."""
-    try:
-        held = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise S2DSException(f"the forwarder's directory {directory} cannot be opened: {error.strerror}") from None
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(_ANSWER_SECONDS)
-            # A socket's path may have 107 bytes, a directory's many more.
-            connection.connect(f"/proc/self/fd/{held}/{_CONTROL}")
-            connection.sendall(json.dumps({"op": operation}).encode() + b"\n")
-            with connection.makefile("rb") as stream:
-                answer = json.loads(stream.readline())
-    except (OSError, ValueError) as error:
-        raise S2DSException(f"the forwarder in {directory} does not answer: {error}") from None
-    finally:
-        os.close(held)
-    if not answer.get("ok"):
-        raise S2DSException(f"the forwarder refused to {operation}: {answer.get('error')}")
-    status: dict[str, Any] = answer["status"]
-    return status
+    answer = answers.document(ask(directory, _CONTROL, json.dumps({"op": operation}), one_line=True))
+    if answer.get("ok") is not True:
+        raise S2DSException(f"the forwarder refused to {operation}: {answers.printable(answer.get('error'))}")
+    return dict(answers.part(answer, "status"))
