@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 
 from checks import ConfigError
 from config import load
@@ -19,6 +18,7 @@ from crew import Crew
 from loop import Loop
 from reception import Reception
 from sockets import check_congestion, text
+from totals import BYTES, CONNECTIONS, Totals
 from version import VERSION
 
 TYPE_CHECKING = False
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from credentials import Credentials
     from log import Log
     from splice import Splice
+
+# How often it is looked what has changed, and that written down.
+KEEP_SECONDS = 1.0
 
 
 class Dispatcher:
@@ -44,27 +47,54 @@ class Dispatcher:
         log: Log,
     ) -> None:
         self._log = log
-        self._since = time.time()
+        self._totals = Totals(log)
+        self._keeping = False
         self._wakeup = wakeup
         self._loop = Loop()
         self._loop.watch(wakeup.fileno(), self._loop.stop)
         self._crew = Crew(self._loop, splice, log, self._leave)
         if credentials is not None:
             self._crew.brief(credentials.message())
-        self._reception = Reception(config, listeners, self._loop, self._crew, log)
+        self._reception = Reception(config, listeners, self._loop, self._crew, log, self._keep_later)
         self._controller = Controller(controller, self._loop, self._answer)
 
     def run(self) -> None:
         self._log.line(f"s2ds {VERSION} listens on {', '.join(self._reception.names)}")
+        self._totals.keep(self._counted())
         self._loop.run()
         self._reception.close()
         self._crew.stop()
+        self._totals.keep(self._counted(), ended=True)
         self._controller.end()
         self._log.line("s2ds stopped")
 
     def _leave(self) -> None:
         for part in (self._loop, self._reception, self._controller, self._wakeup):
             part.close()
+
+    def _keep_later(self) -> None:
+        """Somebody connected: look again and again until nothing changes and nobody is connected."""
+        if not self._keeping:
+            self._keeping = True
+            self._loop.timers.after(KEEP_SECONDS, self._keep)
+
+    def _keep(self) -> None:
+        self._keeping = False
+        if self._totals.keep(self._counted()) or self._crew.open():
+            self._keep_later()
+
+    def _counted(self) -> dict[str, int]:
+        """By this program since it was started."""
+        counters = self._crew.counters
+        turned_away = counters.total(REFUSED)
+        return {
+            # Who was refused in the handshake is among those that were handed to a worker.
+            "total": self._crew.handed() - turned_away,
+            "refused": self._reception.refused + turned_away,
+            "failed": counters.total(FAILED),
+            "to_consumer": counters.total(TO_CONSUMER),
+            "to_producer": counters.total(TO_PRODUCER),
+        }
 
     def _answer(self, op: str) -> dict[str, Any]:
         if op == "reload":
@@ -94,24 +124,20 @@ class Dispatcher:
         self._log.line("reloaded")
 
     def _status(self) -> dict[str, Any]:
-        crew, reception = self._crew, self._reception
-        counters = crew.counters
-        turned_away = counters.total(REFUSED)
+        crew, reception, totals = self._crew, self._reception, self._totals
+        counted = totals.all(self._counted())
         targets = [listener.target for listener in reception.config.listeners]
         return {
             "program": "s2ds",
             "version": VERSION,
             "pid": os.getpid(),
-            "since": self._since,
+            "since": totals.since,
+            "restarts": totals.restarts,
             "listeners": reception.names,
             "targets": [text(target) if target else None for target in targets],
-            "connections": {
-                "open": crew.open(),
-                # Who was refused in the handshake is among those that were handed to a worker.
-                "total": crew.handed() - turned_away,
-                "refused": reception.refused + turned_away,
-                "failed": counters.total(FAILED),
-            },
-            "bytes": {"to_consumer": counters.total(TO_CONSUMER), "to_producer": counters.total(TO_PRODUCER)},
+            "connections": {"open": crew.open(), **{name: counted[name] for name in CONNECTIONS}},
+            "bytes": {name: counted[name] for name in BYTES},
+            "last_byte": totals.last_byte,
+            "exact": totals.exact,
             "workers": [{"pid": slot.pid, "open": slot.open()} for slot in crew.running()],
         }

@@ -17,6 +17,8 @@ from sockets import set_congestion, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Callable
+
     from config import Config
     from crew import Crew
     from log import Log
@@ -46,7 +48,16 @@ class Arrival:
 
 
 class Reception:
-    def __init__(self, config: Config, listeners: list[socket.socket], loop: Loop, crew: Crew, log: Log) -> None:
+    def __init__(
+        self,
+        config: Config,
+        listeners: list[socket.socket],
+        loop: Loop,
+        crew: Crew,
+        log: Log,
+        arrived: Callable[[], None],
+    ) -> None:
+        """`arrived` is told of each that connects."""
         self.config = config
         self.names = [text(sock.getsockname()[:2]) for sock in listeners]
         self.refused = 0
@@ -54,6 +65,7 @@ class Reception:
         self._loop = loop
         self._crew = crew
         self._log = log
+        self._arrived = arrived
         self._arrivals: deque[Arrival] = deque()
         self._number = 0
         self._paused = True
@@ -102,6 +114,7 @@ class Reception:
                 if error.errno in PAUSES:
                     self._pause(error.errno)
                 continue
+            self._arrived()
             arrival = Arrival(sock, address[:2], index)
             reason = self._objection(arrival)
             if reason:

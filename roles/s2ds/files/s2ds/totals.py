@@ -1,0 +1,133 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the session has counted in all, however often this program was started for it.
+
+The totals are in a small file, which is replaced at most once a second while something changes, and at the end. A
+program that did not come to its end may have counted a little more than is there: from then on they are a lower bound.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from log import Log
+
+NAME = "run/counters.json"
+LONGEST = 4096
+MOST = (1 << 63) - 1
+LATEST = float(1 << 40)
+
+CONNECTIONS = ("total", "refused", "failed")
+BYTES = ("to_consumer", "to_producer")
+COUNTED = CONNECTIONS + BYTES
+
+
+class Totals:
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._written: dict[str, Any] = {}
+        self._silent = False
+        self.restarts = 0
+        self.exact = True
+        self.last_byte: float | None = None
+        self.since = time.time()
+        self._before = dict.fromkeys(COUNTED, 0)
+        self._moved = 0
+        self._restore()
+
+    def _restore(self) -> None:
+        try:
+            text = _read()
+            if text is not None:
+                self._take(json.loads(text))
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            self.exact = False
+            self._log.line(f"{NAME} cannot be used: the session is counted anew")
+
+    def _take(self, found: Any) -> None:
+        counted = {name: _whole(found[name]) for name in COUNTED}
+        since, last = _moment(found["since"]), found["last_byte"]
+        last = None if last is None else _moment(last)
+        restarts = _whole(found["restarts"]) + 1
+        self.exact = found["exact"] is True and found["ended"] is True
+        self._before, self.since, self.last_byte, self.restarts = counted, since, last, restarts
+
+    def all(self, now: dict[str, int]) -> dict[str, int]:
+        """What this program has counted, and those before it."""
+        moved = sum(now[name] for name in BYTES)
+        if moved != self._moved:
+            self._moved = moved
+            self.last_byte = time.time()
+        return {name: min(MOST, self._before[name] + now[name]) for name in COUNTED}
+
+    def keep(self, now: dict[str, int], ended: bool = False) -> bool:
+        """Write them down where something changed; whether it did."""
+        document = {
+            **self.all(now),
+            "since": self.since,
+            "restarts": self.restarts,
+            "last_byte": self.last_byte,
+            "exact": self.exact,
+            "ended": ended,
+        }
+        if document == self._written:
+            return False
+        try:
+            _write(json.dumps(document))
+            self._silent = False
+        except OSError as error:
+            # On a full disk the streams go on, and so does the count; it is tried again.
+            if not self._silent:
+                self._log.line(f"{NAME}: {error.strerror}")
+            self._silent = True
+        else:
+            self._written = document
+        return True
+
+
+def _read() -> bytes | None:
+    """The file, if there is one and it is one of ours."""
+    try:
+        descriptor = os.open(NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError(NAME)
+        return file.read(LONGEST)
+
+
+def _write(text: str) -> None:
+    temporary = f"{NAME}.new"
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+        os.rename(temporary, NAME)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _whole(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST:
+        raise ValueError(value)
+    return value
+
+
+def _moment(value: Any) -> float:
+    # The comparison refuses NaN, too.
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < LATEST:
+        raise ValueError(value)
+    return float(value)
