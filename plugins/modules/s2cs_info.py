@@ -68,22 +68,57 @@ sessions:
       type: str
       sample: ""
     running:
-      description: Whether the data server answers.
+      description: Whether the data server runs and answers. One that is stopped (C(SIGSTOP)) or frozen does not.
       returned: always
       type: bool
       sample: true
     counters:
       description:
-        - What the data server counted since it started, in connections and bytes.
+        - What the data server has counted for this session, in connections and bytes. The counters go on through every
+          update, and through every restart of the data server and of the gateway.
         - C(to_consumer) is towards the side that connected, C(to_producer) towards the target.
       returned: always, null if the data server does not run
       type: dict
-      sample:
-        since: 1769860800.0
-        connections: {open: 1, total: 3, refused: 0, failed: 0}
-        bytes: {to_consumer: 1073741824, to_producer: 96}
+      contains:
+        since:
+          description: When the session's data server was started for the first time, in seconds since the epoch.
+          returned: always
+          type: float
+          sample: 1769860800.0
+        restarts:
+          description: How often it was started again since, after a crash or a reboot for example. A reload is none.
+          returned: always
+          type: int
+          sample: 0
+        connections:
+          description:
+            - C(open) now, C(total) so far, C(refused) because the client is not allowed or did not show the right
+              certificate, and C(failed) because the target could not be reached.
+          returned: always
+          type: dict
+          sample: {open: 1, total: 3, refused: 0, failed: 0}
+        bytes:
+          description: Bytes that passed in each direction, without what TLS adds.
+          returned: always
+          type: dict
+          sample: {to_consumer: 1073741824, to_producer: 96}
+        last_byte:
+          description:
+            - When a byte last moved in either direction, in seconds since the epoch; null if none ever did.
+            - With connections open and no byte for long, one end may be gone or stuck.
+            - It is null for UDP as long as the peer is connected, and under Janus.
+          returned: always
+          type: float
+          sample: 1769864400.5
+        exact:
+          description:
+            - Whether C(connections) and C(bytes) are exact. If V(false), they are a lower bound, because a data server
+              was killed with connections open, or a line of its log did not fit on the disk.
+          returned: always
+          type: bool
+          sample: true
     log:
-      description: Last lines of the log, where a data server should run and does not.
+      description: Why a data server that should run does not, or does not answer; the last lines of its log else.
       returned: always
       type: list
       elements: str

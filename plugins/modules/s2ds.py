@@ -172,10 +172,17 @@ s2ds:
       type: str
       sample: "-----BEGIN CERTIFICATE-----..."
     counters:
-      description: Connections and bytes since it started, as in M(scistream.gateway.s2cs_info).
+      description:
+        - Its counters, as M(scistream.gateway.s2cs_info) describes them; null if it does not run.
       returned: if it is not absent
       type: dict
-      sample: {connections: {open: 1, total: 1, refused: 0, failed: 0}, bytes: {to_consumer: 0, to_producer: 0}}
+      sample:
+        since: 1769860800.0
+        restarts: 0
+        connections: {open: 1, total: 1, refused: 0, failed: 0}
+        bytes: {to_consumer: 0, to_producer: 0}
+        last_byte: 1769864400.5
+        exact: true
     log:
       description: Last lines of its log, if it should run and does not.
       returned: if it is not absent

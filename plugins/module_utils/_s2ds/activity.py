@@ -7,15 +7,19 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
-import stat
+import time
 from dataclasses import dataclass
-from typing import Any, Callable, Iterator, Sequence
+from typing import Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import Endpoint
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.halted import works_in
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Place
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.sockets import Socket, held_by, sockets
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.untrusted import read
+
+_LONGEST_PID = 20
+_LONGEST_COMMAND = 4096
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,15 @@ class Open:
     accepted: Sequence[Socket]
     outgoing: Sequence[Socket]
     udp: int
+
+    def last_byte(self, before: float) -> float | None:
+        """Return when a byte was last taken in from either side, in seconds since the epoch; None if none ever was.
+
+        Args:
+            before: When the last of the connections ended that are gone; 0 if there was none.
+        """
+        quiet = [item.quiet for item in (*self.accepted, *self.outgoing) if item.received]
+        return max([before, *(time.time() - min(quiet) for _once in quiet[:1])]) or None
 
 
 def open_now(pids: Sequence[int]) -> Open:
@@ -57,47 +70,24 @@ def carried(now: Open, encrypted: bool) -> tuple[int, int]:
     return sum(item.received for item in now.outgoing), sum(max(0, item.sent - 1) for item in now.outgoing)
 
 
-# How ended connections get to their log: it begins anew with the program, which writes to it itself, or to its output.
+# The log of ended connections: the program writes to it itself, or to its output.
 CONNECTIONS = "run/connections.log"
 
 
 def with_log(command: Sequence[str], output: bool) -> list[str]:
-    """Return a command with the log of ended connections made anew, and as its standard output if so wanted."""
-    script = f': >{CONNECTIONS}; exec "$@"' + (f" >>{CONNECTIONS}" if output else "")
-    return ["/bin/sh", "-c", script, "sh", *command]
-
-
-def ended(directory: str, judge: Callable[[str], str], refusal: re.Pattern[str] | None = None) -> dict[str, int]:
-    """Add up the log of ended connections, whose lines tell the state and the bytes to the consumer and the producer.
-
-    Args:
-        directory: The directory of the instance.
-        judge: Says of a state whether it means ``refused`` or ``failed``; anything else is a connection like any.
-        refusal: What a line is like that tells of a connection that was refused.
-    """
-    found = dict.fromkeys(("total", "refused", "failed", "to_consumer", "to_producer"), 0)
-    for line in lines(directory, CONNECTIONS):
-        try:
-            _seconds, state, to_consumer, to_producer = line.split()[:4]
-            sent, received = int(to_consumer), int(to_producer)
-        except ValueError:
-            found["refused"] += bool(refusal and refusal.fullmatch(line))
-            continue
-        found["to_consumer"] += sent
-        found["to_producer"] += received
-        verdict = judge(state)
-        found["total"] += verdict != "refused"
-        if verdict in found:
-            found[verdict] += 1
-    return found
+    """Return a command with a line in the log of connections that tells of its start, and as its output if wanted."""
+    start = 'echo "start $(date +%s)"'
+    # HAProxy takes off that its output is appended. The line before it has brought that to the end of the file.
+    script = f"exec >>{CONNECTIONS}; {start}" if output else f"{start} >>{CONNECTIONS}"
+    return ["/bin/sh", "-c", f'{script}; exec "$@"', "sh", *command]
 
 
 def main_process(place: Place, pid_file: str) -> int | None:
     """Return the pid in a file below an instance's directory, if that process really works in this directory."""
     try:
-        pid = place.pid(int(read(place.directory, pid_file) or "0"))
-        return pid if pid and os.path.samefile(f"/proc/{pid}/cwd", place.directory) else None
-    except (OSError, ValueError):
+        pid = place.pid(int(read(place.directory, pid_file, limit=_LONGEST_PID)))
+        return pid if pid and works_in(pid, place.directory) else None
+    except (ValueError, OverflowError):
         return None
 
 
@@ -113,41 +103,7 @@ def children(pid: int) -> dict[int, str]:
             if int(fields[1]) != pid or fields[0] in (b"Z", b"X"):
                 continue
             with open(f"/proc/{name}/cmdline", "rb") as stream:
-                found[int(name)] = stream.read().replace(b"\0", b" ").decode("utf-8", "replace")
+                found[int(name)] = stream.read(_LONGEST_COMMAND).replace(b"\0", b" ").decode("utf-8", "replace")
         except (OSError, IndexError):
             continue
     return found
-
-
-def read(directory: str, name: str, skip: int = 0) -> str:
-    """Return a file that a proxy wrote below its directory, without its first bytes; empty where there is none.
-
-    A proxy that somebody took over cannot make us read anything else than a file of its own.
-    """
-    return "".join(_read(directory, name, skip))
-
-
-def lines(directory: str, name: str) -> Iterator[str]:
-    """Return the complete lines of a file that a proxy wrote below its directory."""
-    rest = ""
-    for part in _read(directory, name):
-        *complete, rest = (rest + part).split("\n")
-        yield from complete
-
-
-def _read(directory: str, name: str, skip: int = 0) -> Iterator[str]:
-    path = os.path.join(directory, name)
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return
-    with os.fdopen(descriptor, encoding="utf-8", errors="replace") as stream:
-        about: Any = os.fstat(descriptor)
-        if not stat.S_ISREG(about.st_mode) or about.st_nlink != 1:
-            return
-        os.lseek(descriptor, skip, os.SEEK_SET)
-        while True:
-            part = stream.read(1 << 20)
-            if not part:
-                return
-            yield part

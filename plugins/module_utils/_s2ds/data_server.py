@@ -11,9 +11,10 @@ import shutil
 import time
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Mapping
+from typing import Mapping
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import connection_log, credentials
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.answers import counters, printable
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import parse_endpoint
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException, ScistreamError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.files import read, write
@@ -90,7 +91,12 @@ class S2DS:
         deadline = time.monotonic() + _READY_SECONDS
         pause = 0.005
         while True:
-            answer = self.runtime.probe(task, self.proxy)
+            answer, reason = None, ""
+            try:
+                answer = self.runtime.probe(task, self.proxy)
+            except S2DSException as error:
+                # What comes up may be busy, or not complete yet.
+                reason = str(error)
             if answer is not None:
                 return list(answer.get("listeners") or map(str, instance.listeners))
             if self.runtime.has_failed(task):
@@ -98,7 +104,7 @@ class S2DS:
             if time.monotonic() > deadline:
                 raise S2DSException(
                     f"the data server {instance.name} was not ready after {_READY_SECONDS:.0f} s: "
-                    f"{self._last_words(task)}"
+                    f"{reason or self._last_words(task)}"
                 )
             time.sleep(pause)
             pause = min(pause * 1.5, 0.1)
@@ -135,6 +141,7 @@ class S2DS:
         before = read(directory, files)
         running = self.runtime.probe(task, self.proxy) is not None
         if before == files and running and not again:
+            self.tidy(instance)
             return False
         self._make_directory(directory)
         self._verify(instance, files)
@@ -154,6 +161,7 @@ class S2DS:
             else:
                 self.runtime.stop(task)
             raise
+        self.tidy(instance)
         return True
 
     def write_credentials(self, instance: Instance) -> bool:
@@ -214,11 +222,17 @@ class S2DS:
         try:
             answer = self.runtime.probe(task, self.proxy)
             if answer is None:
-                return Status(False, log=self.runtime.log(task))
-        except S2DSException as error:
-            return Status(False, log=[str(error)])
-        counters: dict[str, Any] = {key: answer[key] for key in ("since", "connections", "bytes") if key in answer}
-        return Status(True, counters or None)
+                return Status(False, log=[printable(line) for line in self.runtime.said(task, self.proxy)])
+            return Status(True, counters(answer) if answer.get("connections") else None)
+        except (S2DSException, OSError, ValueError) as error:
+            # Whatever one of them does, the others are to be seen all the same.
+            return Status(False, log=[printable(str(error))])
+
+    def tidy(self, instance: Instance) -> None:
+        """Keep what the log of connections came to, and free its room; a fault of that keeps nothing else."""
+        if self.proxy.log and self._is_wanted(instance):
+            with suppress(S2DSException, OSError, ValueError):
+                self.runtime.tidy(self._task(instance), self.proxy)
 
     def _verify(self, instance: Instance, files: Mapping[str, str | None]) -> None:
         """Have the program check files in a directory like that of the instance, where they cannot do any harm."""
@@ -268,10 +282,13 @@ class S2DS:
 
     def _launch(self, instance: Instance) -> None:
         task = self._task(instance)
+        if self.proxy.log:
+            directory = self.runtime.site.directory(instance.name)
+            connection_log.make(directory, self.proxy.log, self.runtime.file_mode)
         self.runtime.start(task, self.proxy.command(self.runtime.directory(task)))
 
     def _last_words(self, task: Task) -> str:
-        return words(self.runtime.log(task))
+        return words(self.runtime.said(task, self.proxy))
 
     def _make_directory(self, directory: str) -> None:
         """Make a directory: the proxy may read it, and write only into its part ``run``."""

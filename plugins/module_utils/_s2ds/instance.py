@@ -57,8 +57,8 @@ class Status:
 
     Args:
         running: Whether the proxy itself answers, not only whether it was started.
-        counters: ``since``, ``connections`` and ``bytes`` as ``s2cs_info`` shows them, or None when not to be had.
-        log: The last lines of its log when it should run and does not.
+        counters: Its counters as ``s2cs_info`` shows them, or None when not to be had.
+        log: Why it does not run or does not answer although it should: the reason, or the last lines of its log.
     """
 
     running: bool

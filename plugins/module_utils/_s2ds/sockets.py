@@ -25,7 +25,8 @@ _REQUEST_DUMP = 0x301
 _ERROR, _DONE = 2, 3
 _WITH_INFO = 1 << 1
 _INFO_ATTRIBUTE = 2
-# Offset of tcpi_bytes_acked and tcpi_bytes_received in struct tcp_info.
+# Offsets in struct tcp_info: of tcpi_last_data_recv, in milliseconds; of tcpi_bytes_acked and tcpi_bytes_received.
+_QUIET_AT = 52
 _BYTES_AT = 120
 _HEADER = struct.Struct("=IHHII")
 _REQUEST = struct.Struct("=BBBBI48x")
@@ -41,7 +42,18 @@ _INODE = re.compile(r"socket:\[([0-9]+)\]")
 
 @dataclass(frozen=True)
 class Socket:
-    """A socket of a process: both ends, the state of TCP, and what the peer has confirmed and sent."""
+    """A socket of a process.
+
+    Attributes:
+        protocol: Its protocol.
+        state: The state of TCP.
+        local: Its own end.
+        remote: The other end.
+        inode: Its number.
+        sent: Bytes that the peer has confirmed.
+        received: Bytes that the peer has sent.
+        quiet: For how long nothing has come from the peer, in seconds.
+    """
 
     protocol: int
     state: int
@@ -50,6 +62,7 @@ class Socket:
     inode: int
     sent: int
     received: int
+    quiet: float = 0.0
 
     @property
     def listens(self) -> bool:
@@ -92,9 +105,10 @@ def _dump(family: int, protocol: int) -> Iterator[Socket]:
             data = connection.recv(1 << 18)
             while len(data) >= _HEADER.size:
                 length, kind = _HEADER.unpack_from(data)[:2]
-                if kind in (_ERROR, _DONE) or length < _HEADER.size:
+                if kind in (_ERROR, _DONE) or not _HEADER.size <= length <= len(data):
                     return
-                yield _socket(protocol, data[_HEADER.size : length])
+                if length >= _HEADER.size + _MESSAGE.size:
+                    yield _socket(protocol, data[_HEADER.size : length])
                 data = data[(length + 3) & ~3 :]
 
 
@@ -102,20 +116,20 @@ def _socket(protocol: int, message: bytes) -> Socket:
     family, state, _timer, _retries, local_port, remote_port, local, remote, *_queues, inode = _MESSAGE.unpack_from(
         message
     )
-    sent, received = 0, 0
+    sent, received, quiet = 0, 0, 0.0
     attributes = message[_MESSAGE.size :]
     while len(attributes) >= 4:
         length, kind = struct.unpack_from("=HH", attributes)
-        if length < 4:
+        if not 4 <= length <= len(attributes):
             break
         if kind == _INFO_ATTRIBUTE and length >= 4 + _BYTES_AT + 16:
             sent, received = struct.unpack_from("=QQ", attributes, 4 + _BYTES_AT)
             sent -= state in _END_CONFIRMED
             received -= state in _END_RECEIVED
+            quiet = struct.unpack_from("=I", attributes, 4 + _QUIET_AT)[0] / 1000
         attributes = attributes[(length + 3) & ~3 :]
-    return Socket(
-        protocol, state, _end(family, local, local_port), _end(family, remote, remote_port), inode, sent, received
-    )
+    ends = _end(family, local, local_port), _end(family, remote, remote_port)
+    return Socket(protocol, state, *ends, inode, sent, received, quiet)
 
 
 def _end(family: int, address: bytes, port: bytes) -> Endpoint:

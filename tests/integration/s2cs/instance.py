@@ -241,7 +241,8 @@ class S2CS:
 
     def picture(self) -> tuple[Any, ...]:
         """Return all that an action can change; two pictures are equal if nothing did."""
-        files = {str(path): _content(path) for path in sorted(self.sessions.rglob("*"))} if self.state.exists() else {}
+        found = sorted(self.sessions.rglob("*")) if self.state.exists() else []
+        files = {str(path): _content(path) for path in found if not path.name.startswith("counters.json")}
         return self.rows(), self.rows("port"), self.listening(), sorted(self.processes()), files
 
     def left(self) -> list[str]:

@@ -10,10 +10,11 @@ import os
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import activity
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import activity, connection_log
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.processes import group_in, started_at
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies import (
     haproxy,
@@ -30,27 +31,6 @@ def directory(tmp_path: Path) -> Path:
     """A directory of an instance."""
     (tmp_path / "run").mkdir()
     return tmp_path
-
-
-def test_the_log_of_ended_connections(directory: Path) -> None:
-    (directory / activity.CONNECTIONS).write_text(
-        "1.5 200 100 10\n1.6 403 0 0\n2 502 0 0 more words\nnonsense\n3 200 x 1\n4 200 1000 1\n5 200 99"
-    )
-    found = activity.ended(str(directory), lambda state: {"403": "refused", "502": "failed"}.get(state, ""))
-    assert found == {"total": 3, "refused": 1, "failed": 1, "to_consumer": 1100, "to_producer": 11}
-
-
-def test_only_own_files_are_read(directory: Path, tmp_path: Path) -> None:
-    secret = tmp_path / "secret"
-    secret.write_text("secret\n")
-    (directory / "run" / "link").symlink_to(secret)
-    os.link(secret, directory / "run" / "hard")
-    os.mkfifo(directory / "run" / "fifo")
-    for name in ("link", "hard", "fifo", "missing"):
-        assert activity.read(str(directory), f"run/{name}") == ""
-    (directory / "run" / "own").write_text("0123456789\nrest")
-    assert activity.read(str(directory), "run/own", skip=4) == "456789\nrest"
-    assert list(activity.lines(str(directory), "run/own")) == ["0123456789"]
 
 
 def here(directory: Path) -> Place:
@@ -123,19 +103,21 @@ def test_processes_of_a_group_that_work_elsewhere_are_not_ours(tmp_path: Path) -
     assert group_in(os.getpgid(0), str(tmp_path)) == []
 
 
-def test_refused_connections_survive_reloads_and_not_restarts(tmp_path: Path) -> None:
-    directory = here(tmp_path)
-    master = Master(os.getpid(), 5, (), 0)
+def test_refused_connections_survive_reloads_and_restarts(tmp_path: Path) -> None:
+    place = here(tmp_path)
+    first, second = Master(os.getppid(), os.getpid(), (), 0), Master(os.getppid(), 6, (os.getpid(),), 1)
     statistics = "# pxname,svname,status,dcon,dses,\na,FRONTEND,OPEN,3,1,\na,BACKEND,UP,,,\nb,FRONTEND,OPEN,2,,\n\n"
-    rows = haproxy_counters.listener_rows(statistics)
-    assert haproxy_counters.refused(directory, master, rows) == 6
-    haproxy_counters.keep(directory, master, rows)
-    assert haproxy_counters.refused(directory, master, rows) == 12
-    haproxy_counters.keep(directory, master, rows)
-    assert haproxy_counters.refused(directory, Master(os.getpid(), 6, (5,), 2), []) == 12
-    assert haproxy_counters.refused(directory, Master(1, 6, (), 0), []) == 0
-    (tmp_path / "counters.json").write_text("nonsense")
-    assert haproxy_counters.refused(directory, master, []) == 0
+    assert haproxy_counters.refused(haproxy_counters.listener_rows(statistics)) == 6
+    kept: dict[str, Any] = {}
+    assert haproxy_counters.refused_before(kept, place, first) == 0
+    for here_now in (6, 8, 8):
+        haproxy_counters.remember(kept, place, first, here_now)
+        assert haproxy_counters.refused_before(kept, place, first) == 0
+        assert haproxy_counters.refused_before(kept, place, second) == here_now
+    haproxy_counters.remember(kept, place, second, 5)
+    assert haproxy_counters.refused_before(kept, place, second) == 8
+    assert haproxy_counters.refused_before(kept, place, Master(1, 7, (), 0)) == 13
+    assert haproxy_counters.refused_before({"refused": "x", "refused_before": -1}, place, first) == 0
     assert haproxy_counters.listener_rows("Unknown command\n") == []
 
 
@@ -158,10 +140,15 @@ something else
 """
 
 
-def test_the_log_of_stunnel(directory: Path) -> None:
+@pytest.mark.parametrize(("client", "to_consumer", "to_producer"), [(False, 5000000000, 7), (True, 7, 5000000000)])
+def test_the_log_of_stunnel(directory: Path, client: bool, to_consumer: int, to_producer: int) -> None:
     (directory / "run" / "stunnel.log").write_text(STUNNEL)
-    found = stunnel_log.count(str(directory), "run/stunnel.log")
-    assert found == stunnel_log.Count(accepted=4, refused=1, failed=1, to_tls=5000000000, to_socket=7)
+    found = connection_log.look(here(directory), "run/stunnel.log", stunnel_log.take_lines(client))
+    assert (found.starts, found.total, found.refused, found.failed) == (2, 4, 1, 1)
+    assert (found.to_consumer, found.to_producer) == (to_consumer, to_producer)
+    # One was open when it was started again, so that nobody knows what it carried.
+    assert not found.exact and list(found.open) == ["3"]
+    assert found.last - found.since == 3.0
 
 
 @pytest.mark.parametrize(
@@ -178,5 +165,5 @@ def test_the_log_of_stunnel(directory: Path) -> None:
     ],
 )
 def test_the_processes_of_haproxy(monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
-    monkeypatch.setattr(haproxy, "ask", lambda directory, name, request: answer)
+    monkeypatch.setattr(haproxy, "ask", lambda *_arguments: answer)
     assert haproxy._master("x") == Master(29997, 30491, (30334, 30000), 3)

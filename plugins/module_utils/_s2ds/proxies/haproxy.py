@@ -9,44 +9,52 @@ from __future__ import annotations
 import re
 import signal
 import time
+from dataclasses import dataclass
 from typing import Any, ClassVar, Mapping, Sequence
 
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import connection_log
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.activity import (
-    carried,
-    ended,
+    CONNECTIONS,
+    Open,
     open_now,
-    read,
     with_log,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.answers import BadAnswer
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException, show
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.halted import check_going, works_in
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.processes import started_at
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies import haproxy_counters as counting
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.configured import (
     LONGEST_SECONDS,
-    ConfiguredProxy,
     automatic,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.haproxy_counters import Master
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.observed import ObservedProxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Control, Place
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.unix import ask
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.unix import SECONDS, NobodyThere, ask
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.untrusted import read
 
 _MASTER = "run/master.sock"
 _RELOAD_SECONDS = 20.0
 _COLUMN = re.compile(r"<([^>]+)>")
 # A connection that ended before there was one: "address:port [date] listener0/1: SSL handshake failure".
 _REFUSAL = re.compile(r"\S+:[0-9]+ \[[^\]]+\] \S+/\S+: .+")
+_TAKE = connection_log.take_ended(lambda state: "failed" if state[1:] == "C" else "", _REFUSAL)
+_MOST_WORKERS = 1024
+_DIGITS = 18
 _ENCRYPTED = re.compile(r"^\s*bind\s.*\sssl\s", re.MULTILINE)
 
 
-class HAProxy(ConfiguredProxy):
+class HAProxy(ObservedProxy):
     """HAProxy in TCP mode."""
 
     name = "haproxy"
     unit = "scistream-haproxy"
     user = "scistream-haproxy"
     config = "haproxy.cfg"
+    log = CONNECTIONS
     encryptions = ("tls", "none")
     image = "haproxy:2.6-bookworm"
     paths: ClassVar[Mapping[str, str]] = {"program": "haproxy"}
@@ -80,7 +88,7 @@ class HAProxy(ConfiguredProxy):
         """Have the master start a worker with the new configuration; the old one ends with its last connection."""
         directory = place.directory
         before = _master(directory)
-        counting.keep(place, before, _listeners(directory, before.worker))
+        self.tidy(place)
         control.signal(signal.SIGUSR2)
         deadline = time.monotonic() + _RELOAD_SECONDS
         while not _took_over(directory, before):
@@ -90,56 +98,83 @@ class HAProxy(ConfiguredProxy):
 
     def probe(self, place: Place) -> dict[str, Any] | None:
         """Return what the log of ended connections, the kernel and the worker tell together."""
-        directory = place.directory
-        try:
-            master = _master(directory)
-            rows = _listeners(directory, master.worker)
-            refused = counting.refused(place, master, rows)
-        except (S2DSException, ValueError):
+        seen = _look(place)
+        if seen is None:
             return None
-        pids = [pid for pid in map(place.pid, (master.pid, master.worker, *master.old)) if pid]
-        since = started_at(pids[0]) if pids else None
-        if since is None or not rows:
-            return None
-        now = open_now(pids)
-        done = ended(directory, lambda state: "failed" if state[1:] == "C" else "", _REFUSAL)
-        to_consumer, to_producer = carried(now, bool(_ENCRYPTED.search(read(directory, self.config))))
-        return {
-            "since": since,
-            "connections": {
-                "open": len(now.accepted),
-                "total": done["total"] + len(now.accepted),
-                "refused": refused + done["refused"],
-                "failed": done["failed"],
-            },
-            "bytes": {
-                "to_consumer": done["to_consumer"] + to_consumer,
-                "to_producer": done["to_producer"] + to_producer,
-            },
-        }
+        tally = connection_log.look(place, self.log, _TAKE)
+        refused = counting.refused_before(tally.kept, place, seen.master) + seen.refused
+        return self.counters(place, tally, seen.now, seen.since, refused=refused)
+
+    def tidy(self, place: Place) -> None:
+        """Keep also what the worker itself has counted."""
+        seen = _look(place)
+
+        def remember(tally: connection_log.Tally) -> None:
+            if seen is not None:
+                counting.remember(tally.kept, place, seen.master, seen.refused)
+                tally.seen = self.sums(place, tally, seen.now)
+
+        connection_log.fold(place, self.log, _TAKE, remember)
+
+    def is_encrypted(self, place: Place) -> bool:
+        """Tell whether what is accepted is encrypted."""
+        return bool(_ENCRYPTED.search(read(place.directory, self.config)))
 
 
-def _master(directory: str) -> Master:
+@dataclass(frozen=True)
+class _Seen:
+    """What there is to see of a running HAProxy."""
+
+    master: Master
+    since: float
+    refused: int
+    now: Open
+
+
+def _look(place: Place) -> _Seen | None:
+    """Ask the master and its worker, and look at their processes; None where there is no HAProxy that serves."""
+    deadline = time.monotonic() + SECONDS
+    try:
+        master = _master(place.directory, deadline)
+        numbers = (master.pid, master.worker, *master.old)
+        pids = [pid for pid in map(place.pid, numbers) if pid and works_in(pid, place.directory)]
+        check_going("HAProxy", pids)
+        rows = _listeners(place.directory, master.worker, deadline)
+    except NobodyThere:
+        return None
+    since = started_at(pids[0]) if pids else None
+    if since is None or not rows:
+        return None
+    return _Seen(master, since, counting.refused(rows), open_now(pids))
+
+
+def _master(directory: str, deadline: float | None = None) -> Master:
     """Return what the master process says of itself and its workers."""
     master, worker, old, reloads = 0, 0, [], 0
     section, columns = "", ["PID", "type", "reloads"]
-    for line in ask(directory, _MASTER, "show proc").splitlines():
+    for line in ask(directory, _MASTER, "show proc", deadline).splitlines():
         fields = line.split()
         if line.startswith("#<"):
             # Versions before 2.5 have a column more.
             columns = _COLUMN.findall(line)
         elif line.startswith("#"):
             section = line.strip("# ")
-        elif len(fields) >= len(columns) and fields[1] == "master":
-            master, reloads = int(fields[0]), int(fields[columns.index("reloads")])
+        elif len(fields) >= len(columns) and fields[1:2] == ["master"] and "reloads" in columns:
+            master, reloads = _number(fields[0]), _number(fields[columns.index("reloads")])
         elif len(fields) >= 3 and fields[1] == "worker":
             if section.startswith("old"):
-                old.append(int(fields[0]))
+                old.append(_number(fields[0]))
             else:
-                worker = int(fields[0])
-    if not master:
-        raise S2DSException(f"HAProxy in {directory} does not say which processes it has")
+                worker = _number(fields[0])
+    if not master or len(old) > _MOST_WORKERS:
+        raise BadAnswer("its master does not say which processes it has")
     return Master(master, worker, tuple(old), reloads)
+
+
+def _number(text: str) -> int:
+    if not (text.isdigit() and text.isascii() and len(text) <= _DIGITS):
+        raise BadAnswer(f"{show(text)} is no number")
+    return int(text)
 
 
 def _took_over(directory: str, before: Master) -> bool:
@@ -152,7 +187,7 @@ def _took_over(directory: str, before: Master) -> bool:
         now = _master(directory)
         states = [[row.get("status") for row in _listeners(directory, pid)] for pid in now.old]
         serves = bool(_listeners(directory, now.worker))
-    except (S2DSException, ValueError):
+    except S2DSException:
         # The master starts itself anew and is out of reach for a moment.
         return False
     if now.reloads <= before.reloads:
@@ -163,6 +198,6 @@ def _took_over(directory: str, before: Master) -> bool:
     return serves and not any("OPEN" in state for state in states)
 
 
-def _listeners(directory: str, pid: int) -> list[dict[str, str]]:
+def _listeners(directory: str, pid: int, deadline: float | None = None) -> list[dict[str, str]]:
     """Return what a worker tells of its listeners; nothing if it has ended."""
-    return counting.listener_rows(ask(directory, _MASTER, f"@!{pid} show stat"))
+    return counting.listener_rows(ask(directory, _MASTER, f"@!{pid} show stat", deadline))

@@ -4,23 +4,21 @@
 
 """What HAProxy itself counts: the connections that it refused, which appear in no log.
 
-Each worker counts for itself, and a reload starts a new one. What the one before had counted is kept in a file.
+Each worker counts for itself, and a reload starts a new one. What those before it had counted is kept in the notes.
 """
 
 from __future__ import annotations
 
 import csv
-import json
-import os
 from dataclasses import dataclass
-from typing import Any, Sequence
+from typing import Any, Mapping, Sequence
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.activity import read
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.answers import LARGEST_COUNT, BadAnswer
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.processes import start_time
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Place
 
-_FILE = "counters.json"
 _REFUSED_COLUMNS = ("dcon", "dses")
+_DIGITS = 18
 
 
 @dataclass(frozen=True)
@@ -36,33 +34,37 @@ class Master:
 def listener_rows(statistics: str) -> list[dict[str, str]]:
     """Return the rows of the listeners from the answer to "show stat"."""
     rows = csv.DictReader(statistics.lstrip("# \n").splitlines())
-    return [row for row in rows if row.get("svname") == "FRONTEND"]
+    try:
+        return [row for row in rows if row.get("svname") == "FRONTEND"]
+    except csv.Error:
+        raise BadAnswer("its statistics are no table") from None
 
 
-def refused(place: Place, master: Master, rows: Sequence[dict[str, str]]) -> int:
-    """Return how many connections were refused by the worker with these rows and by those before it."""
-    here = sum(int(row.get(column) or 0) for row in rows for column in _REFUSED_COLUMNS)
-    return _kept(place, master) + here
+def refused(rows: Sequence[dict[str, str]]) -> int:
+    """Return how many connections the worker with these rows refused."""
+    values = [row.get(column) or "0" for row in rows for column in _REFUSED_COLUMNS]
+    if not all(value.isdigit() and value.isascii() and len(value) <= _DIGITS for value in values):
+        raise BadAnswer("its statistics are no numbers")
+    return min(LARGEST_COUNT, sum(map(int, values)))
 
 
-def keep(place: Place, master: Master, rows: Sequence[dict[str, str]]) -> None:
-    """Write down, before a reload, what has been counted."""
-    document = {"master": _identity(place, master), "refused": refused(place, master, rows)}
-    path = os.path.join(place.notes, _FILE)
-    descriptor = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-        json.dump(document, stream)
-    os.rename(f"{path}.new", path)
+def refused_before(kept: Mapping[str, Any], place: Place, master: Master) -> int:
+    """Return how many connections the workers before this one refused, out of what was kept."""
+    before, here = _number(kept, "refused_before"), _number(kept, "refused")
+    return before if kept.get("worker") == _identity(place, master) else before + here
+
+
+def remember(kept: dict[str, Any], place: Place, master: Master, here: int) -> None:
+    """Keep what this worker has refused so far, and those before it."""
+    before = refused_before(kept, place, master)
+    kept.update(worker=_identity(place, master), refused_before=before, refused=here)
 
 
 def _identity(place: Place, master: Master) -> str:
-    """Tell this master from one that was started later."""
-    return f"{master.pid} {start_time(place.pid(master.pid) or 0)}"
+    """Tell this worker from any other, also from one that has the same number later."""
+    return f"{master.worker} {start_time(place.pid(master.worker) or 0)}"
 
 
-def _kept(place: Place, master: Master) -> int:
-    try:
-        document: Any = json.loads(read(place.notes, _FILE))
-        return int(document["refused"]) if document["master"] == _identity(place, master) else 0
-    except (ValueError, KeyError, TypeError):
-        return 0
+def _number(kept: Mapping[str, Any], name: str) -> int:
+    value = kept.get(name)
+    return value if isinstance(value, int) and 0 <= value <= LARGEST_COUNT else 0

@@ -12,26 +12,27 @@ import signal
 import time
 from typing import Any, ClassVar, Mapping, Sequence
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import connection_log, credentials
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.activity import (
-    carried,
+    CONNECTIONS,
+    Open,
     children,
-    ended,
     main_process,
     open_now,
-    read,
     with_log,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.halted import check_going
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.processes import started_at
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.configured import (
     LONGEST_SECONDS,
-    ConfiguredProxy,
     automatic,
 )
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.observed import ObservedProxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Control, Place
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.untrusted import read
 
 _PID = "run/nginx.pid"
 _RELOAD_SECONDS = 20.0
@@ -48,13 +49,14 @@ _MODULES = (
 )
 
 
-class Nginx(ConfiguredProxy):
+class Nginx(ObservedProxy):
     """nginx with nothing but its stream module."""
 
     name = "nginx"
     unit = "scistream-nginx"
     user = "scistream-nginx"
     config = "nginx.conf"
+    log = CONNECTIONS
     encryptions = ("tls", "none")
     image = "nginx:1.26-bookworm"
     transports = ("tcp", "udp", "both")
@@ -123,31 +125,40 @@ class Nginx(ConfiguredProxy):
 
     def probe(self, place: Place) -> dict[str, Any] | None:
         """Return what the log of ended connections and the kernel tell together."""
+        seen = self._look(place)
+        if seen is None:
+            return None
+        since, now = seen
+        return self.counters(place, connection_log.look(place, self.log, self._take(place)), now, since)
+
+    def tidy(self, place: Place) -> None:
+        """Keep what its log came to, and free the room of that."""
+        seen = self._look(place)
+
+        def remember(tally: connection_log.Tally) -> None:
+            if seen is not None:
+                tally.seen = self.sums(place, tally, seen[1])
+
+        connection_log.fold(place, self.log, self._take(place), remember)
+
+    def is_encrypted(self, place: Place) -> bool:
+        """Tell whether what is accepted is encrypted."""
+        return bool(_ENCRYPTED.search(read(place.directory, self.config)))
+
+    def _take(self, place: Place) -> connection_log.Take:
+        encrypted = self.is_encrypted(place)
+        return connection_log.take_ended(lambda status: _judge(status, encrypted))
+
+    def _look(self, place: Place) -> tuple[float, Open] | None:
+        """Return since when it has been running and what goes through it now; None where it does not serve."""
         master = main_process(place, _PID)
         since = started_at(master) if master is not None else None
         if master is None or since is None:
             return None
         workers = children(master)
+        check_going("nginx", [master, *workers])
         now = open_now([master, *workers])
-        if not _accepting(master) or not now.listeners:
-            return None
-        encrypted = bool(_ENCRYPTED.search(read(place.directory, self.config)))
-        done = ended(place.directory, lambda status: _judge(status, encrypted))
-        to_consumer, to_producer = carried(now, encrypted)
-        connections = len(now.accepted) + now.udp
-        return {
-            "since": since,
-            "connections": {
-                "open": connections,
-                "total": done["total"] + connections,
-                "refused": done["refused"],
-                "failed": done["failed"],
-            },
-            "bytes": {
-                "to_consumer": done["to_consumer"] + to_consumer,
-                "to_producer": done["to_producer"] + to_producer,
-            },
-        }
+        return (since, now) if _accepting(master) and now.listeners else None
 
 
 def _accepting(master: int) -> set[int]:

@@ -31,6 +31,9 @@ class Proxy(ABC):
         encryptions: How it can protect the connection between the two gateways.
         transports: What it can forward.
         image: The image that it comes in where it runs in a container.
+        announces_cuts: Whether a stream that was cut ends differently from one that came to its end, so that the
+            application at the other end can tell.
+        log: The log of connections that it writes below its directory and S2CS keeps small; empty: there is none.
 
     Args:
         site: Where things are on this gateway.
@@ -50,6 +53,8 @@ class Proxy(ABC):
     encryptions: Sequence[str] = ("none",)
     transports: Sequence[str] = ("tcp",)
     image: str
+    announces_cuts = False
+    log = ""
 
     def __init__(self, site: Site, settings: Mapping[str, Any], contained: bool = False) -> None:
         self.site = site
@@ -100,7 +105,23 @@ class Proxy(ABC):
 
     @abstractmethod
     def probe(self, place: Place) -> dict[str, Any] | None:
-        """Ask the running proxy for its counters, and for its listeners where it chose them; None without an answer."""
+        """Ask the running proxy for its counters, and for its listeners where it chose them.
+
+        It takes a few seconds at most, whatever the proxy does, and changes nothing.
+
+        Returns:
+            None if it is not there, or not there yet.
+
+        Raises:
+            S2DSException: It is there and does not serve, or answers what no data server of ours would.
+        """
+
+    def tidy(self, place: Place) -> None:  # noqa: B027 - not every proxy has a log
+        """Keep what the log of connections came to, so that it can be freed; only while nobody else does so."""
+
+    def said(self, place: Place) -> list[str]:
+        """Return the lines that it wrote since it was started last, where it writes them to a file of its own only."""
+        return []
 
     def verify(self, directory: str, run: RunOnce) -> None:  # noqa: B027 - not every program can
         """Have the program itself check the configuration in a directory that is like that of the instance."""

@@ -12,28 +12,29 @@ import signal
 import time
 from typing import Any, ClassVar, Mapping, Sequence
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.activity import (
-    carried,
-    main_process,
-    open_now,
-    read,
-)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import connection_log
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.activity import Open, main_process, open_now
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.halted import check_going
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.processes import started_at
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies import stunnel_log
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.configured import (
     LONGEST_SECONDS,
-    ConfiguredProxy,
 )
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.observed import ObservedProxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import RunOnce
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Control, Place
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.untrusted import read, size
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.version import VERSION
 
 _PID = "run/stunnel.pid"
-_LOG = "run/stunnel.log"
 _RELOAD_SECONDS = 20.0
+# How much of the end of its log is looked at for what it said.
+_RECENT = 1 << 16
+# Zones of time differ by quarters of an hour.
+_ZONE_STEP = 900.0
 
 # stunnel has no check. A line that it does not know, at the very end, is what it must complain of, and nothing before.
 _SENTINEL = "everything-above = was understood"
@@ -42,13 +43,15 @@ _SENTINEL = "everything-above = was understood"
 _IS_CLIENT = re.compile(r"^\s*client\s*=\s*yes\s*$", re.MULTILINE)
 
 
-class Stunnel(ConfiguredProxy):
+class Stunnel(ObservedProxy):
     """stunnel: TLS server for the role producer, TLS client for the role consumer."""
 
     name = "stunnel"
     unit = "scistream-stunnel"
     user = "scistream-stunnel"
     config = "stunnel.conf"
+    log = "run/stunnel.log"
+    tells_beginnings = True
     image = f"scistream/stunnel:{VERSION}"
     encryptions = ("tls",)
     paths: ClassVar[Mapping[str, str]] = {"program": "stunnel"}
@@ -91,11 +94,11 @@ class Stunnel(ConfiguredProxy):
     def reload(self, place: Place, control: Control) -> None:
         """Have stunnel read its configuration again; connections keep what they began with."""
         directory = place.directory
-        before = os.stat(os.path.join(directory, _LOG)).st_size
+        before = size(directory, self.log)
         control.signal(signal.SIGHUP)
         deadline = time.monotonic() + _RELOAD_SECONDS
         while True:
-            said = read(directory, _LOG, skip=before)
+            said = read(directory, self.log, skip=before)
             if "Configuration successful" in said and self.probe(place) is not None:
                 return
             if "Failed to reload" in said or time.monotonic() > deadline:
@@ -105,29 +108,55 @@ class Stunnel(ConfiguredProxy):
 
     def probe(self, place: Place) -> dict[str, Any] | None:
         """Return what its log and the kernel tell together."""
-        directory = place.directory
+        seen = self._look(place)
+        if seen is None:
+            return None
+        since, now = seen
+        tally = connection_log.look(place, self.log, self._take(place))
+        return self.counters(place, tally, now, since, zone=_zone(tally, since))
+
+    def tidy(self, place: Place) -> None:
+        """Keep what its log came to, and free the room of that."""
+        seen = self._look(place)
+
+        def remember(tally: connection_log.Tally) -> None:
+            if seen is not None:
+                tally.seen = self.sums(place, tally, seen[1])
+
+        connection_log.fold(place, self.log, self._take(place), remember)
+
+    def said(self, place: Place) -> list[str]:
+        """Return what it wrote to its log since it was started last; once it runs it writes nowhere else."""
+        end = read(place.directory, self.log, skip=max(0, size(place.directory, self.log) - _RECENT))
+        lines = end.splitlines()
+        begun = [number for number, line in enumerate(lines) if stunnel_log.is_banner(line)]
+        return lines[begun[-1] if begun else 0 :]
+
+    def is_encrypted(self, place: Place) -> bool:
+        """Tell whether what is accepted is encrypted."""
+        return not _is_client(place)
+
+    def _take(self, place: Place) -> connection_log.Take:
+        return stunnel_log.take_lines(_is_client(place))
+
+    def _look(self, place: Place) -> tuple[float, Open] | None:
+        """Return since when it has been running and what goes through it now; None where it does not serve."""
         pid = main_process(place, _PID)
         since = started_at(pid) if pid is not None else None
         if pid is None or since is None:
             return None
+        check_going("stunnel", [pid])
         now = open_now([pid])
-        if not now.listeners:
-            return None
-        ended = stunnel_log.count(directory, _LOG)
-        client = bool(_IS_CLIENT.search(read(directory, self.config)))
-        to_consumer, to_producer = carried(now, not client)
-        # What is counted is what the streams carry, not what TLS adds: the side without it.
-        if client:
-            to_consumer, to_producer = to_consumer + ended.to_socket, to_producer + ended.to_tls
-        else:
-            to_consumer, to_producer = to_consumer + ended.to_tls, to_producer + ended.to_socket
-        return {
-            "since": since,
-            "connections": {
-                "open": len(now.accepted),
-                "total": ended.accepted - ended.refused,
-                "refused": ended.refused,
-                "failed": ended.failed,
-            },
-            "bytes": {"to_consumer": to_consumer, "to_producer": to_producer},
-        }
+        return (since, now) if now.listeners else None
+
+
+def _is_client(place: Place) -> bool:
+    return bool(_IS_CLIENT.search(read(place.directory, Stunnel.config)))
+
+
+def _zone(tally: connection_log.Tally, since: float) -> float:
+    """Return how far its clock is from UTC, by when it says that it was started, and when it really was."""
+    began = tally.kept.get(stunnel_log.BEGAN)
+    if not isinstance(began, float) or not began:
+        return 0.0
+    return round((since - began) / _ZONE_STEP) * _ZONE_STEP

@@ -2,70 +2,99 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the log of stunnel tells of the connections since it was started."""
+"""What the log of stunnel tells of connections: each has several lines, marked with its number."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from calendar import timegm
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.activity import lines
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.connection_log import Take, Tally
 
-_LINE = re.compile(r"[0-9.]+ [0-9:]+ LOG[0-7]\[(?P<number>[0-9]+|ui)\]: (?P<text>.*)")
-_ENDED = re.compile(r"Connection [a-z/]+: ([0-9]+) byte\(s\) sent to TLS, ([0-9]+) byte\(s\) sent to socket")
+_LINE = re.compile(r"(?P<time>[0-9.]{10} [0-9:]{8}) LOG[0-7]\[(?P<number>[0-9]{1,12}|ui)\]: (?P<text>.*)", re.ASCII)
+_TIME = re.compile(r"([0-9]{4})\.([0-9]{2})\.([0-9]{2}) ([0-9]{2}):([0-9]{2}):([0-9]{2})", re.ASCII)
+_BANNER = re.compile(r"stunnel [0-9.]+ on \S+ platform.*", re.ASCII)
+_ENDED = re.compile(r"Connection [a-z/]+: ([0-9]{1,19}) byte\(s\) sent to TLS, ([0-9]{1,19}) byte\(s\) sent to socket")
+_MOST_OPEN = 20000
+
+# What is kept beside the totals: when it was started last, by its own clock.
+BEGAN = "began"
+
+# What is known of a connection that has not ended.
+_CONNECTED, _TRIED, _NOT_ACCEPTED, _NOT_CONNECTED = "ctan"
+_SIGNS = (
+    (" connected remote server from ", _CONNECTED),
+    ("s_connect", _TRIED),
+    ("SSL_accept", _NOT_ACCEPTED),
+    ("SSL_connect", _NOT_CONNECTED),
+)
 
 
-@dataclass
-class Count:
-    """Connections that were accepted, and the bytes of those that have ended."""
+def take_lines(client: bool) -> Take:
+    """Return what takes in a line.
 
-    accepted: int = 0
-    refused: int = 0
-    failed: int = 0
-    to_tls: int = 0
-    to_socket: int = 0
+    Args:
+        client: Whether it is the TLS client, which has the consumer's application on the side without TLS.
+    """
 
-
-def count(directory: str, name: str) -> Count:
-    """Add up a log of stunnel below a directory, from where it was started last."""
-    found = Count()
-    # What is known of each connection that has not ended: whether TLS came about, and the target was reached.
-    known: dict[str, set[str]] = {}
-    for line in lines(directory, name):
+    def take(tally: Tally, line: str) -> None:
         match = _LINE.fullmatch(line)
         if match is None:
-            continue
+            return
         number, text = match.group("number"), match.group("text")
         if number == "ui":
-            if text.startswith("stunnel ") and " platform" in text:
-                found, known = Count(), {}
+            if _BANNER.fullmatch(text):
+                tally.kept[BEGAN] = _moment(match.group("time"))
+                tally.begin(tally.kept[BEGAN], lost=bool(tally.open))
         elif " accepted connection from " in text:
-            found.accepted += 1
-            known[number] = set()
-        elif number not in known:
-            continue
-        elif " connected remote server from " in text:
-            known[number].add("connected")
-        elif text.startswith("s_connect"):
-            known[number].add("tried")
-        elif text.startswith("SSL_accept"):
-            known[number].add("refused")
-        elif text.startswith("SSL_connect"):
-            known[number].add("failed")
-        else:
-            _end(found, known, number, text)
-    return found
+            _accepted(tally, number)
+        elif number in tally.open:
+            for words, sign in _SIGNS:
+                if words in text and sign not in tally.open[number]:
+                    tally.open[number] += sign
+            _end(tally, match, client)
+
+    return take
 
 
-def _end(found: Count, known: dict[str, set[str]], number: str, text: str) -> None:
-    match = _ENDED.match(text)
+def is_banner(line: str) -> bool:
+    """Tell whether a line is the first one after a start."""
+    match = _LINE.fullmatch(line)
+    return bool(match and match.group("number") == "ui" and _BANNER.fullmatch(match.group("text")))
+
+
+def _accepted(tally: Tally, number: str) -> None:
+    tally.total += 1
+    if len(tally.open) < _MOST_OPEN:
+        tally.open[number] = ""
+    else:
+        tally.exact = False
+
+
+def _end(tally: Tally, line: re.Match[str], client: bool) -> None:
+    match = _ENDED.match(line.group("text"))
     if match is None:
         return
-    about = known.pop(number)
-    found.to_tls += int(match.group(1))
-    found.to_socket += int(match.group(2))
+    about = tally.open.pop(line.group("number"))
+    to_tls, to_socket = int(match.group(1)), int(match.group(2))
+    # What is counted is what the streams carry, not what TLS adds.
+    to_consumer, to_producer = (to_socket, to_tls) if client else (to_tls, to_socket)
+    try:
+        tally.add(_moment(line.group("time")), to_consumer, to_producer)
+    except ValueError:
+        tally.exact = False
     # What did not even get so far as to a target ended in the handshake.
-    if "refused" in about or not about:
-        found.refused += 1
-    elif "failed" in about or "connected" not in about:
-        found.failed += 1
+    if _NOT_ACCEPTED in about or not about:
+        tally.refused += 1
+        tally.total -= 1
+    elif _NOT_CONNECTED in about or _CONNECTED not in about:
+        tally.failed += 1
+
+
+def _moment(text: str) -> float:
+    """Return a time in the zone of the program, which is told by nothing, as if that were UTC; 0 if it is none."""
+    match = _TIME.fullmatch(text)
+    try:
+        return float(max(0, timegm(tuple(map(int, match.groups()))))) if match else 0.0
+    except (ValueError, OverflowError):
+        return 0.0

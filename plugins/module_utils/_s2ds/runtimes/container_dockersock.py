@@ -100,6 +100,9 @@ class DockerSock(EngineContainer):
             raise S2DSException(f"the container of {task.name} is gone, so it cannot be told anything")
         self._help(task, found).ask("reload", proxy.name, self.directory(task), lambda lines: self.log(task, lines))
 
+    def tidy(self, task: Task, proxy: Proxy) -> None:
+        """The helper does that, where the log is."""
+
     def _help(self, task: Task, found: dict[str, Any]) -> Helper:
         beside = (str(found["Id"]), str(found["State"]["StartedAt"]))
         if self._helper is None or self._helper.beside != beside:

@@ -55,6 +55,7 @@ def _act(request: dict[str, Any], control: Control) -> Any:
     place = Place(directory, os.path.join(directory, "run"))
     proxy = PROXIES[request["proxy"]]()(Site("/"), {}, True)
     if request["operation"] == "probe":
+        proxy.tidy(place)
         return proxy.probe(place)
     return proxy.reload(place, control)
 

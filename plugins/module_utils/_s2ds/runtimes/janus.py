@@ -158,6 +158,9 @@ class Janus(ProxyContainer):
                 return report.counters or {}
         return None
 
+    def tidy(self, task: Task, proxy: Proxy) -> None:
+        """Nothing of the log is here, and it ends with its container."""
+
     def reload(self, task: Task, proxy: Proxy) -> None:
         """Replace the container, and wait until the new one serves."""
         self.start(task, proxy.command(self.directory(task)))

@@ -93,6 +93,14 @@ class Runtime(ABC):
         """Have a running proxy take over its changed configuration, and wait until it is in force."""
         proxy.reload(self._place(task), RuntimeControl(self, task))
 
+    def tidy(self, task: Task, proxy: Proxy) -> None:
+        """Keep what the proxy's log of connections came to, and free its room."""
+        proxy.tidy(self._place(task))
+
+    def said(self, task: Task, proxy: Proxy, lines: int = 10) -> list[str]:
+        """Return the last lines of its log, and of what the proxy itself wrote to another one."""
+        return [*self.log(task, lines), *proxy.said(self._place(task))[-lines:]]
+
     def remove(self, task: Task) -> bool:
         """End it and remove what it had outside of its directory; returns whether there was anything."""
         return self.stop(task)
