@@ -8,7 +8,7 @@ DEMO := PROXY ENCRYPTION RUNTIME SIZE
 export ARGS CONTAINERS
 
 .DEFAULT_GOAL := help
-.PHONY: help demo images test lint test-unit test-integration test-containers test-sanity molecule docs build clean
+.PHONY: help demo images test lint test-unit test-integration test-containers test-sanity molecule docs build pins clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s%s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -48,6 +48,9 @@ docs: ## Write the reference of modules and roles to dist/docs
 
 build: ## Write the collection's archive to dist
 	@$(TOOLS) build
+
+pins: ## Renew the pinned requirements; ARGS=--upgrade takes the newest versions
+	@$(TOOLS) pins
 
 clean: ## Remove environments, caches and results
 	@$(TOOLS) clean

@@ -30,7 +30,8 @@ VERSION = "1.1"
 NODE = "dtn-test"
 USER = "admin"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scistream-gateway"
-CONSTRAINTS = Path(__file__).with_name("constraints.txt")
+REQUIREMENTS = Path(__file__).with_name("controller.txt")
+BUILD = Path(__file__).with_name("build.txt")
 # The proxies, with what a minimal Debian has: a shell, base64 and Perl.
 PROXIES = Image("janus-proxies", ("haproxy", "libnginx-mod-stream", "nginx-light"))
 # A user of images that do not run as root.
@@ -45,16 +46,19 @@ class ControllerError(Exception):
 
 def installed() -> Path:
     """Have Janus in a virtual environment of its own, made once for each set of pins, and return its directory."""
-    digest = hashlib.sha256(CONSTRAINTS.read_bytes()).hexdigest()[:12]
+    digest = hashlib.sha256(BUILD.read_bytes() + REQUIREMENTS.read_bytes()).hexdigest()[:12]
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     home = CACHE / "janus" / f"{VERSION}-{version}-{digest}"
     if (home / "complete").exists():
         return home
     shutil.rmtree(home, ignore_errors=True)
     pip: list[Any] = [home / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip += ["--require-hashes", "--no-deps", "--no-build-isolation"]
     commands: list[list[Any]] = [
         [sys.executable, "-m", "venv", home],
-        [*pip, "--constraint", CONSTRAINTS, f"janus-dtnaas=={VERSION}"],
+        # Two packages have no wheel, and are built with what is pinned as well.
+        [*pip, "--requirement", BUILD],
+        [*pip, "--requirement", REQUIREMENTS],
     ]
     for command in commands:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)

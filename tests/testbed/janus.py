@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import re
 import shutil
 import sys
 import tarfile
@@ -21,7 +22,8 @@ from pathlib import Path
 from .engine import run, say
 from .images import SUITE
 
-CONSTRAINTS = Path(__file__).resolve().parents[1] / "janus" / "constraints.txt"
+REQUIREMENTS = Path(__file__).resolve().parents[1] / "janus" / "controller.txt"
+BUILD = REQUIREMENTS.with_name("build.txt")
 # What the gateways have, whatever runs here; and what their libc takes.
 _PYTHON = {"bookworm": "3.11"}[SUITE]
 _PLATFORMS = ("manylinux_2_34", "manylinux_2_28", "manylinux2014")
@@ -35,28 +37,18 @@ def controller(cache: Path) -> Path:
     Raises:
         BedError: It cannot be had.
     """
-    pins = CONSTRAINTS.read_text()
+    pins = REQUIREMENTS.read_text()
     machine = platform.machine()
-    recipe = "\n".join((_PYTHON, machine, *_PLATFORMS, *_SOURCES, pins))
+    recipe = "\n".join((_PYTHON, machine, *_PLATFORMS, *_SOURCES, pins, BUILD.read_text()))
     archive = cache / "janus" / f"gateway-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}.tar.gz"
     if archive.exists():
         return archive
     say("installing the Janus controller for the gateways")
     began = time.monotonic()
     archive.parent.mkdir(parents=True, exist_ok=True)
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     with tempfile.TemporaryDirectory(dir=archive.parent) as scratch:
-        wheels, packages, partial = (Path(scratch) / name for name in ("wheels", "packages", "partial"))
-        sources = [line for line in pins.splitlines() if line.partition("==")[0] in _SOURCES]
-        run([*pip, "wheel", "--no-deps", "--wheel-dir", str(wheels), *sources])
-        run(
-            [
-                *(*pip, "install", "--no-compile", "--no-deps", "--target", str(packages)),
-                *("--python-version", _PYTHON, "--implementation", "cp", "--only-binary=:all:"),
-                *(f"--platform={name}_{machine}" for name in _PLATFORMS),
-                *("--find-links", str(wheels), "--requirement", str(CONSTRAINTS)),
-            ]
-        )
+        packages, partial = Path(scratch, "packages"), Path(scratch, "partial")
+        _install(packages, Path(scratch), pins)
         with tarfile.open(partial, "w:gz", compresslevel=1) as file:
             file.add(packages, "packages")
         for old in archive.parent.glob("gateway-*.tar.gz"):
@@ -64,3 +56,22 @@ def controller(cache: Path) -> Path:
         shutil.move(partial, archive)
     say(f"made {archive.name} in {time.monotonic() - began:.0f} s")
     return archive
+
+
+def _install(packages: Path, scratch: Path, pins: str) -> None:
+    """Install into a directory for the gateways; nothing whose hash is not among the pins."""
+    pinned = {block.partition("==")[0]: block for block in re.split(r"\n(?=\w)", pins) if "==" in block}
+    run([sys.executable, "-m", "venv", str(scratch / "tools")])
+    pip = [str(scratch / "tools" / "bin" / "python"), "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    hashed = ["--no-deps", "--require-hashes"]
+    run([*pip, "install", *hashed, "--requirement", str(BUILD)])
+    for name, wanted in (("sources", True), ("wheels", False)):
+        chosen = [block for package, block in pinned.items() if (package in _SOURCES) == wanted]
+        (scratch / f"{name}.txt").write_text("\n".join(chosen) + "\n")
+    build = [*hashed, "--no-build-isolation", "--wheel-dir", str(scratch / "built")]
+    run([*pip, "wheel", *build, "--requirement", str(scratch / "sources.txt")])
+    target = ["install", "--no-compile", "--no-deps", "--target", str(packages)]
+    target += ["--python-version", _PYTHON, "--implementation", "cp", "--only-binary=:all:"]
+    target += [f"--platform={name}_{platform.machine()}" for name in _PLATFORMS]
+    run([*pip, *target, "--require-hashes", "--requirement", str(scratch / "wheels.txt")])
+    run([*pip, *target, *map(str, (scratch / "built").glob("*.whl"))])

@@ -21,6 +21,7 @@ import demo as demonstration
 import environment
 import packages
 import parts
+import pins as pinned
 import report
 from interpreters import controller
 from layout import CACHE, COLLECTION, DIST, VENVS, Failure
@@ -83,6 +84,12 @@ def docs() -> int:
     return 0
 
 
+def pins() -> int:
+    """Renew the pinned requirements; ARGS=--upgrade takes the newest versions."""
+    pinned.renew(environment.variables(environment.environment("test")), "--upgrade" in os.environ.get("ARGS", ""))
+    return 0
+
+
 def clean() -> int:
     """Remove all that make brought about."""
     for directory in (VENVS, CACHE, DIST):
@@ -111,7 +118,7 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (("demo", demo.__doc__), ("test", test.__doc__)):
         commands.add_parser(name, help=text).add_argument("values", nargs="*")
-    alone = {"build": build, "docs": docs, "images": images, "clean": clean}
+    alone = {"build": build, "docs": docs, "images": images, "pins": pins, "clean": clean}
     for name, action in alone.items():
         commands.add_parser(name, help=action.__doc__)
     given = parser.parse_args()
