@@ -19,7 +19,9 @@ from typing import Callable
 from xml.etree import ElementTree
 
 from layout import COLLECTION, Failure
+from offspring import LEFT
 
+OFFSPRING = Path(__file__).with_name("offspring.py")
 LIMIT = 25 * 60
 
 
@@ -74,7 +76,7 @@ class Job:
             self.errors.append(traceback.format_exc())
         if self.errors:
             self.failed = max(self.failed, 1)
-        elif not self.passed and not self.failed:
+        elif not self.passed and not self.failed and not self.skipped:
             self.passed = 1
         self.seconds = time.monotonic() - self.started
         self.write("".join(f"{error}\n" for error in self.errors))
@@ -86,7 +88,7 @@ class Job:
         self.write(f"$ {' '.join(map(shlex.quote, words))}\n")
         with self.log.open("ab") as out:
             process = subprocess.Popen(
-                words,
+                [sys.executable, "-I", str(OFFSPRING), *words],
                 cwd=str(cwd or self.workspace.collection),
                 env={**self.workspace.env, **(env or {})},
                 stdin=subprocess.DEVNULL,
@@ -99,7 +101,9 @@ class Job:
             code = self._wait(process)
         finally:
             self.workspace.running.discard(process.pid)
-        if code:
+        if code == LEFT:
+            self.errors.append(f"{words[0]} left processes behind: see the lines with 'left behind'")
+        elif code:
             self.errors.append(f"{words[0]} ended with {code}")
         return not code
 

@@ -19,6 +19,7 @@ from typing import Sequence
 import artifact
 import checkout
 import environment
+import host
 import packages
 from interpreters import controller
 from job import Job, Workspace
@@ -39,6 +40,8 @@ def run(parts: Sequence[Part], arguments: list[str], left_out: Sequence[str] = (
         # Left by a run that was killed.
         if time.time() - old.stat().st_mtime > LEFT_OVER:
             shutil.rmtree(old, ignore_errors=True)
+    presence = host.Presence()
+    alone, before = presence.alone(), host.picture()
     with tempfile.TemporaryDirectory(prefix="run-", dir=str(CACHE)) as directory:
         workspace = Workspace(Path(directory), artifact.installed(env), env, arguments, echo=len(parts) == 1)
         checkout.copy(workspace.directory, checkout.files())
@@ -50,8 +53,20 @@ def run(parts: Sequence[Part], arguments: list[str], left_out: Sequence[str] = (
             jobs = _side_by_side(parts, workspace)
         finally:
             workspace.stop()
+        jobs.append(Job("host", workspace).execute(lambda job: _compare(job, before, alone and presence.alone())))
+        _tell(jobs[-1], workspace, len(jobs), len(jobs))
         _keep_logs(workspace)
         return _close(jobs, left_out)
+
+
+def _compare(job: Job, before: host.Picture, alone: bool) -> None:
+    """The machine is as it was, but for packages, images, and the engine itself."""
+    found = host.differences(before, host.picture())
+    if found and not alone:
+        job.skipped = 1
+        job.notes += ["another run was at work on this machine; one of the two left this:", *found]
+    else:
+        job.errors += found
 
 
 def _variables(venv: Path) -> dict[str, str]:
