@@ -28,14 +28,16 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Point the consumer gateway at the producer gateway
-  scistream.gateway.s2cs_update:
-    uid: "{{ uid }}"
-    role: consumer
-    remote_listeners: "{{ producer | scistream.gateway.connection_map(consumer) | map(attribute='producer_listener') }}"
+- name: Show which listener of a stream leads where
+  ansible.builtin.debug:
+    msg: "{{ producer | scistream.gateway.connection_map(consumer) }}"
   vars:
-    producer: "{{ hostvars['gw-aps'].hello.session }}"
-    consumer: "{{ hostvars['gw-alcf'].hello.session }}"
+    # What s2cs_hello returned on each gateway as its session; these are the keys that matter.
+    producer:
+      listeners: ["192.0.2.1:5100", "192.0.2.1:5101"]
+      producer_listeners: ["10.1.0.5:7000"]
+    consumer:
+      listeners: ["10.2.0.1:5100", "10.2.0.1:5101"]
 """
 
 RETURN = r"""

@@ -22,9 +22,22 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Give back what the request took
+- name: Reserve a listener
+  scistream.gateway.s2cs_request:
+    uid: 2f6a0a3e-6f6b-4e0f-9a52-0c4c0a8f6b7d
+    role: producer
+    secret: "{{ lookup('ansible.builtin.password', 'new.secret', length=32) }}"
+  delegate_to: gw-aps
+  register: reserved
+
+- name: Show what a failure later on has to undo
+  ansible.builtin.debug:
+    msg: "{{ reserved | scistream.gateway.stream_new_sessions }}"
+
+- name: Release what the request took
   scistream.gateway.s2cs_release:
     sessions: "{{ reserved | scistream.gateway.stream_new_sessions }}"
+  delegate_to: gw-aps
 """
 
 RETURN = r"""

@@ -47,12 +47,23 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Check the description of the streams
+- name: Describe a stream
+  ansible.builtin.set_fact:
+    streams:
+      - name: tomography
+        producer: {gateway: gw-aps, listeners: ["10.1.0.5:7000"]}
+        consumer: {gateway: gw-alcf}
+
+- name: Check the description
   ansible.builtin.assert:
     that: problems is falsy
     fail_msg: "{{ problems }}"
   vars:
     problems: "{{ streams | scistream.gateway.stream_problems(gateways=groups.gateways) }}"
+
+- name: Show what is wrong with another one
+  ansible.builtin.debug:
+    msg: "{{ [streams[0] | combine({'num_conn': 0})] | scistream.gateway.stream_problems }}"
 """
 
 RETURN = r"""

@@ -73,9 +73,14 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Show the sessions of this gateway
+- name: Ask a gateway
+  scistream.gateway.s2cs_info:
+  delegate_to: gw-aps
+  register: info
+
+- name: Show its sessions
   ansible.builtin.debug:
-    msg: "{{ {inventory_hostname: info} | scistream.gateway.stream_report('status') }}"
+    msg: "{{ {'gw-aps': info} | scistream.gateway.stream_report('status') }}"
 """
 
 RETURN = r"""

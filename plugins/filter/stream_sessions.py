@@ -79,9 +79,26 @@ notes:
 """
 
 EXAMPLES = r"""
-- name: Reserve listeners on every gateway
+- name: Describe a stream
+  ansible.builtin.set_fact:
+    streams:
+      - name: tomography
+        producer: {gateway: gw-aps, listeners: ["10.1.0.5:7000"]}
+        consumer: {gateway: gw-alcf}
+
+- name: Reserve listeners on both gateways
   scistream.gateway.s2cs_request:
-    sessions: "{{ streams | scistream.gateway.stream_sessions('request', inventory_hostname) }}"
+    sessions: "{{ streams | scistream.gateway.stream_sessions('request', item) }}"
+  delegate_to: "{{ item }}"
+  loop: [gw-aps, gw-alcf]
+  register: reserved
+  no_log: true
+
+- name: Release them
+  scistream.gateway.s2cs_release:
+    sessions: "{{ streams | scistream.gateway.stream_sessions('release', item) }}"
+  delegate_to: "{{ item }}"
+  loop: [gw-aps, gw-alcf]
   no_log: true
 """
 

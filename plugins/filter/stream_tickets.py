@@ -44,9 +44,38 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Show what a ticket looks like
+- name: Describe a stream
+  ansible.builtin.set_fact:
+    streams:
+      - name: tomography
+        producer: {gateway: gw-aps, listeners: ["10.1.0.5:7000"]}
+        consumer: {gateway: gw-alcf}
+
+- name: Reserve a listener on the producer's gateway
+  scistream.gateway.s2cs_request:
+    sessions: "{{ streams | scistream.gateway.stream_sessions('request', 'gw-aps', purpose='inbound') }}"
+  delegate_to: gw-aps
+  register: reserved
+  no_log: true
+
+- name: Announce the producer application
+  scistream.gateway.s2cs_hello:
+    sessions: >-
+      {{ streams | scistream.gateway.stream_sessions('hello', 'gw-aps', purpose='inbound', results={'gw-aps': reserved}) }}
+  delegate_to: gw-aps
+  register: announced
+  no_log: true
+
+- name: Show what the ticket looks like
   ansible.builtin.debug:
-    msg: "{{ streams | scistream.gateway.stream_tickets([{'gw-aps': hello}]) }}"
+    msg: "{{ streams | scistream.gateway.stream_tickets([{'gw-aps': announced}]) }}"
+
+- name: Release the producer's side
+  scistream.gateway.s2cs_release:
+    sessions: "{{ streams | scistream.gateway.stream_sessions('release', item) }}"
+  delegate_to: "{{ item }}"
+  loop: [gw-aps]
+  no_log: true
 """
 
 RETURN = r"""

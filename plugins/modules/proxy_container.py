@@ -133,30 +133,60 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Forward a port of this host to an instrument, by HAProxy in a container
+- name: Make a key and a certificate for each of the two gateways
+  ansible.builtin.command:
+    argv:
+      - openssl
+      - req
+      - -x509
+      - -nodes
+      - -sha256
+      - -newkey=ec
+      - -pkeyopt=ec_paramgen_curve:P-256
+      - -days=30
+      - -subj=/CN={{ item }}.example.org
+      - -addext=subjectAltName=DNS:{{ item }}.example.org
+      - -addext=basicConstraints=critical,CA:FALSE
+      - -addext=extendedKeyUsage=serverAuth,clientAuth
+      - -keyout={{ item }}.key
+      - -out={{ item }}.crt
+    creates: "{{ item }}.crt"
+  loop: [producer, consumer]
+  delegate_to: localhost
+
+- name: Forward a port of a gateway to an instrument with HAProxy in a container
   scistream.gateway.proxy_container:
     name: camera
-    listeners: ["192.0.2.1:5100"]
+    listeners: ["192.0.2.1:5300"]
     targets: ["10.1.0.5:7000"]
     clients: [198.51.100.0/24]
     role: producer
-    certificate: "{{ lookup('ansible.builtin.file', 'gw-aps.crt') }}"
-    key: "{{ lookup('ansible.builtin.file', 'gw-aps.key') }}"
-    peer_certificate: "{{ lookup('ansible.builtin.file', 'gw-alcf.crt') }}"
-
-- name: Unprotected, on a gateway without Python
-  scistream.gateway.proxy_container:
-    name: camera
-    engine: ssh://ops@gw-aps.example.org
-    listeners: ["192.0.2.1:5100"]
-    targets: ["10.1.0.5:7000"]
-    encryption: none
-  delegate_to: localhost
+    certificate: "{{ lookup('ansible.builtin.file', 'producer.crt') }}"
+    key: "{{ lookup('ansible.builtin.file', 'producer.key') }}"
+    peer_certificate: "{{ lookup('ansible.builtin.file', 'consumer.crt') }}"
+  delegate_to: gw-aps
 
 - name: Remove it again
   scistream.gateway.proxy_container:
     name: camera
     state: absent
+  delegate_to: gw-aps
+
+- name: Forward without encryption on a gateway that has no Python
+  scistream.gateway.proxy_container:
+    name: detector
+    engine: ssh://ops@gw-aps.example.org
+    listeners: ["192.0.2.1:5301"]
+    targets: ["10.1.0.5:7001"]
+    encryption: none
+  delegate_to: localhost
+
+- name: Remove that as well
+  scistream.gateway.proxy_container:
+    name: detector
+    engine: ssh://ops@gw-aps.example.org
+    state: absent
+  delegate_to: localhost
 """
 
 RETURN = r"""

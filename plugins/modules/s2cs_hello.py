@@ -76,35 +76,70 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Make a key and a certificate for one session, on the control node
+- name: Choose the UUID of a stream, and a secret that stays on the control node
+  ansible.builtin.set_fact:
+    stream_uid: 7b7f0a51-3c7c-4b1e-9a55-4f8f6b1f6f02
+    stream_secret: "{{ lookup('ansible.builtin.password', 'imaging.secret', length=32) }}"
+
+- name: Make a key and a certificate for each gateway
   ansible.builtin.command:
-    argv: >-
-      {{ ['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-sha256',
-          '-days', '30', '-subj', '/CN=' ~ name, '-addext', 'subjectAltName=DNS:' ~ name,
-          '-addext', 'basicConstraints=critical,CA:FALSE', '-addext', 'extendedKeyUsage=serverAuth',
-          '-keyout', 'producer.key', '-out', 'producer.crt'] }}
-    creates: producer.crt
-  vars:
-    name: producer.1b4e28ba-2fa1-41d2-883f-0016d3cca427
+    argv:
+      - openssl
+      - req
+      - -x509
+      - -nodes
+      - -sha256
+      - -newkey=ec
+      - -pkeyopt=ec_paramgen_curve:P-256
+      - -days=30
+      - -subj=/CN={{ item }}.{{ stream_uid }}
+      - -addext=subjectAltName=DNS:{{ item }}.{{ stream_uid }}
+      - -addext=basicConstraints=critical,CA:FALSE
+      - -addext=extendedKeyUsage=serverAuth,clientAuth
+      - -keyout={{ item }}.key
+      - -out={{ item }}.crt
+    creates: "{{ item }}.crt"
+  loop: [producer, consumer]
   delegate_to: localhost
 
-- name: The producer application listens on two ports
-  scistream.gateway.s2cs_hello:
-    uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
+- name: Reserve a listener on the producer's gateway
+  scistream.gateway.s2cs_request:
+    uid: "{{ stream_uid }}"
     role: producer
     secret: "{{ stream_secret }}"
-    producer_listeners: ["10.1.0.5:7000", "10.1.0.5:7001"]
+  delegate_to: gw-aps
+
+- name: Reserve a listener on the consumer's gateway
+  scistream.gateway.s2cs_request:
+    uid: "{{ stream_uid }}"
+    role: consumer
+    secret: "{{ stream_secret }}"
+  delegate_to: gw-alcf
+
+- name: Announce the producer application, and give its gateway a certificate
+  scistream.gateway.s2cs_hello:
+    uid: "{{ stream_uid }}"
+    role: producer
+    secret: "{{ stream_secret }}"
+    producer_listeners: ["10.1.0.5:7000"]
     certificate: "{{ lookup('ansible.builtin.file', 'producer.crt') }}"
     key: "{{ lookup('ansible.builtin.file', 'producer.key') }}"
+  delegate_to: gw-aps
+  register: producer
 
-- name: The consumer application asks where to connect
+- name: Announce the consumer application, and learn where it connects to
   scistream.gateway.s2cs_hello:
-    uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
+    uid: "{{ stream_uid }}"
     role: consumer
     secret: "{{ stream_secret }}"
     certificate: "{{ lookup('ansible.builtin.file', 'consumer.crt') }}"
     key: "{{ lookup('ansible.builtin.file', 'consumer.key') }}"
+  delegate_to: gw-alcf
   register: consumer
+
+- name: Show where the consumer application connects to
+  ansible.builtin.debug:
+    msg: "{{ consumer.session.listeners }}"
 """
 
 RETURN = r"""

@@ -44,8 +44,9 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Look at all sessions of this gateway
+- name: Look at all sessions of a gateway
   scistream.gateway.s2cs_info:
+  delegate_to: gw-aps
   register: info
 
 - name: Complain about data servers that do not run
@@ -53,6 +54,8 @@ EXAMPLES = r"""
     that: item.running
     fail_msg: "{{ item.uid }} ({{ item.role }}): {{ item.log | join('; ') }}"
   loop: "{{ info.sessions | selectattr('state', 'eq', 'streaming') }}"
+  loop_control:
+    label: "{{ item.uid }} ({{ item.role }})"
 """
 
 RETURN = r"""

@@ -46,15 +46,24 @@ seealso:
 """
 
 EXAMPLES = r"""
+- name: Reserve a listener
+  scistream.gateway.s2cs_request:
+    uid: 9e1a4b0c-55f7-4a0e-8f0b-6f2d1b7c8d90
+    role: producer
+    secret: "{{ lookup('ansible.builtin.password', 'streak.secret', length=32) }}"
+  delegate_to: gw-aps
+
 - name: Release whatever this gateway has of a stream
   scistream.gateway.s2cs_release:
-    uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
+    uid: 9e1a4b0c-55f7-4a0e-8f0b-6f2d1b7c8d90
+  delegate_to: gw-aps
 
-- name: Release the consumer's side of a stream that somebody else requested
+- name: Release the producer's side of a stream that somebody else requested
   scistream.gateway.s2cs_release:
-    uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
-    role: consumer
-    secret: "{{ stream_secret }}"
+    uid: 9e1a4b0c-55f7-4a0e-8f0b-6f2d1b7c8d90
+    role: producer
+    secret: "{{ lookup('ansible.builtin.password', 'streak.secret', length=32) }}"
+  delegate_to: gw-aps
 """
 
 RETURN = r"""

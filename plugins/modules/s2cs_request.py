@@ -111,24 +111,30 @@ EXAMPLES = r"""
   scistream.gateway.s2cs_request:
     uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
     role: producer
-    secret: "{{ stream_secret }}"
+    secret: "{{ lookup('ansible.builtin.password', 'tomography.secret', length=32) }}"
     lifetime: 86400
     labels:
       experiment: tomography-42
+  delegate_to: gw-aps
   register: reserved
 
-- name: Reserve listeners for two streams in one call, the second without protection
+- name: Show where it listens
+  ansible.builtin.debug:
+    msg: "{{ reserved.session.listeners }}"
+
+- name: Reserve the listeners of two streams with one call, those of the second without encryption
   scistream.gateway.s2cs_request:
     sessions:
       - uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
-        role: producer
-        secret: "{{ first_secret }}"
+        role: consumer
+        secret: "{{ lookup('ansible.builtin.password', 'tomography.secret', length=32) }}"
       - uid: 5d0f1c36-8f3c-4f55-9b60-5a1d27f4a5c1
-        role: producer
+        role: consumer
         num_conn: 4
         rate: 10Gbit
         encryption: none
-        secret: "{{ second_secret }}"
+        secret: "{{ lookup('ansible.builtin.password', 'detector.secret', length=32) }}"
+  delegate_to: gw-alcf
 """
 
 RETURN = r"""

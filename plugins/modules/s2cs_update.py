@@ -75,19 +75,90 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Forward to the producer application, for the consumer's gateway only
-  scistream.gateway.s2cs_update:
-    uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
+- name: Choose the UUID of a stream, and a secret that stays on the control node
+  ansible.builtin.set_fact:
+    stream_uid: c3b2f1de-7a55-4c06-8d5c-0f3f5f2a9e11
+    stream_secret: "{{ lookup('ansible.builtin.password', 'scattering.secret', length=32) }}"
+
+- name: Make a key and a certificate for each gateway
+  ansible.builtin.command:
+    argv:
+      - openssl
+      - req
+      - -x509
+      - -nodes
+      - -sha256
+      - -newkey=ec
+      - -pkeyopt=ec_paramgen_curve:P-256
+      - -days=30
+      - -subj=/CN={{ item }}.{{ stream_uid }}
+      - -addext=subjectAltName=DNS:{{ item }}.{{ stream_uid }}
+      - -addext=basicConstraints=critical,CA:FALSE
+      - -addext=extendedKeyUsage=serverAuth,clientAuth
+      - -keyout={{ item }}.key
+      - -out={{ item }}.crt
+    creates: "{{ item }}.crt"
+  loop: [producer, consumer]
+  delegate_to: localhost
+
+- name: Reserve a listener on the producer's gateway
+  scistream.gateway.s2cs_request:
+    uid: "{{ stream_uid }}"
     role: producer
-    clients: [198.51.100.7]
-    peer_certificate: "{{ hostvars['gw-alcf'].consumer.session.certificate }}"
+    secret: "{{ stream_secret }}"
+  delegate_to: gw-aps
+
+- name: Reserve a listener on the consumer's gateway
+  scistream.gateway.s2cs_request:
+    uid: "{{ stream_uid }}"
+    role: consumer
+    secret: "{{ stream_secret }}"
+  delegate_to: gw-alcf
+
+- name: Announce the producer application
+  scistream.gateway.s2cs_hello:
+    uid: "{{ stream_uid }}"
+    role: producer
+    secret: "{{ stream_secret }}"
+    producer_listeners: ["10.1.0.5:7000"]
+    certificate: "{{ lookup('ansible.builtin.file', 'producer.crt') }}"
+    key: "{{ lookup('ansible.builtin.file', 'producer.key') }}"
+  delegate_to: gw-aps
+  register: producer
+
+- name: Announce the consumer application
+  scistream.gateway.s2cs_hello:
+    uid: "{{ stream_uid }}"
+    role: consumer
+    secret: "{{ stream_secret }}"
+    certificate: "{{ lookup('ansible.builtin.file', 'consumer.crt') }}"
+    key: "{{ lookup('ansible.builtin.file', 'consumer.key') }}"
+  delegate_to: gw-alcf
+  register: consumer
+
+- name: Forward to the producer application, and let nobody but the consumer's gateway connect
+  scistream.gateway.s2cs_update:
+    uid: "{{ stream_uid }}"
+    role: producer
+    clients: [198.51.100.1]
+    peer_certificate: "{{ consumer.session.certificate }}"
+  delegate_to: gw-aps
 
 - name: Forward to the producer's gateway
   scistream.gateway.s2cs_update:
-    uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
+    uid: "{{ stream_uid }}"
     role: consumer
-    remote_listeners: ["192.0.2.1:5100"]
-    peer_certificate: "{{ hostvars['gw-aps'].producer.session.certificate }}"
+    remote_listeners: "{{ producer.session.listeners }}"
+    peer_certificate: "{{ producer.session.certificate }}"
+  delegate_to: gw-alcf
+
+- name: Forward to another port of the producer application; established connections stay
+  scistream.gateway.s2cs_update:
+    uid: "{{ stream_uid }}"
+    role: producer
+    remote_listeners: ["10.1.0.5:7001"]
+    clients: [198.51.100.1]
+  delegate_to: gw-aps
 """
 
 RETURN = r"""

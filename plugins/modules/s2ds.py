@@ -88,23 +88,50 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Forward a port of this host to an instrument, for whoever has the key of one certificate
+- name: Make a key and a certificate for each of the two gateways
+  ansible.builtin.command:
+    argv:
+      - openssl
+      - req
+      - -x509
+      - -nodes
+      - -sha256
+      - -newkey=ec
+      - -pkeyopt=ec_paramgen_curve:P-256
+      - -days=30
+      - -subj=/CN={{ item }}.example.org
+      - -addext=subjectAltName=DNS:{{ item }}.example.org
+      - -addext=basicConstraints=critical,CA:FALSE
+      - -addext=extendedKeyUsage=serverAuth,clientAuth
+      - -keyout={{ item }}.key
+      - -out={{ item }}.crt
+    creates: "{{ item }}.crt"
+  loop: [producer, consumer]
+  delegate_to: localhost
+
+- name: Forward a port of a gateway to an instrument, for the other gateway alone
   scistream.gateway.s2ds:
     name: camera
     listeners: ["192.0.2.1:0"]
-    port_range: [5100, 5200]
+    port_range: [5300, 5400]
     targets: ["10.1.0.5:7000"]
     clients: [198.51.100.0/24]
     role: producer
-    certificate: "{{ lookup('ansible.builtin.file', 'gw-aps.crt') }}"
-    key: "{{ lookup('ansible.builtin.file', 'gw-aps.key') }}"
-    peer_certificate: "{{ lookup('ansible.builtin.file', 'gw-alcf.crt') }}"
+    certificate: "{{ lookup('ansible.builtin.file', 'producer.crt') }}"
+    key: "{{ lookup('ansible.builtin.file', 'producer.key') }}"
+    peer_certificate: "{{ lookup('ansible.builtin.file', 'consumer.crt') }}"
+  delegate_to: gw-aps
   register: camera
+
+- name: Show the port that was chosen
+  ansible.builtin.debug:
+    msg: "{{ camera.s2ds.listeners }}"
 
 - name: Remove it again
   scistream.gateway.s2ds:
     name: camera
     state: absent
+  delegate_to: gw-aps
 """
 
 RETURN = r"""

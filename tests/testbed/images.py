@@ -14,12 +14,14 @@ import hashlib
 import json
 import shutil
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from .engine import docker, install, run, say
 
 SUITE = "bookworm"
+# What gateways may have instead.
+SUITES = (SUITE, "trixie")
 REPOSITORY = "scistream-testbed"
 
 _BASE = ("ca-certificates", "iproute2", "iputils-ping", "openssh-server", "python3", "sudo")
@@ -83,6 +85,8 @@ GATEWAY = Image(
         "sys-kernel-debug.mount sys-kernel-tracing.mount dev-hugepages.mount dev-mqueue.mount",
     ),
 )
+# By the name of the suite.
+GATEWAYS = {suite: replace(GATEWAY, suite=suite) for suite in SUITES}
 APPLICATION = Image("application", (*_BASE, "iperf3"), _ACCOUNT)
 
 

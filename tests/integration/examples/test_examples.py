@@ -1,0 +1,59 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The EXAMPLES of modules and filters as they are written, on gateways with the addresses that stand in them.
+
+Each is run alone, from its first task to its last, and twice: nothing that it needs may come from somewhere else, and
+nothing that it left may be in the way of the second run. What the modules return is what RETURN says, and nothing more.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.scistream.gateway.tests.integration.examples.facilities import COLLECTION, GATEWAYS
+from ansible_collections.scistream.gateway.tests.integration.examples.returned import differences, documented
+from ansible_collections.scistream.gateway.tests.integration.examples.site import Site
+
+# proxy_container has its test where there is an engine.
+MODULES = sorted(path.stem for path in COLLECTION.glob("plugins/modules/*.py") if path.stem != "proxy_container")
+FILTERS = sorted(path.stem for path in COLLECTION.glob("plugins/filter/*.py"))
+# What these return holds secrets, and a task that shows nothing (no_log) takes it.
+UNSEEN = ("stream_sessions",)
+_results: dict[str, list[dict[str, Any]]] = {}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_examples_of_modules(work: Site, module: str) -> None:
+    tasks = documented("modules", module, "EXAMPLES")
+    assert [task for task in tasks if f"scistream.gateway.{module}" in task], "there is none of the module itself"
+    for _time in range(2):
+        for row in work.tasks(tasks):
+            _results.setdefault(row["action"].rpartition(".")[2], []).append(row["result"])
+
+
+@pytest.mark.parametrize("plugin", FILTERS)
+def test_examples_of_filters(work: Site, plugin: str) -> None:
+    tasks = documented("filter", plugin, "EXAMPLES")
+    assert f"scistream.gateway.{plugin}" in yaml.safe_dump(tasks, width=1000)
+    for _time in range(2):
+        shown = [row["result"]["msg"] for row in work.tasks(tasks) if row["action"] == "ansible.builtin.debug"]
+    described = documented("filter", plugin, "RETURN")
+    values = [{"_value": value} for value in shown if isinstance(value, list)]
+    assert plugin in UNSEEN or values, "no example shows what the filter returns"
+    assert not values or differences(described, values) == []
+
+
+@pytest.mark.parametrize("module", ["s2ds"])
+def test_returned_is_what_is_described(site: Site, tmp_path: Path, module: str) -> None:
+    """After all the examples, and a look at what they opened: every key in both directions."""
+    work = site.elsewhere(tmp_path)
+    asked = {"scistream.gateway.s2cs_info": {}, "delegate_to": "{{ item }}", "loop": list(GATEWAYS)}
+    results = [*_results.get(module, []), *(row["result"] for row in work.tasks([asked]) if module == "s2cs_info")]
+    assert results, "run all tests of this file: this one judges what the examples returned"
+    assert differences(documented("modules", module, "RETURN"), results) == []
