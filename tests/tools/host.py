@@ -129,7 +129,8 @@ def _network() -> Iterator[tuple[str, str]]:
         yield f"namespace {namespace.split()[0]}", ""
     for line in _lines("ip", "-o", "address", "show"):
         _number, interface, *words = line.split()
-        if not _ENGINE.match(interface):
+        # Interfaces have link-local addresses by themselves.
+        if not (_ENGINE.match(interface) or words[1].startswith("fe80:")):
             yield f"{interface} {' '.join(words[:2])}", ""
     for line in _lines("ip", "-o", "link", "show"):
         interface = line.split()[1].split("@")[0].rstrip(":")
