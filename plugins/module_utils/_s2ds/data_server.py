@@ -58,7 +58,7 @@ class S2DS:
         """
         self.check(instance)
         directory = self.runtime.site.directory(instance.name)
-        self._make_directory(directory)
+        self._make_directory(directory, self._task(instance))
         try:
             if instance.certificate is not None:
                 self.write_credentials(instance)
@@ -143,7 +143,7 @@ class S2DS:
         if before == files and running and not again:
             self.tidy(instance)
             return False
-        self._make_directory(directory)
+        self._make_directory(directory, task)
         self._verify(instance, files)
         try:
             self.write_files(instance, files)
@@ -176,7 +176,7 @@ class S2DS:
         before = read(directory, files)
         if before == files:
             return False
-        self._make_directory(directory)
+        self._make_directory(directory, self._task(instance))
         try:
             self.write_files(instance, files)
         except BaseException:
@@ -242,11 +242,11 @@ class S2DS:
         directory = self.runtime.site.directory(instance.name)
         trial = os.path.join(directory, _TRIAL)
         try:
-            self._make_directory(trial)
+            self._make_directory(trial, task)
             present: dict[str, str | None] = {}
             if instance.encryption != "none":
                 present = read(directory, credentials.FILES)
-            self._write(trial, {**present, **files})
+            self._write(trial, {**present, **files}, task)
             self.proxy.verify(trial, lambda command, where: self.runtime.run_once(task, command, where))
         finally:
             shutil.rmtree(trial, ignore_errors=True)
@@ -290,13 +290,16 @@ class S2DS:
     def _last_words(self, task: Task) -> str:
         return words(self.runtime.said(task, self.proxy))
 
-    def _make_directory(self, directory: str) -> None:
+    def _make_directory(self, directory: str, task: Task) -> None:
         """Make a directory: the proxy may read it, and write only into its part ``run``."""
-        user, group = self.runtime.owner(self.proxy.user)
         try:
             make_directory(self.runtime.site.state_dir, 0o711)
             make_directory(self.runtime.site.sessions_dir, 0o711)
-            for path, mode in ((directory, 0o750), (os.path.join(directory, "run"), 0o770)):
+            access = self.runtime.access(task)
+            for path, (user, group, mode) in (
+                (directory, (*access.owner, 0o750)),
+                (os.path.join(directory, "run"), access.run),
+            ):
                 os.makedirs(path, exist_ok=True)
                 os.chown(path, user, group)
                 os.chmod(path, mode)
@@ -305,10 +308,10 @@ class S2DS:
 
     def write_files(self, instance: Instance, files: Mapping[str, str | None]) -> None:
         """Replace files of an instance one by one, each as a whole; a text of None removes the file."""
-        self._write(self.runtime.site.directory(instance.name), files)
-        self.runtime.deliver(self._task(instance))
+        task = self._task(instance)
+        self._write(self.runtime.site.directory(instance.name), files, task)
+        self.runtime.deliver(task)
 
-    def _write(self, directory: str, files: Mapping[str, str | None]) -> None:
-        user = self.proxy.user
-        access = (*self.runtime.owner(user), self.runtime.file_mode)
-        write(directory, files, access, self.runtime.secret_access(user), (credentials.KEY,))
+    def _write(self, directory: str, files: Mapping[str, str | None], task: Task) -> None:
+        access = self.runtime.access(task)
+        write(directory, files, (*access.owner, access.mode), access.secret, (credentials.KEY,))

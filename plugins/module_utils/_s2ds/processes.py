@@ -28,6 +28,15 @@ def start_time(pid: int) -> str:
     return "" if fields[0] in (b"Z", b"X") else f"{fields[19].decode()}@{boot}"
 
 
+def is_stopped(pid: int) -> bool:
+    """Tell whether a process was stopped by a signal, or by whoever traces it."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stream:
+            return stream.read().rpartition(b")")[2].split()[0] in (b"T", b"t")
+    except (OSError, IndexError):
+        return False
+
+
 def started_at(pid: int) -> float | None:
     """Return when a process started, in seconds since the epoch, or None if it does not run."""
     ticks = start_time(pid).partition("@")[0]
@@ -54,6 +63,28 @@ def group_in(group: int, directory: str) -> list[tuple[int, str]]:
             pid = int(name)
             if os.getpgid(pid) == group and os.path.samefile(f"/proc/{pid}/cwd", directory):
                 found.append((pid, start_time(pid)))
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def command_line(pid: int) -> str:
+    """Return the command line of a process, empty if it is gone."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as stream:
+            return stream.read().replace(b"\0", b" ").decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def working_in(directory: str) -> dict[int, str]:
+    """Return the processes that work in a directory, with their start times."""
+    found = {}
+    for name in os.listdir("/proc"):
+        try:
+            pid = int(name)
+            if os.path.samefile(f"/proc/{pid}/cwd", directory):
+                found[pid] = start_time(pid)
         except (OSError, ValueError):
             continue
     return found
@@ -88,8 +119,10 @@ def end(pid: int, started: str, grace: float, group: bool = False) -> None:
             return
         try:
             (os.killpg if group else os.kill)(pid, number)
+            # One that was stopped would not see that it is to end.
+            (os.killpg if group else os.kill)(pid, signal.SIGCONT)
         except ProcessLookupError:
             return
         if wait_gone(pid, started, seconds):
             return
-    raise S2DSException(f"process {pid} does not end, not even by SIGKILL; see /proc/{pid}/status")
+    raise S2DSException(f"process {pid} could not be killed; see /proc/{pid}/status")

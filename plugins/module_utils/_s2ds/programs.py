@@ -2,18 +2,17 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Programs of the distribution: where they are, and running one for a moment as the user that it belongs to."""
+"""Programs of the distribution: where they are, and running one for a moment as another user."""
 
 from __future__ import annotations
 
 import os
-import pwd
+import resource
 import shutil
 import subprocess
 from typing import Callable, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SECONDS = 30.0
@@ -31,8 +30,16 @@ def find(name: str, role: str) -> str:
     return found
 
 
-def run(site: Site, user: str, command: Sequence[str], directory: str) -> tuple[int, list[str]]:
-    """Run a program to its end in a directory, without root's rights where data servers have users of their own.
+def run(
+    command: Sequence[str], directory: str, who: tuple[int, int] | None, groups: Sequence[int]
+) -> tuple[int, list[str]]:
+    """Run a program to its end in a directory.
+
+    Args:
+        command: The program and its arguments.
+        directory: Where it works.
+        who: User and group that it runs as; None: those of this process.
+        groups: The further groups of that user.
 
     Returns:
         Its exit status and the lines that it wrote.
@@ -47,7 +54,7 @@ def run(site: Site, user: str, command: Sequence[str], directory: str) -> tuple[
             stderr=subprocess.STDOUT,
             timeout=_SECONDS,
             check=False,
-            preexec_fn=_becomer(user) if site.changes_user else None,
+            preexec_fn=None if who is None else _becomer(*who, groups),
         )
     except subprocess.TimeoutExpired:
         raise S2DSException(f"{command[0]} did not end within {_SECONDS:.0f} s when it was to check") from None
@@ -62,17 +69,11 @@ def words(lines: Sequence[str], length: int = 600) -> str:
     return (text if len(text) <= length else f"...{text[3 - length :]}") or "it says nothing"
 
 
-def _becomer(user: str) -> Callable[[], None]:
-    try:
-        entry = pwd.getpwnam(user)
-    except KeyError:
-        raise S2DSException(
-            f"there is no user {user} on this gateway to run the data server: run the role of this proxy"
-        ) from None
-
+def _becomer(user: int, group: int, groups: Sequence[int]) -> Callable[[], None]:
     def become() -> None:
-        os.initgroups(user, entry.pw_gid)
-        os.setgid(entry.pw_gid)
-        os.setuid(entry.pw_uid)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        os.setgroups(groups)
+        os.setgid(group)
+        os.setuid(user)
 
     return become

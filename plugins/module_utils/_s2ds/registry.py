@@ -88,10 +88,10 @@ def _runtime(site: Site, name: str, settings: ContainerSettings) -> Runtime:
         from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.janus import Janus
 
         return Janus(site, settings)
-    if site.uses_systemd:
-        from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.systemd import SystemdUnit
+    if site.has_systemd:
+        from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.either import EitherRuntime
 
-        return SystemdUnit(site)
+        return EitherRuntime(site)
     from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.process import SupervisedProcess
 
     return SupervisedProcess(site)

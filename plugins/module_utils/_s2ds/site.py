@@ -71,8 +71,11 @@ class Site:
         return system if self.changes_user and os.path.exists(system) else sys.executable
 
     @property
+    def has_systemd(self) -> bool:
+        """Whether instances can be units of the init system, now or when they were started."""
+        return os.geteuid() == 0 and os.path.isdir("/run/systemd/system")
+
+    @property
     def uses_systemd(self) -> bool:
         """Whether instances are units of the init system rather than children of our own supervisor."""
-        if self.supervisor == "auto":
-            return os.geteuid() == 0 and os.path.isdir("/run/systemd/system")
-        return self.supervisor == "systemd"
+        return self.has_systemd if self.supervisor == "auto" else self.supervisor == "systemd"

@@ -12,7 +12,11 @@ again when it ends. Output goes to the file `log`, which is cut when it grows. S
 supervisor; SIGHUP, SIGUSR1 and SIGUSR2 are passed on. When the supervisor itself is killed, the command ends too.
 It holds a lock on the directory, which whoever starts it may hand over with an open descriptor, so that there is never
 a moment at which the supervisor is there and not seen.
-Standard library only, Python 3.8 or newer, and few imports: one of these runs for each session.
+
+The command has no rights that it does not need (see isolate.py, which is beside this program). With `--user` it runs as
+the user that owns the directory `run`, and that directory is a file system of limited size. Where that is not allowed,
+the supervisor looks how much is in it, and ends for good a command that wrote too much.
+A full disk ends neither of them. Standard library only, Python 3.8 or newer: one of these runs for each session.
 """
 
 from __future__ import annotations
@@ -20,28 +24,34 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import select
 import signal
 import sys
 import time
 from contextlib import suppress
 
+sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
+sys.dont_write_bytecode = True
+
+import isolate  # noqa: E402
+from records import STATE_FILE, Log, measure, write_state  # noqa: E402
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import ctypes
     from types import FrameType
 
-STATE_FILE = "supervisor.json"
-LOG_FILE = "log"
-LOG_LIMIT = 8 * 1024 * 1024
 GRACE_SECONDS = 5.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 # A command that lived this long was not at fault from the start: the next pause is the first one again.
 STABLE_SECONDS = 30.0
 CHECK_SECONDS = 30.0
+# For a directory `run` without a limit of its own.
+MEASURE_SECONDS = 1.0
+LIBC = isolate.LIBC
 PR_SET_PDEATHSIG = 1
 UNUSABLE_CONFIGURATION = 2
 PASSED_ON = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-AWAITED = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, *PASSED_ON}
+AWAITED = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, *PASSED_ON)
 
 
 def start_time(pid: int) -> str:
@@ -56,71 +66,94 @@ def start_time(pid: int) -> str:
         return ""
 
 
-def say(text: str) -> None:
-    """Write a line to the log."""
-    sys.stderr.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} supervisor: {text}\n")
-    sys.stderr.flush()
-
-
 class Supervisor:
-    """Starts one command and keeps it running."""
+    """Starts one command and keeps it running.
 
-    def __init__(self, command: list[str], user: str) -> None:
+    Args:
+        command: The command.
+        user: The user of the proxy, where sessions have users; else empty.
+        log: Where output goes.
+    """
+
+    def __init__(self, command: list[str], user: str, log: Log) -> None:
         self.command = command
         self.user = user
+        self.log = log
         self.child = 0
         self.restarts = 0
         self.last_exit = ""
         self.started = 0.0
+        self.published = True
+        self.most = isolate.limits()["run_bytes"]
+        self.is_limited = False
+        self.output, self.input = os.pipe()
+        self.wake, wakes = os.pipe()
+        for descriptor in (self.output, self.wake, wakes):
+            os.set_blocking(descriptor, False)
+        signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
+        for number in AWAITED:
+            signal.signal(number, _ignore)
 
     def run(self) -> None:
         """Run until told to stop, or until the directory is gone."""
         pause = FIRST_PAUSE
+        self.limit()
         while True:
             self.start()
             stop = self.watch()
             self.end_group()
-            if stop or not os.path.exists(STATE_FILE):
+            self.copy_output()
+            if stop or not self.is_there():
                 return
             if time.monotonic() - self.started > STABLE_SECONDS:
                 pause = FIRST_PAUSE
-            say(f"the data server ended ({self.last_exit}); starting it again in {pause:.1f} s")
+            self.log.say(f"the data server ended ({self.last_exit}); starting it again in {pause:.1f} s")
             if self.wait(pause) == "stop":
+                return
+            if not self.is_there():
                 return
             pause = min(pause * 2, LONGEST_PAUSE)
             self.restarts += 1
+
+    def limit(self) -> None:
+        """Limit the size of the directory `run`, where that is allowed."""
+        if self.user:
+            with suppress(OSError):
+                self.is_limited = isolate.prepare(os.getcwd())
+            if not self.is_limited:
+                self.log.say("the directory run cannot be mounted; what is in it is measured instead")
 
     def start(self) -> None:
         """Start the command in a process group of its own, which ends when this process does."""
         parent = os.getpid()
         self.started = time.monotonic()
+        signal.pthread_sigmask(signal.SIG_BLOCK, AWAITED)
         self.child = os.fork()
         if self.child == 0:
             try:
+                signal.set_wakeup_fd(-1)
                 os.setpgid(0, 0)
-                # Imported here, because only the child needs it, and before the rights to read it may be gone.
-                import ctypes
-
-                libc = ctypes.CDLL(None)
-                if self.user:
-                    become(self.user)
-                die_with_parent(libc, parent)
-                signal.pthread_sigmask(signal.SIG_SETMASK, ())
-                # Somebody may have started all of this with nohup.
-                for number in PASSED_ON:
+                os.dup2(self.input, 1)
+                os.dup2(self.input, 2)
+                for number in AWAITED:
                     signal.signal(number, signal.SIG_DFL)
+                isolate.drop_rights(isolate.identity(os.getcwd(), self.user) if self.user else None)
+                die_with_parent(parent)
+                signal.pthread_sigmask(signal.SIG_SETMASK, ())
                 os.execvp(self.command[0], self.command)
             except BaseException as error:  # pylint: disable=broad-except
-                say(f"{self.command[0]} cannot be started: {error}")
+                with suppress(OSError):
+                    os.write(2, f"{self.command[0]} cannot be started: {error}\n".encode("utf-8", "replace"))
             finally:
                 os._exit(127)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, AWAITED)
         # It may have been quicker and run its command already.
         with suppress(OSError):
             os.setpgid(self.child, self.child)
         self.publish()
 
     def publish(self) -> None:
-        """Tell whoever manages this session which processes belong to it."""
+        """Tell whoever manages this session which processes belong to it; where that fails, try again later."""
         state = {
             "pid": os.getpid(),
             "start": start_time(os.getpid()),
@@ -129,42 +162,90 @@ class Supervisor:
             "restarts": self.restarts,
             "last_exit": self.last_exit,
         }
-        temporary = f"{STATE_FILE}.new"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-        with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-            json.dump(state, stream)
-        os.rename(temporary, STATE_FILE)
+        try:
+            write_state(json.dumps(state))
+            self.published = True
+        except OSError as error:
+            if self.published:
+                self.log.say(f"{STATE_FILE} cannot be written: {error.strerror}")
+            self.published = False
+
+    def is_there(self) -> bool:
+        """Tell whether the session is still there: its directory is, and nobody took the state away."""
+        return os.path.exists(STATE_FILE) or (not self.published and os.path.exists(self.directory()))
+
+    @staticmethod
+    def directory() -> str:
+        """Return the directory's path; a name behind which there is nothing once it has been removed."""
+        try:
+            return os.getcwd()
+        except FileNotFoundError:
+            return ""
 
     def watch(self) -> bool:
         """Wait for the end of the command or for a signal to stop; returns whether to stop."""
+        checked = time.monotonic()
         while True:
-            event = self.wait(CHECK_SECONDS)
+            event = self.wait(CHECK_SECONDS if self.is_limited else min(MEASURE_SECONDS, CHECK_SECONDS))
             if event == "stop":
                 self.terminate()
                 return True
             if event == "ended":
                 return False
-            if not event:
-                if not os.path.exists(STATE_FILE):
-                    say("the directory is gone, and the data server goes with it")
+            if not self.published:
+                self.publish()
+            if not self.is_limited and measure() > self.most:
+                return self.end_for_good()
+            if time.monotonic() - checked >= CHECK_SECONDS:
+                checked = time.monotonic()
+                if not self.is_there():
+                    self.log.say("the directory is gone, and the data server goes with it")
                     self.terminate()
                     return True
-                cut_log()
+
+    def end_for_good(self) -> bool:
+        """End a command that fills the disk, and wait until somebody comes for the supervisor."""
+        self.log.say(f"the data server wrote more than {self.most} bytes into its directory run, and is ended for that")
+        self.terminate()
+        self.end_group()
+        self.last_exit = "too much in run"
+        self.publish()
+        while self.wait(CHECK_SECONDS) != "stop" and self.is_there():
+            pass
+        return True
 
     def wait(self, seconds: float) -> str:
         """Wait for one event: "stop", "ended", "signal", or "" when the time is over."""
         deadline = time.monotonic() + seconds
         while True:
-            received = signal.sigtimedwait(AWAITED, max(0.0, deadline - time.monotonic()))
-            if received is None:
+            for number in iter(self.received, 0):
+                if number in (signal.SIGTERM, signal.SIGINT):
+                    return "stop"
+                if number in PASSED_ON:
+                    self.signal(number)
+                elif self.reap():
+                    return "ended"
+            left = deadline - time.monotonic()
+            if left <= 0:
                 return ""
-            if received.si_signo in (signal.SIGTERM, signal.SIGINT):
-                return "stop"
-            if received.si_signo in PASSED_ON:
-                self.signal(received.si_signo)
-                return "signal"
-            if self.reap():
-                return "ended"
+            ready, _unused, _none = select.select([self.output, self.wake], [], [], left)
+            if self.output in ready:
+                self.copy_output(1)
+
+    def received(self) -> int:
+        """Return the next signal that came, or 0."""
+        try:
+            return os.read(self.wake, 1)[0]
+        except BlockingIOError:
+            return 0
+
+    def copy_output(self, most: int = 64) -> None:
+        """Write to the log what the command wrote."""
+        for _unused in range(most):
+            try:
+                self.log.write(os.read(self.output, 1 << 16))
+            except BlockingIOError:
+                return
 
     def reap(self) -> bool:
         """Tell whether the command has ended, and remember how."""
@@ -186,9 +267,13 @@ class Supervisor:
     def terminate(self) -> None:
         """End the command: kindly first, and what is left of its group afterwards."""
         self.signal(signal.SIGTERM)
+        # One that was stopped would not see it.
+        self.signal(signal.SIGCONT)
         deadline = time.monotonic() + GRACE_SECONDS
         while not self.reap() and time.monotonic() < deadline:
-            signal.sigtimedwait({signal.SIGCHLD}, 0.05)
+            self.copy_output()
+            self.received()
+            select.select([self.output, self.wake], [], [], 0.05)
 
     def end_group(self) -> None:
         """End what the command left behind, and collect it."""
@@ -201,40 +286,15 @@ class Supervisor:
         self.child = 0
 
 
-def become(user: str) -> None:
-    """Give up the rights of root for good."""
-    import pwd
-
-    entry = pwd.getpwnam(user)
-    os.initgroups(user, entry.pw_gid)
-    os.setgid(entry.pw_gid)
-    os.setuid(entry.pw_uid)
-
-
-def die_with_parent(libc: ctypes.CDLL, parent: int) -> None:
+def die_with_parent(parent: int) -> None:
     """Ask the kernel to end this process when its parent ends."""
-    libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+    LIBC.prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
     if os.getppid() != parent:
         os._exit(127)
 
 
-def cut_log() -> None:
-    """Keep one older part of the log once it has grown."""
-    try:
-        if os.stat(LOG_FILE).st_size > LOG_LIMIT:
-            with open(LOG_FILE, "rb") as old, open(f"{LOG_FILE}.1", "wb") as new:
-                while True:
-                    part = old.read(1 << 20)
-                    if not part:
-                        break
-                    new.write(part)
-            os.truncate(LOG_FILE, 0)
-    except OSError as error:
-        say(f"the log could not be cut: {error}")
-
-
 def _ignore(number: int, frame: FrameType | None) -> None:
-    """Stand as a handler so that the signal is not discarded before it is awaited."""
+    """Stand as a handler: the signal is read where the interpreter notes its number."""
 
 
 def main(arguments: list[str]) -> int:
@@ -258,14 +318,13 @@ def main(arguments: list[str]) -> int:
         return 3
     if os.getsid(0) != os.getpid():
         os.setsid()
-    log = os.open(LOG_FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    signal.pthread_sigmask(signal.SIG_BLOCK, AWAITED)
-    signal.signal(signal.SIGCHLD, _ignore)
-    Supervisor(arguments[split + 1 :], options.get("--user", "")).run()
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in range(3):
+        os.dup2(nothing, descriptor)
+    Supervisor(arguments[split + 1 :], options.get("--user", ""), Log()).run()
+    if options.get("--user"):
+        with suppress(OSError):
+            isolate.save(os.getcwd())
     with suppress(OSError):
         os.unlink(STATE_FILE)
     return 0

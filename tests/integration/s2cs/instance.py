@@ -139,7 +139,8 @@ class S2CS:
         self.config = root / "s2cs.json"
         self.programs = root / "programs"
         self.programs.mkdir(parents=True)
-        install(COLLECTION / "roles/s2cs/files/supervise.py", self.programs)
+        for program in (COLLECTION / "roles/s2cs/files").glob("*.py"):
+            install(program, self.programs)
         install(COLLECTION / "roles/s2ds/files/s2ds", self.programs)
         self.policy: dict[str, Any] = {
             "gateway": "gw-test",

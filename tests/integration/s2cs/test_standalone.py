@@ -32,7 +32,8 @@ class Camera:
         self.directory = self.state / "sessions" / "s2ds-camera"
         programs = root / "programs"
         programs.mkdir()
-        (programs / "supervise.py").symlink_to(COLLECTION / "roles/s2cs/files/supervise.py")
+        for program in (COLLECTION / "roles/s2cs/files").glob("*.py"):
+            (programs / program.name).symlink_to(program)
         (programs / "s2ds").symlink_to(COLLECTION / "roles/s2ds/files/s2ds")
         self.options: dict[str, Any] = {
             "name": "camera",

@@ -39,7 +39,8 @@ def site(tmp_path: Path) -> Iterator[Site]:
     """A site with our programs; whatever runs there is ended after the test."""
     programs = tmp_path / "programs"
     programs.mkdir()
-    (programs / "supervise.py").symlink_to(ROLES / "s2cs/files/supervise.py")
+    for program in (ROLES / "s2cs/files").glob("*.py"):
+        (programs / program.name).symlink_to(program)
     (programs / "s2ds").symlink_to(ROLES / "s2ds/files/s2ds")
     state = tmp_path / ("deep" * 40) / "state"
     found = Site(str(state), str(programs), supervisor="process", dedicated_users=False)

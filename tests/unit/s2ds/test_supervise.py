@@ -36,6 +36,16 @@ def eventually(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
+def changed_copy(directory: Path, *changes: tuple[str, str]) -> Path:
+    """Return a copy of the supervisor with constants that fit a test."""
+    for part in PROGRAM.parent.glob("*.py"):
+        text = part.read_text()
+        for before, after in changes:
+            text = text.replace(before, after)
+        (directory / part.name).write_text(text)
+    return directory / PROGRAM.name
+
+
 class Supervised:
     """A directory with a supervisor in it."""
 
@@ -47,8 +57,7 @@ class Supervised:
         """Start a supervisor; `changed` replaces its first pause and its interval of checks."""
         program = PROGRAM
         if changed:
-            program = self.directory.parent / "supervise.py"
-            program.write_text(PROGRAM.read_text().replace("CHECK_SECONDS = 30.0", f"CHECK_SECONDS = {changed}"))
+            program = changed_copy(self.directory.parent, ("CHECK_SECONDS = 30.0", f"CHECK_SECONDS = {changed}"))
         inherited = ["--lock", str(lock)] if lock >= 0 else []
         self.started.append(
             subprocess.Popen(
@@ -166,8 +175,7 @@ def test_what_a_dead_command_leaves_behind_is_ended(supervised: Supervised) -> N
 
 
 def test_command_that_ignores_sigterm(supervised: Supervised, tmp_path: Path) -> None:
-    program = tmp_path / "supervise.py"
-    program.write_text(PROGRAM.read_text().replace("GRACE_SECONDS = 5.0", "GRACE_SECONDS = 0.2"))
+    program = changed_copy(tmp_path, ("GRACE_SECONDS = 5.0", "GRACE_SECONDS = 0.2"))
     stubborn = (
         "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nopen('ready', 'w')\ntime.sleep(1000)"
     )
@@ -234,9 +242,7 @@ def test_directory_that_is_removed_while_the_command_restarts(supervised: Superv
 
 
 def test_log_is_cut(supervised: Supervised, tmp_path: Path) -> None:
-    program = tmp_path / "supervise.py"
-    source = PROGRAM.read_text().replace("CHECK_SECONDS = 30.0", "CHECK_SECONDS = 0.05")
-    program.write_text(source.replace("LOG_LIMIT = 8 * 1024 * 1024", "LOG_LIMIT = 1000"))
+    program = changed_copy(tmp_path, ("LOG_LIMIT = 8 * 1024 * 1024", "LOG_LIMIT = 1000"))
     command = "i=0; while :; do i=$((i+1)); echo line $i; sleep 0.002; done"
     supervised.started.append(
         subprocess.Popen(

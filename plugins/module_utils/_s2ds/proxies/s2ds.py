@@ -40,7 +40,9 @@ class NativeProxy(Proxy):
     image = f"scistream/s2ds:{VERSION}"
 
     def __init__(self, site: Site, settings: Mapping[str, Any], contained: bool = False) -> None:
-        super().__init__(site, checked(settings), contained)
+        own = checked(settings)
+        self.interpreter = own.pop("python") or site.interpreter
+        super().__init__(site, own, contained)
 
     @classmethod
     def setting_names(cls) -> Iterable[str]:
@@ -77,7 +79,9 @@ class NativeProxy(Proxy):
         program = self.site.program("s2ds")
         if not os.path.exists(os.path.join(program, "__main__.py")):
             raise S2DSException(f"there is no {program}: run the role scistream.gateway.s2ds on this gateway")
-        return [self.site.interpreter, "-I", program, "--directory", directory]
+        if not os.access(self.interpreter, os.X_OK):
+            raise S2DSException(f"there is no program {self.interpreter} to run the forwarder: see s2ds_python")
+        return [self.interpreter, "-I", program, "--directory", directory]
 
     def reload(self, place: Place, control: Control) -> None:
         """Have the forwarder read its configuration again."""

@@ -10,7 +10,7 @@ import re
 from typing import Any, Callable, Mapping
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ValueRefused
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.values import check_number
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.values import check_number, check_path
 
 SETTINGS: Mapping[str, Any] = {
     "pipe_size": 1048576,
@@ -18,6 +18,8 @@ SETTINGS: Mapping[str, Any] = {
     "max_connections": 1024,
     "connect_timeout": 10,
     "congestion": {"accept": None, "connect": None},
+    # What runs it on this host; in a container it is the image's.
+    "python": "",
 }
 _OPTION = "proxies.s2ds.settings"
 _LEGS = ("accept", "connect")
@@ -61,4 +63,5 @@ _CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
     "max_connections": _whole(1, 65536),
     "connect_timeout": _seconds,
     "congestion": _congestion,
+    "python": check_path,
 }

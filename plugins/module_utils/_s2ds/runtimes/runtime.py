@@ -11,9 +11,8 @@ import os
 import pwd
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, ClassVar, Sequence
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, NamedTuple, Sequence
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import programs
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
 
@@ -51,6 +50,22 @@ class Place:
     pid: Callable[[int], int | None] = lambda number: number
 
 
+class Access(NamedTuple):
+    """Who may use what is in an instance's directory.
+
+    Args:
+        owner: User and group of the directory and its files.
+        run: User, group and mode of the part that the program writes.
+        mode: Mode of the files.
+        secret: User, group and mode of a file that holds a secret.
+    """
+
+    owner: Sequence[int]
+    run: Sequence[int]
+    mode: int
+    secret: Sequence[int]
+
+
 class Runtime(ABC):
     """One place where data servers run; there is one class for each.
 
@@ -76,14 +91,6 @@ class Runtime(ABC):
 
     def deliver(self, task: Task) -> None:  # noqa: B027 - most programs see the files where they are
         """Have the program see the files of the instance as they are now."""
-
-    def run_once(self, task: Task, command: Sequence[str], directory: str) -> tuple[int, list[str]]:
-        """Run the instance's program to its end in a directory of this process, to have something checked.
-
-        Returns:
-            Its exit status and the lines that it wrote.
-        """
-        return programs.run(self.site, task.user, command, directory)
 
     def probe(self, task: Task, proxy: Proxy) -> dict[str, Any] | None:
         """Return what a proxy tells of itself, or None without an answer."""
@@ -114,6 +121,14 @@ class Runtime(ABC):
         return Place(directory, directory)
 
     @abstractmethod
+    def run_once(self, task: Task, command: Sequence[str], directory: str) -> tuple[int, list[str]]:
+        """Run the instance's program to its end in a directory of this process, to have something checked.
+
+        Returns:
+            Its exit status and the lines that it wrote.
+        """
+
+    @abstractmethod
     def start(self, task: Task, command: Sequence[str]) -> None:
         """Start a program in the instance's directory, again after each crash; returns before it is ready."""
 
@@ -136,6 +151,11 @@ class Runtime(ABC):
     @abstractmethod
     def log(self, task: Task, lines: int = 10) -> list[str]:
         """Return the last lines of its log."""
+
+    def access(self, task: Task) -> Access:
+        """Return who may use what is in the directory of an instance."""
+        user, group = self.owner(task.user)
+        return Access((user, group), (user, group, 0o770), self.file_mode, self.secret_access(task.user))
 
     @property
     def file_mode(self) -> int:

@@ -4,30 +4,68 @@
 
 """Runtime ``process`` where systemd is the init: an instance of the proxy's template unit for each session.
 
-The unit is enabled, so that a session that streamed streams again after a reboot of the gateway.
+The unit is enabled, so that a session that streamed streams again after a reboot of the gateway. What it executes is in
+the file ``start`` of the session's directory, so that the program that was asked and the one that runs are the same.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
-from typing import Sequence
+from typing import TYPE_CHECKING, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Runtime, Task
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.files import write
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.processes import is_stopped
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.host import HostRuntime
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Task
+
+if TYPE_CHECKING:
+    from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
+
+_START = "start"
+_SECONDS = 60.0
 
 
-class SystemdUnit(Runtime):
+class SystemdUnit(HostRuntime):
     """An instance of a template unit that the proxy's role installed."""
 
+    def check(self, task: Task, proxy: Proxy) -> None:
+        """Refuse where the unit is not there, or is one of another gateway."""
+        super().check(task, proxy)
+        unit, directory = self._unit(task), self.site.directory(task.name)
+        if not self.site.changes_user:
+            raise S2DSException(
+                "dedicated_user: units of systemd run each data server as a user of its own; leave it out, or choose "
+                "supervisor process"
+            )
+        shown = self._show(task, "LoadState", "WorkingDirectory")
+        if shown.get("LoadState") == "not-found":
+            raise S2DSException(
+                f"there is no unit {task.unit}@.service on this gateway: run the role scistream.gateway.{proxy.name}"
+            )
+        if shown.get("LoadState") != "loaded":
+            raise S2DSException(
+                f"systemd cannot use the unit {unit} ({shown.get('LoadState')}): see systemctl status {unit}"
+            )
+        place = shown.get("WorkingDirectory", "")
+        if os.path.normpath(place) != os.path.normpath(directory):
+            raise S2DSException(
+                f"state_dir: the unit {task.unit}@.service works in {place}, not in {directory}: leave state_dir out, "
+                "or choose supervisor process"
+            )
+
     def start(self, task: Task, command: Sequence[str]) -> None:
-        """Enable the unit for the next boot and start it now; its command is in the unit file."""
-        unit = self._unit(task)
+        """Enable the unit for the next boot and start it now, with a command that only root can change."""
+        unit, access = self._unit(task), self.access(task)
+        text = json.dumps({"command": list(command)}) + "\n"
+        write(self.site.directory(task.name), {_START: text}, (*access.owner, 0o640), (), ())
         # An instance of a template needs no daemon-reload; only the link for the next boot is made.
         self._systemctl("enable", "--no-reload", "--quiet", unit)
         self._systemctl("restart", "--no-block", unit)
 
-    def stop(self, task: Task) -> bool:
+    def stop(self, task: Task, keep: bool = True) -> bool:
         """Stop the unit with all its processes and disable it."""
         shown = self._show(task, "ActiveState", "LoadState")
         state = shown.get("ActiveState", "")
@@ -38,51 +76,80 @@ class SystemdUnit(Runtime):
         self._systemctl("disable", "--no-reload", "--quiet", unit)
         self._systemctl("stop", unit)
         # A unit that failed stays listed otherwise; there is nothing to reset where it did not.
-        subprocess.run(["systemctl", "reset-failed", unit], check=False, capture_output=True)
+        self._run("systemctl", "reset-failed", unit)
+        if keep:
+            self.save(task)
         return was_running
 
     def is_running(self, task: Task) -> bool:
-        """Tell whether the unit is active."""
-        return self._state(task) == "active"
+        """Tell whether the unit is active, and nobody stopped its main process for a while."""
+        shown = self._show(task, "ActiveState", "MainPID")
+        return shown.get("ActiveState") == "active" and not is_stopped(int(shown.get("MainPID", "0")))
 
     def signal(self, task: Task, number: int) -> None:
         """Send a signal to the unit's main process."""
-        pid = int(self._show(task, "MainPID").get("MainPID", "0"))
-        if not pid:
-            raise S2DSException(f"the unit {self._unit(task)} does not run, so it cannot be told anything")
-        os.kill(pid, number)
+        # Versions before 252 call the option --kill-who, and newer ones know that as well.
+        done = self._run("systemctl", "kill", "--kill-who=main", f"--signal={int(number)}", self._unit(task))
+        if done.returncode:
+            raise S2DSException(
+                f"the data server {task.name} is not running and cannot be reloaded: {done.stderr.strip()}"
+            )
 
     def has_failed(self, task: Task) -> bool:
         """Tell whether the unit failed or was restarted."""
         shown = self._show(task, "ActiveState", "NRestarts")
         return shown.get("ActiveState") == "failed" or shown.get("NRestarts", "0") != "0"
 
+    def has(self, task: Task) -> bool:
+        """Tell whether the unit was started here and not stopped since."""
+        shown = self._show(task, "ActiveState", "LoadState")
+        return shown.get("LoadState") == "loaded" and shown.get("ActiveState") not in ("inactive", "")
+
     def log(self, task: Task, lines: int = 10) -> list[str]:
-        """Return the last lines of the unit's journal."""
-        shown = subprocess.run(
-            ["journalctl", "--quiet", "--no-pager", "--output=cat", f"--lines={lines}", f"--unit={self._unit(task)}"],
-            check=False,
-            capture_output=True,
-            text=True,
-        )
+        """Return the last lines that the program wrote since it was started, or else what systemd says of it."""
+        unit = self._unit(task)
+        since = self._since(task)
+        said = self._journal(lines, *since, f"_SYSTEMD_UNIT={unit}")
+        said = said or self._journal(lines, *since, f"UNIT={unit}", "_PID=1")
+        pid = int(self._show(task, "MainPID").get("MainPID", "0"))
+        if is_stopped(pid):
+            said = [*said, f"process {pid} was stopped by a signal; kill -CONT {pid} lets it go on"]
+        return said
+
+    def _since(self, task: Task) -> list[str]:
+        try:
+            return [f"--since=@{os.stat(os.path.join(self.site.directory(task.name), _START)).st_mtime:.6f}"]
+        except OSError:
+            return []
+
+    def _journal(self, lines: int, *matches: str) -> list[str]:
+        shown = self._run("journalctl", "--quiet", "--no-pager", "--output=cat", f"--lines={lines}", *matches)
         return shown.stdout.splitlines()
 
     @staticmethod
     def _unit(task: Task) -> str:
         return f"{task.unit}@{task.name}.service"
 
-    def _state(self, task: Task) -> str:
-        return self._show(task, "ActiveState").get("ActiveState", "")
-
     def _show(self, task: Task, *properties: str) -> dict[str, str]:
         shown = self._systemctl("show", f"--property={','.join(properties)}", self._unit(task))
         return dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
 
-    @staticmethod
-    def _systemctl(*arguments: str) -> str:
-        done = subprocess.run(["systemctl", *arguments], check=False, capture_output=True, text=True)
+    @classmethod
+    def _systemctl(cls, *arguments: str) -> str:
+        done = cls._run("systemctl", *arguments)
         if done.returncode:
             raise S2DSException(
                 f"systemctl {' '.join(arguments)} ended with status {done.returncode}: {done.stderr.strip()}"
             )
         return done.stdout
+
+    @staticmethod
+    def _run(*command: str) -> subprocess.CompletedProcess[str]:
+        try:
+            return subprocess.run(
+                command, check=False, capture_output=True, text=True, errors="replace", timeout=_SECONDS
+            )
+        except subprocess.TimeoutExpired:
+            raise S2DSException(f"{' '.join(command)} did not end within {_SECONDS:.0f} s") from None
+        except OSError as error:
+            raise S2DSException(f"{command[0]} cannot be run: {error.strerror}") from None

@@ -1,0 +1,74 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Hosts that end all processes of a user who logs out (``KillUserProcesses=yes`` of systemd-logind).
+
+There, what is to go on belongs into the service manager of the user, which stays where lingering is enabled.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import subprocess
+import uuid
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
+
+_LINGER = "/var/lib/systemd/linger"
+_MANAGER = (
+    "org.freedesktop.login1",
+    "/org/freedesktop/login1",
+    "org.freedesktop.login1.Manager",
+    "KillUserProcesses",
+)
+_SECONDS = 10.0
+
+
+def check() -> None:
+    """Refuse to start what would end when this user logs out.
+
+    Raises:
+        S2DSException: It says what helps.
+    """
+    if _ends_with_login() and not _lingers():
+        name = _name()
+        raise S2DSException(
+            f"this host ends all processes of {name} when {name} logs out (KillUserProcesses=yes in logind.conf), data "
+            f"servers too: have an administrator run loginctl enable-linger {name}"
+        )
+
+
+def scope(name: str) -> tuple[list[str], dict[str, str]]:
+    """Return what goes before a command that is to outlive the login, and the environment that this needs."""
+    runtime = f"/run/user/{os.geteuid()}"
+    if not _ends_with_login() or not _lingers() or not os.path.exists(f"{runtime}/systemd/private"):
+        return [], {}
+    # A scope of the same name may still be on its way out.
+    unit = f"scistream-{name}-{uuid.uuid4().hex[:8]}"
+    command = ["systemd-run", "--user", "--scope", "--quiet", "--collect", f"--unit={unit}", "--"]
+    return command, {"XDG_RUNTIME_DIR": runtime}
+
+
+def _ends_with_login() -> bool:
+    if os.geteuid() == 0 or not os.path.isdir("/run/systemd/system"):
+        return False
+    try:
+        asked = subprocess.run(
+            ["busctl", "get-property", *_MANAGER], check=False, capture_output=True, text=True, timeout=_SECONDS
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return asked.stdout.split() == ["b", "true"]
+
+
+def _lingers() -> bool:
+    return os.path.exists(os.path.join(_LINGER, _name()))
+
+
+def _name() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())

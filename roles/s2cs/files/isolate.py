@@ -1,0 +1,269 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Keeps a data server apart from others and from the gateway: its user, its rights, the size of its directory `run`.
+
+    python3 -I -S isolate.py prepare DIRECTORY       mount the directory `run` of a session; what was saved is in it
+    python3 -I -S isolate.py save DIRECTORY          unmount it; its regular files are kept below the mount
+    python3 -I -S isolate.py run DIRECTORY USER      become the user of the session and execute its command
+
+The units of systemd call it: `prepare` and `save` as root on the host, `run` as root in the sandbox of the unit.
+supervise.py uses it as a library. The user of a session is whoever owns its directory `run`; the command is in the file
+`start`, which only root can write. `limits.json` beside this program says how large `run` may become.
+Standard library only, Python 3.8 or newer.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import os
+import resource
+import signal
+import stat
+import sys
+from contextlib import suppress
+
+PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 24, 38
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MNT_DETACH = 2, 4, 8, 2
+LIMITS = {"run_bytes": 64 << 20, "run_files": 1024}
+# What is kept of `run` when a data server ends. Counters are small, and come first.
+SAVED_BYTES = 16 << 20
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def say(text: str) -> None:
+    """Write a line to the log; that nobody can read it is no reason to end."""
+    with suppress(OSError):
+        os.write(2, f"isolate: {text}\n".encode("utf-8", "replace"))
+
+
+def limits() -> dict[str, int]:
+    """Return how large the directory `run` of a session may become."""
+    path = os.path.join(os.path.dirname(os.path.realpath(__file__)), "limits.json")
+    try:
+        with open(path, encoding="utf-8") as stream:
+            found = json.loads(stream.read(4096))
+        return {name: max(1, int(found.get(name, default))) for name, default in LIMITS.items()}
+    except FileNotFoundError:
+        return dict(LIMITS)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        say(f"{path} cannot be read, so the defaults apply: {error}")
+        return dict(LIMITS)
+
+
+def identity(directory: str, user: str) -> tuple[int, int, list[int]]:
+    """Return the user, group and further groups of a session: the owner of `run`, and who may pass through to it.
+
+    A directory of root's is that of a session from before sessions had users of their own.
+    """
+    about = os.lstat(os.path.join(directory, "run"))
+    uid, gid = about.st_uid, about.st_gid
+    if not uid:
+        import pwd
+
+        entry = pwd.getpwnam(user)
+        uid, gid = entry.pw_uid, entry.pw_gid
+    parents = (os.path.dirname(directory), os.path.dirname(os.path.dirname(directory)))
+    return uid, gid, sorted({os.stat(parent).st_gid for parent in parents} - {0, gid})
+
+
+def drop_rights(as_user: tuple[int, int, list[int]] | None) -> None:
+    """Give up for good what a data server does not need: capabilities, programs that raise rights, core dumps."""
+    # In a sandbox it may be nobody's to change, and is 0 there.
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    LIBC.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    for capability in range(64):
+        if LIBC.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0):
+            break
+    if as_user:
+        uid, gid, groups = as_user
+        os.setgroups(groups)
+        os.setresgid(gid, gid, gid)
+        os.setresuid(uid, uid, uid)
+    os.umask(0o077)
+
+
+def is_mounted(directory: str) -> bool:
+    """Tell whether the directory `run` of a session is a file system of its own."""
+    return os.path.ismount(os.path.join(directory, "run"))
+
+
+def prepare(directory: str) -> bool:
+    """Mount the directory `run`, if it is not; returns whether its size is limited now."""
+    if is_mounted(directory):
+        return True
+    path = os.path.join(directory, "run")
+    about, limit = os.lstat(path), limits()
+    if not stat.S_ISDIR(about.st_mode):
+        raise OSError(f"{path} is not a directory")
+    below = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        options = (
+            f"size={limit['run_bytes']},nr_inodes={limit['run_files']},"
+            f"mode={stat.S_IMODE(about.st_mode):o},uid={about.st_uid},gid={about.st_gid}"
+        )
+        if LIBC.mount(b"scistream", os.fsencode(path), b"tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options.encode()):
+            say(f"{path} cannot be mounted, so its size is not limited: {os.strerror(ctypes.get_errno())}")
+            return False
+        above = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            copy_files(below, above, limit["run_bytes"] // 2)
+        finally:
+            os.close(above)
+    finally:
+        os.close(below)
+    return True
+
+
+def save(directory: str) -> None:
+    """Unmount the directory `run`, and keep its regular files below."""
+    if not is_mounted(directory):
+        return
+    path = os.path.join(directory, "run")
+    above = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        if LIBC.umount2(os.fsencode(path), MNT_DETACH):
+            raise OSError(ctypes.get_errno(), f"{path} cannot be unmounted")
+        below = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            kept = copy_files(above, below, SAVED_BYTES)
+            for name in set(os.listdir(below)) - kept:
+                with suppress(OSError):
+                    os.unlink(name, dir_fd=below)
+        finally:
+            os.close(below)
+    finally:
+        os.close(above)
+
+
+def copy_files(source: int, target: int, most: int) -> set[str]:
+    """Copy the regular files of a directory, the smallest first; returns the names of those that are there now."""
+    found: list[tuple[int, str]] = []
+    for name in os.listdir(source):
+        about = os.stat(name, dir_fd=source, follow_symlinks=False)
+        if stat.S_ISREG(about.st_mode) and about.st_nlink == 1:
+            found.append((about.st_blocks * 512, name))
+    kept: set[str] = set()
+    for size, name in sorted(found):
+        if size > most:
+            say(f"{name} is not kept, because it is too large ({size} bytes)")
+            continue
+        try:
+            copy_file(source, target, name)
+            most -= size
+        except OSError as error:
+            # What was kept before is better than nothing.
+            say(f"{name} is not kept: {error.strerror}")
+        kept.add(name)
+    return kept
+
+
+def copy_file(source: int, target: int, name: str) -> None:
+    """Copy one file as a whole, with its holes: offsets in it stay what they are."""
+    temporary = ".copy"
+    with suppress(FileNotFoundError):
+        os.unlink(temporary, dir_fd=target)
+    reading = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=source)
+    try:
+        about = os.fstat(reading)
+        if not stat.S_ISREG(about.st_mode) or about.st_nlink != 1:
+            raise OSError(errno.EINVAL, "it is not a regular file any more")
+        writing = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=target)
+        try:
+            os.ftruncate(writing, about.st_size)
+            copy_data(reading, writing)
+            os.fchown(writing, about.st_uid, about.st_gid)
+            os.fchmod(writing, stat.S_IMODE(about.st_mode) & 0o777)
+            os.rename(temporary, name, src_dir_fd=target, dst_dir_fd=target)
+        except OSError:
+            with suppress(OSError):
+                os.unlink(temporary, dir_fd=target)
+            raise
+        finally:
+            os.close(writing)
+    finally:
+        os.close(reading)
+
+
+def copy_data(reading: int, writing: int) -> None:
+    """Copy what is not a hole."""
+    at = 0
+    while True:
+        try:
+            at = os.lseek(reading, at, os.SEEK_DATA)
+        except OSError:
+            return
+        end = os.lseek(reading, at, os.SEEK_HOLE)
+        while at < end:
+            part = os.pread(reading, min(1 << 20, end - at), at)
+            if not part:
+                return
+            while part:
+                written = os.pwrite(writing, part, at)
+                part, at = part[written:], at + written
+
+
+def run(directory: str, user: str) -> None:
+    """Become the user of the session and execute the command that its file `start` holds."""
+    with open(os.path.join(directory, "start"), encoding="utf-8") as stream:
+        command: list[str] = json.load(stream)["command"]
+    who = identity(directory, user)
+    log_as(user, who[0])
+    drop_rights(who)
+    os.execv(command[0], command)
+
+
+def log_as(user: str, uid: int) -> None:
+    """Have all output go through a process of the proxy's own user.
+
+    The journal keeps a file for each user that is not one of the system's, and the users of sessions come and go.
+    """
+    import pwd
+
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        return
+    if entry.pw_uid == uid:
+        return
+    reading, writing = os.pipe()
+    if not os.fork():
+        try:
+            # It ends with the last process that writes, and not before.
+            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+                signal.signal(number, signal.SIG_IGN)
+            os.dup2(reading, 0)
+            os.chdir("/")
+            drop_rights((entry.pw_uid, entry.pw_gid, []))
+            os.execv("/bin/cat", ["cat"])
+        finally:
+            os._exit(127)
+    os.dup2(writing, 1)
+    os.dup2(writing, 2)
+
+
+def main(arguments: list[str]) -> int:
+    """Do what the command line asks for."""
+    what, rest = arguments[:1], arguments[1:]
+    try:
+        if what == ["prepare"] and len(rest) == 1:
+            prepare(rest[0])
+        elif what == ["save"] and len(rest) == 1:
+            save(rest[0])
+        elif what == ["run"] and len(rest) == 2:
+            run(*rest)
+        else:
+            sys.stderr.write("usage: isolate.py prepare DIRECTORY | save DIRECTORY | run DIRECTORY USER\n")
+            return 2
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        say(f"{' '.join(arguments)}: {error}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
