@@ -17,25 +17,28 @@ from contextlib import suppress
 STATE_FILE = "supervisor.json"
 # Room for the longest state: replacing it in place takes no block of a disk that is full.
 STATE_BYTES = 1024
-LOG_FILE = "log"
+LOG_FILE, OLDER, BEFORE = "log", "log.1", "log.before"
 LOG_LIMIT = 8 * 1024 * 1024
 
 
 class Log:
-    """The file `log`: what the command and the supervisor write, never more than twice the limit."""
+    """The file `log`: what the command and the supervisor write, never more than three times the limit."""
 
     def __init__(self) -> None:
         self.file = -1
         self.size = 0
-        self.begin()
+        # What was written before this supervisor was started is no reason for what happens now.
+        with suppress(OSError):
+            os.unlink(OLDER)
+        self.begin(BEFORE)
 
-    def begin(self) -> None:
-        """Begin a new file, and keep the one before."""
+    def begin(self, kept: str = OLDER) -> None:
+        """Begin a new file, and keep the one that there is."""
         if self.file >= 0:
             os.close(self.file)
             self.file = -1
         with suppress(OSError):
-            os.rename(LOG_FILE, f"{LOG_FILE}.1")
+            os.rename(LOG_FILE, kept)
         with suppress(OSError):
             self.file = os.open(LOG_FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
             self.size = os.fstat(self.file).st_size

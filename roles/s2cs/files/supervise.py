@@ -105,6 +105,9 @@ class Supervisor:
             self.copy_output()
             if stop or not self.is_there():
                 return
+            if not self.is_limited and measure() > self.most:
+                self.end_for_good()
+                return
             if time.monotonic() - self.started > STABLE_SECONDS:
                 pause = FIRST_PAUSE
             self.log.say(f"the data server ended ({self.last_exit}); starting it again in {pause:.1f} s")
@@ -137,6 +140,8 @@ class Supervisor:
                 os.dup2(self.input, 2)
                 for number in AWAITED:
                     signal.signal(number, signal.SIG_DFL)
+                if self.is_limited:
+                    isolate.seclude(os.getcwd())
                 isolate.drop_rights(isolate.identity(os.getcwd(), self.user) if self.user else None)
                 die_with_parent(parent)
                 signal.pthread_sigmask(signal.SIG_SETMASK, ())

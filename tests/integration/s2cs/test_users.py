@@ -133,7 +133,8 @@ def make_policy(user: str) -> Callable[[Path], dict[str, Any]]:
     def make(root: Path) -> dict[str, Any]:
         programs = root / "programs"
         shutil.copytree(COLLECTION / "roles/s2ds/files/s2ds", programs / "s2ds")
-        shutil.copy(COLLECTION / "roles/s2cs/files/supervise.py", programs)
+        for program in (COLLECTION / "roles/s2cs/files").glob("*.py"):
+            shutil.copy(program, programs)
         policy = {
             "state_dir": str(root / "state"),
             "program_dir": str(programs),

@@ -149,7 +149,8 @@ class SupervisedProcess(HostRuntime):
 
     def log(self, task: Task, lines: int = 10) -> list[str]:
         """Return the last lines that the command wrote since it was started, or else what the supervisor says of it."""
-        said = tail(os.path.join(self.site.directory(task.name), "log"), 10 * lines)
+        directory = self.site.directory(task.name)
+        said = [line for name in ("log.1", "log") for line in tail(os.path.join(directory, name), 10 * lines)]
         said = ([line for line in said if _OWN_LINE not in line] or said)[-lines:]
         state = self._state(task)
         if state and is_stopped(state["child"]) and is_alive(state["child"], state["child_start"]):
