@@ -55,7 +55,7 @@ def gateway() -> Iterator[S2CS]:
         root = Path(tempfile.mkdtemp(prefix="scistream-", dir="/tmp"))
         stack.callback(shutil.rmtree, root, ignore_errors=True)
         root.chmod(0o711)
-        offered = {name: {} for name in PROXIES}
+        offered: dict[str, Any] = {name: {} for name in PROXIES}
         found = S2CS(root / "gateway", dedicated_users=True, proxies=offered, template_dir=str(root / "templates"))
         found.root.chmod(0o711)
         (root / "templates").mkdir()

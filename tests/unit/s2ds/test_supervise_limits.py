@@ -12,6 +12,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,11 @@ def fill(path: Path) -> None:
     with path.open("ab", buffering=0) as stream, pytest.raises(OSError, match="No space"):
         while True:
             stream.write(bytes(4096))
+
+
+def says(runtime: SupervisedProcess, word: str) -> bool:
+    """Tell whether this word is all that a data server wrote."""
+    return runtime.log(TASK) == [word]
 
 
 def size(path: Path) -> int:
@@ -163,8 +169,7 @@ def test_only_what_it_wrote_since_it_was_started(site: Site) -> None:
     runtime = SupervisedProcess(site)
     for word in ("first", "second"):
         runtime.start(TASK, ["sh", "-c", f"echo {word}; exec sleep 1000"])
-        expected = [word]
-        eventually(lambda wanted=expected: runtime.log(TASK) == wanted)
+        eventually(partial(says, runtime, word))
     runtime.start(TASK, ["/nonexistent/program"])
     eventually(lambda: runtime.has_failed(TASK))
     eventually(lambda: runtime.log(TASK) and "cannot be started" in runtime.log(TASK)[0])
