@@ -30,6 +30,8 @@ from contextlib import suppress
 PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 24, 38
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MNT_DETACH = 2, 4, 8, 2
 MS_REC, MS_SLAVE, CLONE_NEWNS = 0x4000, 0x80000, 0x20000
+FALLOC_FL_KEEP_SIZE = 1
+FALLOC_FL_KEEP_SIZE = 1
 MOUNT_SETATTR, AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY = 442, -100, 0x8000, 1
 LIMITS = {"run_bytes": 64 << 20, "run_files": 1024}
 # What is kept of `run` when a data server ends. Counters are small, and come first.
@@ -196,6 +198,10 @@ def copy_file(source: int, target: int, name: str) -> None:
         try:
             os.ftruncate(writing, about.st_size)
             copy_data(reading, writing)
+            # Room that was reserved behind the end stays reserved.
+            reserved = (about.st_blocks - os.fstat(writing).st_blocks) * 512
+            if reserved > 0:
+                LIBC.fallocate(writing, FALLOC_FL_KEEP_SIZE, ctypes.c_int64(about.st_size), ctypes.c_int64(reserved))
             os.fchown(writing, about.st_uid, about.st_gid)
             os.fchmod(writing, stat.S_IMODE(about.st_mode) & 0o777)
             os.rename(temporary, name, src_dir_fd=target, dst_dir_fd=target)
