@@ -53,6 +53,14 @@ options:
       - Secret of the stream, the one of the request.
       - Only whoever did not request the session needs it, unless that is an administrator of this gateway.
     type: str
+  probe_targets: &probe_targets
+    description:
+      - Connects once to each target that is new for the session, and closes the connection at once without a byte.
+      - Targets that do not accept it within 3 seconds are listed as C(unreachable_targets) of the session. That is no
+        failure, and the session streams as soon as they do.
+      - Targets of UDP are not looked at, nor those of the runtime V(janus), to which another host connects.
+    type: bool
+    default: false
   sessions:
     description: Sessions, where one call is to serve more than one.
     type: list
@@ -68,6 +76,7 @@ options:
       clients: *clients
       peer_certificate: *peer_certificate
       secret: *secret
+      probe_targets: *probe_targets
 seealso:
   - module: scistream.gateway.s2cs_request
   - module: scistream.gateway.s2cs_hello
@@ -166,6 +175,8 @@ session:
   description:
     - The session after the call, where one was given by its options.
     - M(scistream.gateway.s2cs_request) describes it.
+    - With O(probe_targets), C(unreachable_targets) lists the targets that were looked at and did not answer, each with
+      its C(target) and the reason as C(msg).
   returned: success, if O(sessions) was not used
   type: dict
   sample:
@@ -199,6 +210,7 @@ OPTIONS = {
     "clients": {"type": "list", "elements": "str"},
     "peer_certificate": {"type": "str"},
     **module.SECRET,
+    "probe_targets": {"type": "bool", "default": False},
 }
 
 

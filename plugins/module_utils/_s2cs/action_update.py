@@ -19,8 +19,14 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session im
     Session,
     endpoints,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import parse_endpoints, resolve
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import (
+    Endpoint,
+    parse_endpoint,
+    parse_endpoints,
+    resolve,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError, ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.reach import look
 
 
 class UpdateAction(Action[Update]):
@@ -50,7 +56,10 @@ class UpdateAction(Action[Update]):
                 raise
             undo.callback(self.keeper.point_back, before)
             self.store.save(after)
-        return Change(item.uid, item.role, before, after, mended=True)
+        change = Change(item.uid, item.role, before, after, mended=True)
+        if item.probe and not self.check_mode and change.after is not None:
+            change.after["unreachable_targets"] = unreachable(before, after)
+        return change
 
     def _targets(self, update: Update, session: Session) -> dict[str, Any]:
         if update.remote_listeners is None:
@@ -73,6 +82,21 @@ class UpdateAction(Action[Update]):
             "resolved": endpoints(resolved),
             "clients": [str(network) for network in clients],
         }
+
+
+def unreachable(before: Session, after: Session) -> list[dict[str, str]]:
+    """Return the targets that are new for a session and accept no connection from this gateway, and why.
+
+    Targets are looked at once, when they are new: an application may count its connections. Those of UDP cannot be
+    looked at, and under Janus another node than this one connects to them.
+    """
+    targets = [target for target in after.resolved if before.state != STREAMING or target not in before.resolved]
+    if after.transport == "udp" or after.runtime == "janus" or not targets:
+        return []
+    names = dict(zip(after.resolved, after.targets))
+    found = [parse_endpoint("targets", target) for target in targets]
+    failed = look([(target.host, target.port) for target in found], after.egress)
+    return [{"target": names[str(Endpoint(item.host, item.port))], "msg": item.reason} for item in failed]
 
 
 def _peer_certificate(update: Update, session: Session) -> str | None:

@@ -76,6 +76,7 @@ class Update:
         clients: Who may connect; empty for whoever the policy allows to.
         peer_certificate: The certificate of the other gateway; None for the one that the session has.
         secret: The secret of the stream, which somebody else than the owner needs.
+        probe: Whether to look at targets that are new for the session.
     """
 
     uid: str
@@ -84,6 +85,7 @@ class Update:
     clients: list[Network] = field(default_factory=list)
     peer_certificate: str | None = None
     secret: str | None = field(default=None, repr=False)
+    probe: bool = False
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,15 @@ def read_update(options: Mapping[str, Any], policy: Policy) -> Update:
     clients = parse_networks("clients", options.get("clients") or [])
     policy.check_clients("clients", role, clients)
     peer_certificate = check_certificate("peer_certificate", options.get("peer_certificate"))
-    return Update(check_uid(options.get("uid")), role, targets, clients, peer_certificate, _optional_secret(options))
+    return Update(
+        uid=check_uid(options.get("uid")),
+        role=role,
+        remote_listeners=targets,
+        clients=clients,
+        peer_certificate=peer_certificate,
+        secret=_optional_secret(options),
+        probe=bool(options.get("probe_targets")),
+    )
 
 
 def read_release(options: Mapping[str, Any], policy: Policy) -> Release:
