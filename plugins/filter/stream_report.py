@@ -25,8 +25,13 @@ options:
     choices:
       opened: The path of each connection, from the results of UPDATE (in check mode those of REQ).
       status: The sessions, from the results of C(s2cs_info).
-      released: What was given back, from the results of REL.
-      failed: Why nothing was opened, from the results of REL that followed and those of O(steps).
+      unseen: Which gateways did not answer, and which sessions that were asked for are nowhere, from the same.
+      misspelt: Which sessions that were asked for are not there, but others like them, from the same.
+      released: What was released, from the results of REL.
+      unreleased: What was not released and why, from the results of REL. Empty if nothing failed.
+      failed: >-
+        Why streams were not opened, from the results of the REL that followed and those of O(steps). Empty if nothing
+        failed.
     required: true
   streams:
     description: The streams that are meant, see the README of this collection.
@@ -43,7 +48,7 @@ options:
     type: list
     elements: str
   uids:
-    description: The sessions that are meant, beside those of O(streams). For O(kind=status) and O(kind=released).
+    description: The sessions that are meant, beside those of O(streams). For sessions that are shown or released.
     type: list
     elements: str
     default: []
@@ -51,6 +56,7 @@ options:
     description:
       - The results of each step, as O(_input). For O(kind=failed).
       - For O(kind=opened) those of the messages before, the last one first.
+      - For O(kind=released) those of C(s2cs_info) before it.
     type: list
     elements: dict
     default: []
@@ -61,11 +67,13 @@ options:
     description: What the task that wrote the tickets returned. For O(kind=failed).
     type: dict
     default: {}
-  problems:
-    description: What was wrong with the gateways' answers. For O(kind=failed).
-    type: list
-    elements: str
-    default: []
+  show:
+    description: Which sessions are shown. For O(kind=status).
+    type: str
+    choices:
+      all: All that are meant.
+      problems: Only those with which something is wrong.
+    default: all
   check_mode:
     description: Say what would be done.
     type: bool
@@ -97,7 +105,9 @@ from ansible.errors import AnsibleFilterError
 from ansible.utils.display import Display
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError
-from ansible_collections.scistream.gateway.plugins.plugin_utils._report_end import failed, released
+from ansible_collections.scistream.gateway.plugins.plugin_utils._report_end import released, unreleased
+from ansible_collections.scistream.gateway.plugins.plugin_utils._report_failed import failed
+from ansible_collections.scistream.gateway.plugins.plugin_utils._report_missing import misspelt, unseen
 from ansible_collections.scistream.gateway.plugins.plugin_utils._report_opened import opened
 from ansible_collections.scistream.gateway.plugins.plugin_utils._report_status import status, unencrypted
 from ansible_collections.scistream.gateway.plugins.plugin_utils._streams import read_streams
@@ -113,7 +123,7 @@ def stream_report(
     steps: Sequence[Mapping[str, Any]] = (),
     ticket_dir: str | None = None,
     tickets: Mapping[str, Any] | None = None,
-    problems: Sequence[str] = (),
+    show: str = "all",
     check_mode: bool = False,
 ) -> list[str]:
     try:
@@ -123,15 +133,22 @@ def stream_report(
             return opened(found, [results, *steps], purpose, check_mode, ticket_dir)
         found = read_streams(streams, "identify", gateways) if streams else []
         if kind == "failed":
-            return failed(steps, results, found, tickets or {}, problems)
+            return failed(steps, results, found, tickets or {})
         if kind == "status":
             _warn(unencrypted(results, uids, found))
-            return status(results, uids, found)
+            return status(results, uids, found, show=show)
         if kind == "released":
-            return released(results, found, uids, gateways, check_mode)
+            return released(results, found, uids, gateways, check_mode, next(iter(steps), None))
+        if kind in _MISSING:
+            return _MISSING[kind](results, uids, found)
+        if kind == "unreleased":
+            return unreleased(results, found)
     except ScistreamError as error:
         raise AnsibleFilterError(f"stream_report: {error}") from None
-    raise AnsibleFilterError(f"stream_report: {kind!r} is none of opened, status, released, failed")
+    raise AnsibleFilterError(f"stream_report: {kind!r} is none of the reports that there are")
+
+
+_MISSING = {"misspelt": misspelt, "unseen": unseen}
 
 
 def _warn(names: Iterable[str]) -> None:

@@ -63,6 +63,12 @@ options:
     type: list
     elements: dict
     default: []
+  predict:
+    description:
+      - Whether this is check mode, in which no HELLO has told the gateway where the producer application listens.
+      - For O(message=update).
+    type: bool
+    default: false
   key_file:
     description:
       - The user's key on the control node, from which secrets are made.
@@ -133,6 +139,7 @@ def stream_sessions(
     without: Sequence[Mapping[str, Any]] = (),
     key_file: str = DEFAULT_KEY_FILE,
     create_key: bool = True,
+    predict: bool = False,
 ) -> list[dict[str, Any]]:
     try:
         if message == "release":
@@ -147,7 +154,7 @@ def stream_sessions(
         elif message == "hello":
             entries = _plan.hellos(found, gateway, purpose, results or {}, key)
         elif message == "update":
-            entries = _plan.updates(found, gateway, purpose, results or {}, key)
+            entries = _plan.updates(found, gateway, purpose, results or {}, key, predict)
         else:
             raise AnsibleFilterError(f"stream_sessions: {message!r} is none of request, hello, update, release")
     except ScistreamError as error:

@@ -73,8 +73,14 @@ def latest(results: Sequence[Mapping[str, Any]], stream: Stream, role: str) -> M
     return next((session for session in found if session), None)
 
 
-def new_sessions(answer: Any) -> list[Entry]:
-    """Return the sessions that a REQ made, from what its module answered; not those that it found and repaired."""
+def new_sessions(answer: Any, all_reserved: bool = False) -> list[Entry]:
+    """Return the sessions that a REQ made, from what its module answered; not those that it found and repaired.
+
+    Args:
+        answer: What the module answered.
+        all_reserved: Whether every session that waits for its HELLO counts, whoever reserved it: where the answer to
+            a first call was lost, nobody knows which of them that one made.
+    """
     if not isinstance(answer, Mapping):
         return []
     made = [
@@ -83,7 +89,7 @@ def new_sessions(answer: Any) -> list[Entry]:
         if session.get("state") == "reserved"
     ]
     changed = answer.get("changed_sessions") or []
-    return [session for session in made if session in changed]
+    return [session for session in made if all_reserved or session in changed]
 
 
 def roles_at(stream: Stream, gateway: str, purpose: str) -> list[str]:
@@ -156,7 +162,12 @@ def moment(text: str) -> datetime:
 
 
 def updates(
-    streams: Sequence[Stream], gateway: str, purpose: str, results: Mapping[str, Any], key: bytes
+    streams: Sequence[Stream],
+    gateway: str,
+    purpose: str,
+    results: Mapping[str, Any],
+    key: bytes,
+    predict: bool = False,
 ) -> list[Entry]:
     """Return the UPDATE of a gateway: targets from the connection map, clients from the other gateway's answer.
 
@@ -166,6 +177,7 @@ def updates(
         purpose: open, inbound or outbound.
         results: What the gateways answered to HELLO, by gateway.
         key: The user's.
+        predict: Whether this is check mode, in which no HELLO has told the gateway where the producer listens.
     """
     entries = []
     for stream in streams:
@@ -177,6 +189,8 @@ def updates(
             entry: Entry = {"uid": stream.uid, "role": role, "secret": stream_secret(key, stream.uid)}
             if role == "producer":
                 # Its targets are what its application announced in the HELLO; the gateway deals them out in turn.
+                if predict:
+                    entry["remote_listeners"] = stream.producer_listeners
                 entry["clients"] = _producer_clients(stream, own, other)
             else:
                 entry["remote_listeners"] = _consumer_targets(stream, own, other)

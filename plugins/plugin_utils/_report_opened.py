@@ -9,12 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import PROXIES
 from ansible_collections.scistream.gateway.plugins.plugin_utils._handout import SUFFIXES
 from ansible_collections.scistream.gateway.plugins.plugin_utils._plan import latest
 from ansible_collections.scistream.gateway.plugins.plugin_utils._stream import OTHER, PURPOSES, Stream
-from ansible_collections.scistream.gateway.plugins.plugin_utils._words import Results, fingerprint_of
+from ansible_collections.scistream.gateway.plugins.plugin_utils._words import (
+    Results,
+    announces_cuts,
+    fingerprint_of,
+    located,
+)
 
 Sessions = Mapping[str, Mapping[str, Any]]
+#: As many connections of a stream are shown one by one.
+_PATHS = 64
 
 
 def opened(
@@ -34,6 +42,7 @@ def opened(
         ticket_dir: Where tickets and replies go.
     """
     lines = []
+    proxies: dict[str, list[str]] = {}
     for stream in streams:
         found = {role: latest(results, stream, role) for role in PURPOSES[purpose]}
         sessions = {role: session for role, session in found.items() if session and session.get("listeners")}
@@ -41,24 +50,63 @@ def opened(
             lines.append(f"{stream.name}: the gateways did not answer (uid {stream.uid})")
             continue
         some = next(iter(sessions.values()))
-        states = sorted({str(session.get("state")) for session in sessions.values()})
-        waits = purpose == "inbound" and states == ["announced"]
-        would = check_mode and states != ["streaming"]
-        state = "would be opened" if would else "waits for the reply to its ticket" if waits else " and ".join(states)
-        detail = f"{some.get('proxy')} in {some.get('runtime')}, {stream.num_conn} connection(s)"
-        lines.append(f"{stream.name}: {state} ({detail}, uid {stream.uid})")
+        proxies.setdefault(str(some.get("proxy")), []).append(stream.name)
+        states = {str(session.get("state")) for session in sessions.values()}
+        would = check_mode and states != {"streaming"}
+        deaf = [] if check_mode else list(_deaf(stream, sessions))
+        state = "would be opened" if would else _state(stream, purpose, states, bool(deaf))
+        number = f"{stream.num_conn} listener{'' if stream.num_conn == 1 else 's'}"
+        lines.append(
+            f"{stream.name}: {state} ({some.get('proxy')} in {some.get('runtime')}, {number}, uid {stream.uid})"
+        )
         lines.extend(f"  {line}" for line in _paths(stream, sessions.get("producer"), sessions.get("consumer")))
         lines.extend(f"  {line}" for line in _encryption(stream, sessions, purpose))
+        lines.extend(f"  {line}" for line in deaf)
         if ticket_dir is not None and purpose in _HANDOUTS:
             waits = purpose == "outbound" or not some.get("peer_certificate")
             lines.extend(f"  {line}" for line in _next(stream, purpose, ticket_dir.rstrip("/"), would, waits))
-    return lines
+    return [*lines, *_silent_cuts(proxies)]
 
 
-def _paths(stream: Stream, producer: Mapping[str, Any] | None, consumer: Mapping[str, Any] | None) -> Iterable[str]:
-    """One line for each connection: as far as this run knows the way."""
+def _state(stream: Stream, purpose: str, states: set[str], deaf: bool) -> str:
+    """Return what may be said of a stream: it streams only where both sides are known to be open."""
+    if states == {"announced"} and purpose == "inbound":
+        return "waits for the reply to its ticket"
+    if states != {"streaming"}:
+        return " and ".join(sorted(states))
+    if purpose == "outbound" and stream.encryption == "tls":
+        return f"open on this side, waits until {stream.gateways['producer']} has the reply"
+    if purpose != "open":
+        return "open on this side"
+    return "open, but its producer does not answer" if deaf else "streaming"
+
+
+def _deaf(stream: Stream, sessions: Sessions) -> Iterable[str]:
+    """Where nobody answered when a gateway looked at the producer application."""
+    for role, session in sessions.items():
+        for found in session.get("unreachable_targets") or []:
+            yield (
+                f"WARNING: nothing answers at {found.get('target')} ({found.get('msg')}), seen from "
+                f"{stream.gateways[role]}: start the producer application there, or correct its address. The stream "
+                "stays open for it."
+            )
+
+
+def _silent_cuts(proxies: Mapping[str, Sequence[str]]) -> Iterable[str]:
+    """Some proxies end a connection in the same way whether its other end was cut or had come to its end."""
+    silent = [proxy for proxy in proxies if proxy in PROXIES and not announces_cuts(proxy)]
+    if silent:
+        yield (
+            f"Note: with {' and '.join(sorted(silent))} a connection that was cut ends for the applications like any "
+            "other. They have to tell the end of their data themselves; see docs/proxies.md."
+        )
+
+
+def _paths(stream: Stream, producer: Mapping[str, Any] | None, consumer: Mapping[str, Any] | None) -> list[str]:
+    """One line for each connection, as far as this run knows the way, and as many as can be read."""
     number = len((producer or consumer or {}).get("listeners", []))
-    for index in range(number):
+    lines = []
+    for index in range(min(number, _PATHS)):
         hops = []
         if consumer:
             egress = f", leaves from {consumer['egress']}" if consumer.get("egress") else ""
@@ -66,14 +114,17 @@ def _paths(stream: Stream, producer: Mapping[str, Any] | None, consumer: Mapping
         else:
             hops.append(f"consumer gateway ({stream.gateways['consumer']})")
         if producer:
-            targets = producer.get("targets") or stream.producer_listeners
+            targets = located(producer) or stream.producer_listeners
             hops.append(f"{producer['listeners'][index]} ({stream.gateways['producer']})")
             hops.append(f"producer {targets[index % len(targets)]}")
         elif consumer:
-            targets = consumer.get("targets") or ["?"]
+            targets = located(consumer) or ["?"]
             hops.append(f"{targets[index % len(targets)]} ({stream.gateways['producer']})")
             hops.append("its producer")
-        yield " -> ".join(hops)
+        lines.append(" -> ".join(hops))
+    if number > _PATHS:
+        lines.append(f"and {number - _PATHS} more; ansible-playbook -v shows all in the results")
+    return lines
 
 
 def _encryption(stream: Stream, sessions: Sessions, purpose: str) -> Iterable[str]:

@@ -80,6 +80,11 @@ class StreamReader:
         sides = {role: self._side(role) for role in ROLES}
         stream.name = self._try("name", self.item.get("name"), values.check_name, "")
         stream.gateways = {role: self._gateway(role, sides[role], gateways) for role in ROLES}
+        if self.purpose == "open" and stream.gateways["producer"] and len(set(stream.gateways.values())) == 1:
+            self._problem(
+                f"producer.gateway and consumer.gateway are both {show(stream.gateways['producer'])}: a stream goes "
+                "through two gateways; name another one for one side"
+            )
         if self.item.get("uid") is not None:
             stream.uid = self._try("uid", self.item["uid"], lambda _, text: check_uid(text), "")
         elif stream.name and all(stream.gateways.values()):

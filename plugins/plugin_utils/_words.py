@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import show
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import PROXIES
 from ansible_collections.scistream.gateway.plugins.plugin_utils._certificate import CertificateError, fingerprint
 from ansible_collections.scistream.gateway.plugins.plugin_utils._stream import Stream
 
@@ -18,6 +19,29 @@ Results = Mapping[str, Any]
 _UID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 #: How a gateway says which of several sessions it means.
 _MENTION = re.compile(rf'sessions\[\d+\] \("({_UID})"\): |(producer|consumer) of ({_UID}): ', re.ASCII)
+
+
+def readable(text: str, most: int = 1000) -> str:
+    """Return what somebody else wrote as it can be shown: no control characters, and not without end."""
+    shown = "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text[:most]).rstrip()
+    return shown if len(text) <= most else f"{shown} ..."
+
+
+def announces_cuts(proxy: Any) -> bool:
+    """Tell whether an application can see that a connection was cut, and did not end."""
+    kind: Any = PROXIES.get(str(proxy))
+    return bool(getattr(kind, "announces_cuts", proxy == "s2ds"))
+
+
+def located(session: Mapping[str, Any]) -> list[str]:
+    """Return the targets of a session, a name with the address that it had at the UPDATE."""
+    targets, resolved = session.get("targets") or [], session.get("resolved") or []
+    if len(targets) != len(resolved):
+        return list(targets)
+    return [
+        target if target == address else f"{target} ({address.rpartition(':')[0]})"
+        for target, address in zip(targets, resolved, strict=True)
+    ]
 
 
 def size(count: Any) -> str:
@@ -28,6 +52,25 @@ def size(count: Any) -> str:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1024
     return f"{value:.1f} TiB"
+
+
+def listed(items: Sequence[str], most: int = 4) -> str:
+    """Return a list in words, not longer than a line."""
+    more = len(items) - most
+    return ", ".join(items[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def traffic(counters: Mapping[str, Any]) -> list[str]:
+    """Return what a data server counted in all."""
+    moved, connections = counters.get("bytes") or {}, counters.get("connections") or {}
+    parts = []
+    if connections.get("total") is not None:
+        parts.append(f"{connections['total']} connection{'' if connections['total'] == 1 else 's'} in all")
+    if moved:
+        parts.append(
+            f"{size(moved.get('to_consumer'))} to the consumer, {size(moved.get('to_producer'))} to the producer"
+        )
+    return parts
 
 
 def duration(seconds: float) -> str:

@@ -23,7 +23,9 @@ HERE = Path(__file__).parent
 PLAYBOOK = shutil.which("ansible-playbook") or str(Path(sys.executable).with_name("ansible-playbook"))
 GATEWAYS = ("gw-a", "gw-b", "gw-c")
 #: What a gateway is told when streams are opened: one call of each, whatever their number.
-THREE = ["s2cs_request", "s2cs_hello", "s2cs_update"]
+THREE = ["request", "hello", "update"]
+#: What Ansible writes after what a task says.
+_ENDS = ("ok: [", "changed: [", "skipping: [", "fatal: [", "failed: [", "PLAY ", "...ignoring")
 
 
 @dataclass
@@ -40,17 +42,22 @@ class Outcome:
 
     @property
     def message(self) -> str:
-        """The last message for the whole run."""
-        found = [row["msg"] for row in self.rows if row["action"].endswith((".debug", ".fail")) and row["msg"]]
-        last = [message for message in found if message != "All items completed"][-1]
-        return "\n".join(last) if isinstance(last, list) else str(last)
+        """What the last task that had anything to say to the user said."""
+        tasks = [part for part in self.output.split("\nTASK [") if "PLAY [" not in part.partition("] ***")[0]]
+        for text in reversed(tasks):
+            lines = text.partition("\n")[2].splitlines()
+            end = [index for index, line in enumerate(lines) if line.startswith(_ENDS)]
+            said = "\n".join(lines[: end[0]] if end else lines).strip("\n")
+            if said and not said.startswith(("included:", "[WARNING]")):
+                return said
+        return ""
 
     def calls(self, host: str) -> list[str]:
-        """Return the modules of the control server that ran on a host."""
+        """Return the messages that a gateway was sent."""
         return [
-            row["action"].rpartition(".")[2]
+            row["told"]
             for row in self.rows
-            if row["host"] == host and row["outcome"] in ("ok", "failed") and ".s2cs_" in row["action"]
+            if row["host"] == host and row["outcome"] in ("ok", "failed") and row["told"]
         ]
 
 

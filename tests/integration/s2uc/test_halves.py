@@ -123,7 +123,7 @@ def test_a_reply_that_does_not_answer_this_ticket(site: Site, halves: Halves) ->
     assert outcome.status != 0
     assert "the reply answers a ticket with another certificate" in outcome.message
     assert "run stream_inbound without the reply" in outcome.message
-    assert "given back: gw-a producer of halves" in outcome.message
+    assert "opened: producer of halves on gw-a" in outcome.message
     assert site.sessions() == ["gw-b/consumer"]
 
     # The way out that the message names; the consumer side stays open all the time.
@@ -193,7 +193,7 @@ def test_the_directory_of_tickets_comes_first(site: Site, producer: int) -> None
     assert failed.status != 0
     assert failed.calls("gw-a") == [*THREE[:2], "s2cs_release"]
     assert "the file one.ticket.yml could not be written: " in failed.message
-    assert "given back: gw-a producer of one, gw-a producer of two" in failed.message
+    assert "opened: producer of one on gw-a, producer of two on gw-a" in failed.message
     assert site.sessions() == []
 
     opened = site.ok("stream_inbound", streams=streams, ticket_dir=str(directory))

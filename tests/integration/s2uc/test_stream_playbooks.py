@@ -26,6 +26,7 @@ def test_life_of_a_stream(site: Site, producer: int) -> None:
     assert opened.calls("gw-c") == []
     assert site.sessions() == ["gw-a/producer", "gw-b/consumer"]
     assert "tomography: streaming" in opened.message
+    assert '"msg"' not in opened.output
     assert f"producer {site.network}.1:{producer}" in opened.message
     assert "encryption between the gateways: tls" in opened.message
     assert "WARNING" not in opened.output
@@ -57,16 +58,16 @@ def test_life_of_a_stream(site: Site, producer: int) -> None:
     assert site.ok("stream_release", "--check", streams=streams).changed == 2
     assert site.sessions() == ["gw-a/producer", "gw-b/consumer"]
     released = site.ok("stream_release", streams=streams)
-    assert released.calls("gw-c") == []
+    assert released.calls("gw-a") == ["info", "release"] and released.calls("gw-c") == ["info"]
     assert released.changed == 2
-    assert "gave back tomography producer" in released.message
+    assert "released tomography producer" in released.message
     assert site.sessions() == []
     with pytest.raises(ConnectionRefusedError):
         ask(site.listener(opened))
 
     nothing = site.ok("stream_release", streams=streams)
     assert nothing.changed == 0
-    assert "gw-a: nothing to give back of tomography (uid " in nothing.message
+    assert "gw-a: nothing to release of tomography (uid " in nothing.message
 
 
 def test_many_streams_take_three_calls(site: Site, producer: int) -> None:
@@ -142,13 +143,16 @@ def test_a_mistyped_gateway_is_not_released(site: Site) -> None:
     message = refused(site, "stream_release", streams=[here, elsewhere]).message
     assert 'stream "typo": producer.gateway "gw-aa" and consumer.gateway "gw-bb" are not among' in message
     half = site.ok("stream_release", streams=[site.stream("half", consumer={"gateway": "gw-bb"})]).message
-    assert "gw-a: nothing to give back of half" in half
+    assert "gw-a: nothing to release of half" in half
     assert "gateway gw-bb is not in this run: its side of half is not released" in half
 
 
 def test_status_of_a_session_that_is_not_there(site: Site) -> None:
     uid = "1b4e28ba-2fa1-41d2-883f-0016d3cca427"
-    assert site.ok("stream_status", uid=uid).message.count(f"no session {uid} here") == 3
+    outcome = site.play("stream_status", uid=uid)
+    assert outcome.status != 0
+    assert outcome.output.count(f"no session {uid} here") == 3
+    assert f"uid {uid}: no gateway of this run has a session of it" in outcome.message
 
 
 def test_a_failure_on_one_side_gives_back_the_other(site: Site, producer: int) -> None:
@@ -158,9 +162,11 @@ def test_a_failure_on_one_side_gives_back_the_other(site: Site, producer: int) -
     fails = site.stream("fails", producer, consumer={"gateway": "gw-b", "clients": ["10.0.0.0/8"]})
     outcome = site.play("stream_open", streams=[stands, fails])
     assert outcome.status != 0
-    assert outcome.calls("gw-a") == outcome.calls("gw-b") == [*THREE, "s2cs_release"]
+    assert outcome.calls("gw-a") == outcome.calls("gw-b") == [*THREE, "undo"]
     assert "gw-b: " in outcome.message and "10.0.0.0/8" in outcome.message
-    assert "given back: gw-a producer" in outcome.message and ", gw-b consumer" in outcome.message
+    assert "opened: producer of fails on gw-a, consumer of fails on gw-b" in outcome.message
+    assert outcome.message.splitlines()[0] == "The streams were not opened. Still open as before: stands."
+    assert "censored" not in outcome.output and outcome.output.count("10.0.0.0/8") == 1
     assert site.sessions() == ["gw-a/producer", "gw-b/consumer"]
     assert ask(site.listener(opened)) == b"PHOTONS"
 
@@ -170,7 +176,7 @@ def test_a_gateway_out_of_reach_gives_back_the_other(site: Site) -> None:
     inventory = site.write("away.yml", site.hosts("gw-a", **{"gw-b": away}))
     outcome = site.play("stream_open", inventory=inventory, streams=[site.stream("tomography")])
     assert outcome.status != 0
-    assert "gw-b: " in outcome.message and "given back: gw-a producer" in outcome.message
+    assert "gw-b: cannot be reached" in outcome.message and "opened: producer of tomography on gw-a" in outcome.message
     assert site.sessions() == []
 
 
@@ -223,7 +229,7 @@ def test_a_lifetime_ends_a_stream(site: Site, producer: int) -> None:
 def test_release_needs_no_key(site: Site) -> None:
     site.ok("stream_open", streams=[site.stream("tomography")])
     released = site.ok("stream_release", streams=[site.stream("tomography")], scistream_key_file="/nonexistent/key")
-    assert "gave back tomography producer" in released.message
+    assert "released tomography producer" in released.message
     assert site.sessions() == []
 
 

@@ -253,9 +253,12 @@ def test_who_takes_no_part_is_told_nothing() -> None:
         assert stream_sessions(streams(), message, "gw-c", results=answers(), **KEY) == []
 
 
-def test_one_gateway_may_play_both_roles() -> None:
-    given = streams(consumer={"gateway": "gw-a"})
-    assert [entry["role"] for entry in stream_sessions(given, "request", "gw-a", **KEY)] == ["producer", "consumer"]
+def test_one_gateway_does_not_play_both_roles() -> None:
+    given = streams(consumer={"gateway": "gw-a", "address": "198.51.100.7"})
+    with pytest.raises(AnsibleFilterError, match='gateway are both "gw-a"'):
+        stream_sessions(given, "request", "gw-a", **KEY)
+    # What another facility calls its gateway is its own affair.
+    assert len(stream_sessions(given, "request", "gw-a", purpose="inbound", **KEY)) == 1
 
 
 def test_sessions_that_were_not_made_are_left_out() -> None:

@@ -6,45 +6,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.scistream.gateway.plugins.filter.stream_report import stream_report
-from ansible_collections.scistream.gateway.plugins.plugin_utils import _report_status, _words
-from ansible_collections.scistream.gateway.plugins.plugin_utils._certificate import fingerprint, make_credentials
-from ansible_collections.scistream.gateway.plugins.plugin_utils._stream import stream_uid
-
-UID = stream_uid("tomography", "gw-a", "gw-b")
-STREAMS = [
-    {
-        "name": "tomography",
-        "producer": {"gateway": "gw-a", "listeners": ["10.1.0.5:7000"]},
-        "consumer": {"gateway": "gw-b", "address": "198.51.100.7"},
-        "encryption": "none",
-    }
-]
-
-
-def session(role: str, **more: Any) -> dict[str, Any]:
-    listeners = {"producer": ["192.0.2.1:5100"], "consumer": ["10.2.0.1:5200"]}[role]
-    return {
-        "uid": UID,
-        "role": role,
-        "state": "streaming",
-        "listeners": listeners,
-        "targets": ["10.1.0.5:7000"] if role == "producer" else ["192.0.2.1:5100"],
-        "clients": ["198.51.100.7/32"],
-        "proxy": "s2ds",
-        "runtime": "process",
-        "encryption": "none",
-        "labels": {"stream": "tomography"},
-        "created": "2026-01-31T12:00:00Z",
-        "expires": None,
-        **more,
-    }
+from ansible_collections.scistream.gateway.plugins.plugin_utils import _words
+from ansible_collections.scistream.gateway.plugins.plugin_utils._certificate import fingerprint
+from ansible_collections.scistream.gateway.tests.unit.s2uc.reports import CONSUMER, PRODUCER, STREAMS, UID, session
 
 
 @pytest.mark.parametrize(
@@ -68,13 +38,56 @@ def test_opened_shows_the_whole_path_and_warns() -> None:
         "gw-b": {"sessions": [session("consumer", egress="198.51.100.7")]},
     }
     lines = stream_report(results, "opened", streams=STREAMS)
-    assert lines[0] == f"tomography: streaming (s2ds in process, 1 connection(s), uid {UID})"
+    assert lines[0] == f"tomography: streaming (s2ds in process, 1 listener, uid {UID})"
     assert lines[1].strip() == (
         "consumer connects to 10.2.0.1:5200 (gw-b, leaves from 198.51.100.7) -> 192.0.2.1:5100 (gw-a)"
         " -> producer 10.1.0.5:7000"
     )
     assert "encryption between the gateways: none" in lines[2]
     assert "WARNING" in lines[3]
+
+
+def test_opened_names_a_producer_that_does_not_answer() -> None:
+    deaf = [{"target": "10.1.0.5:7000", "msg": "connection refused"}]
+    results = {
+        "gw-a": {"sessions": [session("producer", unreachable_targets=deaf)]},
+        "gw-b": {"sessions": [session("consumer")]},
+    }
+    lines = stream_report(results, "opened", streams=ENCRYPTED)
+    assert lines[0].startswith("tomography: open, but its producer does not answer (")
+    assert "WARNING: nothing answers at 10.1.0.5:7000 (connection refused), seen from gw-a" in lines[3]
+    assert not any(
+        "nothing answers" in line for line in stream_report(results, "opened", streams=ENCRYPTED, check_mode=True)
+    )
+
+
+def test_names_are_shown_with_their_addresses() -> None:
+    named = session("producer", targets=["daq:7000", "10.1.0.5:7000"], resolved=["10.1.0.9:7000", "10.1.0.5:7000"])
+    assert _words.located(named) == ["daq:7000 (10.1.0.9)", "10.1.0.5:7000"]
+    assert _words.located(session("producer")) == ["10.1.0.5:7000"]
+
+
+def test_opened_says_once_where_a_cut_looks_like_an_end() -> None:
+    streams = [ENCRYPTED[0], {**ENCRYPTED[0], "name": "second", "uid": "1b4e28ba-2fa1-11d2-883f-0016d3cca427"}]
+    results = {
+        gateway: {"sessions": [session(role, proxy="haproxy"), session(role, proxy="haproxy", uid=streams[1]["uid"])]}
+        for gateway, role in (("gw-a", "producer"), ("gw-b", "consumer"))
+    }
+    lines = stream_report(results, "opened", streams=streams)
+    assert [line for line in lines if "cut" in line] == [lines[-1]]
+    assert lines[-1].startswith(
+        "Note: with haproxy a connection that was cut ends for the applications like any other."
+    )
+
+
+def test_many_connections_are_not_all_shown() -> None:
+    many = [f"192.0.2.1:{port}" for port in range(5000, 5100)]
+    results = {
+        "gw-a": {"sessions": [session("producer", listeners=many)]},
+        "gw-b": {"sessions": [session("consumer", listeners=many)]},
+    }
+    lines = stream_report(results, "opened", streams=[{**ENCRYPTED[0], "num_conn": 100}])
+    assert len(lines) < 70 and lines[65].startswith("  and 36 more;")
 
 
 def test_opened_shows_each_half_as_far_as_it_is_known() -> None:
@@ -90,7 +103,6 @@ def test_opened_shows_each_half_as_far_as_it_is_known() -> None:
 
 
 ENCRYPTED = [{key: value for key, value in STREAMS[0].items() if key != "encryption"}]
-PRODUCER, CONSUMER = (make_credentials(UID, role).certificate for role in ("producer", "consumer"))
 
 
 def half(purpose: str, encryption: str = "tls", check_mode: bool = False, **more: Any) -> list[str]:
@@ -117,7 +129,7 @@ def test_opened_says_that_it_is_encrypted() -> None:
 
 def test_a_producer_side_waits_for_the_reply() -> None:
     lines = half("inbound", state="announced", certificate=PRODUCER, peer_certificate=None)
-    assert lines[0] == f"tomography: waits for the reply to its ticket (s2ds in process, 1 connection(s), uid {UID})"
+    assert lines[0] == f"tomography: waits for the reply to its ticket (s2ds in process, 1 listener, uid {UID})"
     assert lines[2:] == [
         f"certificate of gw-a (producer): sha256 {fingerprint(PRODUCER)}",
         "ticket: /tickets/tomography.ticket.yml",
@@ -130,7 +142,7 @@ def test_a_producer_side_waits_for_the_reply() -> None:
 
 def test_a_producer_side_that_got_the_reply_is_done() -> None:
     lines = half("inbound", certificate=PRODUCER, peer_certificate=CONSUMER)
-    assert lines[0].startswith("tomography: streaming ")
+    assert lines[0].startswith("tomography: open on this side ")
     assert lines[2:] == [
         f"certificate of gw-a (producer): sha256 {fingerprint(PRODUCER)}",
         f"certificate of gw-b (consumer): sha256 {fingerprint(CONSUMER)}",
@@ -140,6 +152,7 @@ def test_a_producer_side_that_got_the_reply_is_done() -> None:
 
 def test_a_consumer_side_shows_what_to_do_with_the_reply() -> None:
     lines = half("outbound", certificate=CONSUMER, peer_certificate=PRODUCER)
+    assert lines[0].startswith("tomography: open on this side, waits until gw-a has the reply (")
     assert lines[2:] == [
         f"certificate of gw-b (consumer): sha256 {fingerprint(CONSUMER)}",
         f"certificate of gw-a (producer): sha256 {fingerprint(PRODUCER)}",
@@ -185,95 +198,6 @@ def test_ansible_warns_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     stream_report(results, "status", uids=["another"])
     stream_report(results, "released")
     assert told == ["Not encrypted between the gateways: tomography."] * 2
-
-
-def test_status_of_encrypted_sessions() -> None:
-    now = datetime(2026, 1, 31, 13, 5, tzinfo=timezone.utc)
-    old = make_credentials(UID, "producer", now=now - timedelta(days=360)).certificate
-    dead = make_credentials(UID, "consumer", now=now - timedelta(days=366)).certificate
-
-    def shown(**more: Any) -> list[str]:
-        results = {"gw-a": {"sessions": [session("producer", encryption="tls", running=True, **more)]}}
-        return [line.strip() for line in _report_status.status(results, now=now)[2:]]
-
-    assert shown(certificate=PRODUCER, peer_certificate=None) == [
-        f"tls: certificate sha256 {fingerprint(PRODUCER)}, that of the other gateway none yet"
-    ]
-    assert shown(certificate=old, peer_certificate=dead)[1:] == [
-        f"WARNING: certificate sha256 {fingerprint(old)} expires in 5d 0h: release the stream and open it again",
-        f"WARNING: certificate sha256 {fingerprint(dead)} has expired: release the stream and open it again",
-    ]
-    assert len(shown(certificate=old, peer_certificate=None, expires="2026-02-05T13:05:00Z")) == 1
-    assert len(shown(certificate=old, peer_certificate=None, expires="2026-03-05T13:05:00Z")) == 2
-    assert "unreadable" in shown(certificate="x")[0]
-
-
-def test_status_is_one_line_for_a_session() -> None:
-    counters = {"connections": {"open": 1, "total": 4}, "bytes": {"to_consumer": 2**31, "to_producer": 96}}
-    results = {
-        "gw-a": {
-            "sessions": [session("producer", running=True, counters=counters)],
-            "gateway": {"ports": {"used": 1, "total": 101}},
-        }
-    }
-    now = datetime(2026, 1, 31, 13, 5, tzinfo=timezone.utc)
-    lines = _report_status.status(results, now=now)
-    assert lines == [
-        "gw-a: 1 session(s), 1 of 101 ports used",
-        "  tomography producer: streaming, running, connections 1 open, 4 in all, 2.0 GiB to the consumer, "
-        f"96 B to the producer, listens on 192.0.2.1:5100, age 1h 5m (uid {UID})",
-        "    WARNING: not encrypted between the gateways",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("connections", "text"),
-    [
-        (
-            {"open": 0, "total": 3, "refused": 1, "failed": 3},
-            "connections 0 open, 3 in all, 3 failed (the target did not answer), 1 refused, 0 B",
-        ),
-        ({"open": 0, "total": 3, "refused": 0, "failed": 0}, "connections 0 open, 3 in all, 0 B"),
-        ({"open": 1, "total": 3, "refused": None, "failed": None}, "connections 1 open, 3 in all, 0 B"),
-        ({"open": None, "total": 3, "refused": 2, "failed": None}, "connections 3 in all, 2 refused, 0 B"),
-        ({"open": None, "total": None, "refused": None, "failed": None}, "running, 0 B"),
-        (None, "running, 0 B"),
-    ],
-)
-def test_status_shows_connections_that_did_not_come_about(connections: Any, text: str) -> None:
-    counters = {"since": 1769860800.0, "connections": connections, "bytes": {}}
-    results = {"gw-a": {"sessions": [session("producer", running=True, counters=counters)]}}
-    assert text in _report_status.status(results)[1]
-
-
-def test_status_of_the_dead_and_the_waiting() -> None:
-    dead = session("producer", running=False, counters=None, log=[f"line {number}" for number in range(9)])
-    waiting = session("consumer", state="reserved", running=True, expires="2026-01-31T12:03:00Z")
-    results = {"gw-a": {"sessions": [dead, waiting]}, "gw-b": {"failed": True, "msg": "no policy"}, "gw-c": {}}
-    lines = _report_status.status(results, now=datetime(2026, 1, 31, 12, 1, tzinfo=timezone.utc))
-    assert "NOT RUNNING" in lines[1]
-    assert [line.strip() for line in lines[3:8]] == [f"log: line {number}" for number in range(4, 9)]
-    assert "expires in 2m 0s" in lines[8]
-    assert lines[10:] == ["gw-b: no policy", "gw-c: no answer"]
-
-
-def test_status_of_chosen_streams() -> None:
-    results = {"gw-a": {"sessions": [session("producer"), session("producer", uid="other")]}}
-    assert len(stream_report(results, "status")) == 5
-    assert len(stream_report(results, "status", streams=STREAMS)) == 3
-    assert len(stream_report(results, "status", uids=[UID.upper()])) == 3
-
-
-def test_status_of_what_is_not_there() -> None:
-    results: dict[str, Any] = {"gw-a": {"sessions": [session("producer")]}, "gw-b": {"sessions": []}, "gw-c": {}}
-    assert stream_report(results, "status", uids=["another"])[1] == "  no session another here"
-    assert stream_report(results, "status", streams=STREAMS)[3:] == [
-        "gw-b: 0 session(s)",
-        f"  no session of tomography here (uid {UID})",
-        "gw-c: no answer",
-    ]
-    results["gw-c"] = {"sessions": []}
-    assert stream_report(results, "status", streams=STREAMS)[-1] == "gw-c: 0 session(s)"
 
 
 def test_reports_that_are_none() -> None:

@@ -35,6 +35,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             "action": result._task.action,
             "changed": bool(result._result.get("changed")),
             "msg": result._result.get("msg"),
+            "told": result._task.args.get("message") if result._task.action.endswith(".stream_message") else None,
         }
         with open(os.environ["SCISTREAM_TEST_RECORD"], "a", encoding="utf-8") as file:
             file.write(json.dumps(row, default=str) + "\n")
