@@ -201,7 +201,15 @@ session:
       elements: str
       sample: ["10.1.0.5:7000"]
     targets:
-      description: Where the listeners lead to, dealt out to them in turn.
+      description: Where the listeners lead to, dealt out to them in turn, as it was asked for.
+      returned: always
+      type: list
+      elements: str
+      sample: ["app.example.org:7000"]
+    resolved:
+      description:
+        - The address of each of RV(session.targets), in the same order.
+        - Of a name it is the first address that the policy allows and that can be reached from the egress address.
       returned: always
       type: list
       elements: str

@@ -9,12 +9,12 @@ from __future__ import annotations
 import errno
 import os
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Callable, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import ports
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.action import Action, Change, Outcome
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import StateError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError, StateError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.keeper import Keeper
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ownership import invoking_user
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.request import Request
@@ -60,6 +60,9 @@ class RequestAction(Action[Request]):
             picks = choose
             if again:
                 picks = ports.chooser(address, self.policy.port_range, item.num_conn, anywhere=True)
+            # Ports are tried outside of the transaction, in which nobody else can write.
+            with suppress(RefusedError):
+                self.store.choose(address, item.num_conn, picks)
             reserved = self.store.reserve(fresh.changed(pending="request"), address, picks, self.policy.limits)
             server.start(reserved.instance())
             return reserved

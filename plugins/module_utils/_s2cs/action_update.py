@@ -13,6 +13,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.action imp
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import StateError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ownership import check_right
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.request import Update
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.resolving import settle
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import (
     ANNOUNCED,
     STREAMING,
@@ -23,7 +24,6 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint i
     Endpoint,
     parse_endpoint,
     parse_endpoints,
-    resolve,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError, ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.reach import look
@@ -71,11 +71,7 @@ class UpdateAction(Action[Update]):
             raise ValueRefused(
                 option, endpoints(targets), f"the session has num_conn {session.num_conn}: give at most as many targets"
             )
-        resolved = [resolve(target) for target in targets]
-        for index, target in enumerate(resolved):
-            self.policy.check_target(f"{option}[{index}]", session.role, target)
-            if str(target) in session.listeners:
-                raise ValueRefused(f"{option}[{index}]", str(target), "it is a listener of this session: a loop")
+        resolved = settle(self.policy, session, option, targets)
         clients = self.policy.check_clients("clients", session.role, update.clients)
         return {
             "targets": endpoints(targets),

@@ -96,9 +96,13 @@ class Policy:
             return check_number("lifetime", seconds, 1, MAX_LIFETIME)
         return _up_to("lifetime", seconds, longest, "limits.lifetime")
 
+    def target_refusal(self, role: str, target: Endpoint) -> str | None:
+        """Return why the rules for this role do not allow a target (with an IP address), or None where they do."""
+        return refusal(self.targets.get(role), target)
+
     def check_target(self, option: str, role: str, target: Endpoint) -> None:
         """Refuse a target (with an IP address) that the rules for this role do not allow."""
-        why = refusal(self.targets.get(role), target)
+        why = self.target_refusal(role, target)
         if why is not None:
             raise RefusedError(
                 f"{option}: the target {target} is not allowed for the role {role} on gateway {self.gateway} by its "

@@ -21,7 +21,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.trusted im
 
 DEFAULT_CONFIG = "/etc/scistream/s2cs.json"
 
-_MOST_BYTES = 1 << 20
+MOST_BYTES = 1 << 20
 _MOST_DIGITS = 18
 _MOST_PROBLEMS = 8
 # What of a file that is no JSON any more can still be told: where the sessions are, and how they are supervised.
@@ -62,7 +62,7 @@ def load_policy(path: str, lenient: bool = False) -> Policy:
         if salvaged is None:
             raise
         return replace(salvaged, problems=(str(error),), faulty=KEYS)
-    problems = [*policy.problems, *_distrusted(policy)]
+    problems = [*policy.problems, *distrusted(policy)]
     if problems and not lenient:
         raise PolicyError(f"config: {shown}: {joined(problems)}")
     return replace(policy, problems=tuple(problems))
@@ -76,7 +76,7 @@ def joined(problems: Sequence[str]) -> str:
 
 def _read(path: str, shown: str) -> str:
     try:
-        return trusted.read(path, _MOST_BYTES).decode("utf-8")
+        return trusted.read(path, MOST_BYTES).decode("utf-8")
     except FileNotFoundError:
         raise PolicyError(
             f"config: there is no policy file {shown}: run the role scistream.gateway.s2cs on this gateway, "
@@ -145,7 +145,7 @@ def _salvage(path: str, text: str) -> Policy | None:
         return None
 
 
-def _distrusted(policy: Policy) -> list[str]:
+def distrusted(policy: Policy) -> list[str]:
     """Return which of the files that root executes or reads at this policy's word others can write."""
     if os.geteuid() != 0:
         return []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import random
 import socket
-from typing import Callable, List, Sequence
+from typing import Callable, Collection, List, Mapping, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError
 
@@ -52,6 +52,8 @@ def chooser(address: str, port_range: tuple[int, int], count: int, anywhere: boo
             would go on meeting.
     """
     low, high = port_range
+    # What was found free or not: the store is locked for others while ports are chosen from what is known already.
+    free: dict[int, bool] = {}
 
     def choose(taken: Sequence[int], last: int) -> list[int]:
         start = last + 1 if low <= last < high else low
@@ -61,15 +63,30 @@ def chooser(address: str, port_range: tuple[int, int], count: int, anywhere: boo
         unavailable = set(taken)
         found: list[int] = []
         for port in (*range(start, high + 1), *range(low, start)):
-            if port not in unavailable and is_free(address, port):
+            if port in unavailable:
+                continue
+            if port not in free:
+                free[port] = is_free(address, port)
+            if free[port]:
                 found.append(port)
                 if len(found) == count:
                     return found
-        used = sum(low <= port <= high for port in taken)
-        raise RefusedError(
-            f"num_conn: {count} ports are needed at {address}, and {len(found)} are free in the range {low}-{high} "
-            f"({used} belong to sessions): release sessions, or widen port_range in the policy",
-            "port_range",
-        )
+        raise RefusedError(_too_few(address, port_range, count, unavailable, free), "port_range")
 
     return choose
+
+
+def _too_few(
+    address: str, port_range: tuple[int, int], count: int, taken: Collection[int], free: Mapping[int, bool]
+) -> str:
+    """Return what is said where there are too few ports: how many are free, and who has the others."""
+    low, high = port_range
+    own = [port for port in range(low, high + 1) if port in taken]
+    others = [port for port in range(low, high + 1) if port not in taken and not free.get(port, True)]
+    left = high - low + 1 - len(own) - len(others)
+    held = f", and other programs or connections use {len(others)}, such as {others[0]}" if others else ""
+    advice = "release sessions" if own else "end these programs"
+    return (
+        f"num_conn: {count} ports are needed at {address}, and {left} are free in the range {low}-{high}; "
+        f"{len(own)} belong to sessions of this gateway{held}: {advice}, or widen port_range in the policy"
+    )

@@ -34,9 +34,11 @@ def _seen(policy: Policy, session: Session) -> dict[str, Any]:
 def gateway(policy: Policy, store: Store) -> dict[str, Any]:
     """Return the policy in force, and what is in use."""
     low, high = policy.port_range
-    used = {address: sorted(store.ports(address)) for address in sorted(set(policy.listen.values()))}
-    total = (high - low + 1) * len(used)
-    in_range = sum(low <= port <= high for ports in used.values() for port in ports)
+    listen = set(policy.listen.values())
+    # Sessions of before keep their addresses when the policy names others.
+    used = {address: sorted(store.ports(address)) for address in sorted(listen | set(store.addresses()))}
+    total = (high - low + 1) * len(listen)
+    in_range = sum(low <= port <= high for address in listen for port in used[address])
     shown = {
         "name": policy.gateway,
         "config": policy.config,

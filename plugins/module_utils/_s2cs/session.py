@@ -25,7 +25,7 @@ STATES = (RESERVED, ANNOUNCED, STREAMING, EXPIRED)
 # What of a session anyone may see who may see the session; the secret's hash is not among it.
 _SHOWN = (
     *("uid", "role", "state", "proxy", "runtime", "encryption", "transport", "num_conn", "rate", "listeners"),
-    *("producer_listeners", "targets", "clients", "egress", "certificate", "peer_certificate"),
+    *("producer_listeners", "targets", "resolved", "clients", "egress", "certificate", "peer_certificate"),
     *("labels", "owner", "created", "lifetime", "expires"),
 )
 # What a request fixes: the same request again must agree in these.

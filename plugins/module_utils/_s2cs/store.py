@@ -150,6 +150,10 @@ class Store:
         """Return the ports of an address that belong to sessions."""
         return [row[0] for row in self._read("SELECT port FROM port WHERE address = ?", address)]
 
+    def addresses(self) -> list[str]:
+        """Return the addresses at which sessions have ports, those of a policy of before too."""
+        return [row[0] for row in self._read("SELECT DISTINCT address FROM port")]
+
     def choose(self, address: str, count: int, chooser: Choose) -> list[int]:
         """Return ports for a session without taking them."""
         last = self._read("SELECT port FROM last_port WHERE address = ?", address)

@@ -15,21 +15,37 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint i
     Address,
     Endpoint,
     Network,
-    is_local,
     parse_network,
     within,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.routes import is_special
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.values import check_number
 
 # What is never a target by accident: a rule allows it only where it is about nothing else. So 0.0.0.0/0 opens neither
 # the services of the gateway itself nor what hosts find at link-local addresses, such as a cloud's metadata.
-_SPECIAL: Mapping[str, Sequence[Network]] = {
-    "a loopback address": [ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128")],
-    "a link-local address": [ipaddress.ip_network("169.254.0.0/16"), ipaddress.ip_network("fe80::/10")],
-    "a multicast address": [ipaddress.ip_network("224.0.0.0/4"), ipaddress.ip_network("ff00::/8")],
-    "the broadcast address": [ipaddress.ip_network("255.255.255.255/32")],
+_SPECIAL: Mapping[str, Sequence[str]] = {
+    "a loopback address": ["127.0.0.0/8", "::1/128"],
+    "a link-local address": ["169.254.0.0/16", "fe80::/10"],
+    "a multicast address": ["224.0.0.0/4", "ff00::/8"],
+    "the broadcast address": ["255.255.255.255/32"],
+    "an address of the metadata of a cloud": [
+        "100.100.100.200/32",  # Alibaba
+        "168.63.129.16/32",  # Azure
+        "192.0.0.192/32",  # Oracle
+        "fd00:ec2::/32",  # Amazon
+        "fd00:42::42/128",  # Scaleway
+        "fd20:ce::254/128",  # Google
+    ],
 }
+_NETWORKS = {kind: [ipaddress.ip_network(item) for item in networks] for kind, networks in _SPECIAL.items()}
+_THIS_NETWORK = [ipaddress.ip_network("0.0.0.0/8"), ipaddress.ip_network("::/128")]
+# IPv6 addresses that stand for the IPv4 address in their last bits, where something on the way translates or carries.
+_IN_LAST_BITS = [
+    ipaddress.ip_network(text)
+    for text in ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48")
+]
+_ISATAP = (0x00005EFE, 0x02005EFE)
 _RULE = re.compile(
     r"(?P<network>\[[^\]]+\]|[^\[\]:]+|[0-9A-Fa-f:.]*/?[0-9]*)(?::(?P<low>[0-9]{1,5})(?:-(?P<high>[0-9]{1,5}))?)?"
 )
@@ -45,12 +61,22 @@ class TargetRule:
     high: int = 65535
 
     def allows(self, target: Endpoint) -> bool:
-        """Tell whether a target (with an IP address) is inside this rule."""
+        """Tell whether a target (with an IP address) is inside this rule; what kind of address it is does not count."""
         address = target.address
-        if address is None or address not in self.network or not self.low <= target.port <= self.high:
-            return False
-        special = _special(address)
-        return not address.is_unspecified and (special is None or within(self.network, _SPECIAL[special]))
+        return address is not None and address in self.network and self.low <= target.port <= self.high
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A kind of address that only certain rules allow: those within networks, or those about the address alone."""
+
+    text: str
+    networks: Sequence[Network] = ()
+
+    def allowed_by(self, rule: TargetRule) -> bool:
+        if rule.network.num_addresses == 1:
+            return True
+        return bool(self.networks) and within(rule.network, self.networks)
 
 
 def refusal(rules: Sequence[TargetRule] | None, target: Endpoint) -> str | None:
@@ -62,23 +88,47 @@ def refusal(rules: Sequence[TargetRule] | None, target: Endpoint) -> str | None:
     """
     address = target.address
     # Linux takes the unspecified address for the host itself.
-    if address is None or address.is_unspecified:
+    if address is None or any(address in network for network in _THIS_NETWORK):
         return "it is no address of a host"
-    special = _special(address)
+    kind = _kind(address)
     if rules is None:
-        if special is None and is_local(address):
-            special = "an address of this gateway itself"
-        return f"it is {special}, which must be listed to be allowed" if special else None
-    if any(rule.allows(target) for rule in rules):
+        return f"it is {kind.text}, which must be listed to be allowed" if kind else None
+    matching = [rule for rule in rules if rule.allows(target)]
+    if any(kind is None or kind.allowed_by(rule) for rule in matching):
         return None
     listed = ", ".join(rule.text for rule in rules) or "none"
-    if special and any(address in rule.network for rule in rules):
-        return f"it is {special}, which only a rule of its own allows; allowed are: {listed}"
+    if kind and matching:
+        return f"it is {kind.text}, which only a rule of its own allows; allowed are: {listed}"
     return f"allowed are: {listed}"
 
 
-def _special(address: Address) -> str | None:
-    return next((kind for kind, networks in _SPECIAL.items() if any(address in item for item in networks)), None)
+def _kind(address: Address) -> _Kind | None:
+    """Return what is special about an address, or about the IPv4 address that it stands for."""
+    for text, networks in _NETWORKS.items():
+        if any(address in network for network in networks):
+            return _Kind(text, networks)
+    for inner in _embedded(address):
+        kind = _kind(inner)
+        if kind is not None or any(inner in network for network in _THIS_NETWORK):
+            return _Kind(f"an address that stands for {inner}, {kind.text if kind else 'this host'}")
+    here = is_special(address)
+    return _Kind(here) if here else None
+
+
+def _embedded(address: Address) -> list[ipaddress.IPv4Address]:
+    """Return the IPv4 addresses that an IPv6 address may lead to."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return []
+    number = int(address)
+    last = ipaddress.IPv4Address(number & 0xFFFFFFFF)
+    found = []
+    if any(address in network for network in _IN_LAST_BITS) or (number >> 32) & 0xFFFFFFFF in _ISATAP:
+        found.append(last)
+    if address.sixtofour is not None:
+        found.append(address.sixtofour)
+    if address.teredo is not None:
+        found += address.teredo
+    return found
 
 
 def parse_rules(key: str, value: Any) -> list[TargetRule]:

@@ -56,19 +56,6 @@ def _without_zone(text: str) -> str:
     return text
 
 
-def is_local(address: Address) -> bool:
-    """Tell whether an address is one of this host's own: the kernel would reach it from that address itself."""
-    if address.is_loopback:
-        return True
-    with socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as probe:
-        try:
-            # Connecting a datagram socket sends nothing.
-            probe.connect((str(address), 9))
-            return bool(probe.getsockname()[0] == str(address))
-        except OSError:
-            return False
-
-
 def parse_endpoint(option: str, value: Any, min_port: int = 1) -> Endpoint:
     """Read one endpoint.
 
@@ -153,19 +140,47 @@ def within(network: Network, others: Sequence[Network]) -> bool:
     return any(network.version == other.version and network.subnet_of(other) for other in others)  # type: ignore[arg-type]
 
 
-def resolve(endpoint: Endpoint) -> Endpoint:
-    """Replace a host name by its first address, so that what the policy allowed is what is connected to.
+def addresses(endpoint: Endpoint) -> list[Endpoint]:
+    """Return an endpoint with each address that its host name has, the one to be preferred first.
 
     Raises:
         S2DSException: The name has no address.
     """
     if endpoint.address is not None:
-        return endpoint
+        return [endpoint]
     try:
-        found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+        answers = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise S2DSException(
             f"targets: host name {endpoint.host!r} of {endpoint} has no address here: {error}; "
             "use an IP address or a name that this gateway can look up"
         ) from None
-    return Endpoint(str(_address(str(found[0][4][0]))), endpoint.port)
+    found: list[Endpoint] = []
+    for answer in answers:
+        # A link-local address comes with the interface that it belongs to.
+        address = _address(str(answer[4][0]).partition("%")[0])
+        item = Endpoint(str(address), endpoint.port)
+        if address is not None and item not in found:
+            found.append(item)
+    return found
+
+
+def fits(endpoint: Endpoint, egress: str | None) -> bool:
+    """Tell whether an endpoint (with an IP address) can be reached from a source address."""
+    return egress is None or (":" in egress) == (":" in endpoint.host)
+
+
+def resolve(endpoint: Endpoint, egress: str | None = None) -> Endpoint:
+    """Replace a host name by its first address that fits the source address of connections.
+
+    Raises:
+        S2DSException: The name has no address, or none that fits.
+    """
+    found = addresses(endpoint)
+    for item in found:
+        if fits(item, egress):
+            return item
+    raise S2DSException(
+        f"targets: {endpoint} cannot be reached from {egress}, which is of the other version of IP; its addresses are "
+        f"{', '.join(item.host for item in found)}"
+    )

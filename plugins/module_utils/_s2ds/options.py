@@ -51,13 +51,14 @@ def read_instance(prefix: str, params: Mapping[str, Any]) -> Instance:
     if listeners and len(targets) > len(listeners):
         raise ValueRefused("targets", params["targets"], "give at most as many targets as listeners")
     encryption = _read_encryption(params)
+    egress = None if params["egress"] is None else parse_address("egress", params["egress"])
     return Instance(
         name=f"{prefix}-{params['name']}",
         listeners=listeners,
         # What is stopped or removed connects to nothing; a name without an address must not be in the way.
-        targets=[resolve(target) for target in targets] if params["state"] == "started" else [],
+        targets=[resolve(target, egress) for target in targets] if params["state"] == "started" else [],
         clients=[str(network) for network in parse_networks("clients", params["clients"])],
-        egress=None if params["egress"] is None else parse_address("egress", params["egress"]),
+        egress=egress,
         rate=check_rate(params["rate"]),
         port_range=_read_port_range(params["port_range"]),
         role=params.get("role") or "",

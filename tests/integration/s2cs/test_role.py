@@ -46,7 +46,7 @@ def provision(tmp_path: Path, **variables: Any) -> tuple[int, str, Path]:
 @pytest.mark.parametrize(
     ("variables", "limits"),
     [
-        ({}, Limits()),
+        ({}, Limits(owner_sessions=128, owner_num_conn=64, by_default=frozenset(("owner_sessions", "owner_num_conn")))),
         (
             {
                 "s2cs_limits": {"sessions": "8", "lifetime": "60", "owner": {"sessions": "2", "num_conn": "3"}},
@@ -67,15 +67,15 @@ def test_policy(tmp_path: Path, variables: dict[str, Any], limits: Limits) -> No
     assert stat.S_IMODE(config.stat().st_mode) == 0o640
     for directory in (policy.site.state_dir, policy.site.sessions_dir):
         assert not stat.S_IMODE(Path(directory).stat().st_mode) & 0o067, "others can look into the state"
-    assert json.loads(config.read_text())["limits"]["num_conn"] == limits.num_conn
+    assert json.loads(config.read_text())["encryption"] == list(policy.encryption)
 
 
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
-        ({"s2cs_encryption": []}, "s2cs_encryption allows nothing"),
-        ({"s2cs_administrators": ["a b"]}, "is not the name of a user"),
-        ({"s2cs_limits": {"owner": {"sessions": -1}}}, "s2cs_limits.owner.sessions must be 1 or more"),
+        ({"s2cs_encryption": []}, "s2cs_encryption: [] is not allowed"),
+        ({"s2cs_administrators": ["a b"]}, "s2cs_administrators[0]: "),
+        ({"s2cs_limits": {"owner": {"sessions": -1}}}, "s2cs_limits.owner.sessions: -1 is not allowed"),
         ({"s2cs_limits": {"owner": {"people": 1}}}, "people"),
     ],
 )

@@ -24,8 +24,15 @@ SPECIAL = [
     *("127.0.0.1:22", "127.255.0.1:22", "[::1]:22", "[::ffff:127.0.0.1]:22", "[::ffff:7f00:1]:22"),
     *("169.254.169.254:80", "[fe80::1]:80", "[::ffff:169.254.169.254]:80", "[::ffff:a9fe:a9fe]:80"),
     *("224.0.0.1:5", "[ff02::1]:5", "255.255.255.255:5"),
+    # Where clouds have their metadata, beside 169.254.169.254.
+    *("100.100.100.200:80", "168.63.129.16:80", "192.0.0.192:80", "[fd00:ec2::254]:80", "[fd20:ce::254]:80"),
+    # IPv4 addresses in another dress: compatible, translated, NAT64, 6to4, Teredo, ISATAP.
+    *("[::127.0.0.1]:22", "[::169.254.169.254]:80", "[::ffff:0:127.0.0.1]:22", "[64:ff9b::7f00:1]:22"),
+    *("[64:ff9b::169.254.169.254]:80", "[64:ff9b:1::a9fe:a9fe]:80", "[2002:7f00:1::1]:22", "[2002:a9fe:a9fe::]:80"),
+    *("[2001:0:7f00:1::f5ff:fffe]:22", "[2001:0:a00:1::5601:5601]:80", "[2001:db8::5efe:127.0.0.1]:22"),
+    *("[2001:db8::200:5efe:169.254.169.254]:80", "[64:ff9b::]:22", "[::ffff:0:0.0.0.0]:22"),
 ]
-NO_HOSTS = ["0.0.0.0:22", "[::]:22", "[::ffff:0.0.0.0]:22", "[0:0:0:0:0:0:0:0]:22"]
+NO_HOSTS = ["0.0.0.0:22", "0.0.0.1:22", "[::ffff:0.1.2.3]:22", "[::]:22", "[::ffff:0.0.0.0]:22", "[0:0:0:0:0:0:0:0]:22"]
 
 
 def policy(*rules: str) -> Policy:
@@ -78,6 +85,7 @@ def test_rules(rule: str, inside: list[str], outside: list[str]) -> None:
     ("target", "allowed"),
     [
         *(("192.0.2.1:1", True), ("[2001:db8::1]:1", True), ("10.0.0.1:1", True)),
+        *(("[64:ff9b::198.51.100.1]:1", True), ("[2002:c633:6401::1]:1", True), ("[2001:0:a00:1::1]:1", True)),
         *((target, False) for target in (*SPECIAL, *NO_HOSTS)),
     ],
 )
@@ -90,14 +98,24 @@ def test_without_rules(target: str, allowed: bool) -> None:
         check(without, target)
 
 
-def test_own_addresses_without_rules(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = "ansible_collections.scistream.gateway.plugins.module_utils._s2cs.targets.is_local"
-    monkeypatch.setattr(module, lambda address: str(address) == "192.0.2.1")
+def test_own_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those inside of a network that is listed: only a rule about nothing else allows one."""
+    module = "ansible_collections.scistream.gateway.plugins.module_utils._s2cs.targets.is_special"
+    own = "an address of this gateway itself"
+    monkeypatch.setattr(module, lambda address: own if str(address) in ("192.0.2.1", "2001:db8::1") else None)
     without = Policy("/etc/s2cs.json", "gw", Site("/state"), {"producer": "192.0.2.1"})
     check(without, "192.0.2.2:1")
-    with pytest.raises(RefusedError, match="an address of this gateway itself, which must be listed"):
+    with pytest.raises(RefusedError, match=f"{own}, which must be listed"):
         check(without, "192.0.2.1:1")
-    check(policy("192.0.2.0/24"), "192.0.2.1:1")
+    for rules in (["192.0.2.0/24"], ["192.0.2.0/31:1-9"], EVERYWHERE, ["192.0.2.1:2", "192.0.2.0/24"]):
+        with pytest.raises(RefusedError, match=f"{own}, which only a rule of its own allows"):
+            check(policy(*rules), "192.0.2.1:1")
+    for target in ("[::ffff:192.0.2.1]:1", "[2001:db8::1]:1", "[64:ff9b::192.0.2.1]:1", "[2002:c000:201::1]:1"):
+        with pytest.raises(RefusedError, match=own):
+            check(policy(*EVERYWHERE), target)
+    check(policy("192.0.2.1:1"), "192.0.2.1:1")
+    check(policy("192.0.2.0/24", "192.0.2.1"), "192.0.2.1:1")
+    check(policy("2001:db8::/32", "[2001:db8::1]:1"), "[2001:db8::1]:1")
 
 
 def test_no_rule_at_all_is_not_every_target() -> None:

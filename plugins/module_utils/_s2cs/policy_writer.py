@@ -1,0 +1,187 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Writing a policy: only one that every action takes, as a whole, and for root (or its user) alone to change."""
+
+from __future__ import annotations
+
+import grp
+import json
+import os
+import re
+import stat
+from contextlib import suppress
+from typing import Any, Callable, Mapping, Sequence
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import policy_file
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import PolicyError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy_keys import parse
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import files, trusted
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError
+
+_MODE = 0o640
+# Data servers have no right to listen below.
+_LOWEST_PORT = 1024
+_WORDS = {"true": True, "yes": True, "false": False, "no": False}
+
+
+class BadPolicyError(PolicyError):
+    """A policy that is not written.
+
+    Args:
+        problems: What is wrong with it.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__(f"policy: {policy_file.joined(problems)}")
+        self.problems = list(problems)
+
+
+def checked(config: str, given: Mapping[str, Any]) -> tuple[Policy, str]:
+    """Return a policy after all checks, and the text of its file.
+
+    Args:
+        config: Path of the file.
+        given: The policy. A text is taken for a number, a truth value or a list where one belongs.
+
+    Raises:
+        BadPolicyError: Something in it is wrong.
+    """
+    document = {key: _VALUES[key](value) if key in _VALUES else value for key, value in given.items()}
+    try:
+        policy = parse(config, document)
+    except ScistreamError as error:
+        raise BadPolicyError([str(error)]) from None
+    problems = [*policy.problems, *_missing(policy), *policy_file.distrusted(policy)]
+    with suppress(OSError):
+        try:
+            trusted.check(os.path.dirname(config))
+        except ScistreamError as error:
+            problems.append(f"config: {error}; all directories on the path must belong to who runs this or to root")
+    if problems:
+        raise BadPolicyError(problems)
+    document["proxies"] = {name: dict(item) for name, item in policy.proxies.items()}
+    return policy, json.dumps(document, indent=4) + "\n"
+
+
+def _missing(policy: Policy) -> list[str]:
+    """Return what a policy needs for anything to be offered."""
+    found = []
+    if not policy.listen and "listen" not in policy.faulty:
+        found.append(
+            "listen names no address: give the address on which this gateway listens for each role that it offers, "
+            'such as {"producer": "192.0.2.1", "consumer": "10.1.0.1"}'
+        )
+    if policy.port_range[0] < _LOWEST_PORT:
+        found.append(f"port_range must be two ports, first and last, from {_LOWEST_PORT} to 65535")
+    offered = {runtime for proxy in policy.proxies for runtime in policy.runtimes(proxy)}
+    if "janus" in offered and policy.site.janus is None and "janus" not in policy.faulty:
+        found.append(
+            "janus must say where the controller is and on which of its nodes the data servers run, such as "
+            '{"url": "https://janus.example.org:5000", "node": "dtn1"}'
+        )
+    return found
+
+
+def current(config: str) -> str:
+    """Return the text of the file that is there, for a comparison; empty where there is none that can be used."""
+    try:
+        return trusted.read(config, policy_file.MOST_BYTES).decode("utf-8", "replace")
+    except (ScistreamError, OSError):
+        return ""
+
+
+def differs(config: str, text: str, group: int) -> bool:
+    """Tell whether the file, or who may read and write it, is not as it is to be."""
+    try:
+        info = os.lstat(config)
+    except OSError:
+        return True
+    owned = (info.st_uid, info.st_gid, stat.S_IMODE(info.st_mode)) == (os.geteuid(), group, _MODE)
+    return not owned or not stat.S_ISREG(info.st_mode) or current(config) != text
+
+
+def group_number(name: str | None) -> int:
+    """Return the number of a group, that of this process if none is named.
+
+    Raises:
+        PolicyError: There is no such group.
+    """
+    if name is None:
+        return os.getegid()
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise PolicyError(f"group: there is no group {name} on this gateway") from None
+
+
+def write(config: str, text: str, group: int) -> None:
+    """Put the file in place at once; whatever is there is replaced."""
+    directory, name = os.path.split(config)
+    if not os.path.isdir(directory):
+        raise PolicyError(f"config: there is no directory {directory}: make it, or run the role scistream.gateway.s2cs")
+    access = (os.geteuid(), group, _MODE)
+    files.write(directory, {name: text}, access, access, ())
+
+
+def _number(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,15}", value, re.ASCII) else value
+
+
+def _truth(value: Any) -> Any:
+    return _WORDS.get(value.lower(), value) if isinstance(value, str) else value
+
+
+def _list(value: Any) -> Any:
+    return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
+
+
+def _items(value: Any) -> Any:
+    return {key: _list(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def _numbers(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _numbers(item) for key, item in value.items()}
+    return [_number(item) for item in value] if isinstance(value, list) else _number(value)
+
+
+def _proxies(value: Any) -> Any:
+    """Return proxies of which each may be given as nothing, which offers it as it comes."""
+    if not isinstance(value, dict):
+        return value
+    return {name: _proxy(item) for name, item in value.items()}
+
+
+def _proxy(value: Any) -> Any:
+    if value is None:
+        return {}
+    if isinstance(value, dict):
+        given = {key: item for key, item in value.items() if item is not None}
+        return {key: _list(item) if key == "runtimes" else item for key, item in given.items()}
+    return value
+
+
+def _janus(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    ways: dict[str, Callable[[Any], Any]] = {"timeout": _number, "verify": _truth}
+    return {key: ways[key](item) if key in ways else item for key, item in value.items()}
+
+
+_VALUES: Mapping[str, Callable[[Any], Any]] = {
+    "gateway": lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value,
+    "port_range": lambda value: _numbers(_list(value)),
+    "proxies": _proxies,
+    "targets": _items,
+    "clients": _items,
+    "limits": _numbers,
+    "encryption": _list,
+    "administrators": _list,
+    "hello_timeout": _number,
+    "hello_timeout_max": _number,
+    "dedicated_users": _truth,
+    "janus": _janus,
+}

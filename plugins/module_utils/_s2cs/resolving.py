@@ -1,0 +1,63 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""From targets as they are named to the addresses that are connected to: the policy allowed those, and no others."""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import Session
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import Endpoint, addresses, fits
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ValueRefused
+
+
+def settle(policy: Policy, session: Session, option: str, targets: Sequence[Endpoint]) -> list[Endpoint]:
+    """Return the address of each target: of a name the first that the policy allows and that can be reached.
+
+    What a target stood for before stays, as long as it is one of the name's addresses.
+
+    Args:
+        policy: The policy.
+        session: The session, as it is before.
+        option: Where the targets were given, for messages.
+        targets: The targets, with names or addresses.
+
+    Raises:
+        RefusedError: The policy allows no address of a target.
+        ScistreamError: A target has no address, or none that can be reached.
+    """
+    before = dict(zip(session.targets, session.resolved))
+    return [
+        _settled(policy, session, f"{option}[{index}]", target, before.get(str(target)))
+        for index, target in enumerate(targets)
+    ]
+
+
+def _settled(policy: Policy, session: Session, option: str, target: Endpoint, before: str | None) -> Endpoint:
+    found = addresses(target)
+    found.sort(key=lambda item: str(item) != before)
+    if target.address is not None:
+        policy.check_target(option, session.role, target)
+    reasons: list[str] = []
+    refused = False
+    for item in found:
+        why = policy.target_refusal(session.role, item)
+        refused = refused or why is not None
+        if why is None and not fits(item, session.egress):
+            why = f"it cannot be reached from the egress address {session.egress}, which is of the other version of IP"
+        if why is None and str(item) in session.listeners:
+            why = "it is a listener of this session: a loop"
+        if why is None:
+            return item
+        reasons.append(f"{item.host}: {why}")
+    if target.address is not None:
+        raise ValueRefused(option, str(target), reasons[0].partition(": ")[2])
+    raise RefusedError(
+        f"{option}: {target} stands for no address that is allowed on gateway {policy.gateway} for the role "
+        f"{session.role} by its policy {policy.config}: {'; '.join(reasons)}",
+        f"targets.{session.role}" if refused else "egress",
+    )

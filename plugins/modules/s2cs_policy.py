@@ -1,0 +1,125 @@
+#!/usr/bin/python
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: s2cs_policy
+short_description: Write the policy of this gateway
+version_added: 0.1.0
+description:
+  - Checks a policy with the code that reads it, every setting of every proxy included, and puts it in place as a whole.
+  - With anything wrong in it nothing is written, and all faults are named at once.
+  - >-
+    The file belongs to the user who runs this, has mode 0640, and is read at every action. Nothing has to be restarted,
+    and streams that run go on.
+  - The role P(scistream.gateway.s2cs#role) calls it with its variables, which are the keys of the policy with C(s2cs_)
+    before them.
+author: SciStream gateway developers (@scistream)
+extends_documentation_fragment:
+  - scistream.gateway._s2cs
+options:
+  policy:
+    description:
+      - The policy. Its keys are described at the role P(scistream.gateway.s2cs#role), without C(s2cs_).
+      - C(state_dir) and C(listen) are needed. C(dedicated_users), a boolean, says whether data servers run as users of
+        their own where S2CS is root.
+      - >-
+        A text is taken for a number, a boolean or, split at commas, a list where one belongs, so that extra variables
+        and INI inventories can give them.
+    type: dict
+    required: true
+  group:
+    description: Group whose members may read the policy. If omitted, it is the group of the user who runs this.
+    type: str
+attributes:
+  check_mode:
+    support: full
+    description: Checks the policy completely, and writes nothing.
+  diff_mode:
+    support: full
+    description: Shows the file before and after. There are no secrets in it.
+  idempotent:
+    support: full
+    description: The same call again changes nothing.
+seealso:
+  - module: scistream.gateway.s2cs_info
+"""
+
+EXAMPLES = r"""
+- name: Let streams reach one network of this facility, encrypted, from one other facility
+  scistream.gateway.s2cs_policy:
+    policy:
+      gateway: gw-aps
+      state_dir: /var/lib/scistream
+      listen: {producer: 192.0.2.1}
+      targets: {producer: ["10.1.0.0/16:5000-5100"]}
+      clients: {producer: [198.51.100.0/24]}
+      encryption: [tls]
+      proxies:
+        s2ds: {settings: {workers: 4}}
+      limits: {lifetime: 604800, owner: {sessions: 8, num_conn: 64}}
+    group: scistream
+"""
+
+RETURN = r"""
+config:
+  description: Path of the policy.
+  returned: success
+  type: str
+  sample: /etc/scistream/s2cs.json
+allowed:
+  description:
+    - What the policy allows, a line for each subject.
+    - What is not restricted is in capitals, such as C(ANY).
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - "producer: listens on 192.0.2.1, ports 5100-5200, for 198.51.100.0/24; forwards to 10.1.0.0/16:5000-5100"
+    - "encryption: tls only"
+problems:
+  description: What is wrong with the policy, each beginning with the key.
+  returned: failure, if the policy is wrong
+  type: list
+  elements: str
+  sample: ["proxies.haproxy.settings: there is no \"thread\": did you mean threads?"]
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import policy_writer
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.allowed import summary
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.module import CONFIG
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError
+
+
+def main() -> None:
+    """Write the policy."""
+    module = AnsibleModule(
+        argument_spec={**CONFIG, "policy": {"type": "dict", "required": True}, "group": {"type": "str"}},
+        supports_check_mode=True,
+    )
+    config = module.params["config"]
+    try:
+        policy, text = policy_writer.checked(config, module.params["policy"])
+        before = policy_writer.current(config)
+        # In check mode whatever makes the group may not have made it either.
+        group = None if module.check_mode and not before else policy_writer.group_number(module.params["group"])
+        changed = group is None or policy_writer.differs(config, text, group)
+        if changed and group is not None and not module.check_mode:
+            policy_writer.write(config, text, group)
+    except policy_writer.BadPolicyError as error:
+        module.fail_json(msg=str(error), problems=error.problems)
+    except ScistreamError as error:
+        module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=f"I/O error on the gateway: {error}")
+    diff = {"before_header": config, "before": before, "after_header": config, "after": text}
+    module.exit_json(changed=changed, config=config, allowed=summary(policy), diff=diff)
+
+
+if __name__ == "__main__":
+    main()
