@@ -11,7 +11,10 @@ short_description: Run a data server in a container without a control server
 version_added: 0.1.0
 description:
   - Starts, points, stops and removes one proxy in a container of a Docker engine, with the lifecycle of ProxyContainer.
-  - No control server and no policy take part. For streams between gateways use M(scistream.gateway.s2cs_request).
+  - No control server takes part. For streams between gateways use M(scistream.gateway.s2cs_request).
+  - >-
+    It forwards to any address. Where the host that this runs on has a policy, C(/etc/scistream/s2cs.json), users who
+    became root and are no administrators of it are held to its ports and targets, as by M(scistream.gateway.s2ds).
   - New targets and clients apply to new connections, established connections go on.
   - >-
     A gateway on which Python cannot run is reached from the control node. Delegate the task to C(localhost) and give an
@@ -300,8 +303,9 @@ proxy_container:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import beside
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.options import INSTANCE_OPTIONS
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.options import INSTANCE_OPTIONS, read_instance
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.standalone import STATES
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.standalone_container import (
     PROXIES,
@@ -334,6 +338,8 @@ def main() -> None:
     )
     params = module.params
     try:
+        if params["state"] == "started":
+            beside.check_instance(read_instance("proxy", params))
         with StandaloneContainer(params, module.check_mode, module.tmpdir) as instance:
             before = instance.look()
             changed = instance.ensure()

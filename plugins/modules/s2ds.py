@@ -11,7 +11,11 @@ short_description: Run a native data server without a control server
 version_added: 0.1.0
 description:
   - Starts, points, stops and removes one instance of the native S2DS forwarder, with the lifecycle of the S2DS class.
-  - No control server and no policy take part. For streams between gateways use M(scistream.gateway.s2cs_request).
+  - No control server takes part. For streams between gateways use M(scistream.gateway.s2cs_request).
+  - >-
+    It forwards to any address, also to loopback, link-local and metadata addresses. Where this host has a policy,
+    C(/etc/scistream/s2cs.json), users who became root and are no administrators of it may not listen at the ports that
+    the policy keeps for sessions, and not forward to targets that it refuses.
   - New targets and clients apply to new connections, established connections go on.
 author: SciStream gateway developers (@scistream)
 requirements:
@@ -220,6 +224,7 @@ s2ds:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import beside
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError, ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.options import INSTANCE_OPTIONS, read_instance
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import data_server
@@ -250,6 +255,8 @@ def main() -> None:
         wanted = read_instance("s2ds", params)
         if params["state"] == "started" and not wanted.listeners:
             raise ValueRefused("listeners", params["listeners"], "name at least one")
+        if params["state"] == "started":
+            beside.check_instance(wanted)
         site = Site(
             check_path("state_dir", params["state_dir"]),
             check_path("program_dir", params["program_dir"]),

@@ -53,9 +53,9 @@ def _settled(policy: Policy, session: Session, option: str, target: Endpoint, be
             why = "it is a listener of this session: a loop"
         if why is None:
             return item
-        reasons.append(f"{item.host}: {why}")
+        reasons.append(f"{item}, {why}")
     if target.address is not None:
-        raise ValueRefused(option, str(target), reasons[0].partition(": ")[2])
+        raise ValueRefused(option, str(target), reasons[0].partition(", ")[2])
     raise RefusedError(
         f"{option}: {target} stands for no address that is allowed on gateway {policy.gateway} for the role "
         f"{session.role} by its policy {policy.config}: {'; '.join(reasons)}",

@@ -154,3 +154,25 @@ def test_many_control_nodes_at_once(playbook: Playbook, s2cs: S2CS) -> None:
     for requested, released in found:
         assert requested["changed"] and released["released"][0]["listeners"] == requested["session"]["listeners"]
     assert s2cs.left() == []
+
+
+def test_defaults_of_the_group(playbook: Playbook, s2cs: S2CS, application: Application) -> None:
+    """What all of them take may be given once, also where some have no use for it."""
+    defaults = {"config": str(s2cs.config), "role": "producer", "secret": SECRET}
+    uid = own_uid()
+    results = playbook.run(
+        [
+            task("s2cs_request", uid=uid, encryption="none"),
+            task("s2cs_hello", uid=uid, producer_listeners=[application.endpoint]),
+            task("s2cs_update", uid=uid),
+            task("s2cs_info"),
+            task("s2cs_info", role="consumer"),
+            task("s2cs_release", uid=uid),
+        ],
+        vars=LOCAL,
+        module_defaults={"group/scistream.gateway.s2cs": defaults},
+    )
+    assert [result.get("msg") for result in results if result.get("failed")] == []
+    info, other = results[3:5]
+    assert [item["uid"] for item in info["sessions"]] == [uid] and other["sessions"] == []
+    assert SECRET not in json.dumps(results)

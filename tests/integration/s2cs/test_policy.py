@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Callable
 from typing import Any
 
@@ -81,6 +83,39 @@ def test_targets(make_s2cs: Callable[..., S2CS], rules: Any) -> None:
     message = s2cs.refused("update", "producer_listeners[0]", "127.0.0.1:22", **which)
     assert message.endswith("(policy: targets.producer)")
     s2cs.refused("hello", "(policy: targets.producer)", **which, secret=SECRET, producer_listeners=["127.0.0.1:22"])
+
+
+def test_name_with_several_addresses(make_s2cs: Callable[..., S2CS], application: Application) -> None:
+    """The system prefers ::1, the application listens at 127.0.0.1, and connections leave from an address of IPv4."""
+    s2cs = make_s2cs(egress={"producer": own_address()})
+    target = f"localhost:{application.port}"
+    session = s2cs.stream(target)
+    assert session["targets"] == [target] and session["resolved"] == [application.endpoint]
+    assert exchange(session["listeners"][0]) == b"one:hello"
+    again = s2cs.done("update", uid=session["uid"], role="producer", remote_listeners=[target])
+    assert not again["changed"]
+    message = s2cs.refused("update", uid=session["uid"], role="producer", remote_listeners=["[::1]:7000"])
+    assert "cannot be reached from the egress address" in message
+
+
+def test_own_addresses_in_a_listed_network(make_s2cs: Callable[..., S2CS]) -> None:
+    """All that the kernel calls this host's own but loopback, as far as this machine has any."""
+    listed = subprocess.run(["ip", "-json", "addr"], check=True, stdout=subprocess.PIPE, text=True).stdout
+    own = [
+        f"[{item['local']}]:22" if item["family"] == "inet6" else f"{item['local']}:22"
+        for interface in json.loads(listed)
+        for item in interface["addr_info"]
+        if item["scope"] == "global"
+    ]
+    assert own, "this machine has no address but loopback"
+    s2cs = make_s2cs(targets={"producer": ["0.0.0.0/0", "::/0"]})
+    uid = s2cs.request(own_uid())["session"]["uid"]
+    for target in own:
+        options = {"uid": uid, "role": "producer", "secret": SECRET, "producer_listeners": [target]}
+        message = s2cs.refused("hello", "an address of this gateway itself", **options)
+        assert message.endswith("(policy: targets.producer)")
+    s2cs.write_policy(targets={"producer": own})
+    s2cs.hello(uid, own[0])
 
 
 def test_clients(make_s2cs: Callable[..., S2CS]) -> None:

@@ -24,6 +24,21 @@ def finish(calls: list[Any]) -> list[dict[str, Any]]:
     return results
 
 
+def test_ports_of_other_programs(make_s2cs: Callable[..., S2CS]) -> None:
+    """Who has the others is said: releasing sessions would help only if they did."""
+    s2cs = make_s2cs(port_range=[5100, 5104])
+    address = s2cs.policy["listen"]["producer"]
+    with socket.create_server((address, 5101)), socket.create_server((address, 5103)):
+        message = s2cs.refused("request", uid=own_uid(), num_conn=4, **REQUEST)
+        assert "3 are free" in message and "0 belong to sessions" in message
+        assert "other programs or connections use 2, such as 5101: end these programs" in message
+        assert s2cs.request(own_uid(), num_conn=3)["session"]["listeners"] == [
+            f"{address}:{port}" for port in (5100, 5102, 5104)
+        ]
+        message = s2cs.refused("request", uid=own_uid(), num_conn=1, **REQUEST)
+        assert "0 are free" in message and "3 belong to sessions" in message and "release sessions" in message
+
+
 def test_range_that_is_used_up(make_s2cs: Callable[..., S2CS]) -> None:
     s2cs = make_s2cs(port_range=[5100, 5104])
     first = s2cs.request(own_uid(), num_conn=3)["session"]
@@ -31,6 +46,13 @@ def test_range_that_is_used_up(make_s2cs: Callable[..., S2CS]) -> None:
     assert "2 are free" in message and "3 belong to sessions" in message
     s2cs.refused("request", "num_conn", uid=own_uid(), num_conn=6, **REQUEST)
     s2cs.request(own_uid(), num_conn=2)
+    moved = own_address()
+    before = s2cs.policy["listen"]
+    s2cs.write_policy(listen={"producer": moved})
+    ports = s2cs.done("info")["gateway"]["ports"]
+    assert ports["used"] == 5 and ports["free"] == ports["total"] == 5
+    assert ports["in_use"] == {before["producer"]: [5100, 5101, 5102, 5103, 5104], moved: []}
+    s2cs.write_policy(listen=before)
     s2cs.done("release", uid=first["uid"])
     # Nothing is lost, round after round.
     for _unused in range(3):

@@ -196,6 +196,20 @@ def reserved(open_s2cs: S2CS) -> str:
     return uid
 
 
+def test_options_of_a_session_beside_sessions(s2cs: S2CS) -> None:
+    """Each would be ignored there, and some of them protect something."""
+    uid = own_uid()
+    request = {"uid": uid, "role": "producer", "encryption": "none", "secret": SECRET}
+    for action, item, options in (
+        ("request", request, {"rate": "1Gbit", "num_conn": 2, "labels": {"a": "b"}, "lifetime": 60}),
+        ("hello", {"uid": uid, "role": "consumer", "secret": SECRET}, {"producer_listeners": ["127.0.0.1:1"]}),
+        ("update", {"uid": uid, "role": "producer"}, {"clients": ["127.0.0.1"], "secret": SECRET}),
+        ("release", {"uid": uid}, {"role": "producer", "secret": SECRET}),
+    ):
+        for name, value in options.items():
+            s2cs.refused(action, "mutually exclusive", "sessions", name, sessions=[item], **{name: value})
+
+
 def test_targets_outside_of_the_rules(make_s2cs: Callable[..., S2CS], application: Application) -> None:
     rules = [f"127.0.0.0/24:{application.port}", "10.0.0.0/8:5100-5200"]
     s2cs = make_s2cs(targets={"producer": rules})

@@ -75,7 +75,7 @@ def test_refusal_names_the_name_and_all_its_addresses(known: list[str]) -> None:
     message = str(error.value)
     assert message.startswith("targets[0]: app.example.org:7000 stands for no address that is allowed")
     assert all(address in message for address in known) and message.endswith("(policy: targets.producer)")
-    assert "2001:db8::5: it cannot be reached from the egress address 10.1.0.1" in message
+    assert "[2001:db8::5]:7000, it cannot be reached from the egress address 10.1.0.1" in message
     known[:] = ["2001:db8::5"]
     with pytest.raises(RefusedError, match=r"10\.1\.0\.1.*\(policy: egress\)$"):
         settle(policy(), session, "targets", [APP])
