@@ -30,6 +30,9 @@ notes:
     An engine C(ssh://) is reached with the settings of the user's C(~/.ssh/config) and keys. The gateway's key must
     be in C(~/.ssh/known_hosts).
   - Who may use a Docker engine is root on its host. An engine C(tcp://) is not protected at all by this module.
+  - >-
+    Tasks on one host that share a O(state_dir) are kept apart by a lock. Where the engine keeps what is known of an
+    instance, as for an engine C(ssh://), there is no such lock. Do not manage the same instance from two tasks at once.
 extends_documentation_fragment:
   - scistream.gateway._s2ds
 options:
@@ -116,8 +119,8 @@ options:
     description:
       - Settings of the proxy and of its container, as the policy has them for each proxy.
       - >-
-        Those of the container are C(memory) in MiB, C(pids), C(nofile), C(log_size) in MiB, C(log_files), and
-        C(container_user), the number of the user and the group that it runs as.
+        Those of the container are C(memory) in MiB, C(pids), C(nofile), C(run_size) in MiB, C(log_size) in MiB,
+        C(log_files), and C(container_user), the number of the user and the group that it runs as.
     type: dict
     default: {}
   state_dir:

@@ -11,7 +11,7 @@ import shutil
 import time
 from contextlib import suppress
 from dataclasses import replace
-from typing import Mapping
+from typing import Any, Mapping
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import connection_log, credentials
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.answers import counters, printable
@@ -25,6 +25,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.r
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import make_directory
 
 _READY_SECONDS = 20.0
+# For a proxy to answer again after a reload.
+_AGAIN_SECONDS = 5.0
 # Where a configuration is tried, below the directory of the instance.
 _TRIAL = "trial"
 
@@ -98,7 +100,7 @@ class S2DS:
                 # What comes up may be busy, or not complete yet.
                 reason = str(error)
             if answer is not None:
-                return list(answer.get("listeners") or map(str, instance.listeners))
+                return self._seen(instance, answer)
             if self.runtime.has_failed(task):
                 raise S2DSException(f"the data server {instance.name} ended at once: {self._last_words(task)}")
             if time.monotonic() > deadline:
@@ -109,16 +111,21 @@ class S2DS:
             time.sleep(pause)
             pause = min(pause * 1.5, 0.1)
 
+    def _seen(self, instance: Instance, answer: Mapping[str, Any]) -> list[str]:
+        """Return the listeners that a program says it has, after a look whether this host has them."""
+        listeners = list(answer.get("listeners") or map(str, instance.listeners))
+        problem = self.runtime.unseen(self._task(instance), listeners, instance.transport)
+        if problem:
+            raise S2DSException(problem)
+        return listeners
+
     def needs_update(self, instance: Instance) -> bool:
         """Tell whether ``update_listeners`` would do anything."""
         if not self._is_wanted(instance):
             return self.runtime.is_running(self._task(instance))
         self.check(instance)
         files = self._files(instance)
-        return (
-            read(self.runtime.site.directory(instance.name), files) != files
-            or self.runtime.probe(self._task(instance), self.proxy) is None
-        )
+        return read(self.runtime.site.directory(instance.name), files) != files or not self._serves(instance)
 
     def update_listeners(self, instance: Instance, again: bool = False) -> bool:
         """Point the listeners at the instance's targets; established connections go on where the proxy can reload.
@@ -139,16 +146,19 @@ class S2DS:
         files = self._files(instance)
         task = self._task(instance)
         before = read(directory, files)
-        running = self.runtime.probe(task, self.proxy) is not None
+        running = self._serves(instance)
         if before == files and running and not again:
             self.tidy(instance)
             return False
+        if running:
+            self.runtime.check_room(task, self.proxy)
         self._make_directory(directory, task)
         self._verify(instance, files)
         try:
             self.write_files(instance, files)
             if running:
                 self.runtime.reload(task, self.proxy)
+                self._need(instance)
             else:
                 self._launch(instance)
                 self.wait_ready(instance)
@@ -157,12 +167,46 @@ class S2DS:
             if running:
                 # What went wrong is told, not what may go wrong in going back.
                 with suppress(ScistreamError):
-                    self.runtime.reload(task, self.proxy)
+                    self._restore(instance)
             else:
                 self.runtime.stop(task)
             raise
         self.tidy(instance)
         return True
+
+    def _serves(self, instance: Instance) -> bool:
+        """Tell whether the proxy answers, where a start would put it now."""
+        task = self._task(instance)
+        return not self.runtime.is_elsewhere(task) and self.runtime.probe(task, self.proxy) is not None
+
+    def _need(self, instance: Instance) -> None:
+        """See that a proxy that was told something listens: its word that it understood is not enough."""
+        deadline = time.monotonic() + _AGAIN_SECONDS
+        while True:
+            answer, reason = None, ""
+            try:
+                answer = self.runtime.probe(self._task(instance), self.proxy)
+            except S2DSException as error:
+                reason = str(error)
+            if answer is not None:
+                self._seen(instance, answer)
+                return
+            if time.monotonic() > deadline:
+                said = reason or self._last_words(self._task(instance))
+                raise S2DSException(f"the data server {instance.name} does not listen any more: {said}")
+            time.sleep(0.05)
+
+    def _restore(self, instance: Instance) -> None:
+        """Have a proxy that ran serve again what it served before, whose files are there again.
+
+        One that does not listen then is started anew: that ends its connections, and without it there are no others.
+        """
+        try:
+            self.runtime.reload(self._task(instance), self.proxy)
+            self._need(instance)
+        except ScistreamError:
+            self._launch(instance)
+            self.wait_ready(instance)
 
     def write_credentials(self, instance: Instance) -> bool:
         """Write the certificates and the key of an instance that does not forward yet; returns whether they are new.
@@ -223,6 +267,7 @@ class S2DS:
             answer = self.runtime.probe(task, self.proxy)
             if answer is None:
                 return Status(False, log=[printable(line) for line in self.runtime.said(task, self.proxy)])
+            self._seen(instance, answer)
             return Status(True, counters(answer) if answer.get("connections") else None)
         except (S2DSException, OSError, ValueError) as error:
             # Whatever one of them does, the others are to be seen all the same.
@@ -278,7 +323,16 @@ class S2DS:
         return self.proxy.holds_listeners or bool(instance.targets)
 
     def _task(self, instance: Instance) -> Task:
-        return Task(instance.name, self.proxy.unit, self.proxy.user)
+        proxy = self.proxy
+        return Task(
+            instance.name,
+            proxy.unit,
+            proxy.user,
+            proxy.open_files,
+            proxy.tasks(instance),
+            proxy.most_tasks(instance),
+            proxy.log,
+        )
 
     def _launch(self, instance: Instance) -> None:
         task = self._task(instance)

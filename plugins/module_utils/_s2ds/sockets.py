@@ -96,6 +96,21 @@ def sockets(inodes: Collection[int]) -> list[Socket]:
     return found
 
 
+def bound(protocol: str) -> set[Endpoint]:
+    """Return where anybody in this network listens for connections of TCP, or waits for datagrams.
+
+    Args:
+        protocol: ``tcp`` or ``udp``.
+    """
+    number = socket.IPPROTO_TCP if protocol == "tcp" else socket.IPPROTO_UDP
+    return {
+        item.local
+        for family in (socket.AF_INET, socket.AF_INET6)
+        for item in _dump(family, number)
+        if (item.listens if protocol == "tcp" else not item.remote.port)
+    }
+
+
 def _dump(family: int, protocol: int) -> Iterator[Socket]:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as connection:
         connection.settimeout(_SECONDS)

@@ -23,7 +23,7 @@ STARTED, STOPPED, ABSENT = "started", "stopped", "absent"
 STATES = (STARTED, STOPPED, ABSENT)
 
 # What an instance was last brought to; it keeps its ports by this.
-_RECORD = "instance.json"
+RECORD = "instance.json"
 
 
 class Standalone:
@@ -131,16 +131,16 @@ class Standalone:
 
     def _record(self) -> Instance | None:
         try:
-            with open(os.path.join(self._directory, _RECORD), encoding="utf-8") as stream:
+            with open(os.path.join(self._directory, RECORD), encoding="utf-8") as stream:
                 return _instance(json.load(stream))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, KeyError) as error:
-            raise S2DSException(f"{self._directory}/{_RECORD} cannot be read: {error}; use state absent") from None
+            raise S2DSException(f"{self._directory}/{RECORD} cannot be read: {error}; use state absent") from None
 
     def _write_record(self, instance: Instance) -> None:
         self.server.write_files(
-            instance, {_RECORD: json.dumps(asdict(replace(instance, key=None)), sort_keys=True) + "\n"}
+            instance, {RECORD: json.dumps(asdict(replace(instance, key=None)), sort_keys=True) + "\n"}
         )
 
     @contextmanager

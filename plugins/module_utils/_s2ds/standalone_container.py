@@ -13,17 +13,21 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Mapping
 
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException, ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.options import read_instance
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import PROXIES as KINDS
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import data_server
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.container_dockersock import DockerSock
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.container_dockersock import (
+    NOTES,
+    DockerSock,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.container_settings import read, split
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.engine_container import EngineContainer
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Task
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.standalone import STARTED, Standalone
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.standalone import RECORD, STARTED, Standalone
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.values import check_path
 
 PROXIES = ("haproxy", "nginx", "s2ds", "stunnel")
@@ -57,7 +61,7 @@ class StandaloneContainer:
             self._runtime = runtime
             self._instance = Standalone(self._server, self._wanted.name, check_mode)
             if isinstance(runtime, DockerSock) and runtime.site.identity:
-                runtime.fetch(self._task)
+                runtime.fetch(self._task, self._names())
         except BaseException:
             shutil.rmtree(self._directory)
             raise
@@ -86,6 +90,10 @@ class StandaloneContainer:
     @property
     def _task(self) -> Task:
         return Task(self._wanted.name, self._server.proxy.unit, self._server.proxy.user)
+
+    def _names(self) -> list[str]:
+        """Return the names of the files that an instance may have."""
+        return [RECORD, *credentials.FILES, *NOTES, self._server.proxy.config]
 
     def _check(self) -> None:
         if self._params["state"] != STARTED:

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.scistream.gateway.tests.integration.containers.own_engine import OwnEngine
 from ansible_collections.scistream.gateway.tests.integration.roles.test_gateway_playbook import PLAYBOOK, Gateway
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import own_address
 from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import Application, exchange
@@ -73,6 +74,27 @@ def test_a_socket_that_is_none(gateway: Gateway, tmp_path: Path) -> None:
         Path(given["dockersock_socket"]).chmod(0o666)
         outcome = gateway.provision(**given)
     assert outcome.status and "Anyone can write to" in outcome.output
+
+
+@pytest.mark.parametrize(
+    ("runtime", "engine", "words"),
+    [
+        ("docker", {"own_network": True, "options": ("--rootless",)}, "is a rootless one"),
+        ("dockersock", {"own_network": True, "options": ("--rootless",)}, "is a rootless one"),
+        ("dockersock", {"maps_users": True}, "maps its users"),
+    ],
+)
+def test_an_engine_that_does_not_fit(gateway: Gateway, runtime: str, engine: dict[str, Any], words: str) -> None:
+    """It is refused before anything changes, in check mode too."""
+    with OwnEngine(**engine) as own:
+        given: dict[str, Any] = {
+            "s2cs_proxies": {"haproxy": {"runtimes": [runtime]}},
+            "s2cs_default_runtime": runtime,
+            f"{runtime}_socket": f"{own.root}/docker.sock",
+        }
+        for arguments in ((), ("--check",)):
+            outcome = gateway.provision(*arguments, **given)
+            assert outcome.status and words in outcome.output, outcome.output
 
 
 @pytest.mark.parametrize("runtime", ["docker", "dockersock"])

@@ -25,14 +25,12 @@ class ConfiguredProxy(Proxy):
     """A proxy whose configuration is rendered from a template and checked by the program.
 
     Attributes:
-        config: Name of the configuration in the instance's directory; its template has ``.j2`` behind it.
         paths: Settings that are paths, with their defaults.
         numbers: Settings that are whole numbers, each with its default, lowest and highest value.
         flags: Settings that are true or false, with their defaults.
     """
 
     verifies = True
-    config: str
     paths: ClassVar[Mapping[str, str]]
     numbers: ClassVar[Mapping[str, Sequence[int]]]
     flags: ClassVar[Mapping[str, bool]] = {}

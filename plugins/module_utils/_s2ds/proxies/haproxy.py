@@ -33,6 +33,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.co
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.haproxy_counters import Master
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.observed import ObservedProxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Control, Place
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.unix import SECONDS, NobodyThere, ask
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.untrusted import read
 
@@ -70,9 +71,18 @@ class HAProxy(ObservedProxy):
         "keepalive_count": (8, 1, 127),
     }
 
+    def __init__(self, site: Site, settings: Mapping[str, Any], contained: bool = False) -> None:
+        super().__init__(site, settings, contained)
+        # Two sockets, and the pipe of either direction.
+        self.open_files = 6 * self.settings["max_connections"] + 512
+
     def template_settings(self, instance: Instance) -> dict[str, Any]:
         """Return the settings with the number of threads."""
         return {**self.settings, "threads": automatic(self.settings["threads"], len(instance.listeners))}
+
+    def tasks(self, instance: Instance) -> int:
+        """Return the threads of a worker, and some for the master."""
+        return int(self.template_settings(instance)["threads"]) + 2
 
     def command(self, directory: str) -> list[str]:
         """Return the command of the master, which starts the workers; its sockets are in the directory."""

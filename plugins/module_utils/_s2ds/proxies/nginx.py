@@ -32,6 +32,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.co
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.observed import ObservedProxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Control, Place
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.untrusted import read
 
 _PID = "run/nginx.pid"
@@ -76,6 +77,11 @@ class Nginx(ObservedProxy):
 
     flags: ClassVar[Mapping[str, bool]] = {"half_close": True}
 
+    def __init__(self, site: Site, settings: Mapping[str, Any], contained: bool = False) -> None:
+        super().__init__(site, settings, contained)
+        # What the template asks for.
+        self.open_files = 4 * self.settings["max_connections"] + 512
+
     def files(self, instance: Instance) -> dict[str, str]:
         """Return the configuration; a server is known to nginx by a name as well, so its certificate must have one."""
         if instance.encryption != "none" and instance.role == "consumer" and not credentials.peer_name(instance):
@@ -94,6 +100,10 @@ class Nginx(ObservedProxy):
         # Datagrams of one peer must all meet the same worker.
         workers = automatic(self.settings["workers"], len(instance.listeners)) if instance.transport == "tcp" else 1
         return {**self.settings, "stream_module": module, "workers": workers}
+
+    def tasks(self, instance: Instance) -> int:
+        """Return the workers, and some for the master."""
+        return int(self.template_settings(instance)["workers"]) + 2
 
     def command(self, directory: str) -> list[str]:
         """Return the command of the master, which starts the workers."""

@@ -24,6 +24,7 @@ class Proxy(ABC):
     Attributes:
         name: As users write it.
         unit: Prefix of its systemd template unit.
+        config: Name of the configuration in the instance's directory.
         user: The unprivileged user that runs it where S2CS is root.
         holds_listeners: Whether it listens from the REQ on; others are started by the first UPDATE.
         limits_rate: Whether it can keep a session to a rate.
@@ -34,6 +35,7 @@ class Proxy(ABC):
         announces_cuts: Whether a stream that was cut ends differently from one that came to its end, so that the
             application at the other end can tell.
         log: The log of connections that it writes below its directory and S2CS keeps small; empty: there is none.
+        open_files: How many files each of its processes has open with as many connections as the settings allow.
 
     Args:
         site: Where things are on this gateway.
@@ -46,6 +48,7 @@ class Proxy(ABC):
 
     name: str
     unit: str
+    config: str
     user: str
     holds_listeners = False
     limits_rate = False
@@ -55,6 +58,7 @@ class Proxy(ABC):
     image: str
     announces_cuts = False
     log = ""
+    open_files: int = 4096
 
     def __init__(self, site: Site, settings: Mapping[str, Any], contained: bool = False) -> None:
         self.site = site
@@ -84,6 +88,14 @@ class Proxy(ABC):
         _check_encryption(instance)
         if not self.holds_listeners and not all(listener.port for listener in instance.listeners):
             raise S2DSException(f"listeners: the proxy {self.name} cannot choose ports itself; name them")
+
+    def tasks(self, instance: Instance) -> int:
+        """Return how many processes and threads a start or a reload adds at most."""
+        return 4
+
+    def most_tasks(self, instance: Instance) -> int:
+        """Return how many processes and threads there may come to be by connections alone."""
+        return 0
 
     @abstractmethod
     def files(self, instance: Instance) -> dict[str, str]:

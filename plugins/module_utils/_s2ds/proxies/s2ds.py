@@ -32,6 +32,7 @@ class NativeProxy(Proxy):
 
     name = "s2ds"
     unit = "scistream-s2ds"
+    config = _CONFIG
     user = "scistream-s2ds"
     holds_listeners = True
     limits_rate = True
@@ -43,6 +44,8 @@ class NativeProxy(Proxy):
         own = checked(settings)
         self.interpreter = own.pop("python") or site.interpreter
         super().__init__(site, own, contained)
+        # Two sockets, and the pipe of either direction.
+        self.open_files = 6 * int(self.settings["max_connections"]) + 512
 
     @classmethod
     def setting_names(cls) -> Iterable[str]:

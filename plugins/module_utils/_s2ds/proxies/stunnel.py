@@ -74,6 +74,10 @@ class Stunnel(ObservedProxy):
                 "or have its firewall keep others out and set clients_by_firewall in the policy's proxies.stunnel"
             )
 
+    def most_tasks(self, instance: Instance) -> int:
+        """Return the threads, one for each connection, of which there may be as many as files allow."""
+        return self.open_files // 2 + 64
+
     def command(self, directory: str) -> list[str]:
         """Return the command; the directory is its working directory."""
         return [self.program, os.path.join(directory, self.config)]

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.container_settings import (
@@ -18,12 +18,21 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.e
     ROOT,
     EngineContainer,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Place, Task
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Control, Place, Task
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
+
+if TYPE_CHECKING:
+    from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
+
+_INSIDE = f"{ROOT}/{DIRECTORY}"
 
 
 class Docker(EngineContainer):
-    """The instance's directory is mounted into the container: read-only, but for its part ``run``."""
+    """The instance's directory is mounted into the container: read-only, but for its part ``run``.
+
+    That part is a file system of its own in memory, so that a program can fill neither the disk nor another's. What is
+    to outlive the program, the log of its connections, is a file of the directory here, whose size has a limit too.
+    """
 
     name = "docker"
 
@@ -35,23 +44,34 @@ class Docker(EngineContainer):
             )
 
     def _mounts(self, task: Task) -> dict[str, Any]:
-        return self._trial_mounts(self.site.directory(task.name))
+        directory = self.site.directory(task.name)
+        log = [_bind(os.path.join(directory, task.log), f"{_INSIDE}/{task.log}", False)] if task.log else []
+        return {"mounts": [_bind(directory, _INSIDE, True), *log]}
 
     def _trial_mounts(self, directory: str) -> dict[str, Any]:
-        run, inside = os.path.join(directory, "run"), f"{ROOT}/{DIRECTORY}"
-        # Unlike "binds" these never make a directory that is missing on the engine's side.
-        return {
-            "mounts": [
-                {"Type": "bind", "Source": directory, "Target": inside, "ReadOnly": True},
-                {"Type": "bind", "Source": run, "Target": f"{inside}/run", "ReadOnly": False},
-            ]
-        }
+        return {"mounts": [_bind(directory, _INSIDE, True)]}
 
-    def _place(self, task: Task) -> Place:
+    def _options(self, task: Task, image: str, command: Sequence[str]) -> dict[str, Any]:
+        # A log that is full loses its next lines; it does not end the program.
+        patient = ["/bin/sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"] if task.log else []
+        return super()._options(task, image, [*patient, *command])
+
+    def _ask(self, task: Task, proxy: Proxy, found: dict[str, Any]) -> dict[str, Any] | None:
+        return proxy.probe(self._place_of(task, found))
+
+    def _reload(self, task: Task, proxy: Proxy, found: dict[str, Any], control: Control) -> None:
+        proxy.reload(self._place_of(task, found), control)
+
+    def _place_of(self, task: Task, found: dict[str, Any]) -> Place:
+        """Return the instance as its program sees it, whose file systems are not those of this host."""
+        main = int(found["State"]["Pid"])
         directory = self.site.directory(task.name)
-        found = self._found(task)
-        main = int(found["State"]["Pid"]) if found and found["State"]["Running"] else 0
-        return Place(directory, directory, lambda number: _outer_pid(main, number))
+        return Place(f"/proc/{main}/root{_INSIDE}", directory, lambda number: _outer_pid(main, number))
+
+
+def _bind(source: str, target: str, read_only: bool) -> dict[str, Any]:
+    # Unlike "binds" these never make a directory that is missing on the engine's side.
+    return {"Type": "bind", "Source": source, "Target": target, "ReadOnly": read_only}
 
 
 def _outer_pid(main: int, inner: int) -> int | None:

@@ -26,6 +26,7 @@ _NUMBERS = {
     "memory": (64, 1 << 20),
     "pids": (16, 1 << 20),
     "nofile": (256, 1 << 20),
+    "run_size": (1, 1 << 14),
     "log_size": (1, 1 << 10),
     "log_files": (1, 100),
     "container_user": (1, (1 << 31) - 1),
@@ -42,8 +43,9 @@ class ContainerSettings:
         pull: Whether an image that is missing may be pulled: ``never`` or ``missing``.
         engine: Address of the Docker engine.
         memory: Limit in MiB.
-        pids: Most processes and threads.
-        nofile: Most open files, or None for what the engine gives.
+        pids: Most processes and threads; None: 512, or what the program needs if that is more.
+        nofile: Most open files; None: what the program needs for its setting ``max_connections``.
+        run_size: Size in MiB of the file system for what the program itself writes.
         log_size: Size in MiB at which a log is rotated.
         log_files: How many logs are kept.
         container_user: Number of the user and of the group; None: the proxy's own where it exists.
@@ -54,8 +56,9 @@ class ContainerSettings:
     pull: str = "never"
     engine: str = DEFAULT_ENGINE
     memory: int = 2048
-    pids: int = 512
+    pids: int | None = None
     nofile: int | None = None
+    run_size: int = 64
     log_size: int = 1
     log_files: int = 3
     container_user: int | None = None

@@ -10,18 +10,22 @@ import hashlib
 import json
 import os
 from abc import abstractmethod
-from contextlib import suppress
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes import engine_notes
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes import (
+    container_limits,
+    engine_host,
+    engine_notes,
+    engine_state,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.container_settings import (
     ContainerSettings,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.engine import Engine
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.proxy_container import ProxyContainer
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Task
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Control, Task
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.version import VERSION
 
@@ -38,11 +42,19 @@ _GRACE_SECONDS = 3
 
 
 class EngineContainer(ProxyContainer):
-    """A container of a Docker engine: everything but how the configuration gets into it."""
+    """A container of a Docker engine: everything but how the configuration gets into it.
+
+    Attributes:
+        sends_files: Whether it gets into it through the engine.
+    """
+
+    sends_files: ClassVar[bool] = False
 
     def __init__(self, site: Site, settings: ContainerSettings) -> None:
         super().__init__(site, settings)
+        # The engine of the policy, where containers are made, and any other that has one.
         self.engine = Engine(settings.engine)
+        self._others: dict[str, Engine] = {}
 
     @property
     def file_mode(self) -> int:
@@ -66,113 +78,146 @@ class EngineContainer(ProxyContainer):
         return own, group, self.file_mode
 
     def check(self, task: Task, proxy: Proxy) -> None:
-        """Refuse where the engine does not answer, or has no image and may not get it."""
-        if self._found(task) is None and self.settings.pull == "never":
-            self._need_image(self.settings.image)
+        """Refuse where the engine does not answer or cannot serve this host, or has no image and may not get it."""
+        container_limits.check(self.settings, task, proxy.name)
+        found = self._found(task)
+        if engine_state.is_paused(found):
+            raise S2DSException(self._why(task, found))
+        if found is None or self.is_elsewhere(task):
+            engine_host.check(self.engine, self.sends_files)
+            if self.settings.pull == "never":
+                self._need_image(self.settings.image)
 
     def start(self, task: Task, command: Sequence[str]) -> None:
         """Make the container anew and start it; the engine starts it again after a crash and after a reboot."""
-        self._leave_other_engine(task)
-        self._remove_container(task)
-        self._identify()
-        self._prepare(task)
-        engine_notes.write(self.site.directory(task.name), self.engine.address)
-        name = self.container(task)
         image = self._get_image(self.settings.image)
-        with self.engine.doing(f"make the container {name}"):
-            self.engine.api.create_container(
-                **self._options(task, image, command),
-                name=name,
-                labels=self._labels(task),
-                host_config=self._host(task, restart_policy={"Name": "always"}, **self._mounts(task)),
-            )
+        if self.is_elsewhere(task):
+            type(self)(self.site, replace(self.settings, engine=self._at(task).address)).remove(task)
+        else:
+            self._remove_container(task)
+        self._identify()
+        engine_notes.write(self.site.directory(task.name), self.engine.address)
+        self._prepare(task)
+        name = self.container(task)
+        self.engine.create(
+            name,
+            **self._options(task, image, command),
+            labels=self._labels(task),
+            host_config=self._host(task, restart_policy={"Name": "always"}, **self._mounts(task)),
+        )
         try:
             self._fill(task)
-            with self.engine.doing(f"start the container {name}"):
-                self.engine.api.start(name)
+            self.engine.start(name)
         except BaseException:
             self.engine.remove_container(name)
             raise
 
     def stop(self, task: Task) -> bool:
         """End the container and remove it; returns whether it ran."""
-        if self._leave_other_engine(task):
-            return True
         found = self._found(task)
         self._remove_container(task)
-        return bool(found and found["State"]["Running"])
+        return engine_state.runs(found)
 
     def remove(self, task: Task) -> bool:
         """End the container and remove it and what it had; returns whether there was anything."""
         if not self._has_ever_been():
             return False
-        if self._leave_other_engine(task):
-            return True
         found = self._found(task)
         self._remove_container(task)
         return found is not None
 
-    def is_running(self, task: Task) -> bool:
-        """Tell whether the container runs."""
+    def probe(self, task: Task, proxy: Proxy) -> dict[str, Any] | None:
+        """Return what a proxy tells of itself; nothing at once where its container does not run."""
         found = self._found(task)
-        return bool(found and found["State"]["Running"])
+        return self._ask(task, proxy, found) if found is not None and engine_state.runs(found) else None
+
+    def reload(self, task: Task, proxy: Proxy) -> None:
+        """Have a running proxy take over its changed configuration, and wait until it is in force."""
+        found = self._found(task)
+        if found is None or not engine_state.runs(found):
+            raise S2DSException(f"the proxy cannot be told anything: {self._why(task, found)}")
+        self._reload(task, proxy, found, _Reload(self, task))
+
+    def is_running(self, task: Task) -> bool:
+        """Tell whether the container runs, and is not paused."""
+        return engine_state.runs(self._found(task))
+
+    def is_elsewhere(self, task: Task) -> bool:
+        """Tell whether another engine has the container than that of the policy."""
+        return self._at(task) is not self.engine
 
     def is_as_set(self, task: Task) -> bool:
         """Tell whether the container was made with the settings that would be used now."""
         found = self._found(task)
         return found is None or found["Config"]["Labels"].get("scistream.settings") == self._settings_digest(task)
 
+    def check_room(self, task: Task, proxy: Proxy) -> None:
+        """Refuse a reload for which the container may have too few processes."""
+        container_limits.check_room(self._at(task).tasks(self.container(task)), task, proxy.name)
+
+    def unseen(self, task: Task, listeners: Sequence[str], transport: str) -> str:
+        """Say which listeners of the program this host does not have; empty where it has all."""
+        return engine_host.unseen(self._at(task).address, listeners, transport)
+
     def signal(self, task: Task, number: int) -> None:
         """Send a signal to the main process."""
         # A signal that the engine sends counts as "stopped by hand", and as the end of the restart policy, where it is
         # the container's stop signal or none is set: one is set, and the policy is "always".
-        with self.engine.doing(f"send a signal to the container of {task.name}"):
-            self.engine.api.kill(self.container(task), number)
+        self._at(task).kill(self.container(task), number)
 
     def has_failed(self, task: Task) -> bool:
         """Tell whether the program ended since the container was started, or the container is gone."""
         found = self._found(task)
-        return found is None or found["RestartCount"] > 0 or not found["State"]["Running"]
+        return found is None or bool(found.get("RestartCount")) or not engine_state.runs(found)
 
     def log(self, task: Task, lines: int = 10) -> list[str]:
-        """Return why the container does not run, if it does not, and the last lines of its log."""
+        """Return what the program wrote last since its last start, and why it does not run, if it does not."""
         found = self._found(task)
-        name = self.container(task)
         if found is None:
-            return [f"there is no container {name} on the engine {self.engine.address}: the UPDATE again makes it anew"]
-        state = found["State"]
-        said = self.engine.log(name, lines)
-        if state["Running"] and not state["Restarting"]:
-            return said
-        return [
-            *said,
-            f"the container {name} is {state['Status']}, exit status {state['ExitCode']} {state['Error']}".strip(),
-        ]
+            return [self._why(task, found)]
+        # More than the lines asked for may be of before.
+        said = engine_state.written(found, self._at(task).log(self.container(task), 2 * lines))[-lines:]
+        return said if engine_state.runs(found) else [*said, self._why(task, found)]
+
+    def log_since(self, task: Task, since: int, lines: int) -> list[str]:
+        """Return the last lines that were written after a moment of the engine's clock."""
+        found = self._at(task).log(self.container(task), lines)
+        return [said for at, said in found if engine_state.moment(at) > since]
+
+    def last_line(self, task: Task) -> int:
+        """Return the moment at which the last line was written."""
+        return max((engine_state.moment(at) for at, _said in self._at(task).log(self.container(task), 1)), default=0)
 
     def run_once(self, task: Task, command: Sequence[str], directory: str) -> tuple[int, list[str]]:
         """Run the program in a container of its own, of the image that the instance has or will have."""
-        found = self._found(task)
-        image = found["Image"] if found else self._get_image(self.settings.image)
+        found = None if self.is_elsewhere(task) else self._found(task)
+        image = str(found["Image"]) if found else self._get_image(self.settings.image)
         self._identify()
         name = f"{self.container(task)}-check"
         self.engine.remove_container(name)
-        with self.engine.doing(f"make the container {name}"):
-            self.engine.api.create_container(
-                **self._options(task, image, command),
-                name=name,
-                labels={**self._labels(task), "scistream.purpose": "check"},
-                host_config=self._host(task, **self._trial_mounts(directory)),
-            )
+        self.engine.create(
+            name,
+            **self._options(task, image, command),
+            labels={**self._labels(task), "scistream.purpose": "check"},
+            host_config=self._host(task, **self._trial_mounts(directory)),
+        )
         try:
             self._fill_trial(task, name, directory)
-            with self.engine.doing(f"run the container {name}"):
-                self.engine.api.start(name)
-                ended = self.engine.api.wait(name, timeout=_CHECK_SECONDS)
-            return int(ended["StatusCode"]), [line for line in self.engine.log(name, 200) if line.strip()]
+            self.engine.start(name)
+            status = self.engine.wait(name, _CHECK_SECONDS)
+            return status, [line for _at, line in self.engine.log(name, 200) if line.strip()]
         finally:
             self.engine.remove_container(name)
 
     # -- what differs between an engine that sees this file system and one that does not
+
+    @abstractmethod
+    def _ask(self, task: Task, proxy: Proxy, found: dict[str, Any]) -> dict[str, Any] | None:
+        """Have a proxy in a container that runs tell of itself."""
+
+    @abstractmethod
+    def _reload(self, task: Task, proxy: Proxy, found: dict[str, Any], control: Control) -> None:
+        """Have a proxy in a container that runs take over its changed configuration."""
 
     @abstractmethod
     def _mounts(self, task: Task) -> dict[str, Any]:
@@ -228,13 +273,12 @@ class EngineContainer(ProxyContainer):
 
     # -- the engine
 
-    def _leave_other_engine(self, task: Task) -> bool:
-        """Remove what an instance has on another engine than the one of now; returns whether it was on another one."""
+    def _at(self, task: Task) -> Engine:
+        """Return the engine that has the container of an instance: the policy may name another one since."""
         address = engine_notes.read(self.site.directory(task.name))
         if not address or address == self.engine.address:
-            return False
-        type(self)(self.site, replace(self.settings, engine=address)).remove(task)
-        return True
+            return self.engine
+        return self._others.setdefault(address, Engine(address))
 
     def _found(self, task: Task) -> dict[str, Any] | None:
         """Return the container of an instance, or None."""
@@ -242,22 +286,29 @@ class EngineContainer(ProxyContainer):
             # Whether the engine answers is worth knowing all the same.
             self.engine.ping()
             return None
-        return self.engine.container(self.container(task))
+        return self._at(task).container(self.container(task))
+
+    def _why(self, task: Task, found: dict[str, Any] | None) -> str:
+        """Say why the program of an instance does not serve."""
+        name, address = self.container(task), self._at(task).address
+        if found is None:
+            return f"there is no container {name} on the engine {address}: the UPDATE again makes it anew"
+        return engine_state.in_words(name, found, address)
 
     def _remove_container(self, task: Task) -> None:
         found = self._found(task)
-        name = self.container(task)
+        engine, name = self._at(task), self.container(task)
         if self._has_ever_been():
             # Checks and helpers of actions that were killed.
-            for left in self.engine.labelled(s2cs=self._identity(), name=task.name, purpose=None):
-                self.engine.remove_container(left)
+            for left in engine.labelled(s2cs=self._identity(), name=task.name, purpose=None):
+                engine.remove_container(left)
         if found is None:
             return
         if found["Config"]["Labels"].get("scistream.s2cs") != self._identity():
             raise S2DSException(f"the container {name} is somebody else's: remove it, or name this instance otherwise")
-        with self.engine.doing(f"stop the container {name}"), suppress(self.engine.errors.NotFound):
-            self.engine.api.stop(name, timeout=_GRACE_SECONDS)
-        self.engine.remove_container(name)
+        if engine_state.runs(found):
+            engine.stop(name, _GRACE_SECONDS)
+        engine.remove_container(name)
 
     def _need_image(self, name: str) -> str:
         """Return the id of an image that must be there."""
@@ -289,20 +340,21 @@ class EngineContainer(ProxyContainer):
         }
 
     def _host(self, task: Task, **more: Any) -> Any:
-        settings = self.settings
-        limits = [{"Name": "nofile", "Soft": settings.nofile, "Hard": settings.nofile}] if settings.nofile else []
-        return self.engine.api.create_host_config(
-            network_mode="host",
-            read_only=True,
-            cap_drop=["ALL"],
-            security_opt=["no-new-privileges:true"],
-            mem_limit=settings.memory << 20,
-            memswap_limit=settings.memory << 20,
-            pids_limit=settings.pids,
-            ulimits=limits,
-            log_config={
-                "Type": "json-file",
-                "Config": {"max-size": f"{settings.log_size}m", "max-file": str(settings.log_files)},
-            },
-            **more,
-        )
+        run = f"{self.directory(task)}/run"
+        options = container_limits.host_options(self.settings, task, run, self.user(task), self.group(task))
+        return self.engine.host_config(**{**options, **more})
+
+
+class _Reload(Control):
+    """What a proxy may do in a reload: what it said before is no answer."""
+
+    def __init__(self, runtime: EngineContainer, task: Task) -> None:
+        self._runtime = runtime
+        self._task = task
+        self._since = runtime.last_line(task)
+
+    def signal(self, number: int) -> None:
+        self._runtime.signal(self._task, number)
+
+    def log(self, lines: int = 10) -> list[str]:
+        return self._runtime.log_since(self._task, self._since, lines)

@@ -2,31 +2,77 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A helper beside a container: in its processes, its volume and the host's network it does what we cannot from here.
+"""A helper beside a container: among its processes, and in the host's network, it looks at the proxy for us.
 
-It is a container of an image with Python that runs what is in this directory, sent to it. It ends, and is removed,
-when our connection to it ends, however that comes about.
+It is a container of an image with Python that runs the modules named here, sent to it. The program that it looks at
+can neither speak in its place nor stop it: it is another user's. All that it says is bounded and checked all the same.
+It ends, and is removed, when our connection to it ends, however that comes about, and by itself after a while.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
-import sys
-from typing import Any, Callable, Mapping
+import signal
+import time
+from typing import Any, Mapping
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes import helper_main
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.engine import Engine
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Control
 
-# All data servers, not the runtimes alone.
+# What a helper runs, without the proxies: what is imported by the last one of them.
+_MODULES = (
+    "activity",
+    "answers",
+    "certificate",
+    "connection_log",
+    "credentials",
+    "data_server",
+    "endpoint",
+    "errors",
+    "files",
+    "halted",
+    "instance",
+    "processes",
+    "programs",
+    "registry",
+    "site",
+    "sockets",
+    "unix",
+    "untrusted",
+    "values",
+    "version",
+    "proxies.configured",
+    "proxies.haproxy",
+    "proxies.haproxy_counters",
+    "proxies.nginx",
+    "proxies.observed",
+    "proxies.proxy",
+    "proxies.s2ds",
+    "proxies.s2ds_settings",
+    "proxies.stunnel",
+    "proxies.stunnel_log",
+    "proxies.templates",
+    "runtimes.container_settings",
+    "runtimes.runtime",
+    "runtimes.helper_main",
+)
 _PACKAGE = __name__.rsplit(".", 2)[0]
-_MAIN = helper_main.__name__
-_SECONDS = 60.0
-_STDOUT = 1
+_MAIN = f"{_PACKAGE}.{_MODULES[-1]}"
+# A reload may take a while.
+_ANSWER_SECONDS = {"probe": 15.0, "tidy": 15.0, "reload": 40.0}
+_LARGEST_LINE = 4 << 20
+# In a reload a proxy may want to see its log again and again.
+_MOST_QUESTIONS = 2500
+_MOST_LINES = 200
+_SIGNALS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+_STDOUT, _STDERR = 1, 2
 
-# What the helper starts with: it reads what we have loaded here, and runs.
-_BOOT = """
-import importlib.abc, importlib.util, json, sys
+# What the helper starts with: it reads the modules that we send, and runs.
+LOADER = """
+import importlib.abc, importlib.util, json, signal, sys
+signal.alarm(60)
 stream = sys.stdin.buffer
 sources = json.loads(stream.read(int(stream.readline())))
 class Loader(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -37,8 +83,8 @@ class Loader(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def exec_module(self, module):
         exec(compile(sources.get(module.__name__, ""), module.__name__, "exec"), module.__dict__)
 sys.meta_path.insert(0, Loader())
-importlib.import_module(sys.argv[1]).serve(stream, sys.stdout)
 """
+_BOOT = f"{LOADER}importlib.import_module(sys.argv[1]).serve(stream, sys.stdout)\n"
 
 
 class Helper:
@@ -54,85 +100,141 @@ class Helper:
         self.beside = beside
         self._engine = engine
         self._rest = b""
-        with engine.doing("start a helper"):
-            self._id: str = engine.api.create_container(
-                **options,
-                entrypoint=["python3", "-I", "-c", _BOOT, _MAIN],
-                stdin_open=True,
-                environment={"PYTHONDONTWRITEBYTECODE": "1"},
-                working_dir="/",
-                healthcheck={"test": ["NONE"]},
-            )["Id"]
-            try:
-                parameters = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
-                self._stream = engine.api.attach_socket(self._id, params=parameters)
-                self._socket = getattr(self._stream, "_sock", self._stream)
-                self._socket.settimeout(_SECONDS)
-                engine.api.start(self._id)
-                sources = json.dumps(_sources()).encode()
-                self._socket.sendall(b"%d\n" % len(sources) + sources)
-            except BaseException:
-                self.end()
-                raise
+        self._deadline = time.monotonic() + max(_ANSWER_SECONDS.values())
+        self._id = engine.create(
+            None,
+            **options,
+            entrypoint=["python3", "-I", "-c", _BOOT, _MAIN],
+            stdin_open=True,
+            environment={"PYTHONDONTWRITEBYTECODE": "1"},
+            working_dir="/",
+            healthcheck={"test": ["NONE"]},
+        )
+        try:
+            self._stream = engine.attach(self._id)
+            self._socket = getattr(self._stream, "_sock", self._stream)
+            engine.start(self._id)
+            code = json.dumps(sources()).encode()
+            self._send(b"%d\n" % len(code) + code)
+        except BaseException:
+            self.end()
+            raise
 
     def ask(
-        self, operation: str, proxy: str, directory: str, log: Callable[[int], list[str]] = lambda lines: []
-    ) -> Any:
-        """Have the helper do something and return its answer.
+        self, operation: str, proxy: str, directory: str, notes: Mapping[str, str], control: Control | None = None
+    ) -> tuple[Any, dict[str, str]]:
+        """Have the helper do something.
 
         Args:
-            operation: ``probe`` or ``reload``.
+            operation: ``probe``, ``tidy`` or ``reload``.
             proxy: Name of the proxy.
             directory: The directory of the instance as its program sees it.
-            log: Returns the last lines of the proxy's log, which a proxy may want to see.
+            notes: What is to be remembered of the proxy, by the names of files.
+            control: What a proxy may do with its instance, for a reload.
+
+        Returns:
+            The answer, and what is to be remembered from now on.
+
+        Raises:
+            S2DSException: The proxy could not be asked, or what the helper says is no answer. The helper is at its end.
         """
-        message: dict[str, Any] = {"operation": operation, "proxy": proxy, "directory": directory}
-        while True:
-            with self._engine.doing(f"ask a helper to {operation}"):
-                self._socket.sendall(json.dumps(message).encode() + b"\n")
-                answer = self._line()
-            if "error" in answer:
-                raise S2DSException(str(answer["error"]))
-            if "answer" in answer:
-                return answer["answer"]
-            message = {"log": log(int(answer["log"]))}
+        self._deadline = time.monotonic() + _ANSWER_SECONDS[operation]
+        message: dict[str, Any] = {"operation": operation, "proxy": proxy, "directory": directory, "notes": dict(notes)}
+        try:
+            for _number in range(_MOST_QUESTIONS):
+                self._send(json.dumps(message).encode() + b"\n")
+                said = self._line()
+                if isinstance(said.get("error"), str):
+                    raise S2DSException(_printable(said["error"]))
+                if "answer" in said:
+                    return _answer(said["answer"]), _texts(said.get("notes"))
+                if control is None:
+                    break
+                message = _control(control, said)
+        except (OSError, EOFError, ValueError, RecursionError) as error:
+            raise S2DSException(
+                f"the helper by which the engine {self._engine.address} looks at the proxy gives no answer: "
+                f"{_printable(str(error) or type(error).__name__)}"
+            ) from None
+        raise S2DSException(f"the helper on the engine {self._engine.address} asks for what it may not have")
 
     def end(self) -> None:
         """End the helper and wait until it is gone."""
         self._engine.remove_container(self._id)
 
+    def _send(self, data: bytes) -> None:
+        self._socket.settimeout(self._left())
+        self._socket.sendall(data)
+
     def _line(self) -> dict[str, Any]:
         """Read one line out of the frames in which the engine sends what the helper writes."""
         while b"\n" not in self._rest:
             head = self._exactly(8)
-            data = self._exactly(int.from_bytes(head[4:], "big"))
-            if head[0] != _STDOUT:
-                raise OSError(f"it says {data.decode('utf-8', 'replace').strip()[-300:]}")
-            self._rest += data
+            size = int.from_bytes(head[4:], "big")
+            if len(self._rest) + size > _LARGEST_LINE:
+                raise ValueError("it says more than it may")
+            data = self._exactly(size)
+            if head[0] == _STDERR:
+                raise ValueError(f"it says {data.decode('utf-8', 'replace').strip()[-300:]}")
+            self._rest += data if head[0] == _STDOUT else b""
         line, _newline, self._rest = self._rest.partition(b"\n")
-        found: dict[str, Any] = json.loads(line)
+        found = json.loads(line)
+        if not isinstance(found, dict):
+            raise ValueError("what it says is no answer")
         return found
 
     def _exactly(self, size: int) -> bytes:
         data = b""
         while len(data) < size:
+            self._socket.settimeout(self._left())
             part = self._socket.recv(size - len(data))
             if not part:
                 raise EOFError("it has ended")
             data += part
         return data
 
+    def _left(self) -> float:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("it took too long")
+        return left
 
-def _sources() -> dict[str, str]:
-    """Return the source of the modules beside this one that are loaded, without those that drive an engine."""
-    names = [name for name in sys.modules if name.startswith(f"{_PACKAGE}.") and sys.modules[name] is not None]
-    wanted = {name for name in names if not name.rpartition(".")[2].startswith(("engine", "container_do", "helper"))}
-    return {name: _source(name) for name in sorted({*wanted, _MAIN})}
+
+def _control(control: Control, said: Mapping[str, Any]) -> dict[str, Any]:
+    """Do what a proxy wants to be done with its instance, if it is one of the few things that it may want."""
+    number, lines = said.get("signal"), said.get("log")
+    if type(number) is int and number in _SIGNALS:
+        control.signal(number)
+        return {"signal": None}
+    if type(lines) is not int or not 1 <= lines <= _MOST_LINES:
+        raise ValueError("what it asks for is none of its business")
+    return {"log": [line[:1000] for line in control.log(lines)]}
+
+
+def _answer(answer: Any) -> dict[str, Any] | None:
+    if answer is None or isinstance(answer, dict):
+        return answer
+    raise ValueError("what it says is no answer")
+
+
+def _texts(notes: Any) -> dict[str, str]:
+    if not isinstance(notes, dict) or not all(isinstance(text, str) for text in notes.values()):
+        raise ValueError("what it says is no answer")
+    return notes
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else " " for char in text)[-500:]
+
+
+def sources() -> dict[str, str]:
+    """Return the source of what a helper runs, by the names of the modules."""
+    return {name: _source(name) for name in (f"{_PACKAGE}.{part}" for part in _MODULES)}
 
 
 def _source(name: str) -> str:
-    loader = getattr(sys.modules[name], "__loader__", None)
-    text = loader.get_source(name) if loader is not None else None
+    found = importlib.util.find_spec(name)
+    text = found.loader.get_source(name) if found is not None and found.loader is not None else None  # type: ignore[attr-defined]
     if text is None:
         raise S2DSException(f"the source of {name} is needed for a helper and cannot be read")
     return str(text)

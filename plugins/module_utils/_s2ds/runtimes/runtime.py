@@ -28,11 +28,19 @@ class Task:
         name: Name of the instance.
         unit: Prefix of the systemd template unit that the proxy's role installed.
         user: The unprivileged user that runs it where S2CS is root.
+        open_files: How many files each of its processes may come to have open.
+        tasks: How many processes and threads a start or a reload adds.
+        most_tasks: How many it may come to have otherwise.
+        log: The log of connections that it writes below its directory, which is to outlive it; empty: there is none.
     """
 
     name: str
     unit: str
     user: str
+    open_files: int = 0
+    tasks: int = 0
+    most_tasks: int = 0
+    log: str = ""
 
 
 @dataclass(frozen=True)
@@ -111,6 +119,17 @@ class Runtime(ABC):
     def remove(self, task: Task) -> bool:
         """End it and remove what it had outside of its directory; returns whether there was anything."""
         return self.stop(task)
+
+    def check_room(self, task: Task, proxy: Proxy) -> None:  # noqa: B027 - not every runtime has such limits
+        """Refuse, before anything changes, a reload for which there may be too few processes."""
+
+    def unseen(self, task: Task, listeners: Sequence[str], transport: str) -> str:
+        """Say which listeners of the program this host does not have; empty where it has all."""
+        return ""
+
+    def is_elsewhere(self, task: Task) -> bool:
+        """Tell whether it runs where a start would not put it now."""
+        return False
 
     def is_as_set(self, task: Task) -> bool:
         """Tell whether it runs with the settings that would be used now."""
