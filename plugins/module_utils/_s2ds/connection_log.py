@@ -21,7 +21,7 @@ import time
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Callable
+from typing import Callable
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import untrusted
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Place
@@ -33,6 +33,9 @@ _SECONDS = 2.0
 _LARGEST = (1 << 63) - 1
 _LATEST = float(1 << 40)
 _READS = 3
+_MOMENT = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,6})?", re.ASCII)
+# With what belongs to the client and the server behind it, or without.
+_FIELDS = (4, 6)
 _START = re.compile(r"(.*?)start ([0-9]{1,12})", re.ASCII)
 
 COUNTED = ("total", "refused", "failed", "to_consumer", "to_producer")
@@ -54,7 +57,10 @@ class Tally:
         exact: Whether nothing is missing.
         open: Connections that have not ended, where the log tells of their beginning, with what is known of them.
         seen: What the counters came to with all that was open, when that was looked at last.
-        kept: What a proxy has to remember beside its log.
+        began: When it was started last, by its own clock; 0 if that is not known.
+        worker: Which process last told what it had refused itself, where that is in no log.
+        told: What that was.
+        told_before: What those before it had told.
         offset: Up to where the log is in it.
         skipping: Whether what comes next in the log is the rest of a line that is too long.
     """
@@ -70,7 +76,10 @@ class Tally:
     exact: bool = True
     open: dict[str, str] = field(default_factory=dict)
     seen: dict[str, int] = field(default_factory=dict)
-    kept: dict[str, Any] = field(default_factory=dict)
+    began: float = 0.0
+    worker: str = ""
+    told: int = 0
+    told_before: int = 0
     offset: int = 0
     skipping: bool = False
 
@@ -92,7 +101,7 @@ class Tally:
         self.exact = self.exact and not (self.starts and lost)
         self.seen, self.open = {}, {}
         self.starts += 1
-        self.since = self.since or moment
+        self.since, self.began = self.since or moment, moment
 
     def add(self, ended: float, to_consumer: int, to_producer: int) -> None:
         """Take in what a connection carried that has ended."""
@@ -103,17 +112,29 @@ class Tally:
         if to_consumer + to_producer and self.last < ended < _LATEST:
             self.last = ended
 
+    def refused_before(self, worker: str) -> int:
+        """Return what the processes before this one told that they had refused."""
+        return self.told_before if worker == self.worker else self.told_before + self.told
+
+    def remember(self, worker: str, refused: int) -> None:
+        """Take in what a process tells that it has refused so far."""
+        self.told_before = self.refused_before(worker)
+        self.worker, self.told = worker, refused
+
 
 # Takes in one line of a log.
 Take = Callable[[Tally, str], None]
 
 
-def take_ended(judge: Callable[[str], str], refusal: re.Pattern[str] | None = None) -> Take:
+def take_ended(
+    judge: Callable[[str], str], refusal: re.Pattern[str] | None = None, message: re.Pattern[str] | None = None
+) -> Take:
     """Return what takes in a line that tells of an ended connection: when, its state, bytes to consumer and producer.
 
     Args:
         judge: Says of a state whether it means ``refused`` or ``failed``; anything else is a connection like any.
         refusal: What a line is like that tells of a connection that was refused.
+        message: What a line is like that tells of something else.
     """
 
     def take(tally: Tally, line: str) -> None:
@@ -126,13 +147,16 @@ def take_ended(judge: Callable[[str], str], refusal: re.Pattern[str] | None = No
         if refusal and refusal.fullmatch(line):
             tally.refused += 1
             return
+        fields = line.split()
         try:
-            moment, state, to_consumer, to_producer = line.split()[:4]
-            tally.add(float(moment), int(to_consumer), int(to_producer))
+            # One that is torn goes on with the next one.
+            if len(fields) not in _FIELDS or not _MOMENT.fullmatch(fields[0]):
+                raise ValueError
+            tally.add(float(fields[0]), int(fields[2]), int(fields[3]))
         except ValueError:
-            tally.exact = tally.exact and not line.strip()
+            tally.exact = tally.exact and bool(not fields or (message and message.fullmatch(line)))
             return
-        verdict = judge(state)
+        verdict = judge(fields[1])
         tally.total += verdict != "refused"
         tally.refused += verdict == "refused"
         tally.failed += verdict == "failed"
@@ -146,7 +170,7 @@ def look(place: Place, log: str, take: Take) -> Tally:
         before = kept(place)
         tally = deepcopy(before)
         with untrusted.opened(place.directory, log) as descriptor:
-            complete = descriptor is None or _take_in(tally, descriptor, take)
+            complete = not tally.offset if descriptor is None else _take_in(tally, descriptor, take)
         # Somebody may have added up in between, and freed what was to be read.
         if kept(place) == before:
             break

@@ -10,7 +10,6 @@ import os
 import socket
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -108,16 +107,17 @@ def test_refused_connections_survive_reloads_and_restarts(tmp_path: Path) -> Non
     first, second = Master(os.getppid(), os.getpid(), (), 0), Master(os.getppid(), 6, (os.getpid(),), 1)
     statistics = "# pxname,svname,status,dcon,dses,\na,FRONTEND,OPEN,3,1,\na,BACKEND,UP,,,\nb,FRONTEND,OPEN,2,,\n\n"
     assert haproxy_counters.refused(haproxy_counters.listener_rows(statistics)) == 6
-    kept: dict[str, Any] = {}
-    assert haproxy_counters.refused_before(kept, place, first) == 0
+    one, two = (haproxy_counters.identity(place, master) for master in (first, second))
+    assert one != two
+    tally = connection_log.Tally()
+    assert tally.refused_before(one) == 0
     for here_now in (6, 8, 8):
-        haproxy_counters.remember(kept, place, first, here_now)
-        assert haproxy_counters.refused_before(kept, place, first) == 0
-        assert haproxy_counters.refused_before(kept, place, second) == here_now
-    haproxy_counters.remember(kept, place, second, 5)
-    assert haproxy_counters.refused_before(kept, place, second) == 8
-    assert haproxy_counters.refused_before(kept, place, Master(1, 7, (), 0)) == 13
-    assert haproxy_counters.refused_before({"refused": "x", "refused_before": -1}, place, first) == 0
+        tally.remember(one, here_now)
+        assert tally.refused_before(one) == 0
+        assert tally.refused_before(two) == here_now
+    tally.remember(two, 5)
+    assert tally.refused_before(two) == 8
+    assert tally.refused_before("of another start") == 13
     assert haproxy_counters.listener_rows("Unknown command\n") == []
 
 

@@ -9,13 +9,11 @@ from __future__ import annotations
 import re
 import signal
 import time
-from dataclasses import dataclass
 from typing import Any, ClassVar, Mapping, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import connection_log
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.activity import (
     CONNECTIONS,
-    Open,
     open_now,
     with_log,
 )
@@ -31,7 +29,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.co
     automatic,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.haproxy_counters import Master
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.observed import ObservedProxy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.observed import ObservedProxy, Seen
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Control, Place
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.unix import SECONDS, NobodyThere, ask
@@ -42,7 +40,9 @@ _RELOAD_SECONDS = 20.0
 _COLUMN = re.compile(r"<([^>]+)>")
 # A connection that ended before there was one: "address:port [date] listener0/1: SSL handshake failure".
 _REFUSAL = re.compile(r"\S+:[0-9]+ \[[^\]]+\] \S+/\S+: .+")
-_TAKE = connection_log.take_ended(lambda state: "failed" if state[1:] == "C" else "", _REFUSAL)
+# What it says of itself, as in "Proxy listener0 stopped (cumulated conns: FE: 20, BE: 20)."
+_MESSAGE = re.compile(r"(?:Proxy|Server|Stopping|Pausing|Resuming|Enabling) .*\.")
+_TAKE = connection_log.take_ended(lambda state: "failed" if state[1:] == "C" else "", _REFUSAL, _MESSAGE)
 _MOST_WORKERS = 1024
 _DIGITS = 18
 _ENCRYPTED = re.compile(r"^\s*bind\s.*\sssl\s", re.MULTILINE)
@@ -106,56 +106,29 @@ class HAProxy(ObservedProxy):
                 raise S2DSException(f"HAProxy did not take over its new configuration: {words(control.log())}")
             time.sleep(0.02)
 
-    def probe(self, place: Place) -> dict[str, Any] | None:
-        """Return what the log of ended connections, the kernel and the worker tell together."""
-        seen = _look(place)
-        if seen is None:
+    def look(self, place: Place) -> Seen | None:
+        """Ask the master and its worker, and look at their processes."""
+        deadline = time.monotonic() + SECONDS
+        try:
+            master = _master(place.directory, deadline)
+            numbers = (master.pid, master.worker, *master.old)
+            pids = [pid for pid in map(place.pid, numbers) if pid and works_in(pid, place.directory)]
+            check_going("HAProxy", pids)
+            rows = _listeners(place.directory, master.worker, deadline)
+        except NobodyThere:
             return None
-        tally = connection_log.look(place, self.log, _TAKE)
-        refused = counting.refused_before(tally.kept, place, seen.master) + seen.refused
-        return self.counters(place, tally, seen.now, seen.since, refused=refused)
+        since = started_at(pids[0]) if pids else None
+        if since is None or not rows:
+            return None
+        return Seen(since, open_now(pids), counting.refused(rows), counting.identity(place, master))
 
-    def tidy(self, place: Place) -> None:
-        """Keep also what the worker itself has counted."""
-        seen = _look(place)
-
-        def remember(tally: connection_log.Tally) -> None:
-            if seen is not None:
-                counting.remember(tally.kept, place, seen.master, seen.refused)
-                tally.seen = self.sums(place, tally, seen.now)
-
-        connection_log.fold(place, self.log, _TAKE, remember)
+    def take(self, place: Place) -> connection_log.Take:
+        """Return what takes in a line of its log."""
+        return _TAKE
 
     def is_encrypted(self, place: Place) -> bool:
         """Tell whether what is accepted is encrypted."""
         return bool(_ENCRYPTED.search(read(place.directory, self.config)))
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """What there is to see of a running HAProxy."""
-
-    master: Master
-    since: float
-    refused: int
-    now: Open
-
-
-def _look(place: Place) -> _Seen | None:
-    """Ask the master and its worker, and look at their processes; None where there is no HAProxy that serves."""
-    deadline = time.monotonic() + SECONDS
-    try:
-        master = _master(place.directory, deadline)
-        numbers = (master.pid, master.worker, *master.old)
-        pids = [pid for pid in map(place.pid, numbers) if pid and works_in(pid, place.directory)]
-        check_going("HAProxy", pids)
-        rows = _listeners(place.directory, master.worker, deadline)
-    except NobodyThere:
-        return None
-    since = started_at(pids[0]) if pids else None
-    if since is None or not rows:
-        return None
-    return _Seen(master, since, counting.refused(rows), open_now(pids))
 
 
 def _master(directory: str, deadline: float | None = None) -> Master:

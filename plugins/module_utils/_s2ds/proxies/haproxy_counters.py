@@ -4,14 +4,14 @@
 
 """What HAProxy itself counts: the connections that it refused, which appear in no log.
 
-Each worker counts for itself, and a reload starts a new one. What those before it had counted is kept in the notes.
+Each worker counts for itself, and a reload starts a new one.
 """
 
 from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
-from typing import Any, Mapping, Sequence
+from typing import Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.answers import LARGEST_COUNT, BadAnswer
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.processes import start_time
@@ -48,23 +48,6 @@ def refused(rows: Sequence[dict[str, str]]) -> int:
     return min(LARGEST_COUNT, sum(map(int, values)))
 
 
-def refused_before(kept: Mapping[str, Any], place: Place, master: Master) -> int:
-    """Return how many connections the workers before this one refused, out of what was kept."""
-    before, here = _number(kept, "refused_before"), _number(kept, "refused")
-    return before if kept.get("worker") == _identity(place, master) else before + here
-
-
-def remember(kept: dict[str, Any], place: Place, master: Master, here: int) -> None:
-    """Keep what this worker has refused so far, and those before it."""
-    before = refused_before(kept, place, master)
-    kept.update(worker=_identity(place, master), refused_before=before, refused=here)
-
-
-def _identity(place: Place, master: Master) -> str:
+def identity(place: Place, master: Master) -> str:
     """Tell this worker from any other, also from one that has the same number later."""
     return f"{master.worker} {start_time(place.pid(master.worker) or 0)}"
-
-
-def _number(kept: Mapping[str, Any], name: str) -> int:
-    value = kept.get(name)
-    return value if isinstance(value, int) and 0 <= value <= LARGEST_COUNT else 0

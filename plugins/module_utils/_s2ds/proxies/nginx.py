@@ -15,7 +15,6 @@ from typing import Any, ClassVar, Mapping, Sequence
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import connection_log, credentials
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.activity import (
     CONNECTIONS,
-    Open,
     children,
     main_process,
     open_now,
@@ -30,7 +29,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.co
     LONGEST_SECONDS,
     automatic,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.observed import ObservedProxy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.observed import ObservedProxy, Seen
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Control, Place
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.untrusted import read
@@ -133,34 +132,8 @@ class Nginx(ObservedProxy):
                 )
             time.sleep(0.02)
 
-    def probe(self, place: Place) -> dict[str, Any] | None:
-        """Return what the log of ended connections and the kernel tell together."""
-        seen = self._look(place)
-        if seen is None:
-            return None
-        since, now = seen
-        return self.counters(place, connection_log.look(place, self.log, self._take(place)), now, since)
-
-    def tidy(self, place: Place) -> None:
-        """Keep what its log came to, and free the room of that."""
-        seen = self._look(place)
-
-        def remember(tally: connection_log.Tally) -> None:
-            if seen is not None:
-                tally.seen = self.sums(place, tally, seen[1])
-
-        connection_log.fold(place, self.log, self._take(place), remember)
-
-    def is_encrypted(self, place: Place) -> bool:
-        """Tell whether what is accepted is encrypted."""
-        return bool(_ENCRYPTED.search(read(place.directory, self.config)))
-
-    def _take(self, place: Place) -> connection_log.Take:
-        encrypted = self.is_encrypted(place)
-        return connection_log.take_ended(lambda status: _judge(status, encrypted))
-
-    def _look(self, place: Place) -> tuple[float, Open] | None:
-        """Return since when it has been running and what goes through it now; None where it does not serve."""
+    def look(self, place: Place) -> Seen | None:
+        """Return what is seen of the master and its workers."""
         master = main_process(place, _PID)
         since = started_at(master) if master is not None else None
         if master is None or since is None:
@@ -168,7 +141,16 @@ class Nginx(ObservedProxy):
         workers = children(master)
         check_going("nginx", [master, *workers])
         now = open_now([master, *workers])
-        return (since, now) if _accepting(master) and now.listeners else None
+        return Seen(since, now) if _accepting(master) and now.listeners else None
+
+    def take(self, place: Place) -> connection_log.Take:
+        """Return what takes in a line of its log."""
+        encrypted = self.is_encrypted(place)
+        return connection_log.take_ended(lambda status: _judge(status, encrypted))
+
+    def is_encrypted(self, place: Place) -> bool:
+        """Tell whether what is accepted is encrypted."""
+        return bool(_ENCRYPTED.search(read(place.directory, self.config)))
 
 
 def _accepting(master: int) -> set[int]:

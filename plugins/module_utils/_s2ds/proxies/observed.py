@@ -6,13 +6,43 @@
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import connection_log
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.activity import Open, carried
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.connection_log import COUNTED, Tally
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.connection_log import COUNTED, Take, Tally
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.configured import ConfiguredProxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Place
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.untrusted import size
+
+_LOOKS, _SECONDS = 3, 1.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What there is to see of a proxy that runs.
+
+    Args:
+        since: Since when its main process runs, in seconds since the epoch.
+        now: What goes through it.
+        refused: Connections that it refused since then, where it tells that itself.
+        worker: What tells the process that counted these from any other.
+    """
+
+    since: float
+    now: Open
+    refused: int = 0
+    worker: str = ""
+
+    @property
+    def open(self) -> int:
+        """How many connections are open."""
+        return len(self.now.accepted) + self.now.udp
 
 
 class ObservedProxy(ConfiguredProxy):
@@ -25,47 +55,67 @@ class ObservedProxy(ConfiguredProxy):
     tells_beginnings: ClassVar[bool] = False
 
     @abstractmethod
+    def look(self, place: Place) -> Seen | None:
+        """Return what is seen of the proxy; None where it does not serve."""
+
+    @abstractmethod
+    def take(self, place: Place) -> Take:
+        """Return what takes in a line of its log."""
+
+    @abstractmethod
     def is_encrypted(self, place: Place) -> bool:
         """Tell whether what is accepted is encrypted."""
 
-    def sums(self, place: Place, tally: Tally, now: Open) -> dict[str, int]:
+    def zone(self, tally: Tally, seen: Seen) -> float:
+        """Return what to add to the times in the log."""
+        return 0.0
+
+    def probe(self, place: Place) -> dict[str, Any] | None:
+        """Return what the log of ended connections and the kernel tell together."""
+        late = time.monotonic() + _SECONDS
+        for _unused in range(_LOOKS):
+            tally = connection_log.look(place, self.log, self.take(place))
+            seen = self.look(place)
+            # A connection that ended in between is in neither.
+            if seen is None or size(place.directory, self.log) <= tally.offset or time.monotonic() > late:
+                break
+        return None if seen is None else self._counters(place, tally, seen)
+
+    def tidy(self, place: Place) -> None:
+        """Keep what its log came to and what is seen of it, and free the room of that."""
+
+        def remember(tally: Tally) -> None:
+            with suppress(S2DSException):
+                seen = self.look(place)
+                if seen is not None:
+                    tally.remember(seen.worker, seen.refused)
+                    tally.seen = self._sums(place, tally, seen)
+
+        connection_log.fold(place, self.log, self.take(place), remember)
+
+    def _sums(self, place: Place, tally: Tally, seen: Seen) -> dict[str, int]:
         """Return what the log and the connections that are open come to together."""
         found = {name: int(getattr(tally, name)) for name in COUNTED}
-        to_consumer, to_producer = carried(now, self.is_encrypted(place))
+        to_consumer, to_producer = carried(seen.now, self.is_encrypted(place))
         found["to_consumer"] += to_consumer
         found["to_producer"] += to_producer
         if not self.tells_beginnings:
-            found["total"] += _open(now)
+            found["total"] += seen.open
         return found
 
-    def counters(
-        self, place: Place, tally: Tally, now: Open, since: float, refused: int = 0, zone: float = 0.0
-    ) -> dict[str, Any]:
-        """Return the counters as C(s2cs_info) shows them.
-
-        Args:
-            place: The instance.
-            tally: What its log comes to.
-            now: What goes through it.
-            since: Since when its process runs.
-            refused: Connections that it refused and that are not in the log.
-            zone: What to add to the times in the log.
-        """
-        sums = self.sums(place, tally, now)
+    def _counters(self, place: Place, tally: Tally, seen: Seen) -> dict[str, Any]:
+        """Return the counters as C(s2cs_info) shows them."""
+        sums, zone = self._sums(place, tally, seen), self.zone(tally, seen)
         return {
-            "since": tally.since + zone if tally.since else since,
+            "since": tally.since + zone if tally.since else seen.since,
             "restarts": tally.restarts,
             "connections": {
-                "open": _open(now),
+                "open": seen.open,
                 "total": sums["total"],
-                "refused": sums["refused"] + refused,
+                "refused": sums["refused"] + tally.refused_before(seen.worker) + seen.refused,
                 "failed": sums["failed"],
             },
             "bytes": {"to_consumer": sums["to_consumer"], "to_producer": sums["to_producer"]},
-            "last_byte": now.last_byte(tally.last + zone if tally.last else 0.0),
+            "last_byte": seen.now.last_byte(tally.last + zone if tally.last else 0.0),
             "exact": tally.exact,
         }
-
-
-def _open(now: Open) -> int:
-    return len(now.accepted) + now.udp

@@ -10,10 +10,10 @@ import os
 import re
 import signal
 import time
-from typing import Any, ClassVar, Mapping, Sequence
+from typing import ClassVar, Mapping, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import connection_log
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.activity import Open, main_process, open_now
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.activity import main_process, open_now
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.halted import check_going
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
@@ -23,7 +23,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies im
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.configured import (
     LONGEST_SECONDS,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.observed import ObservedProxy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.observed import ObservedProxy, Seen
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import RunOnce
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Control, Place
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.untrusted import read, size
@@ -110,24 +110,23 @@ class Stunnel(ObservedProxy):
                 raise S2DSException(f"stunnel did not take over its new configuration: {words(problems)}")
             time.sleep(0.02)
 
-    def probe(self, place: Place) -> dict[str, Any] | None:
-        """Return what its log and the kernel tell together."""
-        seen = self._look(place)
-        if seen is None:
+    def look(self, place: Place) -> Seen | None:
+        """Return what is seen of its process."""
+        pid = main_process(place, _PID)
+        since = started_at(pid) if pid is not None else None
+        if pid is None or since is None:
             return None
-        since, now = seen
-        tally = connection_log.look(place, self.log, self._take(place))
-        return self.counters(place, tally, now, since, zone=_zone(tally, since))
+        check_going("stunnel", [pid])
+        now = open_now([pid])
+        return Seen(since, now) if now.listeners else None
 
-    def tidy(self, place: Place) -> None:
-        """Keep what its log came to, and free the room of that."""
-        seen = self._look(place)
+    def take(self, place: Place) -> connection_log.Take:
+        """Return what takes in a line of its log."""
+        return stunnel_log.take_lines(_is_client(place))
 
-        def remember(tally: connection_log.Tally) -> None:
-            if seen is not None:
-                tally.seen = self.sums(place, tally, seen[1])
-
-        connection_log.fold(place, self.log, self._take(place), remember)
+    def zone(self, tally: connection_log.Tally, seen: Seen) -> float:
+        """Return how far its clock is from UTC, by when it says that it was started, and when it really was."""
+        return round((seen.since - tally.began) / _ZONE_STEP) * _ZONE_STEP if tally.began else 0.0
 
     def said(self, place: Place) -> list[str]:
         """Return what it wrote to its log since it was started last; once it runs it writes nowhere else."""
@@ -140,27 +139,6 @@ class Stunnel(ObservedProxy):
         """Tell whether what is accepted is encrypted."""
         return not _is_client(place)
 
-    def _take(self, place: Place) -> connection_log.Take:
-        return stunnel_log.take_lines(_is_client(place))
-
-    def _look(self, place: Place) -> tuple[float, Open] | None:
-        """Return since when it has been running and what goes through it now; None where it does not serve."""
-        pid = main_process(place, _PID)
-        since = started_at(pid) if pid is not None else None
-        if pid is None or since is None:
-            return None
-        check_going("stunnel", [pid])
-        now = open_now([pid])
-        return (since, now) if now.listeners else None
-
 
 def _is_client(place: Place) -> bool:
     return bool(_IS_CLIENT.search(read(place.directory, Stunnel.config)))
-
-
-def _zone(tally: connection_log.Tally, since: float) -> float:
-    """Return how far its clock is from UTC, by when it says that it was started, and when it really was."""
-    began = tally.kept.get(stunnel_log.BEGAN)
-    if not isinstance(began, float) or not began:
-        return 0.0
-    return round((since - began) / _ZONE_STEP) * _ZONE_STEP

@@ -17,9 +17,6 @@ _BANNER = re.compile(r"stunnel [0-9.]+ on \S+ platform.*", re.ASCII)
 _ENDED = re.compile(r"Connection [a-z/]+: ([0-9]{1,19}) byte\(s\) sent to TLS, ([0-9]{1,19}) byte\(s\) sent to socket")
 _MOST_OPEN = 20000
 
-# What is kept beside the totals: when it was started last, by its own clock.
-BEGAN = "began"
-
 # What is known of a connection that has not ended.
 _CONNECTED, _TRIED, _NOT_ACCEPTED, _NOT_CONNECTED = "ctan"
 _SIGNS = (
@@ -44,8 +41,7 @@ def take_lines(client: bool) -> Take:
         number, text = match.group("number"), match.group("text")
         if number == "ui":
             if _BANNER.fullmatch(text):
-                tally.kept[BEGAN] = _moment(match.group("time"))
-                tally.begin(tally.kept[BEGAN], lost=bool(tally.open))
+                tally.begin(_moment(match.group("time")), lost=bool(tally.open))
         elif " accepted connection from " in text:
             _accepted(tally, number)
         elif number in tally.open:

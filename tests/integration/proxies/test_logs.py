@@ -1,0 +1,102 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The logs of connections of the real programs: small however many there were, and exact, also on a full disk."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.connection_log import NOTES, RESERVE
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import PROXIES
+from ansible_collections.scistream.gateway.tests.integration.proxies.rig import Stream, directory, policy, program
+from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS
+from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import Application, eventually, exchange
+
+KINDS = ["haproxy", "nginx", "stunnel"]
+
+
+def _log(gateway: S2CS, stream: Stream) -> Path:
+    return directory(gateway, stream.session) / PROXIES[program(stream.kind)]().log
+
+
+def _through(stream: Stream, number: int) -> None:
+    for _unused in range(number):
+        assert exchange(stream.listener) == b"one:hello"
+
+
+def _counted(stream: Stream, number: int) -> None:
+    def settled() -> bool:
+        counters = stream.counters()
+        connections = counters["connections"]
+        assert connections["total"] <= number and connections["refused"] == connections["failed"] == 0
+        sums = {"to_consumer": number * len(b"one:hello"), "to_producer": number * len(b"hello")}
+        return bool((connections["open"], connections["total"], counters["bytes"]) == (0, number, sums))
+
+    eventually(f"{number} connections are counted", settled)
+    assert stream.counters()["exact"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_update_frees_what_was_added_up(
+    gateway: S2CS, kind: str, application: Application, other_application: Application
+) -> None:
+    stream = Stream(gateway, kind, application.endpoint)
+    log = _log(gateway, stream)
+    _through(stream, 150)
+    _counted(stream, 150)
+    stream.point(application.endpoint)
+    assert (log.parent.parent / NOTES).stat().st_mode & 0o077 == 0
+    _counted(stream, 150)
+    _through(stream, 150)
+    _counted(stream, 300)
+    stream.point(other_application.endpoint)
+    stream.point(application.endpoint)
+    _through(stream, 1)
+    _counted(stream, 301)
+    about = log.stat()
+    assert about.st_blocks * 512 <= RESERVE + 16384
+    with open(log, "rb") as stream_:
+        # What was added up is a hole now.
+        assert about.st_size < 8192 or os.lseek(stream_.fileno(), 0, os.SEEK_DATA) > 0
+    assert stream.counters()["restarts"] == 0
+
+
+@pytest.fixture
+def small_gateway(tmp_path: Path) -> Iterator[S2CS]:
+    """An S2CS on a file system of eight MiB."""
+    where = tmp_path / "disk"
+    where.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "scistream-test", str(where)], check=True)
+    made = None
+    try:
+        made = S2CS(where / "gateway", **policy(tmp_path))
+        yield made
+        assert made.remove() == []
+    finally:
+        subprocess.run(["umount", "--lazy", str(where)], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a file system")
+@pytest.mark.parametrize("kind", KINDS)
+def test_on_a_full_disk(small_gateway: S2CS, kind: str, application: Application) -> None:
+    stream = Stream(small_gateway, kind, application.endpoint)
+    ballast = small_gateway.root / "ballast"
+    with open(ballast, "wb", buffering=0) as stream_, contextlib.suppress(OSError):
+        while True:
+            stream_.write(b"x" * 4096)
+    assert os.statvfs(small_gateway.root).f_bfree == 0
+    _through(stream, 300)
+    _counted(stream, 300)
+    ballast.unlink()
+    stream.point(application.endpoint)
+    _through(stream, 1)
+    _counted(stream, 301)
+    stream.release()
