@@ -118,7 +118,8 @@ def test_without_root(kind: str) -> None:
     offered = {**policy(root), "program_dir": str(root / "programs")}
     # The checkout may be out of nobody's reach as well.
     (root / "programs").mkdir()
-    shutil.copy(COLLECTION / "roles/s2cs/files/supervise.py", root / "programs")
+    for name in ("supervise.py", "isolate.py", "records.py"):
+        shutil.copy(COLLECTION / "roles/s2cs/files" / name, root / "programs")
     os.chown(root, 65534, 65534)
     root.chmod(0o755)
     pid = os.fork()
