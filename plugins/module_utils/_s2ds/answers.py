@@ -10,9 +10,9 @@ Everything else in an answer is left out, so that nothing of it gets any further
 from __future__ import annotations
 
 import json
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import parse_endpoint
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import Endpoint, parse_endpoint
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException, ScistreamError, show
 
 LARGEST_COUNT = (1 << 63) - 1
@@ -99,6 +99,28 @@ def listeners(found: Mapping[str, Any]) -> list[str]:
     if any(endpoint.address is None for endpoint in endpoints):
         raise BadAnswer(f"listeners is {show(value)}, not a list of addresses")
     return [str(endpoint) for endpoint in endpoints]
+
+
+def check_listeners(listeners: Sequence[str], wanted: Sequence[Endpoint], ports: Sequence[int] | None) -> None:
+    """Refuse listeners that are not what a data server was to have: what it says is written down and handed on.
+
+    Args:
+        listeners: Where it says that it listens.
+        wanted: Where it is to listen; port 0 where it may choose one.
+        ports: First and last port that it may choose from. If omitted, any.
+
+    Raises:
+        BadAnswer: They are others.
+    """
+    low, high = ports or (1, 65535)
+    found = [parse_endpoint("listeners", text) for text in listeners]
+    if len(found) != len(wanted) or not all(
+        is_.host == to_be.host and (is_.port == to_be.port or (not to_be.port and low <= is_.port <= high))
+        for is_, to_be in zip(found, wanted)
+    ):
+        raise BadAnswer(
+            f"it listens at {show(list(listeners))}, and was to listen at {show([str(end) for end in wanted])}"
+        )
 
 
 def printable(value: Any) -> str:

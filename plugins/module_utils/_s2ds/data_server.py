@@ -14,7 +14,11 @@ from dataclasses import replace
 from typing import Any, Mapping
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import connection_log, credentials
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.answers import counters, printable
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.answers import (
+    check_listeners,
+    counters,
+    printable,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import parse_endpoint
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException, ScistreamError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.files import read, write
@@ -114,6 +118,7 @@ class S2DS:
     def _seen(self, instance: Instance, answer: Mapping[str, Any]) -> list[str]:
         """Return the listeners that a program says it has, after a look whether this host has them."""
         listeners = list(answer.get("listeners") or map(str, instance.listeners))
+        check_listeners(listeners, instance.listeners, instance.port_range)
         problem = self.runtime.unseen(self._task(instance), listeners, instance.transport)
         if problem:
             raise S2DSException(problem)

@@ -21,6 +21,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import answers, certificate, sockets
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import Endpoint
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies import haproxy, haproxy_counters
 from ansible_collections.scistream.gateway.plugins.plugin_utils._certificate import make_credentials
@@ -82,6 +83,17 @@ def test_listeners_are_addresses(value: Any) -> None:
     assert answers.listeners({"listeners": ["127.0.0.1:1", "[::1]:65535"]}) == ["127.0.0.1:1", "[::1]:65535"]
     with pytest.raises(answers.BadAnswer):
         answers.listeners({"listeners": value})
+
+
+def test_listeners_are_those_that_were_asked_for() -> None:
+    fixed, free = Endpoint("127.0.0.1", 5100), Endpoint("::1", 0)
+    answers.check_listeners(["127.0.0.1:5100", "[::1]:5105"], [fixed, free], (5100, 5110))
+    answers.check_listeners(["[::1]:1"], [free], None)
+    for listeners in (["127.0.0.1:5100"], ["127.0.0.2:5100", "[::1]:5105"], ["127.0.0.1:5101", "[::1]:5105"]):
+        with pytest.raises(answers.BadAnswer, match="was to listen"):
+            answers.check_listeners(listeners, [fixed, free], (5100, 5110))
+    with pytest.raises(answers.BadAnswer):
+        answers.check_listeners(["127.0.0.1:5100", "[::1]:22"], [fixed, free], (5100, 5110))
 
 
 @given(st.text(alphabet="0123456789 masterworkeroldx#<>[]:.-\n\t,PIDtypereloads", max_size=300))
