@@ -166,7 +166,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return answer
         shown = call(self, "s2cs_info", self._config, self._variables)
         open_now = [key_of(item) for item in shown.get("sessions") or [] if item.get("state") == "streaming"]
-        return {**answer, "alone": all(key_of(item) in open_now for item in failed)}
+        return {**answer, "alone": True} if all(key_of(item) in open_now for item in failed) else answer
 
     def _anything_wrong(self) -> bool:
         answers = [answer for message in ("request", "hello", "update") for answer in self._answers(message).values()]

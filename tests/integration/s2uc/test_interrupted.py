@@ -82,7 +82,7 @@ def test_a_call_that_is_lost_is_repeated(line: Line, how: str) -> None:
 
 
 def test_sessions_of_a_gateway_that_is_cut_off_are_named(line: Line) -> None:
-    line.loses("back", *range(2, 20))
+    line.loses("there", *range(2, 20))
     message = line.open().message
     assert line.site.sessions() == ["gw-b/consumer"]
     assert message.splitlines()[0] == "The streams were not opened."
