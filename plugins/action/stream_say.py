@@ -56,10 +56,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return result
         headline = readable(str(options.get("headline") or lines[0]).splitlines()[0])
         headline = headline if len(headline) <= _HEADLINE else f"{headline[: _HEADLINE - 4]} ..."
-        result.update(failed=True, msg=headline)
+        result["msg"] = headline
         if hasattr(AnsibleActionFail, "omit_exception_key"):
             raise _Told(headline, result=result)
-        return result
+        return {**result, "failed": True}
 
 
 def _color(line: str, error: bool) -> str | None:
