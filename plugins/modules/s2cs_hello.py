@@ -180,6 +180,7 @@ OPTIONS = {
     "producer_listeners": {"type": "list", "elements": "str"},
     "certificate": {"type": "str"},
     "key": {"type": "str", "no_log": True},
+    "update_timeout": {"type": "int"},
 }
 
 

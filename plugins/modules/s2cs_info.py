@@ -13,6 +13,7 @@ description:
   - Shows each session with what is really seen of its data server, and the policy in force with the ports in use.
   - Sessions that expired are listed until the next action releases what they held.
   - With a policy in which something is wrong it still shows all sessions; see RV(policy_problems).
+  - One data server that does not answer holds up no other; all together are waited for no longer than ten seconds.
 author: SciStream gateway developers (@scistream)
 extends_documentation_fragment:
   - scistream.gateway._s2cs
@@ -65,16 +66,25 @@ sessions:
   type: list
   elements: dict
   contains:
-    pending:
-      description: Action that is under way on the session, or that was killed in the middle; empty if there is none.
-      returned: always
-      type: str
-      sample: ""
     running:
       description: Whether the data server runs and answers. One that is stopped (C(SIGSTOP)) or frozen does not.
       returned: always
       type: bool
       sample: true
+    health:
+      description:
+        - V(ok) if it streams and its data server answers, V(waiting) if it waits for its HELLO or UPDATE.
+        - V(down) if its data server should run and does not, V(silent) if that runs and does not answer, for example
+          because it was stopped or paused, V(unknown) if it cannot be looked at or does not answer in time.
+        - V(expired), V(busy) while an action is under way on it, V(unfinished) if an action was killed in the middle.
+      returned: always
+      type: str
+      sample: ok
+    reason:
+      description: Why it is not well, and what happens next; empty if it is.
+      returned: always
+      type: str
+      sample: ""
     counters:
       description:
         - What the data server has counted for this session, in connections and bytes. The counters go on through every
@@ -134,6 +144,61 @@ policy_problems:
   type: list
   elements: str
   sample: ["proxies.haproxy.settings: there is no \"thread\": did you mean threads?"]
+unreadable:
+  description: Rows of the session store that this version of the collection cannot read. They can be released.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    uid:
+      description: UUID of the stream.
+      returned: always
+      type: str
+      sample: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
+    role:
+      description: Role of the session.
+      returned: always
+      type: str
+      sample: producer
+    why:
+      description: What is wrong with the row.
+      returned: always
+      type: str
+      sample: it is no JSON
+orphans:
+  description:
+    - What has a directory on this gateway and no session in the store, because the store was lost or replaced.
+    - M(scistream.gateway.s2cs_release) with its RV(ignore:uid) ends and removes it, if an administrator asks for it.
+  returned: success, or if the store is damaged
+  type: list
+  elements: dict
+  contains:
+    uid:
+      description: UUID of the stream.
+      returned: always
+      type: str
+      sample: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
+    role:
+      description: Role of the session.
+      returned: always
+      type: str
+      sample: producer
+    directory:
+      description: Its directory.
+      returned: always
+      type: str
+      sample: /var/lib/scistream/sessions/producer-1b4e28ba-2fa1-41d2-883f-0016d3cca427
+    running:
+      description: Whether processes work in its directory.
+      returned: always
+      type: bool
+      sample: true
+    pids:
+      description: Those processes.
+      returned: always
+      type: list
+      elements: int
+      sample: [812, 813]
 gateway:
   description:
     - The policy in force, with C(ports) in use and free, C(proxies) on offer, C(limits) and C(versions).
@@ -153,35 +218,53 @@ gateway:
 """
 
 from contextlib import closing
+from dataclasses import asdict
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import report
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import orphans, report
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RowError, StoreDamaged
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.module import CONFIG, ROLE, SECRET, UID
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy_file import load_policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store import Store
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.values import check_uid
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError, reason
 
 
 def main() -> None:
     """Show sessions and the gateway."""
     module = AnsibleModule(argument_spec={**CONFIG, **UID, **ROLE, **SECRET}, supports_check_mode=True)
     uid, role = module.params["uid"], module.params["role"]
+    lost: list[Any] = []
     try:
+        uid = None if uid is None else check_uid(uid)
         policy = load_policy(module.params["config"], lenient=True)
+        # Before the store is read, so that no directory of a session is taken for one that nobody has.
+        directories = orphans.names(policy)
+        lost = orphans.found(policy, directories, ())
         with closing(Store(policy.site.state_dir, read_only=True)) as store:
-            found = report.sessions(policy, store, None if uid is None else check_uid(uid))
+            found = report.sessions(policy, store, uid, role)
+            unreadable = [asdict(row) for row in store.unreadable]
+            lost = orphans.found(policy, directories, store.keys())
             gateway = report.gateway(policy, store)
-    except ScistreamError as error:
-        module.fail_json(msg=str(error))
-    except OSError as error:
-        module.fail_json(msg=f"I/O error on the gateway: {error}")
+    except StoreDamaged as error:
+        module.fail_json(msg=str(error), orphans=lost)
+    except (ScistreamError, OSError) as error:
+        module.fail_json(msg=reason(error))
     for problem in policy.problems:
         module.warn(f"the policy {policy.config} cannot be used for new streams: {problem}")
+    for row in unreadable:
+        module.warn(str(RowError(row["uid"], row["role"], row["why"])))
+    for item in lost:
+        module.warn(
+            f"{item['role']} of {item['uid']} has a directory on this gateway and no session: release it (s2cs_release)"
+        )
     module.exit_json(
         changed=False,
-        sessions=[item for item in found if role in (None, item["role"])],
+        sessions=found,
+        unreadable=unreadable,
+        orphans=lost,
         gateway=gateway,
         policy_problems=list(policy.problems),
     )

@@ -18,6 +18,10 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._stream import O
 
 Entry = dict[str, Any]
 
+# How long a session waits for the reply to its ticket, which people hand to each other: as long as its certificate is
+# good where its lifetime has no end.
+_REPLY_SECONDS = 365 * 86400
+
 
 class PlanError(ScistreamError):
     """The gateways' answers do not fit together."""
@@ -138,6 +142,8 @@ def hellos(
             entry: Entry = {"uid": stream.uid, "role": role, "secret": stream_secret(key, stream.uid)}
             if role == "producer":
                 entry["producer_listeners"] = stream.producer_listeners
+            if purpose == "inbound" and stream.encryption == "tls":
+                entry["update_timeout"] = _REPLY_SECONDS
             session = session_of(results, stream, role)
             if stream.encryption == "tls" and session is not None and not session.get("certificate"):
                 made = make_credentials(stream.uid, role, _end(stream, session))
@@ -147,8 +153,10 @@ def hellos(
 
 
 def _end(stream: Stream, session: Mapping[str, Any]) -> datetime | None:
-    """Return when a session ends; before the HELLO it shows only until when it waits for that."""
-    if session.get("state") != "reserved":
+    """Return when a session ends; in check mode there may be none that shows it."""
+    if session.get("ends"):
+        return moment(session["ends"]) + timedelta(seconds=1)
+    if session.get("state") not in ("reserved", "announced"):
         return moment(session["expires"]) if session.get("expires") else None
     lifetime = session.get("lifetime") or stream.lifetime
     # Times are shown without their fraction of a second.

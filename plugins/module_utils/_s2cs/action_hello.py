@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, suppress
-
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.action import Action, Change
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError, StateError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.request import Hello
@@ -19,16 +17,19 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session im
     endpoints,
     secret_matches,
 )
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.steps import Steps
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.turn import Turn
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError, ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ValueRefused
 
 
 class HelloAction(Action[Hello]):
     """HELLO: the applications announce themselves, and prove by the secret that they belong to the streams."""
 
-    def act(self, item: Hello, undo: ExitStack) -> Change:
+    def act(self, item: Hello, turn: Turn) -> Steps[Change]:
         """Announce one application."""
-        before = self.keeper.needed(item.uid, item.role)
+        before = yield from self.keeper.needed(item.uid, item.role)
+        turn.alone = before.state == STREAMING
         if not secret_matches(before.secret_hash, item.secret):
             raise RefusedError(f"secret: it is not the secret of session {item.uid} ({item.role})")
         before.require(RESERVED, ANNOUNCED, STREAMING)
@@ -41,15 +42,14 @@ class HelloAction(Action[Hello]):
         after = before.changed(
             producer_listeners=endpoints(item.producer_listeners),
             state=ANNOUNCED if before.state == RESERVED else before.state,
-            expires=before.end,
-        )
+            update_timeout=item.update_timeout,
+        ).awaiting()
         if item.certificate is None:
-            self.keep(before, after, undo)
+            self.keeper.keep(before, after, turn)
             return Change(item.uid, item.role, before, after)
-        after = after.changed(certificate=item.certificate)
-        return self._with_credentials(before, after, item.key, undo)
+        return (yield from self._with_credentials(before, after.changed(certificate=item.certificate), item.key, turn))
 
-    def _with_credentials(self, before: Session, after: Session, key: str | None, undo: ExitStack) -> Change:
+    def _with_credentials(self, before: Session, after: Session, key: str | None, turn: Turn) -> Steps[Change]:
         """Announce an application with certificate and key; the key goes to the data server and nowhere else."""
         which = f"session {before.uid} ({before.role})"
         if before.encryption == "none":
@@ -57,20 +57,20 @@ class HelloAction(Action[Hello]):
         if before.state == STREAMING and after.certificate != before.certificate:
             raise StateError(f"certificate: {which} is streaming with another one; release it first (s2cs_release)")
         server = self.keeper.data_server(before)
-        new = server.needs_credentials(after.instance(key))
+        given = after.instance(key)
+        new: bool = yield lambda: server.needs_credentials(given)
         if new and not self.check_mode:
-            undo.callback(_put_back, server, before, server.key(before.instance()))
+            turn.undo(_put_back, server, before, server.key(before.instance()))
             # Killed from here on, the session has none, and the next HELLO gives it some.
+            turn.undo(self.store.save, before)
             self.store.save(before.changed(certificate=None))
-            undo.callback(self.store.save, before)
-            server.write_credentials(after.instance(key))
+            yield lambda: server.write_credentials(given)
             self.store.save(after)
         else:
-            self.keep(before, after, undo)
+            self.keeper.keep(before, after, turn)
         return Change(before.uid, before.role, before, after, mended=new)
 
 
-def _put_back(server: S2DS, session: Session, key: str | None) -> None:
+def _put_back(server: S2DS, session: Session, key: str | None) -> Steps[None]:
     """Return the files of certificate and key to how they were."""
-    with suppress(ScistreamError):
-        server.write_credentials(session.instance(key))
+    yield lambda: server.write_credentials(session.instance(key))

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.action import Action, Change
@@ -20,45 +19,34 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session im
     Session,
     endpoints,
 )
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.steps import Steps
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.turn import Turn
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import (
     Endpoint,
     parse_endpoint,
     parse_endpoints,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError, ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.reach import look
 
 
 class UpdateAction(Action[Update]):
     """UPDATE: point the listeners at their targets and forward."""
 
-    def act(self, item: Update, undo: ExitStack) -> Change:
+    def act(self, item: Update, turn: Turn) -> Steps[Change]:
         """Point the listeners of one session."""
-        before = self.keeper.needed(item.uid, item.role)
+        before = yield from self.keeper.needed(item.uid, item.role)
+        turn.alone = before.state == STREAMING
         check_right(self.policy, before, item.secret, "update")
         before.require(ANNOUNCED, STREAMING)
+        targets = yield lambda: self._targets(item, before)
         after = before.changed(
-            state=STREAMING, peer_certificate=_peer_certificate(item, before), **self._targets(item, before)
+            state=STREAMING, expires=before.end, peer_certificate=_peer_certificate(item, before), **targets
         )
-        server = self.keeper.data_server(before)
-        instance = after.instance()
-        if not server.needs_update(instance):
-            self.keep(before, after, undo)
-            return Change(item.uid, item.role, before, after)
-        if not self.check_mode:
-            # From here on a crash is repaired to the state before: the targets are not yet in the store.
-            self.store.save(before.changed(pending="update"))
-            try:
-                server.update_listeners(instance)
-            except ScistreamError:
-                # It left what was there before, and so does the store.
-                self.store.save(before)
-                raise
-            undo.callback(self.keeper.point_back, before)
-            self.store.save(after)
-        change = Change(item.uid, item.role, before, after, mended=True)
-        if item.probe and not self.check_mode and change.after is not None:
-            change.after["unreachable_targets"] = unreachable(before, after)
+        mended = yield from self.keeper.bring(before, after, turn)
+        change = Change(item.uid, item.role, before, after, mended=mended)
+        if item.probe and mended and not self.check_mode and change.after is not None:
+            change.after["unreachable_targets"] = yield lambda: unreachable(before, after)
         return change
 
     def _targets(self, update: Update, session: Session) -> dict[str, Any]:

@@ -35,3 +35,19 @@ class StateError(S2CSError):
 
 class StoreError(S2CSError):
     """The session store cannot be read or written."""
+
+
+class StoreDamaged(StoreError):
+    """The session store is there, and is no database or a damaged one."""
+
+
+class RowError(StoreError):
+    """The row of one session cannot be read; all others can."""
+
+    def __init__(self, uid: str, role: str, why: str) -> None:
+        super().__init__(
+            f"uid: the row of session {uid} ({role}) in the session store cannot be read: {why}; use the version of "
+            "the collection that wrote it, or release the session (s2cs_release), which works all the same"
+        )
+        self.uid = uid
+        self.role = role

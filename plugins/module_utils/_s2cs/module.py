@@ -10,12 +10,22 @@ from typing import Any, Callable, Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.action import Action, Change
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.action import (
+    Action,
+    ActionFailed,
+    Change,
+    Refused,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError, RowError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.keeper import Keeper
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy_file import DEFAULT_CONFIG, load_policy
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.values import ROLES
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError, show
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.values import ROLES, check_uid
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import (
+    ScistreamError,
+    reason,
+    show,
+)
 
 CONFIG: dict[str, Any] = {"config": {"type": "path", "default": DEFAULT_CONFIG}}
 UID: dict[str, Any] = {"uid": {"type": "str"}}
@@ -73,21 +83,32 @@ def run(
         try:
             changes = action(keeper).run(wanted)
         finally:
+            for row in keeper.store.unreadable:
+                module.warn(str(RowError(row.uid, row.role, row.why)))
             keeper.store.close()
-    except ScistreamError as error:
-        module.fail_json(msg=str(error))
-    except OSError as error:
-        module.fail_json(msg=f"the gateway's files cannot be used: {error}")
+    except ActionFailed as error:
+        failed = [{"uid": item.uid, "role": item.role, "msg": item.message} for item in error.failures]
+        module.fail_json(msg=str(error), failed_sessions=failed, **results(error.changes, single=False))
+    except (ScistreamError, OSError) as error:
+        module.fail_json(msg=reason(error))
     module.exit_json(**results(changes, single=given is None))
 
 
 def _read(read: Callable[[Mapping[str, Any], Policy], Any], item: Any, policy: Policy, index: int | None) -> Any:
+    """Return what one session is asked for, or why the policy does not allow it, which may concern that session alone.
+
+    Raises:
+        ScistreamError: Something was given that is not allowed anywhere.
+    """
     try:
         return read(item, policy)
     except ScistreamError as error:
         if index is None:
             raise
-        raise ScistreamError(f"sessions[{index}] ({show(item.get('uid'))}): {error}") from None
+        told = ScistreamError(f"sessions[{index}] ({show(item.get('uid'))}): {error}")
+        if isinstance(error, RefusedError) and item.get("role") in ROLES:
+            return Refused(check_uid(item.get("uid")), item["role"], told)
+        raise told from None
 
 
 def results(changes: Sequence[Change], single: bool) -> dict[str, Any]:
@@ -98,7 +119,12 @@ def results(changes: Sequence[Change], single: bool) -> dict[str, Any]:
         "sessions": [item for item in shown if item is not None],
         "changed_sessions": [{"uid": item.uid, "role": item.role} for item in changes if item.changed],
         "released": [
-            {"uid": item.uid, "role": item.role, "listeners": item.before["listeners"] if item.before else []}
+            {
+                "uid": item.uid,
+                "role": item.role,
+                "listeners": item.before["listeners"] if item.before else [],
+                "counters": item.counters,
+            }
             for item in changes
             if item.after is None and item.changed
         ],

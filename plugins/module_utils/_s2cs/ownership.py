@@ -58,3 +58,16 @@ def check_right(policy: Policy, session: Session, secret: str | None, action: st
         f"the option secret, or have {session.owner} or an administrator {action} it",
         "administrators",
     )
+
+
+def check_administrator(policy: Policy, uid: str, role: str) -> None:
+    """Refuse, to all but administrators, the release of a session of which the store does not say whose it is."""
+    caller = find_caller()
+    if is_administrator(policy, caller):
+        return
+    user = caller.name if caller.known else "a user whom the kernel does not name"
+    raise RefusedError(
+        f"uid: the session store of this gateway does not say whose session {uid} ({role}) is, and {user} may not "
+        "release it: have an administrator do so",
+        "administrators",
+    )

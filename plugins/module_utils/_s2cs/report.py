@@ -7,28 +7,85 @@
 from __future__ import annotations
 
 import platform
+import queue
+import threading
+import time
+from contextlib import suppress
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import Session
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import STREAMING, Session
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store import Store
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import reason
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Status
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import PROXIES, data_server
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.version import VERSION
 
 # What is shown under another name than the key of the policy.
 _KEYS = {"name": "gateway", "config": "", "state_dir": "", "ports": "port_range", "versions": ""}
+# For all data servers together. One that is well answers in milliseconds, one that is not is given up after 5 s.
+_SECONDS = 10.0
+_AT_ONCE = 128
 
 
-def sessions(policy: Policy, store: Store, uid: str | None) -> list[dict[str, Any]]:
+def sessions(policy: Policy, store: Store, uid: str | None, role: str | None = None) -> list[dict[str, Any]]:
     """Return the sessions, or those of one stream, each with what is seen of its data server."""
-    return [{**session.shown(), **_seen(policy, session)} for session in store.all(uid)]
+    found = [session for session in store.all(uid) if role in (None, session.role)]
+    return [
+        {**session.shown(), **_seen(session, status, store)} for session, status in zip(found, _statuses(policy, found))
+    ]
 
 
-def _seen(policy: Policy, session: Session) -> dict[str, Any]:
+def _seen(session: Session, status: Status, store: Store) -> dict[str, Any]:
+    """Return what is seen of a data server, and what that means for its session."""
+    health, why = status.health, status.reason
+    if session.is_expired:
+        health, why = "expired", "it is released by the next REQ, HELLO, UPDATE or REL on this gateway"
+    elif session.pending and store.is_locked(session.uid, session.role):
+        health, why = "busy", f"an action is under way on it ({session.pending})"
+    elif session.pending:
+        does = "brings it back to what it was before" if session.pending == "update" else "releases it"
+        health, why = "unfinished", f"its last action ({session.pending}) was killed; the next one on it {does}"
+    elif session.state != STREAMING and health in ("ok", "idle"):
+        health = "waiting"
+    return {**asdict(status), "health": health, "reason": why}
+
+
+def _statuses(policy: Policy, found: Sequence[Session]) -> list[Status]:
+    """Ask all data servers at once, and give up those that do not answer in time."""
+    late = Status(
+        False, health="unknown", reason=f"its data server cannot be looked at: no answer within {_SECONDS:.0f} s"
+    )
+    results = [late] * len(found)
+    waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def work() -> None:
+        with suppress(queue.Empty):
+            while True:
+                index = waiting.get_nowait()
+                results[index] = _status(policy, found[index])
+
+    for index in range(len(found)):
+        waiting.put(index)
+    # Threads of a pool would be waited for at the end of the process.
+    threads = [threading.Thread(target=work, daemon=True) for _unused in found[:_AT_ONCE]]
+    deadline = time.monotonic() + _SECONDS
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return list(results)
+
+
+def _status(policy: Policy, session: Session) -> Status:
     settings = policy.proxies.get(session.proxy, {}).get("settings", {})
-    server = data_server(policy.site, session.proxy, session.runtime, settings)
-    return {"pending": session.pending, **asdict(server.status(session.instance()))}
+    try:
+        server = data_server(policy.site, session.proxy, session.runtime, settings, lenient=True)
+        return server.status(session.instance())
+    except Exception as error:  # pylint: disable=broad-except
+        # Whatever is wrong with one must not hide the others.
+        return Status(False, health="unknown", reason=f"its data server cannot be looked at: {reason(error)}")
 
 
 def gateway(policy: Policy, store: Store) -> dict[str, Any]:

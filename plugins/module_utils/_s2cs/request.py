@@ -13,6 +13,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.pem import
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.values import (
     ENCRYPTIONS,
+    MAX_LIFETIME,
     ROLES,
     TRANSPORTS,
     check_labels,
@@ -26,7 +27,11 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint i
     parse_networks,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ValueRefused
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.values import check_choice, check_rate
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.values import (
+    check_choice,
+    check_number,
+    check_rate,
+)
 
 # Leaving these out has a meaning of its own, which no policy changes.
 _ALWAYS = ["num_conn", "rate", "encryption", "transport", "labels"]
@@ -63,6 +68,7 @@ class Hello:
     producer_listeners: list[Endpoint] = field(default_factory=list)
     certificate: str | None = None
     key: str | None = field(default=None, repr=False)
+    update_timeout: int | None = None
 
 
 @dataclass(frozen=True)
@@ -140,7 +146,10 @@ def read_hello(options: Mapping[str, Any], policy: Policy) -> Hello:
         missing = "certificate" if certificate is None else "key"
         raise ValueRefused(missing, None, "give certificate and key, or neither")
     uid, secret = check_uid(options.get("uid")), check_secret(options.get("secret"))
-    return Hello(uid, role, secret, listeners, certificate, key)
+    timeout = options.get("update_timeout")
+    if timeout is not None:
+        timeout = check_number("update_timeout", timeout, 1, MAX_LIFETIME)
+    return Hello(uid, role, secret, listeners, certificate, key, timeout)
 
 
 def read_update(options: Mapping[str, Any], policy: Policy) -> Update:

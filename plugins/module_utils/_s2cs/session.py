@@ -11,12 +11,13 @@ import hmac
 import json
 import secrets
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
 from typing import Any, Container
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import StateError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import Endpoint, parse_endpoint
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
 
 RESERVED, ANNOUNCED, STREAMING, EXPIRED = "reserved", "announced", "streaming", "expired"
@@ -26,10 +27,12 @@ STATES = (RESERVED, ANNOUNCED, STREAMING, EXPIRED)
 _SHOWN = (
     *("uid", "role", "state", "proxy", "runtime", "encryption", "transport", "num_conn", "rate", "listeners"),
     *("producer_listeners", "targets", "resolved", "clients", "egress", "certificate", "peer_certificate"),
-    *("labels", "owner", "created", "lifetime", "expires"),
+    *("labels", "owner", "created", "lifetime", "expires", "pending"),
 )
-# What a request fixes: the same request again must agree in these.
-_REQUESTED = ["num_conn", "rate", "proxy", "runtime", "encryption", "transport", "hello_timeout", "lifetime", "labels"]
+# What a request fixes: another request for the same session must agree in these.
+_FIXED = ["num_conn", "proxy", "runtime", "encryption", "transport"]
+# What another request for the same session changes, without cutting a connection.
+_CHANGEABLE = ["rate", "hello_timeout", "lifetime", "labels"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Session:
 
     No key is here: the private key of the certificate is with the data server only.
     ``pending`` names the action that is under way; found at rest, it tells that its process died in the middle.
+    ``expires`` is when the next message must have come, and once it streams the end of its life.
     ``resolved`` are the targets with host names replaced by what they meant at the UPDATE.
     """
 
@@ -66,6 +70,7 @@ class Session:
     lifetime: int | None = None
     certificate: str | None = None
     peer_certificate: str | None = None
+    update_timeout: int | None = None
 
     @property
     def name(self) -> str:
@@ -82,17 +87,29 @@ class Session:
         """When its life is over, if that is limited."""
         return None if self.lifetime is None else self.created + self.lifetime
 
-    def awaiting_hello(self) -> Session:
-        """Return this session as it is when its HELLO is awaited from now on."""
-        awaited = time.time() + self.hello_timeout
+    def awaiting(self) -> Session:
+        """Return this session as it is when its next message is awaited from now on."""
+        if self.state not in (RESERVED, ANNOUNCED):
+            return self.changed(expires=self.end)
+        seconds = self.update_timeout if self.state == ANNOUNCED and self.update_timeout else self.hello_timeout
+        awaited = time.time() + seconds
         return self.changed(expires=awaited if self.end is None else min(awaited, self.end))
+
+    def asked(self, other: Session, asked: Container[str]) -> Session:
+        """Return this session with what another request for it changes.
+
+        Args:
+            other: The session as the other request would make it.
+            asked: The options that the request named; what it leaves to the policy stays.
+        """
+        return self.changed(**{key: getattr(other, key) for key in _CHANGEABLE if key in asked}).awaiting()
 
     def changed(self, **values: Any) -> Session:
         """Return this session with other values."""
         return replace(self, **values)
 
     def differences(self, other: Session, asked: Container[str]) -> list[str]:
-        """Return what another request for the same session asks for differently, readable.
+        """Return what another request for the same session asks for differently and cannot be changed, readable.
 
         Args:
             other: The session as the other request would make it.
@@ -100,7 +117,7 @@ class Session:
         """
         return [
             f"{key} is {json.dumps(getattr(self, key))}, asked for {json.dumps(getattr(other, key))}"
-            for key in _REQUESTED
+            for key in _FIXED
             if key in asked and getattr(self, key) != getattr(other, key)
         ]
 
@@ -127,20 +144,26 @@ class Session:
 
     def require(self, *states: str) -> None:
         """Refuse an action that makes no sense in the state of this session."""
-        if self.state in states and not self.is_expired:
+        self.require_alive()
+        if self.state in states:
             return
-        if self.is_expired:
-            why = f"its lifetime of {self.lifetime} s is over"
-            if self.state == RESERVED and self.expires != self.end:
-                why = f"no HELLO came within {self.hello_timeout} s"
-            raise StateError(
-                f"uid: session {self.uid} ({self.role}) expired at {timestamp(self.expires)}, because {why}; "
-                "request it again with s2cs_request"
-            )
         advice = "say HELLO first (s2cs_hello)" if self.state == RESERVED else "release it first (s2cs_release)"
         raise StateError(
             f"uid: session {self.uid} ({self.role}) is {self.state}, and must be {' or '.join(states)}: {advice}"
         )
+
+    def require_alive(self) -> None:
+        """Refuse an action on a session that has expired."""
+        if self.is_expired:
+            why = f"its lifetime of {self.lifetime} s is over"
+            if self.state == RESERVED and self.expires != self.end:
+                why = f"no HELLO came within {self.hello_timeout} s"
+            if self.state == ANNOUNCED and self.expires != self.end:
+                why = f"no UPDATE came within {self.update_timeout or self.hello_timeout} s of its HELLO"
+            raise StateError(
+                f"uid: session {self.uid} ({self.role}) expired at {timestamp(self.expires)}, because {why}; "
+                "request it again with s2cs_request"
+            )
 
     def shown(self) -> dict[str, Any]:
         """Return the session as the modules show it."""
@@ -148,6 +171,7 @@ class Session:
         document["state"] = EXPIRED if self.is_expired else self.state
         document["created"] = timestamp(self.created)
         document["expires"] = timestamp(self.expires)
+        document["ends"] = timestamp(self.end)
         return document
 
     def to_json(self) -> str:
@@ -160,9 +184,52 @@ def session_name(uid: str, role: str) -> str:
     return f"{role}-{uid}"
 
 
-def from_json(text: str) -> Session:
-    """Return a session from the store."""
-    return Session(**json.loads(text))
+def from_json(text: Any) -> Session:
+    """Return a session from the store.
+
+    Raises:
+        ValueError: It is none that this version of the collection wrote.
+    """
+    try:
+        document = json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        raise ValueError("it is no JSON") from None
+    if not isinstance(document, dict):
+        raise ValueError("it is no JSON object")
+    known = {item.name: item for item in fields(Session)}
+    unknown = sorted(set(document) - set(known))
+    if unknown:
+        raise ValueError(f"it has fields that this version of the collection does not know: {', '.join(unknown)}")
+    for name, item in known.items():
+        needed = item.default is MISSING and item.default_factory is MISSING
+        if name in document and not _is(document[name], str(item.type)):
+            raise ValueError(f"its field {name} is not of the type {item.type}")
+        if name not in document and needed:
+            raise ValueError(f"its field {name} is missing")
+    session = Session(**document)
+    if session.state not in STATES or session.role not in ("producer", "consumer"):
+        raise ValueError("it has a state or a role that there is not")
+    try:
+        session.instance()
+        session.shown()
+    except (ScistreamError, ValueError, OverflowError, OSError) as error:
+        raise ValueError(f"it has a field that makes no sense: {error}") from None
+    return session
+
+
+def _is(value: Any, kind: str) -> bool:
+    """Tell whether a value of JSON is of a type as the fields of a session are annotated."""
+    if kind.endswith(" | None"):
+        return value is None or _is(value, kind[: -len(" | None")])
+    if kind == "list[str]":
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    if kind == "dict[str, str]":
+        return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
+    if kind == "str":
+        return isinstance(value, str)
+    if isinstance(value, bool):
+        return kind == "bool"
+    return isinstance(value, int) if kind == "int" else kind == "float" and isinstance(value, (int, float))
 
 
 def timestamp(seconds: float | None) -> str | None:

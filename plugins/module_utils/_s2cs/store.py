@@ -7,6 +7,9 @@
 Port allocation is a transaction with a uniqueness constraint, so any number of control nodes can act at once. A lock
 for each session, held while an action goes on, keeps two actions on the same session apart; it ends with its process,
 so a crash leaves no lock behind.
+
+Its journal keeps its size, and has room for a transaction from the start, so that a session can be released on a full
+disk. A row that cannot be read concerns its session alone.
 """
 
 from __future__ import annotations
@@ -15,10 +18,15 @@ import fcntl
 import hashlib
 import os
 import sqlite3
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any, Iterable, Iterator
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import StoreError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import (
+    RowError,
+    StoreDamaged,
+    StoreError,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.limits import Limits
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ports import Choose
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import Session, from_json
@@ -37,6 +45,20 @@ CREATE TABLE IF NOT EXISTS last_port (address TEXT PRIMARY KEY, port INTEGER NOT
 """
 # Long enough for any number of writers in line, each of which needs a few milliseconds.
 _BUSY_SECONDS = 60
+# Room for what any change of a session touches of the database.
+_JOURNAL_SIZE = 1 << 18
+# What SQLite says of a database that only somebody who has a copy of it could mend.
+_DAMAGED = ("not a database", "malformed", "no such table", "no such column")
+_FULL = "disk is full"
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A row of the store that this version of the collection cannot read."""
+
+    uid: str
+    role: str
+    why: str
 
 
 class Store:
@@ -52,6 +74,8 @@ class Store:
         self._read_only = read_only
         self._path = os.path.join(directory, "s2cs.db")
         self._lock_file: int | None = None
+        # Filled by ``all``.
+        self.unreadable: list[Unreadable] = []
         self._database = self._open()
 
     def _open(self) -> sqlite3.Connection:
@@ -75,14 +99,58 @@ class Store:
                 os.path.join(self._directory, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
             )
             database = _configured(self._path)
+            database.execute("PRAGMA journal_mode = PERSIST")
             if not self._version(database):
                 database.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version = {_SCHEMA_VERSION};COMMIT;")
+            self._keep_room(database)
             return database
-        except (OSError, sqlite3.Error) as error:
+        except OSError as error:
             raise StoreError(
-                f"the session store {self._path} cannot be opened: {error}; run as the user that owns it, "
+                f"the session store {self._path} cannot be opened: {error.strerror}; run as the user that owns it, "
                 "or run the role scistream.gateway.s2cs"
             ) from None
+        except sqlite3.Error as error:
+            raise self._failed("opened", error) from None
+
+    def _keep_room(self, database: sqlite3.Connection) -> None:
+        """Give the journal the room that a release needs when the disk is full by then."""
+        journal = f"{self._path}-journal"
+        with suppress(OSError, sqlite3.Error):
+            if os.path.exists(journal) and os.stat(journal).st_size >= _JOURNAL_SIZE:
+                return
+            # Whoever holds this lock is the only one who writes the journal.
+            database.execute("BEGIN IMMEDIATE")
+            try:
+                database.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+                database.execute("COMMIT")
+                database.execute("BEGIN IMMEDIATE")
+                descriptor = os.open(journal, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+                try:
+                    os.posix_fallocate(descriptor, 0, _JOURNAL_SIZE)
+                finally:
+                    os.close(descriptor)
+            finally:
+                if database.in_transaction:
+                    database.execute("ROLLBACK")
+
+    def _failed(self, what: str, error: sqlite3.Error) -> StoreError:
+        """Return the error that tells what is wrong with the store, and what helps."""
+        text = str(error)
+        if _FULL in text:
+            return StoreError(
+                f"no space is left on the file system of {self._path}: make room, or release sessions, which can be "
+                "done on a full disk (s2cs_release)"
+            )
+        if any(sign in text for sign in _DAMAGED):
+            return StoreDamaged(
+                f"the session store {self._path} is damaged ({text}); the data servers do not need it and go on. Move "
+                f"it out of the way (mv {self._path} {self._path}.damaged); then s2cs_info lists what still runs as "
+                "orphans, s2cs_release ends each of them by its uid, and the streams can be opened anew"
+            )
+        return StoreError(
+            f"the session store {self._path} cannot be {what}: {text}; run as the user that owns it, or run the role "
+            "scistream.gateway.s2cs"
+        )
 
     def _version(self, database: sqlite3.Connection) -> int:
         """Return the version of a store, 0 for an empty one; refuse those of other versions of the collection."""
@@ -108,12 +176,14 @@ class Store:
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield self._database
+                self._database.execute("COMMIT")
             except BaseException:
-                self._database.execute("ROLLBACK")
+                # SQLite itself has rolled back already after some errors, a full disk among them.
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
                 raise
-            self._database.execute("COMMIT")
         except sqlite3.Error as error:
-            raise StoreError(f"the session store {self._path} cannot be written: {error}") from None
+            raise self._failed("written", error) from None
 
     @contextmanager
     def locked(self, keys: Iterable[tuple[str, str]], wait: bool = True) -> Iterator[bool]:
@@ -136,15 +206,49 @@ class Store:
             for position in held:
                 fcntl.lockf(self._lock_file, fcntl.LOCK_UN, 1, position)
 
+    def is_locked(self, uid: str, role: str) -> bool:
+        """Tell whether an action of another process holds the lock of a session."""
+        try:
+            descriptor = os.open(os.path.join(self._directory, "lock"), os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB, 1, _position(uid, role))
+        except OSError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
     def get(self, uid: str, role: str) -> Session | None:
-        """Return a session, or None."""
+        """Return a session, or None.
+
+        Raises:
+            RowError: Its row cannot be read.
+        """
         row = self._read("SELECT document FROM session WHERE uid = ? AND role = ?", uid, role)
-        return from_json(row[0][0]) if row else None
+        if not row:
+            return None
+        try:
+            return _session(uid, role, row[0][0])
+        except ValueError as error:
+            raise RowError(uid, role, str(error)) from None
 
     def all(self, uid: str | None = None) -> list[Session]:
-        """Return all sessions, or those of one stream."""
+        """Return all sessions, or those of one stream; ``unreadable`` has the rows that cannot be read."""
         where, values = ("WHERE uid = ?", [uid]) if uid else ("", [])
-        return [from_json(row[0]) for row in self._read(f"SELECT document FROM session {where}", *values)]
+        found: list[Session] = []
+        self.unreadable = []
+        for key, role, document in self._read(f"SELECT uid, role, document FROM session {where}", *values):
+            try:
+                found.append(_session(key, role, document))
+            except ValueError as error:
+                self.unreadable.append(Unreadable(str(key), str(role), str(error)))
+        return found
+
+    def keys(self) -> set[tuple[str, str]]:
+        """Return uid and role of all sessions, whether their rows can be read or not."""
+        return {(str(uid), str(role)) for uid, role in self._read("SELECT uid, role FROM session")}
 
     def ports(self, address: str) -> list[int]:
         """Return the ports of an address that belong to sessions."""
@@ -189,22 +293,36 @@ class Store:
                 (session.to_json(), session.uid, session.role),
             )
 
-    def delete(self, session: Session) -> None:
-        """Forget a session and give back its ports."""
+    def delete(self, uid: str, role: str) -> None:
+        """Forget a session and release its ports."""
         with self.transaction() as database:
-            database.execute("DELETE FROM session WHERE uid = ? AND role = ?", (session.uid, session.role))
+            database.execute("DELETE FROM session WHERE uid = ? AND role = ?", (uid, role))
 
     def _read(self, query: str, *values: str) -> list[tuple[Any, ...]]:
         try:
             return self._database.execute(query, values).fetchall()
         except sqlite3.Error as error:
-            raise StoreError(f"the session store {self._path} cannot be read: {error}") from None
+            raise self._failed("read", error) from None
 
 
 def _configured(path: str, uri: bool = False) -> sqlite3.Connection:
     database = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, uri=uri)
     database.execute("PRAGMA foreign_keys = ON")
+    # Nothing of a transaction goes to another disk, which may be full as well.
+    database.execute("PRAGMA temp_store = MEMORY")
     return database
+
+
+def _session(uid: Any, role: Any, document: Any) -> Session:
+    """Return the session of a row.
+
+    Raises:
+        ValueError: It cannot be read, or is that of another one.
+    """
+    session = from_json(document)
+    if (session.uid, session.role) != (uid, role):
+        raise ValueError("it is that of another session")
+    return session
 
 
 def _uri(path: str) -> str:

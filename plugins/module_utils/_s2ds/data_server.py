@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import Any, Mapping
+from typing import Any, Iterator, Mapping
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import connection_log, credentials
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.answers import (
@@ -20,8 +20,12 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.answers im
     printable,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import parse_endpoint
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException, ScistreamError
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.files import read, write
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import (
+    S2DSException,
+    ScistreamError,
+    reason,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.files import Replacement, read
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance, Status
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
@@ -36,7 +40,7 @@ _TRIAL = "trial"
 
 
 class S2DS:
-    """A data server. All methods raise S2DSException, and then leave what was there before.
+    """A data server. Methods raise S2DSException, or OSError for its files, and then leave what was there before.
 
     Args:
         proxy: What forwards.
@@ -160,21 +164,20 @@ class S2DS:
         self._make_directory(directory, task)
         self._verify(instance, files)
         try:
-            self.write_files(instance, files)
-            if running:
-                self.runtime.reload(task, self.proxy)
-                self._need(instance)
-            else:
-                self._launch(instance)
-                self.wait_ready(instance)
-        except ScistreamError:
-            self.write_files(instance, before)
-            if running:
-                # What went wrong is told, not what may go wrong in going back.
-                with suppress(ScistreamError):
+            with self._replaced(instance, files):
+                if running:
+                    self.runtime.reload(task, self.proxy)
+                    self._need(instance)
+                else:
+                    self._launch(instance)
+                    self.wait_ready(instance)
+        except BaseException:
+            # What went wrong is told, not what may go wrong in going back.
+            with suppress(ScistreamError, OSError):
+                if running:
                     self._restore(instance)
-            else:
-                self.runtime.stop(task)
+                else:
+                    self.runtime.stop(task)
             raise
         self.tidy(instance)
         return True
@@ -222,15 +225,10 @@ class S2DS:
         self.proxy.check(instance)
         directory = self.runtime.site.directory(instance.name)
         files = self._credentials(instance)
-        before = read(directory, files)
-        if before == files:
+        if read(directory, files) == files:
             return False
         self._make_directory(directory, self._task(instance))
-        try:
-            self.write_files(instance, files)
-        except BaseException:
-            self.write_files(instance, before)
-            raise
+        self.write_files(instance, files)
         return True
 
     def needs_credentials(self, instance: Instance) -> bool:
@@ -251,9 +249,13 @@ class S2DS:
         """End the data server and keep its directory."""
         return self.runtime.stop(self._task(instance))
 
+    def end(self, instance: Instance) -> bool:
+        """End the data server and remove what it had outside of its directory; returns whether there was anything."""
+        return self.runtime.remove(self._task(instance))
+
     def release(self, instance: Instance) -> bool:
         """End the data server and remove everything that it had; returns whether there was anything."""
-        removed = self.runtime.remove(self._task(instance))
+        removed = self.end(instance)
         directory = self.runtime.site.directory(instance.name)
         if not os.path.isdir(directory):
             return removed
@@ -267,16 +269,24 @@ class S2DS:
         """Return what is seen of the data server; it changes nothing."""
         task = self._task(instance)
         if not self._is_wanted(instance):
-            return Status(False)
+            return Status(False, health="idle")
         try:
             answer = self.runtime.probe(task, self.proxy)
             if answer is None:
-                return Status(False, log=[printable(line) for line in self.runtime.said(task, self.proxy)])
+                said = [printable(line) for line in self.runtime.said(task, self.proxy)]
+                return Status(False, log=said, health="down", reason=f"its data server does not run: {words(said)}")
             self._seen(instance, answer)
             return Status(True, counters(answer) if answer.get("connections") else None)
-        except (S2DSException, OSError, ValueError) as error:
+        except (ScistreamError, OSError, ValueError) as error:
             # Whatever one of them does, the others are to be seen all the same.
-            return Status(False, log=[printable(str(error))])
+            why = printable(reason(error))
+            return Status(False, log=[why], health="silent" if self._runs(task) else "unknown", reason=why)
+
+    def _runs(self, task: Task) -> bool:
+        try:
+            return self.runtime.is_running(task)
+        except (ScistreamError, OSError, ValueError):
+            return False
 
     def tidy(self, instance: Instance) -> None:
         """Keep what the log of connections came to, and free its room; a fault of that keeps nothing else."""
@@ -296,7 +306,7 @@ class S2DS:
             present: dict[str, str | None] = {}
             if instance.encryption != "none":
                 present = read(directory, credentials.FILES)
-            self._write(trial, {**present, **files}, task)
+            self._replacement(trial, {**present, **files}, task).keep()
             self.proxy.verify(trial, lambda command, where: self.runtime.run_once(task, command, where))
         finally:
             shutil.rmtree(trial, ignore_errors=True)
@@ -366,11 +376,25 @@ class S2DS:
             raise S2DSException(f"the directory {directory} cannot be made: {error.strerror}") from None
 
     def write_files(self, instance: Instance, files: Mapping[str, str | None]) -> None:
-        """Replace files of an instance one by one, each as a whole; a text of None removes the file."""
-        task = self._task(instance)
-        self._write(self.runtime.site.directory(instance.name), files, task)
-        self.runtime.deliver(task)
+        """Replace files of an instance, all or none, each as a whole; a text of None removes the file."""
+        with self._replaced(instance, files):
+            pass
 
-    def _write(self, directory: str, files: Mapping[str, str | None], task: Task) -> None:
+    @contextmanager
+    def _replaced(self, instance: Instance, files: Mapping[str, str | None]) -> Iterator[None]:
+        """Replace files of an instance; where what follows fails, for whatever reason, they are put back."""
+        task = self._task(instance)
+        replacement = self._replacement(self.runtime.site.directory(instance.name), files, task)
+        try:
+            self.runtime.deliver(task)
+            yield
+        except BaseException:
+            replacement.undo()
+            with suppress(ScistreamError, OSError):
+                self.runtime.deliver(task)
+            raise
+        replacement.keep()
+
+    def _replacement(self, directory: str, files: Mapping[str, str | None], task: Task) -> Replacement:
         access = self.runtime.access(task)
-        write(directory, files, (*access.owner, access.mode), access.secret, (credentials.KEY,))
+        return Replacement(directory, files, (*access.owner, access.mode), access.secret, (credentials.KEY,))

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from typing import Any
 
@@ -35,3 +36,16 @@ def show(value: Any) -> str:
     """Return a value as it can be put into a message: control characters escaped, never longer than a line."""
     text = json.dumps(value, default=str)
     return text if len(text) <= 100 else text[:97] + "..."
+
+
+def reason(error: BaseException) -> str:
+    """Return what went wrong, as it can be told to a user."""
+    if not isinstance(error, OSError) or error.errno is None:
+        return str(error)
+    where = f" {error.filename}" if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            f"no space is left on the file system of{where or ' the gateway'}: make room, or release sessions, which "
+            "can be done on a full disk"
+        )
+    return f"the gateway's file{where} cannot be used: {error.strerror}"

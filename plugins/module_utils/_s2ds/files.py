@@ -2,12 +2,80 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The files that a program reads in its directory: each is there as a whole, and for nobody else."""
+"""The files that a program reads in its directory: each is there as a whole, all of them or none, for nobody else."""
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import Container, Iterable, Mapping, Sequence
+
+# What ends in this is no file of an instance: one that is being written, and one as it was before.
+_NEW, _OLD = ".new", ".old.new"
+
+
+class Replacement:
+    """Files that are replaced together, and can be put back as they were without any room on the disk.
+
+    Args:
+        directory: Where they are.
+        files: Their texts by name; None removes a file.
+        access: User and group that they belong to, and their mode.
+        secret: The same of those that are secret.
+        secrets: Names of the secret ones.
+
+    Raises:
+        OSError: They could not all be written; nothing was replaced.
+    """
+
+    def __init__(
+        self,
+        directory: str,
+        files: Mapping[str, str | None],
+        access: Sequence[int],
+        secret: Sequence[int],
+        secrets: Container[str],
+    ) -> None:
+        self._paths = {name: os.path.join(directory, name) for name in files}
+        self._replaced: list[str] = []
+        try:
+            for name, text in files.items():
+                if text is not None:
+                    _write(self._paths[name] + _NEW, text, secret if name in secrets else access)
+            for name, text in files.items():
+                self._replace(self._paths[name], text)
+        except BaseException:
+            self.undo()
+            for path in self._paths.values():
+                _remove(path + _NEW)
+            raise
+
+    def _replace(self, path: str, text: str | None) -> None:
+        _remove(path + _OLD)
+        if os.path.exists(path):
+            os.link(path, path + _OLD)
+        self._replaced.append(path)
+        if text is None:
+            _remove(path)
+        else:
+            os.rename(path + _NEW, path)
+
+    def undo(self) -> None:
+        """Put everything back as it was."""
+        while self._replaced:
+            path = self._replaced.pop()
+            if os.path.exists(path + _OLD):
+                os.rename(path + _OLD, path)
+                # Two names of one file stay two.
+                _remove(path + _OLD)
+            else:
+                _remove(path)
+
+    def keep(self) -> None:
+        """Leave the files as they are now; what was before is gone."""
+        for path in self._replaced:
+            _remove(path + _OLD)
+        self._replaced = []
 
 
 def write(
@@ -17,31 +85,28 @@ def write(
     secret: Sequence[int],
     secrets: Container[str],
 ) -> None:
-    """Replace files one by one, each as a whole; a text of None removes the file.
+    """Replace files for good, as ``Replacement`` describes it."""
+    Replacement(directory, files, access, secret, secrets).keep()
 
-    Args:
-        directory: Where they are.
-        files: Their texts by name.
-        access: User and group that they belong to, and their mode.
-        secret: The same of those that are secret.
-        secrets: Names of the secret ones.
-    """
-    for name, text in files.items():
-        user, group, mode = secret if name in secrets else access
-        path = os.path.join(directory, name)
-        if text is None:
-            if os.path.exists(path):
-                os.unlink(path)
-            continue
-        temporary = f"{path}.new"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+
+def _write(path: str, text: str, access: Sequence[int]) -> None:
+    user, group, mode = access
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             os.fchown(stream.fileno(), user, group)
             os.fchmod(stream.fileno(), mode)
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
-        os.rename(temporary, path)
+    except OSError as error:
+        # Python names no file where it is a write that fails.
+        raise OSError(error.errno, error.strerror, path) from None
+
+
+def _remove(path: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def read(directory: str, names: Iterable[str]) -> dict[str, str | None]:

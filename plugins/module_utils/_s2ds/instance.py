@@ -59,8 +59,13 @@ class Status:
         running: Whether the proxy itself answers, not only whether it was started.
         counters: Its counters as ``s2cs_info`` shows them, or None when not to be had.
         log: Why it does not run or does not answer although it should: the reason, or the last lines of its log.
+        health: ``ok``, ``idle`` (nothing is to run yet), ``down`` (it should run and does not), ``silent`` (it runs and
+            does not answer) or ``unknown``.
+        reason: Why it is none of the first two.
     """
 
     running: bool
     counters: dict[str, Any] | None = None
     log: Sequence[str] = ()
+    health: str = "ok"
+    reason: str = ""

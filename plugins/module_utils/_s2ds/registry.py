@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any, Callable, Mapping
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError, ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes import container_settings
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.container_settings import (
@@ -57,8 +57,15 @@ PROXIES: Mapping[str, Callable[[], type[Proxy]]] = {
 }
 
 
-def data_server(site: Site, proxy: str, runtime: str, settings: Mapping[str, Any]) -> S2DS:
+def data_server(site: Site, proxy: str, runtime: str, settings: Mapping[str, Any], lenient: bool = False) -> S2DS:
     """Return the data server for a proxy in a runtime.
+
+    Args:
+        site: Where things are.
+        proxy: What forwards.
+        runtime: Where it runs.
+        settings: The administrator's settings for them.
+        lenient: Take the defaults where a setting is wrong: for looking at it and ending it they do not matter.
 
     Raises:
         ValueRefused: This version of the collection does not have one of them, or a setting is wrong.
@@ -67,6 +74,11 @@ def data_server(site: Site, proxy: str, runtime: str, settings: Mapping[str, Any
         raise ValueRefused("proxy", proxy, f"this version has {', '.join(sorted(PROXIES))}")
     if runtime not in RUNTIMES:
         raise ValueRefused("runtime", runtime, f"this version has {', '.join(RUNTIMES)}")
+    if lenient:
+        try:
+            return data_server(site, proxy, runtime, settings)
+        except ScistreamError:
+            settings = {}
     kind = PROXIES[proxy]()
     own, containers = container_settings.split(settings)
     where = _runtime(site, runtime, container_settings.read(f"proxies.{proxy}.settings", kind.image, containers))

@@ -200,10 +200,10 @@ class S2CS:
         """REQ that must succeed; returns the result."""
         return self.done("request", uid=uid, role=role, **{"encryption": "none", "secret": SECRET, **options})
 
-    def hello(self, uid: str, *listeners: str, role: str = "producer") -> dict[str, Any]:
+    def hello(self, uid: str, *listeners: str, role: str = "producer", **options: Any) -> dict[str, Any]:
         """HELLO that must succeed; returns the result."""
         more = {"producer_listeners": list(listeners)} if role == "producer" else {}
-        return self.done("hello", uid=uid, role=role, secret=SECRET, **more)
+        return self.done("hello", uid=uid, role=role, secret=SECRET, **more, **options)
 
     def stream(self, *targets: str, uid: str = "", role: str = "producer", **options: Any) -> dict[str, Any]:
         """REQ, HELLO, UPDATE; returns the session."""
@@ -244,7 +244,11 @@ class S2CS:
         """Return all that an action can change; two pictures are equal if nothing did."""
         found = sorted(self.sessions.rglob("*")) if self.state.exists() else []
         files = {str(path): _content(path) for path in found if not path.name.startswith("counters.json")}
-        return self.rows(), self.rows("port"), self.listening(), sorted(self.processes()), files
+        return self._lasting(), self.rows("port"), self.listening(), sorted(self.processes()), files
+
+    def _lasting(self) -> list[Any]:
+        """Return the sessions without the deadline for their next message, which begins anew with each call."""
+        return [(*key, {**json.loads(document), "expires": None}) for *key, document in self.rows()]
 
     def left(self) -> list[str]:
         """Return what is left although nothing should be."""

@@ -52,12 +52,21 @@ def test_third_request_fails(s2cs: S2CS) -> None:
     kept = s2cs.request(own_uid())["session"]
     for wrong in (
         {**requests(1)[0], "num_conn": 40},
-        {**requests(1)[0], "uid": kept["uid"], "num_conn": 2},
         {**requests(1)[0], "num_conn": 65},
         {**requests(1)[0], "role": "observer"},
     ):
         s2cs.refused("request", sessions=[*requests(2), wrong, *requests(1)])
     assert s2cs.info(kept["uid"])["running"]
+
+
+def test_session_that_is_there_concerns_no_new_one(s2cs: S2CS) -> None:
+    kept = s2cs.request(own_uid())["session"]
+    new = requests(3)
+    result = s2cs.call("request", sessions=[*new[:2], {**requests(1)[0], "uid": kept["uid"], "num_conn": 2}, new[2]])
+    assert result["failed"] and "num_conn is 1, asked for 2" in result["msg"]
+    assert [item["uid"] for item in result["failed_sessions"]] == [kept["uid"]]
+    assert identities(result["sessions"]) == identities(new) == result["changed_sessions"]
+    assert {item["uid"] for item in s2cs.done("info")["sessions"]} == {kept["uid"], *(item["uid"] for item in new)}
 
 
 def test_third_forwarder_does_not_start(s2cs: S2CS) -> None:
@@ -89,8 +98,12 @@ def test_third_update_fails(s2cs: S2CS, application: Application, other_applicat
     s2cs.write_policy(egress={"producer": "127.0.0.99"})
     last = s2cs.stream(application.endpoint)
     unreachable = {**identities([last])[0], "remote_listeners": ["[::1]:7000"]}
-    s2cs.refused("update", sessions=[*moved[:2], unreachable])
-    assert [exchange(item["listeners"][0]) for item in (*items, last)] == [b"one:hello"] * 3
+    s2cs.refused("update", sessions=[*moved, unreachable])
+    # Of those that stream already, one that cannot be changed concerns none but itself.
+    result = s2cs.call("update", sessions=[*moved[:2], unreachable])
+    assert result["failed"] and result["changed_sessions"] == identities(items)
+    assert [item["uid"] for item in result["failed_sessions"]] == [last["uid"]]
+    assert [exchange(item["listeners"][0]) for item in (*items, last)] == [b"two:hello", b"two:hello", b"one:hello"]
 
 
 def test_release_goes_on_after_a_failure(s2cs: S2CS) -> None:

@@ -134,7 +134,7 @@ def test_expired_session_is_requested_again(s2cs: S2CS) -> None:
 def test_hello_in_time_keeps_the_session(s2cs: S2CS) -> None:
     uid = own_uid()
     s2cs.request(uid, hello_timeout=1)
-    s2cs.hello(uid, "127.0.0.1:7000")
+    s2cs.hello(uid, "127.0.0.1:7000", update_timeout=600)
     time.sleep(1.1)
     s2cs.done("release", uid=own_uid())
     assert s2cs.info(uid)["state"] == "announced"

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -18,6 +19,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session im
     RESERVED,
     STREAMING,
     Session,
+    from_json,
     hash_secret,
     secret_matches,
     timestamp,
@@ -95,20 +97,68 @@ def test_end_of_life(state: str) -> None:
 
 
 def test_waiting_for_a_hello() -> None:
-    waiting = session("u", created=time.time()).awaiting_hello()
+    waiting = session("u", created=time.time()).awaiting()
     assert waiting.expires and 170 < waiting.expires - time.time() <= 180 and waiting.end is None
-    short = waiting.changed(lifetime=60).awaiting_hello()
+    short = waiting.changed(lifetime=60).awaiting()
     assert short.expires == short.end == short.created + 60
-    long = waiting.changed(lifetime=600).awaiting_hello()
+    long = waiting.changed(lifetime=600).awaiting()
     assert long.end == long.created + 600 and long.expires and long.expires < long.end
+
+
+def test_waiting_for_an_update() -> None:
+    announced = session("u", state=ANNOUNCED, created=time.time(), hello_timeout=60).awaiting()
+    assert announced.expires and 50 < announced.expires - time.time() <= 60
+    patient = announced.changed(update_timeout=600).awaiting()
+    assert patient.expires and 590 < patient.expires - time.time() <= 600
+    assert patient.changed(state=STREAMING).awaiting().expires is None
+    late = announced.changed(expires=time.time() - 1)
+    with pytest.raises(StateError, match=r"no UPDATE came within 60 s of its HELLO"):
+        late.require(ANNOUNCED)
 
 
 def test_differences() -> None:
     one = session("u", rate=10)
-    other = one.changed(rate=None, labels={"job": "2"}, proxy="haproxy", owner="you", created=1.0)
-    found = one.differences(other, {"rate", "labels", "num_conn"})
-    assert found == ["rate is 10, asked for null", 'labels is {"job": "1"}, asked for {"job": "2"}']
+    other = one.changed(num_conn=3, labels={"job": "2"}, proxy="haproxy", owner="you", created=1.0)
+    assert one.differences(other, {"rate", "labels", "num_conn"}) == ["num_conn is 2, asked for 3"]
     assert one.differences(one, {"rate", "labels", "num_conn", "proxy"}) == []
+    # What can be changed is no difference.
+    asked = one.asked(other.changed(rate=None, lifetime=60), {"rate", "labels", "num_conn"})
+    assert (asked.rate, asked.labels, asked.num_conn, asked.lifetime) == (None, {"job": "2"}, 2, None)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        "[" * 100000,
+        "{}",
+        *(
+            json.dumps({**json.loads(session("u").to_json()), **wrong})
+            for wrong in (
+                {"from_tomorrow": 1},
+                {"num_conn": "2"},
+                {"num_conn": True},
+                {"labels": [1]},
+                {"labels": {"a": 1}},
+                {"listeners": "127.0.0.1:1"},
+                {"listeners": ["nonsense"]},
+                {"resolved": [3]},
+                {"expires": "soon"},
+                {"expires": 1e300},
+                {"created": float("nan")},
+                {"state": "dreaming"},
+                {"role": "../../etc"},
+                {"secret_hash": None},
+            )
+        ),
+    ],
+)
+def test_rows_that_cannot_be_read(document: str) -> None:
+    with pytest.raises(ValueError, match=r"^it |field"):
+        from_json(document)
 
 
 def test_secrets() -> None:

@@ -94,7 +94,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     store = Store(str(tmp_path / "state"))
     assert store.all() == [changed] == store.all("a") and store.all("b") == []
     assert store.ports(ADDRESS) == [5000, 5001] and store.ports("127.0.0.2") == []
-    store.delete(changed)
+    store.delete(changed.uid, changed.role)
     assert store.all() == [] and store.ports(ADDRESS) == []
     store.save(changed)
     assert store.all() == []
@@ -129,7 +129,7 @@ def test_roles_share_the_ports_of_an_address(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     producer, consumer = reserve(store, "a"), reserve(store, "a", role="consumer")
     assert not set(producer.listeners) & set(consumer.listeners)
-    store.delete(producer)
+    store.delete(producer.uid, producer.role)
     assert store.ports(ADDRESS) == [5002, 5003]
     store.close()
 
@@ -256,7 +256,7 @@ def test_files_are_for_the_owner_alone(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "state").iterdir()}
-    assert modes == {"s2cs.db": 0o600, "lock": 0o600}
+    assert modes == {"s2cs.db": 0o600, "s2cs.db-journal": 0o600, "lock": 0o600}
     assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o711
 
 

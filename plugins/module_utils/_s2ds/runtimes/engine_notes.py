@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import threading
 from contextlib import suppress
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import tail
@@ -30,7 +31,7 @@ def identify(site: Site) -> None:
     if site.identity or os.path.exists(path):
         return
     make_directory(site.state_dir, 0o711)
-    temporary = f"{path}.{os.getpid()}"
+    temporary = f"{path}.{os.getpid()}.{threading.get_ident()}"
     with open(temporary, "w", encoding="ascii") as stream:
         stream.write(secrets.token_hex(16))
     # Of several that begin at once, one wins.

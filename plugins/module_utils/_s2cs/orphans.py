@@ -1,0 +1,81 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Data servers whose sessions the store does not know: of a store that was lost, damaged or replaced."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any, Collection
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import session_name
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.processes import working_in
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import PROXIES, data_server
+
+_NAME = re.compile(r"(producer|consumer)-([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})")
+
+
+def names(policy: Policy) -> set[tuple[str, str]]:
+    """Return uid and role of all sessions that have a directory."""
+    try:
+        entries = os.listdir(policy.site.sessions_dir)
+    except OSError:
+        return set()
+    return {(match.group(2), match.group(1)) for match in map(_NAME.fullmatch, entries) if match}
+
+
+def found(policy: Policy, candidates: Collection[tuple[str, str]], known: Collection[tuple[str, str]]) -> list[Any]:
+    """Return the data servers that no session has.
+
+    Args:
+        policy: The policy, which says where to look.
+        candidates: What had a directory before the store was read, so that none of a session is taken for one.
+        known: What the store has.
+    """
+    shown = []
+    for uid, role in sorted(candidates):
+        if (uid, role) in known or not exists(policy, uid, role):
+            continue
+        directory = policy.site.directory(session_name(uid, role))
+        pids = sorted(working_in(directory))
+        shown.append({"uid": uid, "role": role, "directory": directory, "running": bool(pids), "pids": pids})
+    return shown
+
+
+def exists(policy: Policy, uid: str, role: str) -> bool:
+    """Tell whether a session has a directory."""
+    return os.path.isdir(policy.site.directory(session_name(uid, role)))
+
+
+def remove(policy: Policy, uid: str, role: str) -> None:
+    """End whatever runs in the directory of a session, and remove it."""
+    instance = Instance(session_name(uid, role), ())
+    servers = _all(policy)
+    failed: ScistreamError | None = None
+    for server in servers:
+        try:
+            server.end(instance)
+        except ScistreamError as error:
+            failed = failed or error
+    if failed is not None:
+        raise failed
+    # The directory is that of all of them.
+    servers[0].release(instance)
+
+
+def _all(policy: Policy) -> list[S2DS]:
+    """Return every kind of data server that it may be."""
+    kinds: dict[tuple[str, str], Any] = {(proxy, "process"): {} for proxy in PROXIES}
+    for proxy, item in policy.proxies.items():
+        kinds.update({(proxy, runtime): item.get("settings", {}) for runtime in item.get("runtimes", ())})
+    return [
+        data_server(policy.site, proxy, runtime, settings, lenient=True)
+        for (proxy, runtime), settings in kinds.items()
+        if proxy in PROXIES
+    ]
