@@ -13,7 +13,7 @@ description:
   - The application announces itself, or S2UC does it for the application.
   - The secret proves that it belongs to the stream.
   - A producer says where it listens. A consumer learns where it has to connect to.
-  - Said in time, it keeps the session from expiring before the end of its lifetime.
+  - After it the session waits for its UPDATE, for O(update_timeout) seconds, and expires if none comes.
   - For a session that is encrypted it gives this gateway its certificate and key.
   - Said again with other listeners, it replaces those announced before; an UPDATE then points the stream at them.
 author: SciStream gateway developers (@scistream)
@@ -53,6 +53,13 @@ options:
       - Private key of O(certificate), as one block of PEM, not encrypted.
       - It is kept in one file of the session, which the user of the data server and root can read, and never shown.
     type: str
+  update_timeout: &update_timeout
+    description:
+      - Seconds within which the UPDATE must come, where the session does not stream yet. The end of its lifetime comes
+        first in any case.
+      - If omitted, O(scistream.gateway.s2cs_request#module:hello_timeout) of its request. Where people have to hand
+        something on before the UPDATE, such as a ticket, give as many seconds as they may need.
+    type: int
   sessions:
     description: Sessions, where one call is to serve more than one.
     type: list
@@ -70,6 +77,7 @@ options:
       producer_listeners: *producer_listeners
       certificate: *certificate
       key: *key
+      update_timeout: *update_timeout
 seealso:
   - module: scistream.gateway.s2cs_request
   - module: scistream.gateway.s2cs_update
@@ -158,6 +166,14 @@ session:
 sessions:
   description: All sessions of the call after it, in the order of the call.
   returned: success
+  type: list
+  elements: dict
+  sample: []
+failed_sessions:
+  description:
+    - The sessions for which the call failed, as M(scistream.gateway.s2cs_request) describes them.
+    - If one fails that does not stream yet, the whole call is undone. A streaming one concerns itself alone.
+  returned: failure, unless nothing was tried
   type: list
   elements: dict
   sample: []

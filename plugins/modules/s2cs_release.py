@@ -13,6 +13,9 @@ description:
   - Ends the data server of a session and gives back its listeners, processes, files and keys.
   - A session belongs to the user who requested it. Others release it with its secret, or as administrators.
   - What is not there is released already. A session whose last action was killed in the middle is released as well.
+  - It works on a full disk, with a policy that has faults, and for a row of the session store that cannot be
+    read. An administrator can also release what has a directory and no row, as M(scistream.gateway.s2cs_info) lists it.
+  - A session that cannot be released keeps none of the others, and stands as it was.
 author: SciStream gateway developers (@scistream)
 extends_documentation_fragment:
   - scistream.gateway._s2cs
@@ -68,8 +71,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 released:
-  description: What was given back.
-  returned: success
+  description: What was released, also if others could not be.
+  returned: always, unless nothing was tried
   type: list
   elements: dict
   contains:
@@ -89,6 +92,24 @@ released:
       type: list
       elements: str
       sample: ["192.0.2.1:5100"]
+    counters:
+      description:
+        - What its data server counted in all, as M(scistream.gateway.s2cs_info) shows it.
+        - Null if it did not run or did not answer.
+      returned: always
+      type: dict
+      sample:
+        since: 1769860800.0
+        connections: {open: 0, total: 3, refused: 0, failed: 0}
+        bytes: {to_consumer: 1073741824, to_producer: 96}
+failed_sessions:
+  description:
+    - The sessions for which the call failed, as M(scistream.gateway.s2cs_request) describes them.
+    - All others are released.
+  returned: failure, unless nothing was tried
+  type: list
+  elements: dict
+  sample: []
 """
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import module

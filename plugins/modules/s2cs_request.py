@@ -12,9 +12,11 @@ version_added: 0.1.0
 description:
   - Reserves listeners for one role of a stream, and starts the data server that holds them where the proxy can.
   - The same request again returns the same listeners.
-  - A request for an existing session with other parameters is an error that names the differences.
+  - A request for an existing session changes its O(rate), O(hello_timeout), O(lifetime) and O(labels), without cutting
+    a connection. Anything else that is different is an error that names the differences.
+  - The same request again starts a data server that died, and lets the time for the next message begin anew.
   - The session belongs to the user who requests it. Others need its secret to update or release it.
-  - A session to which no HELLO comes in time expires, and so does one at the end of its lifetime.
+  - A session to which no HELLO or UPDATE comes in time expires, and so does one at the end of its lifetime.
   - The next action on this gateway, whatever it is about, gives back what an expired session held.
 author: SciStream gateway developers (@scistream)
 extends_documentation_fragment:
@@ -70,7 +72,7 @@ options:
     type: int
   lifetime: &lifetime
     description:
-      - Seconds that the session may live from now on, whatever its state.
+      - Seconds that the session may live from its first request on, whatever its state.
       - The policy gives the largest value, which is the default too. Where it gives none, the life has no end.
     type: int
   labels: &labels
@@ -264,19 +266,53 @@ session:
     expires:
       description:
         - When it expires, ISO 8601 in UTC.
-        - Before the HELLO that is when it must have come. After it, the end of the lifetime, or null if there is none.
+        - Before the HELLO and before the UPDATE that is when these must have come, but not after RV(ignore:ends).
+          Then it is RV(ignore:ends).
       returned: always
       type: str
       sample: "2026-01-31T12:03:00Z"
+    ends:
+      description: End of its lifetime, ISO 8601 in UTC, or null if there is none.
+      returned: always
+      type: str
+      sample: "2026-02-07T12:00:00Z"
+    pending:
+      description: Action that is under way on the session, or that was killed in the middle; empty if there is none.
+      returned: always
+      type: str
+      sample: ""
 sessions:
-  description: All sessions of the call after it, in the order of the call.
-  returned: success
+  description: All sessions of the call after it, in the order of the call; after a failure those that it left well.
+  returned: always, unless nothing was tried
   type: list
   elements: dict
   contains: *session
+failed_sessions:
+  description:
+    - The sessions for which the call failed.
+    - If a new session fails, all new ones of the call are undone. A session that existed before concerns itself alone.
+  returned: failure, unless nothing was tried
+  type: list
+  elements: dict
+  contains:
+    uid:
+      description: UUID of the stream.
+      returned: always
+      type: str
+      sample: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
+    role:
+      description: Role of the session.
+      returned: always
+      type: str
+      sample: producer
+    msg:
+      description: Why it failed.
+      returned: always
+      type: str
+      sample: "address already in use: 192.0.2.1:5100, taken by PID 812 sshd"
 changed_sessions:
   description: The sessions that this very call changed.
-  returned: success
+  returned: always, unless nothing was tried
   type: list
   elements: dict
   contains:

@@ -191,6 +191,14 @@ sessions:
   type: list
   elements: dict
   sample: []
+failed_sessions:
+  description:
+    - The sessions for which the call failed, as M(scistream.gateway.s2cs_request) describes them.
+    - If one fails that does not stream yet, the whole call is undone. A streaming one concerns itself alone.
+  returned: failure, unless nothing was tried
+  type: list
+  elements: dict
+  sample: []
 changed_sessions:
   description: The sessions that this very call changed, each with its RV(ignore:uid) and RV(ignore:role).
   returned: success

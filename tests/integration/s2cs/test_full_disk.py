@@ -129,8 +129,12 @@ def test_hello(disk: Disk, full: S2CS) -> None:
     full.done("request", uid=uid, role="producer", secret=SECRET)
     made = of_gateway("producer", uid)
     hello = {
-        **{"uid": uid, "role": "producer", "secret": SECRET, "producer_listeners": ["127.0.0.1:7000"]},
-        **{"certificate": made.certificate, "key": made.key},
+        "uid": uid,
+        "role": "producer",
+        "secret": SECRET,
+        "producer_listeners": ["127.0.0.1:7000"],
+        "certificate": made.certificate,
+        "key": made.key,
     }
     disk.fill()
     full.refused("hello", "no space is left", **hello)

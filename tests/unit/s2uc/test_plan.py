@@ -177,11 +177,12 @@ def test_hello_gives_a_gateway_its_key_where_it_has_none(gateway: str, role: str
     [
         ("2h", {}, NOW + timedelta(seconds=7201)),
         (None, {"lifetime": 3600}, NOW + timedelta(seconds=3601)),
-        (None, {"state": "announced", "expires": (NOW + timedelta(days=9)).isoformat()}, NOW + timedelta(days=9)),
+        (None, {"ends": (NOW + timedelta(days=9)).isoformat()}, NOW + timedelta(days=9, seconds=1)),
+        # Until when it waits for its UPDATE does not matter.
         (
             "2h",
-            {"state": "announced", "expires": "2091-01-31T12:00:00Z"},
-            datetime(2091, 1, 31, 12, tzinfo=timezone.utc),
+            {"state": "announced", "expires": NOW.isoformat(), "ends": "2091-01-31T12:00:00Z"},
+            datetime(2091, 1, 31, 12, 0, 1, tzinfo=timezone.utc),
         ),
     ],
 )
