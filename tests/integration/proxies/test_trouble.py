@@ -184,7 +184,7 @@ def test_a_port_that_somebody_took_meanwhile(gateway: S2CS, kind: str, applicati
     listener = gateway.info(uid)["listeners"][0]
     with socket.create_server(pair(listener)):
         result = gateway.call("update", uid=uid, role="producer", **more)
-        assert result["failed"] and "in use" in result["msg"] and "ended at once" in result["msg"], result["msg"]
+        assert result["failed"] and "in use" in result["msg"] and "taken by PID" in result["msg"], result["msg"]
         info = gateway.info(uid)
         assert info["state"] == "announced" and not info["running"]
         assert not gateway.processes()

@@ -1,0 +1,112 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A store that is damaged, lost, or has rows that nobody can read: it is said what helps, and that helps."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS, SECRET, own_uid
+from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import Application, exchange
+
+REQUEST = {"role": "producer", "encryption": "none", "secret": SECRET}
+
+
+def rewrite(s2cs: S2CS, which: str, text: str | None = None, **fields: Any) -> None:
+    """Write something else into the row of a session."""
+    [row] = [row for row in s2cs.rows() if row[0] == which]
+    document = text if text is not None else json.dumps({**json.loads(row[2]), **fields})
+    with contextlib.closing(sqlite3.connect(s2cs.state / "s2cs.db")) as database, database:
+        database.execute("UPDATE session SET document = ? WHERE uid = ?", (document, which))
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [{"from_tomorrow": 1}, {"num_conn": "two"}, {"text": "{"}, {"text": "[[["}, {"text": "{}"}, {"uid": own_uid()}],
+    ids=["unknown-field", "wrong-type", "no-json", "nested", "empty", "other-uid"],
+)
+def test_row_that_cannot_be_read(s2cs: S2CS, application: Application, broken: dict[str, Any]) -> None:
+    well, ill = s2cs.stream(application.endpoint), s2cs.stream(application.endpoint)
+    rewrite(s2cs, ill["uid"], **broken)
+    which = {"uid": ill["uid"], "role": "producer"}
+    found = s2cs.done("info")
+    assert [item["uid"] for item in found["sessions"]] == [well["uid"]]
+    assert [{key: row[key] for key in which} for row in found["unreadable"]] == [which]
+    assert found["orphans"] == [] and ill["uid"] in str(found["warnings"])
+    for action, options in (
+        ("request", {**REQUEST, **which}),
+        ("hello", {**which, "secret": SECRET, "producer_listeners": ["127.0.0.1:7000"]}),
+        ("update", which),
+    ):
+        s2cs.refused(action, ill["uid"], "cannot be read", "s2cs_release", **options)
+    # All others go on, in one call too.
+    assert not s2cs.done("update", uid=well["uid"], role="producer")["changed"]
+    s2cs.request(own_uid())
+    assert exchange(ill["listeners"][0]) == b"one:hello"
+    result = s2cs.done("release", sessions=[{"uid": ill["uid"]}, {"uid": well["uid"]}])
+    assert {item["uid"] for item in result["released"]} == {ill["uid"], well["uid"]}
+    assert not [path for path in s2cs.processes().values() if ill["uid"] in path]
+    assert s2cs.stream(application.endpoint, uid=ill["uid"])
+
+
+@pytest.mark.parametrize("how", ["garbage", "truncated", "gone", "emptied"])
+def test_store_that_is_no_store(s2cs: S2CS, application: Application, how: str) -> None:
+    sessions = [s2cs.stream(application.endpoint) for _unused in range(3)]
+    path = s2cs.state / "s2cs.db"
+    before = path.read_bytes()
+    if how == "gone":
+        path.unlink()
+    else:
+        path.write_bytes({"garbage": os.urandom(8192), "truncated": before[:4096], "emptied": b""}[how])
+    (s2cs.state / "s2cs.db-journal").unlink()
+    if how in ("garbage", "truncated"):
+        told = s2cs.call("info")
+        assert told["failed"] and f"mv {path}" in told["msg"] and "s2cs_release" in told["msg"], told
+        assert {item["uid"] for item in told["orphans"]} == {item["uid"] for item in sessions}
+        for action, options in (("request", REQUEST), ("release", {})):
+            assert "s2cs_info" in s2cs.call(action, uid=own_uid(), **options)["msg"]
+        # What the message says.
+        path.rename(path.with_name("s2cs.db.damaged"))
+    assert [exchange(item["listeners"][0]) for item in sessions] == [b"one:hello"] * 3
+    found = s2cs.done("info")
+    assert found["sessions"] == []
+    assert {item["uid"]: item["running"] for item in found["orphans"]} == {item["uid"]: True for item in sessions}
+    assert all(item["role"] == "producer" and item["pids"] for item in found["orphans"])
+    # A stream that is opened anew takes the place of what was left of it.
+    s2cs.stream(application.endpoint, uid=sessions[0]["uid"])
+    assert [item["uid"] for item in s2cs.done("info")["sessions"]] == [sessions[0]["uid"]]
+    s2cs.done("release", sessions=[{"uid": item["uid"]} for item in sessions])
+    assert s2cs.done("info")["orphans"] == [] and s2cs.left() == []
+
+
+def test_orphans_are_for_administrators(s2cs: S2CS, application: Application) -> None:
+    session = s2cs.stream(application.endpoint)
+    (s2cs.state / "s2cs.db").unlink()
+    if os.geteuid() == 0:
+        with s2cs.used_by("nobody"):
+            s2cs.refused("release", "administrator", uid=session["uid"])
+            s2cs.refused("request", "administrator", uid=session["uid"], **REQUEST)
+    assert exchange(session["listeners"][0]) == b"one:hello"
+    assert s2cs.done("release", uid=session["uid"])["changed"]
+    assert s2cs.left() == []
+
+
+def test_directory_with_nothing_in_it(s2cs: S2CS) -> None:
+    s2cs.request(own_uid())
+    uid = own_uid()
+    (s2cs.sessions / f"consumer-{uid}").mkdir()
+    (s2cs.sessions / "nonsense").mkdir()
+    [orphan] = s2cs.done("info")["orphans"]
+    assert (orphan["uid"], orphan["role"], orphan["running"], orphan["pids"]) == (uid, "consumer", False, [])
+    s2cs.done("release", uid=uid)
+    assert not Path(orphan["directory"]).exists() and s2cs.done("info")["orphans"] == []
+    (s2cs.sessions / "nonsense").rmdir()
