@@ -12,6 +12,7 @@ import sys
 from typing import Iterable, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import Endpoint
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.processes import start_time
 
 _LISTEN, _UNCONNECTED = "0A", "07"
 _TABLES = {"tcp": ("tcp", "tcp6"), "udp": ("udp", "udp6"), "both": ("tcp", "tcp6", "udp", "udp6")}
@@ -67,17 +68,17 @@ def _address(text: str) -> str:
 
 
 def _owners(inodes: set[str]) -> dict[str, int]:
-    """Return the processes that have sockets open."""
-    found: dict[str, int] = {}
-    for name in sorted(filter(str.isdigit, os.listdir("/proc")), key=int):
+    """Return the processes that have sockets open; of several that share one, the one that started first."""
+    found: dict[str, tuple[int, int]] = {}
+    for name in filter(str.isdigit, os.listdir("/proc")):
         try:
-            for entry in os.listdir(f"/proc/{name}/fd"):
-                inode = os.readlink(f"/proc/{name}/fd/{entry}")[len("socket:[") : -1]
-                if inode in inodes:
-                    found.setdefault(inode, int(name))
+            links = {os.readlink(f"/proc/{name}/fd/{entry}") for entry in os.listdir(f"/proc/{name}/fd")}
         except OSError:
             continue
-    return found
+        for inode in inodes & {link[len("socket:[") : -1] for link in links if link.startswith("socket:[")}:
+            since = int(start_time(int(name)).partition("@")[0] or 0)
+            found[inode] = min((since, int(name)), found.get(inode, (since, int(name))))
+    return {inode: pid for inode, (_since, pid) in found.items()}
 
 
 def _works_in(pid: int, directory: str) -> bool:
