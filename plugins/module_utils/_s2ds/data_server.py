@@ -280,13 +280,15 @@ class S2DS:
         except (ScistreamError, OSError, ValueError) as error:
             # Whatever one of them does, the others are to be seen all the same.
             why = printable(reason(error))
-            return Status(False, log=[why], health="silent" if self._runs(task) else "unknown", reason=why)
+            return Status(False, log=[why], health="silent" if self._is_seen(task) else "unknown", reason=why)
 
-    def _runs(self, task: Task) -> bool:
+    def _is_seen(self, task: Task) -> bool:
+        """Tell whether where it runs can be looked at; else nothing is known of it."""
         try:
-            return self.runtime.is_running(task)
+            self.runtime.is_running(task)
         except (ScistreamError, OSError, ValueError):
             return False
+        return True
 
     def tidy(self, instance: Instance) -> None:
         """Keep what the log of connections came to, and free its room; a fault of that keeps nothing else."""
