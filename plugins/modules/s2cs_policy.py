@@ -94,6 +94,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import pol
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.allowed import summary
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.module import CONFIG
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.values import check_path
 
 
 def main() -> None:
@@ -102,8 +103,8 @@ def main() -> None:
         argument_spec={**CONFIG, "policy": {"type": "dict", "required": True}, "group": {"type": "str"}},
         supports_check_mode=True,
     )
-    config = module.params["config"]
     try:
+        config = check_path("config", module.params["config"])
         policy, text = policy_writer.checked(config, module.params["policy"])
         before = policy_writer.current(config)
         # In check mode whatever makes the group may not have made it either.

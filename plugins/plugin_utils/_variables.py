@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The variables of the roles, as their argument specs name them, and names that are meant to be one and are not."""
+"""The variables of the roles, as they declare them, and names that are meant to be one and are not."""
 
 from __future__ import annotations
 
@@ -29,6 +29,9 @@ def known_variables() -> frozenset[str]:
         document = yaml.safe_load(path.read_text("utf-8"))
         for entry in document["argument_specs"].values():
             names.update(entry.get("options", {}))
+    for pattern in ("*/defaults/*.yml", "*/vars/*.yml"):
+        for path in _ROLES.glob(pattern):
+            names.update(yaml.safe_load(path.read_text("utf-8")) or {})
     return frozenset(names)
 
 

@@ -56,7 +56,7 @@ def parse(config: str, document: Any) -> Policy:
     if missing:
         problems.append(f"missing keys: {', '.join(missing)}")
     values: dict[str, Any] = {}
-    faulty: list[str] = []
+    faulty = list(missing)
     for key, value in document.items():
         if key not in KEYS:
             continue

@@ -19,7 +19,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors imp
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy_keys import parse
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import files, trusted
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError, show
 
 _MODE = 0o640
 # Data servers have no right to listen below.
@@ -113,8 +113,8 @@ def group_number(name: str | None) -> int:
         return os.getegid()
     try:
         return grp.getgrnam(name).gr_gid
-    except KeyError:
-        raise PolicyError(f"group: there is no group {name} on this gateway") from None
+    except (KeyError, ValueError):
+        raise PolicyError(f"group: there is no group {show(name)} on this gateway") from None
 
 
 def write(config: str, text: str, group: int) -> None:

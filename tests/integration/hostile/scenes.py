@@ -57,6 +57,8 @@ class Scene:
                 "targets": ["127.0.0.1:7002"],
                 "encryption": "none",
             }
+        if self.module == "s2cs_policy":
+            return {"config": str(self.root / "policy.json"), "policy": dict(self.s2cs.policy)}
         options: dict[str, Any] = {"config": str(self.s2cs.config), "uid": self.uid}
         if self.module in ("s2cs_request", "s2cs_hello"):
             options["secret"] = SECRET
@@ -82,6 +84,8 @@ class Scene:
                 name = path.name.partition("-")[2]
                 result, _text = doors.run("s2ds", {**self.options(), "name": name, "state": "absent"})
                 assert not result.get("failed"), result
+        elif self.module == "s2cs_policy":
+            (self.root / "policy.json").unlink(missing_ok=True)
         elif self.module.startswith("s2cs_"):
             for row in self.s2cs.rows():
                 self.s2cs.done("release", uid=row[0])
