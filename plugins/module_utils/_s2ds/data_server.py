@@ -348,7 +348,7 @@ class S2DS:
             proxy.open_files,
             proxy.tasks(instance),
             proxy.most_tasks(instance),
-            proxy.log,
+            proxy.kept,
         )
 
     def _launch(self, instance: Instance) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import ssl
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -155,6 +156,10 @@ def test_the_program_comes_back_after_a_crash(
     """Also after an update, whose signal must not count as a stop by hand."""
     stream = open_stream(gateway, proxy, runtime, application.endpoint)
     stream.point(application.endpoint, clients=["127.0.0.0/8"] if proxy != "stunnel" else [])
+    assert exchange(stream.listener) == b"one:hello"
+    eventually("it is counted", lambda: stream.counters()["connections"]["total"] == 1)
+    # The forwarder writes its totals once a second.
+    time.sleep(1.5 if proxy == "s2ds" else 0)
     found = container(gateway, stream)
     pid = int(found["State"]["Pid"])
     os.kill(pid, signal.SIGKILL)
@@ -166,3 +171,6 @@ def test_the_program_comes_back_after_a_crash(
     eventually("the engine starts it again", back)
     eventually("it forwards again", lambda: exchange(stream.listener) == b"one:hello")
     eventually("it is seen to run", lambda: gateway.info(stream.uid)["running"])
+    if runtime == "docker":
+        counters = stream.counters()
+        assert counters["restarts"] >= 1 and counters["connections"]["total"] >= 2, counters

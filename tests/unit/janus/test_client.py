@@ -290,3 +290,13 @@ def test_authorities_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("nothing")
     with pytest.raises(JanusError, match="cannot be used"):
         JanusClient("https://127.0.0.1:1", USER, PASSWORD, ca=str(tmp_path / "ca.pem"))
+
+
+@pytest.mark.parametrize("answer", [["x"], [{"name": "mine"}], [{"name": "mine", "id": "x"}], {"mine": 1}, 7])
+def test_what_is_no_list_of_sessions(server: Server, client: JanusClient, answer: Any) -> None:
+    server.answers["GET /active"] = [(200, answer)]
+    if answer == ["x"]:
+        assert client.sessions("mine") == []
+    else:
+        with pytest.raises(JanusError, match="no list of its sessions"):
+            client.sessions("mine")

@@ -15,6 +15,7 @@ import pytest
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException, ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import data_server
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes import container_limits
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.container_docker import _outer_pid
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.container_dockersock import DockerSock
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.container_settings import (
@@ -88,6 +89,35 @@ def test_names_differ_between_control_servers(tmp_path: Path) -> None:
         names.add(runtime.container(task))
         assert runtime.container(task) == DockerSock(runtime.site, ContainerSettings("x:2")).container(task)
     assert len(names) == 3
+
+
+def test_limits_that_the_connections_do_not_fit_into() -> None:
+    task = Task("producer-1", "unit", "user", open_files=6656, tasks=18)
+    container_limits.check(ContainerSettings("x:1"), task, "haproxy")
+    container_limits.check(ContainerSettings("x:1", nofile=6656, pids=36), task, "haproxy")
+    with pytest.raises(S2DSException, match=r"proxies\.haproxy\.settings\.nofile: 256 .* 6656"):
+        container_limits.check(ContainerSettings("x:1", nofile=256), task, "haproxy")
+    with pytest.raises(S2DSException, match=r"proxies\.haproxy\.settings\.pids: 35 .* 36"):
+        container_limits.check(ContainerSettings("x:1", pids=35), task, "haproxy")
+
+
+def test_limits_are_what_a_program_needs() -> None:
+    many = Task("producer-1", "unit", "user", open_files=6656, most_tasks=2112)
+    assert container_limits.open_files(ContainerSettings("x:1"), many) == 6656
+    assert container_limits.tasks(ContainerSettings("x:1"), many) == 2112
+    few = Task("producer-1", "unit", "user")
+    assert container_limits.open_files(ContainerSettings("x:1"), few) == 1024
+    assert container_limits.tasks(ContainerSettings("x:1"), few) == 512
+    assert container_limits.tasks(ContainerSettings("x:1", pids=20), many) == 20
+
+
+def test_room_for_a_reload() -> None:
+    task = Task("producer-1", "unit", "user", tasks=18)
+    # An engine that does not count, or has no limit, refuses nothing.
+    for counted in (None, (500, 0), (494, 512)):
+        container_limits.check_room(counted, task, "haproxy")
+    with pytest.raises(S2DSException, match=r"495 of at most 512 .* 18 more"):
+        container_limits.check_room((495, 512), task, "haproxy")
 
 
 def test_the_program_can_read_and_not_write(tmp_path: Path) -> None:

@@ -95,6 +95,13 @@ def test_totals_that_are_none(bed: Any, text: str) -> None:
     assert (status["restarts"], status["exact"], status["connections"]["total"]) == (0, False, 1)
 
 
+def test_a_file_that_was_made_for_it(bed: Any) -> None:
+    (bed.directory / "session" / "run").mkdir(parents=True)
+    (bed.directory / "session" / TOTALS).write_text("null\n")
+    status = used(bed).status()
+    assert (status["restarts"], status["exact"], status["connections"]["total"]) == (0, True, 1)
+
+
 @pytest.mark.parametrize("kind", ["link", "fifo", "directory"])
 def test_something_else_in_place_of_the_file(bed: Any, kind: str) -> None:
     run = bed.directory / "session" / "run"

@@ -89,6 +89,11 @@ class Proxy(ABC):
         if not self.holds_listeners and not all(listener.port for listener in instance.listeners):
             raise S2DSException(f"listeners: the proxy {self.name} cannot choose ports itself; name them")
 
+    @property
+    def kept(self) -> Sequence[str]:
+        """Files that it writes below its directory and that are to outlive it."""
+        return [self.log] if self.log else []
+
     def tasks(self, instance: Instance) -> int:
         """Return how many processes and threads a start or a reload adds at most."""
         return 4

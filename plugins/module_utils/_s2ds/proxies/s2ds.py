@@ -23,6 +23,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.version im
 
 _CONFIG = "s2ds.json"
 _CONTROL = "run/control.sock"
+_TOTALS = "run/counters.json"
 _PROGRAM_IN_IMAGE = "/usr/local/lib/scistream/s2ds"
 _MOST_WORKERS = 64
 
@@ -46,6 +47,11 @@ class NativeProxy(Proxy):
         super().__init__(site, own, contained)
         # Two sockets, and the pipe of either direction.
         self.open_files = 6 * int(self.settings["max_connections"]) + 512
+
+    @property
+    def kept(self) -> list[str]:
+        """Its own totals."""
+        return [_TOTALS]
 
     @classmethod
     def setting_names(cls) -> Iterable[str]:

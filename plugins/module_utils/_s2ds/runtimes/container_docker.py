@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
@@ -45,15 +46,30 @@ class Docker(EngineContainer):
 
     def _mounts(self, task: Task) -> dict[str, Any]:
         directory = self.site.directory(task.name)
-        log = [_bind(os.path.join(directory, task.log), f"{_INSIDE}/{task.log}", False)] if task.log else []
-        return {"mounts": [_bind(directory, _INSIDE, True), *log]}
+        kept = [_bind(os.path.join(directory, name), f"{_INSIDE}/{name}", False) for name in task.kept]
+        return {"mounts": [_bind(directory, _INSIDE, True), *kept]}
 
     def _trial_mounts(self, directory: str) -> dict[str, Any]:
         return {"mounts": [_bind(directory, _INSIDE, True)]}
 
+    def _prepare(self, task: Task) -> None:
+        """Have the files that outlive the program, which the engine mounts, where nobody made them before."""
+        run = os.stat(os.path.join(self.site.directory(task.name), "run"))
+        for name in task.kept:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            with suppress(FileExistsError):
+                descriptor = os.open(os.path.join(self.site.directory(task.name), name), flags, 0o600)
+                try:
+                    if name.endswith(".json"):
+                        os.write(descriptor, b"null\n")
+                    os.fchown(descriptor, run.st_uid, run.st_gid)
+                    os.fchmod(descriptor, self.file_mode | (self.file_mode & 0o040) >> 1)
+                finally:
+                    os.close(descriptor)
+
     def _options(self, task: Task, image: str, command: Sequence[str]) -> dict[str, Any]:
         # A log that is full loses its next lines; it does not end the program.
-        patient = ["/bin/sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"] if task.log else []
+        patient = ["/bin/sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"] if task.kept else []
         return super()._options(task, image, [*patient, *command])
 
     def _ask(self, task: Task, proxy: Proxy, found: dict[str, Any]) -> dict[str, Any] | None:

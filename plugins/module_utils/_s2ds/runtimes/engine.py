@@ -11,14 +11,13 @@ import tarfile
 from contextlib import suppress
 from typing import Any, Callable, Iterable, Mapping
 
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.deadline import Answer, read_bounded
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.engine_client import (
     PATIENCE,
-    Answer,
     Connection,
     MissingError,
     Patience,
-    read_bounded,
     words,
 )
 

@@ -10,21 +10,24 @@ end, is left by a thread of its own here, which does not keep the program from e
 
 from __future__ import annotations
 
-import threading
 import time
 import traceback
 from dataclasses import dataclass
-from typing import Any, Callable, TypeVar
+from typing import Any, Callable
 
 from ansible.module_utils.basic import missing_required_lib
 
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.deadline import (
+    Answer,
+    TooLateError,
+    read_bounded,
+    within,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
 
 # How long an engine that did not answer is not asked again what it knows.
 _SILENT_SECONDS = 10.0
 LARGEST = 16 << 20
-
-Answer = TypeVar("Answer")
 
 # When each engine that did not answer in time was last asked, by its address.
 _silent: dict[str, float] = {}
@@ -50,37 +53,8 @@ class Patience:
 PATIENCE = Patience()
 
 
-class TooLateError(Exception):
-    """There was no answer in time."""
-
-
 class MissingError(S2DSException):
     """The engine has no such thing."""
-
-
-def within(seconds: float, action: Callable[[], Answer]) -> Answer:
-    """Return what an action returns, or raise what it raises, but wait no longer than so many seconds.
-
-    Raises:
-        TooLateError: It has not come to an end.
-    """
-    answers: list[Answer] = []
-    errors: list[BaseException] = []
-
-    def act() -> None:
-        try:
-            answers.append(action())
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=act, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if errors:
-        raise errors[0]
-    if not answers:
-        raise TooLateError
-    return answers[0]
 
 
 class Connection:
@@ -187,24 +161,10 @@ def _bounded_client(docker: Any) -> Any:
         def send(self, request: Any, **options: Any) -> Any:
             response = super().send(request, **{**options, "stream": True})
             if not options.get("stream"):
-                response._content = read_bounded(response.iter_content(1 << 16))
+                response._content = read_bounded(response.iter_content(1 << 16), LARGEST)
             return response
 
     return Client
-
-
-def read_bounded(parts: Any, largest: int = LARGEST) -> bytes:
-    """Return all parts of an answer.
-
-    Raises:
-        ValueError: There is more of it than anybody needs.
-    """
-    data = bytearray()
-    for part in parts:
-        data += part
-        if len(data) > largest:
-            raise ValueError(f"its answer has more than {largest} bytes")
-    return bytes(data)
 
 
 def _missing(reason: str, library: str = "docker") -> None:

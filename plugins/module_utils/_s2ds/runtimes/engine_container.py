@@ -6,11 +6,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from abc import abstractmethod
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
@@ -20,14 +18,13 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes i
     engine_notes,
     engine_state,
 )
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.container_names import NamedContainer
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.container_settings import (
     ContainerSettings,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.engine import Engine
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.proxy_container import ProxyContainer
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Control, Task
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.version import VERSION
 
 if TYPE_CHECKING:
     from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
@@ -41,7 +38,7 @@ _CHECK_SECONDS = 60
 _GRACE_SECONDS = 3
 
 
-class EngineContainer(ProxyContainer):
+class EngineContainer(NamedContainer):
     """A container of a Docker engine: everything but how the configuration gets into it.
 
     Attributes:
@@ -122,7 +119,16 @@ class EngineContainer(ProxyContainer):
         """End the container and remove it and what it had; returns whether there was anything."""
         if not self._has_ever_been():
             return False
-        found = self._found(task)
+        try:
+            found = self._found(task)
+        except S2DSException as error:
+            if not self.is_elsewhere(task):
+                raise
+            note = engine_notes.note_path(self.site.directory(task.name))
+            raise S2DSException(
+                f"{error}; it has the container of {task.name}, and the policy names {self.engine.address} since: if "
+                f"it is gone for good, remove the file {note} and release again"
+            ) from None
         self._remove_container(task)
         return found is not None
 
@@ -235,41 +241,6 @@ class EngineContainer(ProxyContainer):
 
     def _fill_trial(self, task: Task, name: str, directory: str) -> None:
         """Put files into a container that tries something, before it starts."""
-
-    # -- names
-
-    def container(self, task: Task) -> str:
-        """Return the name of the container: the instance's, and what tells this S2CS from others on the engine."""
-        digest = hashlib.sha256(f"{self._identity()} {task.name}".encode()).hexdigest()
-        return f"scistream-{task.name}-{digest[:8]}"
-
-    def _identity(self) -> str:
-        return engine_notes.identity(self.site)
-
-    def _identify(self) -> None:
-        engine_notes.identify(self.site)
-
-    def _has_ever_been(self) -> bool:
-        """Tell whether this S2CS ever had a container; without one the engine need not be asked."""
-        return bool(self._identity())
-
-    def _labels(self, task: Task) -> dict[str, str]:
-        role, _separator, uid = task.name.partition("-")
-        return {
-            "scistream.name": task.name,
-            "scistream.role": role,
-            "scistream.uid": uid,
-            "scistream.s2cs": self._identity(),
-            "scistream.state_dir": "" if self.site.identity else self.site.state_dir,
-            "scistream.runtime": self.name,
-            "scistream.version": VERSION,
-            "scistream.settings": self._settings_digest(task),
-        }
-
-    def _settings_digest(self, task: Task) -> str:
-        settings = asdict(replace(self.settings, pull="", helper_image=""))
-        document = json.dumps([self.name, task.unit, settings], sort_keys=True)
-        return hashlib.sha256(document.encode()).hexdigest()[:16]
 
     # -- the engine
 

@@ -40,13 +40,18 @@ def identify(site: Site) -> None:
     os.unlink(temporary)
 
 
+def note_path(directory: str) -> str:
+    """Return where it is noted which engine has the container of the instance in a directory."""
+    return os.path.join(directory, ENGINE)
+
+
 def write(directory: str, address: str) -> None:
     """Note which engine has the container of the instance in a directory."""
-    descriptor = os.open(os.path.join(directory, ENGINE), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    descriptor = os.open(note_path(directory), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(descriptor, "w", encoding="utf-8") as stream:
         stream.write(address)
 
 
 def read(directory: str) -> str:
     """Return the address of that engine, empty if nothing is noted."""
-    return "".join(tail(os.path.join(directory, ENGINE), 1))
+    return "".join(tail(note_path(directory), 1))

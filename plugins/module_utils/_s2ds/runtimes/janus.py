@@ -154,6 +154,11 @@ class Janus(ProxyContainer):
                 report = parse(self._told(found, report_command(proxy.name, nonce), nonce))
             except (NotRunning, NoContainer):
                 continue
+            except ValueError:
+                raise S2DSException(
+                    f"what the container of {task.name} tells of itself makes no sense: release the session, or see "
+                    "what runs in it"
+                ) from None
             if report.listens and not report.closed:
                 return report.counters or {}
         return None

@@ -14,17 +14,23 @@ import base64
 import json
 import re
 import ssl
+import time
 import urllib.error
 import urllib.request
 from http.client import HTTPException
 from typing import Any, Mapping, Sequence
 from urllib.parse import quote, urlencode
 
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.deadline import TooLateError, within
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
 
 _PREFIX = "/api/janus/controller"
-_LARGEST = 1 << 26
+_LARGEST = 1 << 24
+# How long it may take to tell something, and how long one that did not is not asked again.
+_LOOK_SECONDS = 15.0
+_SILENT_SECONDS = 10.0
+_silent: dict[str, float] = {}
 # How Janus quotes the engine's answer to a command for a container: "(409) Reason: Conflict ...".
 _ENGINE_STATUS = re.compile(r"\((\d{3})\)")
 
@@ -116,7 +122,10 @@ class JanusClient:
         found = self._ask("GET", "/active")
         if not isinstance(found, list):
             raise JanusError(f"the Janus controller at {self.url} answered no list of its sessions")
-        return sorted((item for item in found if item and item.get("name") == name), key=lambda item: int(item["id"]))
+        named = [item for item in found if isinstance(item, dict) and item.get("name") == name]
+        if not all(isinstance(item.get("id"), int) for item in named):
+            raise JanusError(f"the Janus controller at {self.url} answered no list of its sessions")
+        return sorted(named, key=lambda item: int(item["id"]))
 
     def session(self, number: int) -> dict[str, Any] | None:
         """Return a session, or None."""
@@ -219,9 +228,20 @@ class JanusClient:
         )
         request.add_unredirected_header("Authorization", authorization)
         what = f"{method} {path.partition('?')[0]}"
+        looks = path == "/token" or (method == "GET" and "refresh" not in path)
+        asked = _silent.get(self.url)
+        if looks and asked is not None and time.monotonic() - asked < _SILENT_SECONDS:
+            raise JanusError(
+                f"the Janus controller at {self.url} did not answer a moment ago, so it was not asked again ({what})"
+            )
+        seconds = min(self._timeout, _LOOK_SECONDS) if looks else self._timeout
         try:
-            with self._opener.open(request, timeout=self._timeout) as answer:
-                text = answer.read(_LARGEST)
+            text = within(seconds, lambda: self._read(request, seconds))
+        except TooLateError:
+            _silent[self.url] = time.monotonic()
+            raise JanusError(
+                f"the Janus controller at {self.url} does not answer: {what} took more than {seconds:.0f} s"
+            ) from None
         except urllib.error.HTTPError as error:
             with error:
                 said = _said(error.read(1 << 16)) or f"it says nothing but status {error.code}"
@@ -236,8 +256,13 @@ class JanusClient:
             raise JanusError(self._clean(f"the Janus controller at {self.url} does not answer: {reason}")) from None
         try:
             return json.loads(text) if text.strip() else None
-        except ValueError:
+        except (ValueError, RecursionError):
             raise JanusError(f"what answers at {self.url} is not a Janus controller: {what} gave no JSON") from None
+
+    def _read(self, request: urllib.request.Request, seconds: float) -> bytes:
+        with self._opener.open(request, timeout=seconds) as answer:
+            text: bytes = answer.read(_LARGEST)
+            return text
 
     def _clean(self, text: str) -> str:
         """Return a message without what only the controller may know, whatever it was that quoted it."""

@@ -139,7 +139,11 @@ def other_lines(lines: Sequence[str]) -> list[str]:
 
 
 def parse(said: Sequence[str]) -> Report:
-    """Return what a report means."""
+    """Return what a report means.
+
+    Raises:
+        ValueError: It is none: whoever took over the proxy can write one, too.
+    """
     listens = any(line.split()[1:] for line in said if line.split()[:1] == ["listening"])
     status = next((line for line in said if line.startswith("{")), "")
     if status:
@@ -169,7 +173,7 @@ def _native(status: str) -> dict[str, Any] | None:
     try:
         found: dict[str, Any] = json.loads(status)["status"]
         return {key: found[key] for key in ("since", "connections", "bytes")}
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

@@ -185,8 +185,10 @@ class JanusSession:
 
 def _services(found: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     """Return the containers of a session with their nodes."""
-    services = found.get("services") or {}
-    return [(node, item) for node, items in services.items() for item in items]
+    services = found.get("services")
+    if not isinstance(services, dict) or not all(isinstance(items, list) for items in services.values()):
+        return []
+    return [(str(node), item) for node, items in services.items() for item in items if isinstance(item, dict)]
 
 
 def container_of(found: Mapping[str, Any]) -> tuple[str, str]:

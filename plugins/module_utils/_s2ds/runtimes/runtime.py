@@ -31,7 +31,7 @@ class Task:
         open_files: How many files each of its processes may come to have open.
         tasks: How many processes and threads a start or a reload adds.
         most_tasks: How many it may come to have otherwise.
-        log: The log of connections that it writes below its directory, which is to outlive it; empty: there is none.
+        kept: Files that it writes below its directory and that are to outlive it.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Task:
     open_files: int = 0
     tasks: int = 0
     most_tasks: int = 0
-    log: str = ""
+    kept: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

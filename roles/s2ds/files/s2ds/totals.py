@@ -11,6 +11,7 @@ program that did not come to its end may have counted a little more than is ther
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import stat
@@ -48,7 +49,8 @@ class Totals:
     def _restore(self) -> None:
         try:
             text = _read()
-            if text is not None:
+            # A file that was made for us, and not yet written, says null.
+            if text is not None and text.strip() != b"null":
                 self._take(json.loads(text))
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             self.exact = False
@@ -114,10 +116,14 @@ def _write(text: str) -> None:
         with os.fdopen(descriptor, "w") as file:
             file.write(text)
         os.rename(temporary, NAME)
-    except OSError:
+    except OSError as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
-        raise
+        if error.errno != errno.EBUSY:
+            raise
+        # In a container it is a file of the host that is mounted here, so that it outlives the container's memory.
+        with open(os.open(NAME, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC), "w") as file:
+            file.write(text)
 
 
 def _whole(value: Any) -> int:
