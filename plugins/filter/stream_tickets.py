@@ -61,7 +61,9 @@ EXAMPLES = r"""
 - name: Announce the producer application
   scistream.gateway.s2cs_hello:
     sessions: >-
-      {{ streams | scistream.gateway.stream_sessions('hello', 'gw-aps', purpose='inbound', results={'gw-aps': reserved}) }}
+      {{ streams | scistream.gateway.stream_sessions('hello', 'gw-aps', purpose='inbound', results=answers) }}
+  vars:
+    answers: {gw-aps: "{{ reserved }}"}
   delegate_to: gw-aps
   register: announced
   no_log: true

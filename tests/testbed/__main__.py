@@ -13,6 +13,7 @@ from pathlib import Path
 
 from .bed import Bed
 from .engine import BedError, ensure_engine
+from .images import SUITES
 from .janus import controller
 from .proxies import BASE, images, need_images
 
@@ -37,6 +38,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     save.add_argument("proxy", nargs="+", help=f"name of a proxy, or {BASE.name} for what all of them are made of")
     commands.add_parser("janus", help="have the Janus controller, for gateways to unpack, as janus.tar.gz")
     commands.add_parser("restart", help="reboot a host").add_argument("host")
+    anew = commands.add_parser("reinstall", help="make a gateway anew, with another release of Debian")
+    anew.add_argument("host", choices=["gw-a", "gw-b"])
+    anew.add_argument("suite", choices=SUITES)
     return parser.parse_args(arguments)
 
 
@@ -61,6 +65,8 @@ def main() -> int:
             bed.link("janus.tar.gz", controller(options.cache))
         elif options.command == "down":
             bed.down()
+        elif options.command == "reinstall":
+            bed.reinstall(options.host, options.suite, options.cache, options.mirror)
         else:
             bed.restart(options.host)
     except BedError as error:

@@ -15,11 +15,11 @@ from __future__ import annotations
 import json
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .engine import BedError, docker, run, say
-from .images import APPLICATION, GATEWAY, Image, ensure
+from .images import APPLICATION, GATEWAY, GATEWAYS, Image, ensure
 
 USER = "ops"
 READY_SECONDS = 60.0
@@ -48,7 +48,7 @@ class Host:
     @property
     def is_gateway(self) -> bool:
         """Whether it is a gateway, with systemd as its init."""
-        return self.image is GATEWAY
+        return self.image.name == GATEWAY.name
 
 
 class Bed:
@@ -130,10 +130,23 @@ class Bed:
 
     def restart(self, name: str) -> None:
         """Reboot a host and wait until it is back."""
+        host = self._host(name)
+        docker("restart", self._container(host))
+        self.wait(host)
+
+    def reinstall(self, name: str, suite: str, cache: Path, mirror: str | None = None) -> None:
+        """Make a gateway anew, with this release of Debian; its name, addresses and keys stay."""
+        host = replace(self._host(name), image=GATEWAYS[suite])
+        tag = ensure(host.image, cache, mirror)
+        docker("rm", "--force", "--volumes", self._container(host))
+        self._create(host, tag, self._rights(tag))
+        docker("start", self._container(host))
+        self.wait(host)
+
+    def _host(self, name: str) -> Host:
         for host in self.hosts:
             if host.name == name:
-                docker("restart", self._container(host))
-                return self.wait(host)
+                return host
         raise BedError(f"there is no host {name} in the bed: {', '.join(host.name for host in self.hosts)}")
 
     def wait(self, *hosts: Host) -> None:

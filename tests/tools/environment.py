@@ -23,9 +23,9 @@ VERSION = "import sys; print(*sys.version_info[:2], sep='.')"
 _in_use: list[IO[str]] = []
 
 
-def environment(name: str) -> Path:
+def environment(name: str, python: Path | None = None) -> Path:
     """Return the directory of the environment of requirements/<name>.txt, ready for use."""
-    python = controller()
+    python = python or controller()
     packages.ensure(["start"], python)
     kind = f"{name}-{probe(str(python), VERSION)}"
     directory = VENVS / f"{kind}-{_digest(name)}"

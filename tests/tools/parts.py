@@ -12,6 +12,7 @@ from typing import Callable
 
 import artifact
 import sanity as ansible_test
+import versions as core_versions
 from interpreters import targets
 from job import Job
 from layout import Failure
@@ -121,7 +122,7 @@ def unit(job: Job) -> None:
 
 def integration(job: Job) -> None:
     """Real instances, driven with the collection as it is built and installed."""
-    ignored = [f"--ignore={directory}" for directory in IN_CONTAINERS]
+    ignored = [f"--ignore={directory}" for directory in (*IN_CONTAINERS, core_versions.DIRECTORY)]
     job.pytest("tests/integration", *ignored, env={"ANSIBLE_COLLECTIONS_PATH": str(job.workspace.build)})
 
 
@@ -153,6 +154,7 @@ PARTS = (
     Part("integration", integration, "test", ("checks", "integration")),
     Part("gateways", gateways, "test", ("checks", "integration", "containers")),
     Part("containers", containers, "test", ("checks", "integration", "containers")),
+    Part("versions", core_versions.versions, "test"),
     Part("sanity", ansible_test.sanity, "test"),
     Part("ansible-lint", ansible_lint, "lint"),
     Part("mypy", mypy, "lint"),
