@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from ansible_collections.scistream.gateway.tests.integration.containers.rig impo
     left_on_engine,
     offer,
 )
+from ansible_collections.scistream.gateway.tests.integration.containers.ssh import engine_over_ssh
 from ansible_collections.scistream.gateway.tests.integration.proxies.rig import policy
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS
 from ansible_collections.scistream.gateway.tests.testbed.__main__ import CACHE
@@ -78,3 +80,10 @@ def kind(request: pytest.FixtureRequest) -> str:
 def runtime(request: pytest.FixtureRequest) -> str:
     """Each runtime that makes containers."""
     return str(request.param)
+
+
+@pytest.fixture
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Address of this machine's engine over an SSH server of our own; the client's home is of the test as well."""
+    with engine_over_ssh(tmp_path, monkeypatch) as address:
+        yield address

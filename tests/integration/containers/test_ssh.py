@@ -6,67 +6,11 @@
 
 from __future__ import annotations
 
-import getpass
-import shutil
-import socket
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from ansible_collections.scistream.gateway.tests.integration.containers.test_standalone import Instance
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import call
-from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import Application, eventually, exchange
-
-SERVER = """\
-ListenAddress 127.0.0.1
-Port {port}
-HostKey {root}/host
-AuthorizedKeysFile {root}/id.pub
-PidFile none
-StrictModes no
-UsePAM no
-PasswordAuthentication no
-PermitRootLogin prohibit-password
-"""
-
-
-@pytest.fixture
-def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Address of this machine's engine over an SSH server of our own; the client's home is of the test as well."""
-    program = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
-    assert program, "there is no sshd: install openssh-server"
-    Path("/run/sshd").mkdir(exist_ok=True)
-    root = tmp_path / "ssh"
-    root.mkdir()
-    for name in ("host", "id"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(root / name)], check=True)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    (root / "sshd_config").write_text(SERVER.format(port=port, root=root))
-    home = tmp_path / "home"
-    (home / ".ssh").mkdir(parents=True)
-    (home / ".ssh" / "config").write_text(f"Host 127.0.0.1\n  IdentityFile {root}/id\n")
-    key = " ".join((root / "host.pub").read_text().split()[:2])
-    (home / ".ssh" / "known_hosts").write_text(f"[127.0.0.1]:{port} {key}\n")
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    server = subprocess.Popen([program, "-D", "-e", "-f", str(root / "sshd_config")], stderr=subprocess.DEVNULL)
-    try:
-        eventually("the SSH server answers", lambda: _answers(port))
-        yield f"ssh://{getpass.getuser()}@127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(10)
-
-
-def _answers(port: int) -> bool:
-    try:
-        with socket.create_connection(("127.0.0.1", port), 1) as connection:
-            return connection.recv(4) == b"SSH-"
-    except OSError:
-        return False
+from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import Application, exchange
 
 
 def test_an_engine_over_ssh(

@@ -50,7 +50,7 @@ def test_pages_can_be_followed(work: Site, page: Path) -> None:
 
 
 def test_a_stream_of_the_readme_carries_data(work: Site, both: Facilities) -> None:
-    """Both cases of the README: who is told to listen is asked, and who is told to connect connects where it is told."""
+    """Both cases of the README: who is told to connect connects where it is told, and reaches who listens."""
     described = {block.file: block for block in blocks(COLLECTION / "README.md") if block.file}
     cases = (("streams.yml", "consumer", "10.1.0.5:7000"), ("push.yml", "producer", "10.2.0.5:9000"))
     for file, host, target in cases:
