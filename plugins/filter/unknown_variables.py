@@ -30,6 +30,10 @@ EXAMPLES = r"""
     fail_msg: "{{ problems | join('; ') }}"
   vars:
     problems: "{{ query('ansible.builtin.varnames', '.+') | scistream.gateway.unknown_variables }}"
+
+- name: Show what is said about one of them
+  ansible.builtin.debug:
+    msg: "{{ ['s2cs_target'] | scistream.gateway.unknown_variables }}"
 """
 
 RETURN = r"""

@@ -62,6 +62,7 @@ EXAMPLES = r"""
         s2ds: {settings: {workers: 4}}
       limits: {lifetime: 604800, owner: {sessions: 8, num_conn: 64}}
     group: scistream
+  delegate_to: gw-aps
 """
 
 RETURN = r"""

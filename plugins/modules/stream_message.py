@@ -68,6 +68,7 @@ EXAMPLES = r"""
   scistream.gateway.stream_message:
     message: info
     plan: {}
+  delegate_to: gw-aps
   register: info
 """
 

@@ -20,8 +20,9 @@ from ansible_collections.scistream.gateway.tests.integration.examples.facilities
 from ansible_collections.scistream.gateway.tests.integration.examples.returned import differences, documented
 from ansible_collections.scistream.gateway.tests.integration.examples.site import Site
 
-# proxy_container has its test where there is an engine.
-MODULES = sorted(path.stem for path in COLLECTION.glob("plugins/modules/*.py") if path.stem != "proxy_container")
+# proxy_container has its test where there is an engine; the policy of an example takes the place of that of the others.
+APART = ("proxy_container", "s2cs_policy")
+MODULES = sorted(path.stem for path in COLLECTION.glob("plugins/modules/*.py") if path.stem not in APART)
 FILTERS = sorted(path.stem for path in COLLECTION.glob("plugins/filter/*.py"))
 # What these return holds secrets, and a task that shows nothing (no_log) takes it.
 UNSEEN = ("stream_sessions",)
@@ -57,3 +58,15 @@ def test_returned_is_what_is_described(site: Site, tmp_path: Path, module: str) 
     results = [*_results.get(module, []), *(row["result"] for row in work.tasks([asked]) if module == "s2cs_info")]
     assert results, "run all tests of this file: this one judges what the examples returned"
     assert differences(documented("modules", module, "RETURN"), results) == []
+
+
+def test_the_example_of_the_policy(work: Site) -> None:
+    tasks = documented("modules", "s2cs_policy", "EXAMPLES")
+    try:
+        first, second = work.tasks(tasks)[0]["result"], work.tasks(tasks)[0]["result"]
+    finally:
+        work.shell("ansible-playbook scistream.gateway.gateway")
+    assert first["changed"] and not second["changed"]
+    returned = documented("modules", "s2cs_policy", "RETURN")
+    # What a failure returns is tested with the failures.
+    assert differences({key: returned[key] for key in ("config", "allowed")}, [first, second]) == []
