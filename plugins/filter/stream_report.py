@@ -34,7 +34,7 @@ options:
         failed.
     required: true
   streams:
-    description: The streams that are meant, see the README of this collection.
+    description: The streams that are meant, as the page C(docs/streams.md) of this collection describes them.
     type: list
     elements: dict
     default: []

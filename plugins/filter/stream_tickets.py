@@ -18,7 +18,7 @@ description:
 positional: _input, results
 options:
   _input:
-    description: The streams, see the README of this collection.
+    description: The streams, as the page C(docs/streams.md) of this collection describes them.
     type: list
     elements: dict
     required: true
