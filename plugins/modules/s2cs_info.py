@@ -201,20 +201,106 @@ orphans:
       sample: [812, 813]
 gateway:
   description:
-    - The policy in force, with C(ports) in use and free, C(proxies) on offer, C(limits) and C(versions).
-    - A limit of null is none. A key in which RV(policy_problems) finds a fault is null.
+    - The policy in force, with what is in use of it.
+    - A key in which RV(policy_problems) finds a fault is null.
   returned: success
   type: dict
-  sample:
-    name: gw-aps
-    config: /etc/scistream/s2cs.json
-    listen: {producer: 192.0.2.1}
-    port_range: [5100, 5200]
-    ports: {total: 101, used: 1, free: 100, in_use: {192.0.2.1: [5100]}}
-    proxies: {s2ds: {runtimes: [process], encryptions: [tls, none], transports: [tcp]}}
-    encryption: [tls, none]
-    limits: {num_conn: 64, sessions: 256, lifetime: 604800, owner: {sessions: 128, num_conn: 64}}
-    versions: {collection: 0.1.0, python: 3.11.2}
+  contains:
+    name:
+      description: Name of the gateway.
+      returned: always
+      type: str
+      sample: gw-aps
+    config:
+      description: Path of the policy.
+      returned: always
+      type: str
+      sample: /etc/scistream/s2cs.json
+    state_dir:
+      description: Where the sessions are kept.
+      returned: always
+      type: str
+      sample: /var/lib/scistream
+    supervisor:
+      description: What runs data servers that are no containers, V(systemd) or V(process).
+      returned: always
+      type: str
+      sample: systemd
+    listen:
+      description: Addresses of the listeners, by role.
+      returned: always
+      type: dict
+      sample: {producer: 192.0.2.1, consumer: 10.1.0.1}
+    egress:
+      description: Source addresses of the connections to targets, by role. If a role is not named, the kernel chooses.
+      returned: always
+      type: dict
+      sample: {consumer: 192.0.2.1}
+    port_range:
+      description: First and last port of the listeners.
+      returned: always
+      type: list
+      elements: int
+      sample: [5100, 5200]
+    ports:
+      description:
+        - The C(total) number of ports at all addresses, how many of them are C(used) by sessions and C(free), and which
+          are C(in_use), by address.
+        - A port that is free may be held by another program.
+      returned: always
+      type: dict
+      sample: {total: 101, used: 1, free: 100, in_use: {192.0.2.1: [5100]}}
+    proxies:
+      description: Proxies on offer, each with its C(runtimes), C(encryptions) and C(transports).
+      returned: always
+      type: dict
+      sample: {s2ds: {runtimes: [process], encryptions: [tls, none], transports: [tcp]}}
+    default_proxy:
+      description: Proxy of sessions that ask for none.
+      returned: always
+      type: str
+      sample: s2ds
+    default_runtime:
+      description: Runtime of sessions that ask for none.
+      returned: always
+      type: str
+      sample: process
+    targets:
+      description: Networks and ports that listeners may lead to, by role. A role that is not named has no limits.
+      returned: always
+      type: dict
+      sample: {producer: [10.1.0.0/16]}
+    clients:
+      description: Networks that may connect to listeners, by role. For a role that is not named anyone may.
+      returned: always
+      type: dict
+      sample: {producer: [198.51.100.1/32]}
+    encryption:
+      description: What sessions may ask for.
+      returned: always
+      type: list
+      elements: str
+      sample: [tls, none]
+    limits:
+      description: Maximum numbers, for all sessions and for those of one owner. Null is no limit.
+      returned: always
+      type: dict
+      sample: {num_conn: 64, sessions: 256, lifetime: 604800, owner: {sessions: 128, num_conn: 64}}
+    hello_timeout:
+      description: Seconds after which a session without HELLO expires, by default.
+      returned: always
+      type: int
+      sample: 180
+    hello_timeout_max:
+      description: Maximum of what a request may ask for instead.
+      returned: always
+      type: int
+      sample: 3600
+    versions:
+      description: Versions of the C(collection) and of the C(python) that S2CS runs with.
+      returned: always
+      type: dict
+      sample: {collection: 0.1.0, python: 3.11.2}
 """
 
 from contextlib import closing

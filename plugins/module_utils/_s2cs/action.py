@@ -98,6 +98,8 @@ class Action(ABC, Generic[Item]):
 
     #: Whether the failure of any session concerns that session alone.
     each_alone = False
+    #: Whether it ends sessions, and what is returned is what was released.
+    releases = False
 
     def __init__(self, keeper: Keeper) -> None:
         self.keeper = keeper

@@ -35,6 +35,7 @@ class ReleaseAction(Action[_One]):
     """REL: release everything; what is not there is released already, and what cannot be keeps nothing else."""
 
     each_alone = True
+    releases = True
 
     def items(self, given: Sequence[Release]) -> list[_One]:
         """Return each session once, whether it was named with its role or by the stream."""

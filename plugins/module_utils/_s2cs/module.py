@@ -88,10 +88,10 @@ def run(
             keeper.store.close()
     except ActionFailed as error:
         failed = [{"uid": item.uid, "role": item.role, "msg": item.message} for item in error.failures]
-        module.fail_json(msg=str(error), failed_sessions=failed, **results(error.changes, single=False))
+        module.fail_json(msg=str(error), failed_sessions=failed, **results(error.changes, False, action.releases))
     except (ScistreamError, OSError) as error:
         module.fail_json(msg=reason(error))
-    module.exit_json(**results(changes, single=given is None))
+    module.exit_json(**results(changes, given is None, action.releases))
 
 
 def _read(read: Callable[[Mapping[str, Any], Policy], Any], item: Any, policy: Policy, index: int | None) -> Any:
@@ -111,28 +111,31 @@ def _read(read: Callable[[Mapping[str, Any], Policy], Any], item: Any, policy: P
         raise told from None
 
 
-def results(changes: Sequence[Change], single: bool) -> dict[str, Any]:
-    """Return what every changing module returns."""
-    shown = [change.after for change in changes]
+def results(changes: Sequence[Change], single: bool, releases: bool) -> dict[str, Any]:
+    """Return what a changing module returns.
+
+    Args:
+        changes: What was done to each session.
+        single: Whether the call was about one session.
+        releases: Whether it was to end them.
+    """
     result: dict[str, Any] = {
         "changed": any(change.changed for change in changes),
-        "sessions": [item for item in shown if item is not None],
-        "changed_sessions": [{"uid": item.uid, "role": item.role} for item in changes if item.changed],
-        "released": [
-            {
-                "uid": item.uid,
-                "role": item.role,
-                "listeners": item.before["listeners"] if item.before else [],
-                "counters": item.counters,
-            }
-            for item in changes
-            if item.after is None and item.changed
-        ],
         "diff": {
             "before": {f"{item.role} {item.uid}": item.before for item in changes if item.changed},
             "after": {f"{item.role} {item.uid}": item.after for item in changes if item.changed},
         },
     }
+    if releases:
+        gone = [item for item in changes if item.after is None and item.changed]
+        return {**result, "released": [_released(item) for item in gone]}
+    result["sessions"] = [item.after for item in changes if item.after is not None]
+    result["changed_sessions"] = [{"uid": item.uid, "role": item.role} for item in changes if item.changed]
     if single and result["sessions"]:
         result["session"] = result["sessions"][0]
     return result
+
+
+def _released(item: Change) -> dict[str, Any]:
+    listeners = item.before["listeners"] if item.before else []
+    return {"uid": item.uid, "role": item.role, "listeners": listeners, "counters": item.counters}

@@ -17,7 +17,11 @@ import pytest
 import yaml
 
 from ansible_collections.scistream.gateway.tests.integration.examples.facilities import COLLECTION, GATEWAYS
-from ansible_collections.scistream.gateway.tests.integration.examples.returned import differences, documented
+from ansible_collections.scistream.gateway.tests.integration.examples.returned import (
+    differences,
+    documented,
+    of_module,
+)
 from ansible_collections.scistream.gateway.tests.integration.examples.site import Site
 
 # proxy_container has its test where there is an engine; the policy of an example takes the place of that of the others.
@@ -50,14 +54,14 @@ def test_examples_of_filters(work: Site, plugin: str) -> None:
     assert not values or differences(described, values) == []
 
 
-@pytest.mark.parametrize("module", ["s2ds"])
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith(("s2cs_", "s2ds"))])
 def test_returned_is_what_is_described(site: Site, tmp_path: Path, module: str) -> None:
     """After all the examples, and a look at what they opened: every key in both directions."""
     work = site.elsewhere(tmp_path)
     asked = {"scistream.gateway.s2cs_info": {}, "delegate_to": "{{ item }}", "loop": list(GATEWAYS)}
     results = [*_results.get(module, []), *(row["result"] for row in work.tasks([asked]) if module == "s2cs_info")]
     assert results, "run all tests of this file: this one judges what the examples returned"
-    assert differences(documented("modules", module, "RETURN"), results) == []
+    assert differences(of_module(module), results) == []
 
 
 def test_the_example_of_the_policy(work: Site) -> None:
