@@ -149,6 +149,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _entries(self, message: str, **more: Any) -> list[Result]:
         given = {key: value for key, value in self._plan.items() if key != "probe" and value is not None}
         given["create_key"] = not self._check
+        # It is in no argument of the task, for these may be shown.
+        given["key"] = self._templar.template(self._variables.get("_scistream_key"))
         return stream_sessions(given.pop("streams", None), message, self._gateway, **given, **more)
 
     def _streams(self) -> Any:

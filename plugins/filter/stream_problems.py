@@ -35,10 +35,22 @@ options:
     type: list
     elements: str
   replies:
-    description: Paths of replies to tickets. For O(purpose=inbound).
+    description: Replies to tickets, each as its path, its text or its content. For O(purpose=inbound).
     type: list
-    elements: path
+    elements: raw
     default: []
+  key:
+    description: The user's key itself, in the place of O(key_file).
+    type: str
+  key_file:
+    description:
+      - Path of the user's key, which is looked at, and made if it is missing. An empty one is the default.
+      - If omitted, neither happens.
+    type: path
+  create_key:
+    description: Make the key file where there is none.
+    type: bool
+    default: true
   results:
     description:
       - What the gateways answered to HELLO, the modules' results by the gateways' names.
@@ -79,7 +91,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from ansible.utils.display import Display
 
+from ansible_collections.scistream.gateway.plugins.plugin_utils._key import KeyFileError, find_key, load_key
 from ansible_collections.scistream.gateway.plugins.plugin_utils._plan import misfits
 from ansible_collections.scistream.gateway.plugins.plugin_utils._stream import PURPOSES, DescriptionError
 from ansible_collections.scistream.gateway.plugins.plugin_utils._streams import read_streams
@@ -91,6 +105,9 @@ def stream_problems(
     gateways: Sequence[str] | None = None,
     replies: Sequence[Any] = (),
     results: Mapping[str, Any] | None = None,
+    key: str | None = None,
+    key_file: str | None = None,
+    create_key: bool = True,
 ) -> list[str]:
     if purpose not in PURPOSES:
         raise AnsibleFilterError(f"stream_problems: {purpose!r} is none of {', '.join(PURPOSES)}")
@@ -98,7 +115,29 @@ def stream_problems(
         found = read_streams(streams, purpose, gateways, replies)
     except DescriptionError as error:
         return error.problems
+    if key_file is not None:
+        try:
+            _look_at_key(key, key_file, create_key and bool(PURPOSES[purpose]))
+        except KeyFileError as error:
+            if purpose != "release":
+                return [str(error)]
+            Display().warning(f"Sessions are released without the secrets of their streams: {error}.")
     return [] if results is None else misfits(found, purpose, results)
+
+
+def _look_at_key(key: str | None, key_file: str, create: bool) -> None:
+    """Find or make the key where its faults can be told: the tasks that use it are not logged."""
+    if create:
+        load_key(key_file, True, key, _tell)
+    else:
+        find_key(key_file, key, _tell)
+
+
+def _tell(text: str) -> None:
+    if text.startswith("A new key"):
+        Display().display(text)
+    else:
+        Display().warning(text)
 
 
 class FilterModule:

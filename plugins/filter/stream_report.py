@@ -63,6 +63,11 @@ options:
   ticket_dir:
     description: Where the tickets and replies of the streams are. For O(kind=opened).
     type: path
+  replies:
+    description: The replies to tickets, each as its path, its text or its content. For O(kind=opened).
+    type: list
+    elements: raw
+    default: []
   tickets:
     description: What the task that wrote the tickets returned. For O(kind=failed).
     type: dict
@@ -74,6 +79,13 @@ options:
       all: All that are meant.
       problems: Only those with which something is wrong.
     default: all
+  key:
+    description: The user's key itself, in the place of O(key_file). For O(kind=failed) and O(kind=unreleased).
+    type: str
+  key_file:
+    description: Path of the user's key, named where a gateway knows another one. For O(kind=failed) and
+      O(kind=unreleased).
+    type: path
   check_mode:
     description: Say what would be done.
     type: bool
@@ -105,6 +117,7 @@ from ansible.errors import AnsibleFilterError
 from ansible.utils.display import Display
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.plugin_utils._key import describe_key, is_another_secret
 from ansible_collections.scistream.gateway.plugins.plugin_utils._report_end import released, unreleased
 from ansible_collections.scistream.gateway.plugins.plugin_utils._report_failed import failed
 from ansible_collections.scistream.gateway.plugins.plugin_utils._report_missing import misspelt, unseen
@@ -122,18 +135,21 @@ def stream_report(
     uids: Sequence[str] = (),
     steps: Sequence[Mapping[str, Any]] = (),
     ticket_dir: str | None = None,
+    replies: Sequence[Any] = (),
     tickets: Mapping[str, Any] | None = None,
     show: str = "all",
     check_mode: bool = False,
+    key: str | None = None,
+    key_file: str = "",
 ) -> list[str]:
     try:
         if kind == "opened":
-            found = read_streams(streams, purpose, gateways)
+            found = read_streams(streams, purpose, gateways, replies)
             _warn(stream.name for stream in found if stream.encryption == "none")
             return opened(found, [results, *steps], purpose, check_mode, ticket_dir)
         found = read_streams(streams, "identify", gateways) if streams else []
         if kind == "failed":
-            return failed(steps, results, found, tickets or {})
+            return failed(steps, results, found, tickets or {}, _other_key(steps, key, key_file))
         if kind == "status":
             _warn(unencrypted(results, uids, found))
             return status(results, uids, found, show=show)
@@ -142,13 +158,20 @@ def stream_report(
         if kind in _MISSING:
             return _MISSING[kind](results, uids, found)
         if kind == "unreleased":
-            return unreleased(results, found)
+            lines = unreleased(results, found)
+            return [*lines, *(_other_key([results], key, key_file) if lines else [])]
     except ScistreamError as error:
         raise AnsibleFilterError(f"stream_report: {error}") from None
     raise AnsibleFilterError(f"stream_report: {kind!r} is none of the reports that there are")
 
 
 _MISSING = {"misspelt": misspelt, "unseen": unseen}
+
+
+def _other_key(steps: Iterable[Mapping[str, Any]], key: str | None, key_file: str) -> list[str]:
+    """Say whence this run has its secrets, where a gateway refused one."""
+    messages = [str(answer.get("msg")) for results in steps for answer in results.values()]
+    return [describe_key(key_file, key)] if any(map(is_another_secret, messages)) else []
 
 
 def _warn(names: Iterable[str]) -> None:

@@ -44,9 +44,9 @@ options:
     type: dict
     default: {}
   replies:
-    description: Paths of replies to tickets. For O(purpose=inbound).
+    description: Replies to tickets, each as its path, its text or its content. For O(purpose=inbound).
     type: list
-    elements: path
+    elements: raw
     default: []
   gateways:
     description: The gateways that this run reaches.
@@ -69,9 +69,12 @@ options:
       - For O(message=update).
     type: bool
     default: false
+  key:
+    description: The user's key itself, in the place of O(key_file). An empty one is none.
+    type: str
   key_file:
     description:
-      - The user's key on the control node, from which secrets are made.
+      - Path of the user's key on the control node, from which secrets are made. An empty one is the default.
       - For O(message=release) it need not be there.
     type: path
     default: ~/.config/scistream/key
@@ -123,7 +126,12 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.values import check_uid
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError
 from ansible_collections.scistream.gateway.plugins.plugin_utils import _plan
-from ansible_collections.scistream.gateway.plugins.plugin_utils._key import DEFAULT_KEY_FILE, find_key, load_key
+from ansible_collections.scistream.gateway.plugins.plugin_utils._key import (
+    DEFAULT_KEY_FILE,
+    KeyFileError,
+    find_key,
+    load_key,
+)
 from ansible_collections.scistream.gateway.plugins.plugin_utils._streams import read_streams
 
 
@@ -137,6 +145,7 @@ def stream_sessions(
     replies: Sequence[Any] = (),
     uids: Sequence[str] = (),
     without: Sequence[Mapping[str, Any]] = (),
+    key: str | None = None,
     key_file: str = DEFAULT_KEY_FILE,
     create_key: bool = True,
     predict: bool = False,
@@ -144,23 +153,31 @@ def stream_sessions(
     try:
         if message == "release":
             found = read_streams(streams, "identify", gateways) if streams else []
-            return _plan.releases(found, gateway, [check_uid(uid) for uid in uids], find_key(key_file))
+            return _plan.releases(found, gateway, [check_uid(uid) for uid in uids], _key_if_any(key, key_file))
         found = read_streams(streams, purpose, gateways, replies)
         if not any(_plan.roles_at(stream, gateway, purpose) for stream in found):
             return []
-        key = load_key(key_file, create_key)
+        secret_of = load_key(key_file, create_key, key)
         if message == "request":
-            entries = _plan.requests(found, gateway, purpose, key)
+            entries = _plan.requests(found, gateway, purpose, secret_of)
         elif message == "hello":
-            entries = _plan.hellos(found, gateway, purpose, results or {}, key)
+            entries = _plan.hellos(found, gateway, purpose, results or {}, secret_of)
         elif message == "update":
-            entries = _plan.updates(found, gateway, purpose, results or {}, key, predict)
+            entries = _plan.updates(found, gateway, purpose, results or {}, secret_of, predict)
         else:
             raise AnsibleFilterError(f"stream_sessions: {message!r} is none of request, hello, update, release")
     except ScistreamError as error:
         raise AnsibleFilterError(f"stream_sessions: {error}") from None
     left_out = [(session["uid"], session["role"]) for session in without]
     return [entry for entry in entries if (entry["uid"], entry["role"]) not in left_out]
+
+
+def _key_if_any(key: str | None, key_file: str) -> bytes | None:
+    """Return the user's key if it can be had: their own sessions can be released without."""
+    try:
+        return find_key(key_file, key)
+    except KeyFileError:
+        return None
 
 
 class FilterModule:

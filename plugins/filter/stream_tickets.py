@@ -97,6 +97,10 @@ _value:
     text:
       description: What is in it.
       type: str
+    fingerprint:
+      description: Fingerprint of all that it says, which both facilities can compare.
+      type: str
+      sample: 91c2-6f0b-52aa-7de1-0c4f-88b3
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -222,6 +222,13 @@ session:
       type: list
       elements: str
       sample: ["198.51.100.7/32"]
+    half_close:
+      description:
+        - Whether one direction of a connection goes on after the other has ended.
+        - It was a setting of the proxy in the policy when the session was requested.
+      returned: always
+      type: bool
+      sample: true
     egress:
       description: Source address of the connections to the targets, or null if the kernel chooses.
       returned: always

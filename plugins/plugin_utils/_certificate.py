@@ -118,8 +118,31 @@ def fingerprint(value: Any) -> str:
     Raises:
         CertificateError: It is no certificate.
     """
-    digest = _read(value).fingerprint(hashes.SHA256()).hex()[:24]
-    return "-".join(digest[index : index + 4] for index in range(0, len(digest), 4))
+    return grouped(_read(value).fingerprint(hashes.SHA256()).hex())
+
+
+def grouped(digest: str) -> str:
+    """Return the beginning of a digest as people compare it: 96 bits in groups of four digits."""
+    return "-".join(digest[index : index + 4] for index in range(0, 24, 4))
+
+
+def checked_pem(value: Any) -> str:
+    """Return a certificate as PEM, whatever else is said of it.
+
+    Raises:
+        CertificateError: It is no certificate.
+    """
+    return _read(value).public_bytes(serialization.Encoding.PEM).decode("ascii")
+
+
+def start(value: Any) -> datetime:
+    """Return when a certificate begins to be valid.
+
+    Raises:
+        CertificateError: It is no certificate.
+    """
+    with _parsing():
+        return _validity(_read(value))[0]
 
 
 def expiry(value: Any) -> datetime:

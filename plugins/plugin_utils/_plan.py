@@ -12,7 +12,8 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError, show
-from ansible_collections.scistream.gateway.plugins.plugin_utils._certificate import fingerprint, make_credentials
+from ansible_collections.scistream.gateway.plugins.plugin_utils._certificate import make_credentials
+from ansible_collections.scistream.gateway.plugins.plugin_utils._fit import side_problems
 from ansible_collections.scistream.gateway.plugins.plugin_utils._key import stream_secret
 from ansible_collections.scistream.gateway.plugins.plugin_utils._stream import OTHER, PURPOSES, ROLES, Stream
 
@@ -260,20 +261,7 @@ def misfits(streams: Sequence[Stream], purpose: str, results: Mapping[str, Any])
                 connection_map(producer, consumer)
             except PlanError as error:
                 problems.append(f"stream {show(stream.name)}: {error}")
-            if stream.encryption == "tls" and {producer.get("proxy"), consumer.get("proxy")} == {"nginx", "s2ds"}:
-                # nginx ends a direction without the end that TLS protects, which s2ds takes for an attack.
-                problems.append(
-                    f"stream {show(stream.name)}: its gateways use nginx and s2ds, which do not agree on how an "
-                    "encrypted stream ends: name the same proxy for both, as in 'proxy: s2ds'"
-                )
-        certificate = producer.get("certificate") if producer else None
-        if stream.answers and certificate and stream.answers != fingerprint(certificate):
-            problems.append(
-                f"stream {show(stream.name)}: the reply answers a ticket with another certificate (sha256 "
-                f"{show(stream.answers)}) than this producer gateway has (sha256 {fingerprint(certificate)}): either "
-                "the ticket was changed on its way, or the stream was released since; run stream_inbound without the "
-                "reply, hand over its ticket, and compare the fingerprints"
-            )
+        problems.extend(side_problems(stream, sessions))
     return problems
 
 

@@ -27,6 +27,7 @@ def failed(
     undone: Results,
     streams: Sequence[Stream] = (),
     tickets: Mapping[str, Any] | None = None,
+    hints: Sequence[str] = (),
 ) -> list[str]:
     """Return why the streams of a run were not opened, in the words of the gateways, and what became of them.
 
@@ -35,6 +36,7 @@ def failed(
         undone: Their results of the REL that followed.
         streams: Those of the run; gateways know only their uids.
         tickets: The result of writing the tickets or replies, one item for each.
+        hints: What this control node knows of the reasons.
 
     Returns:
         The lines; none if nothing went wrong.
@@ -43,7 +45,7 @@ def failed(
     if not reasons:
         return []
     names = {stream.uid: stream.name for stream in streams}
-    lines = [_headline(steps, names), *(f"  {reason}" for reason in reasons)]
+    lines = [_headline(steps, names), *(f"  {reason}" for reason in (*reasons, *hints))]
     released = [(gateway, entry) for gateway, answer in undone.items() for entry in answer.get("released") or []]
     if released:
         sides = [

@@ -7,16 +7,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import PROXIES
 from ansible_collections.scistream.gateway.plugins.plugin_utils._handout import SUFFIXES
 from ansible_collections.scistream.gateway.plugins.plugin_utils._plan import latest
-from ansible_collections.scistream.gateway.plugins.plugin_utils._stream import OTHER, PURPOSES, Stream
+from ansible_collections.scistream.gateway.plugins.plugin_utils._reply import make_reply
+from ansible_collections.scistream.gateway.plugins.plugin_utils._stream import PURPOSES, Stream
+from ansible_collections.scistream.gateway.plugins.plugin_utils._ticket import ticket_fingerprint
 from ansible_collections.scistream.gateway.plugins.plugin_utils._words import (
     Results,
     announces_cuts,
-    fingerprint_of,
     located,
 )
 
@@ -60,7 +63,9 @@ def opened(
             f"{stream.name}: {state} ({some.get('proxy')} in {some.get('runtime')}, {number}, uid {stream.uid})"
         )
         lines.extend(f"  {line}" for line in _paths(stream, sessions.get("producer"), sessions.get("consumer")))
-        lines.extend(f"  {line}" for line in _encryption(stream, sessions, purpose))
+        lines.extend(f"  {line}" for line in _encryption(stream, sessions))
+        if not would:
+            lines.extend(f"  {line}" for line in _fingerprints(stream, sessions, purpose))
         lines.extend(f"  {line}" for line in deaf)
         if ticket_dir is not None and purpose in _HANDOUTS:
             waits = purpose == "outbound" or not some.get("peer_certificate")
@@ -127,7 +132,7 @@ def _paths(stream: Stream, producer: Mapping[str, Any] | None, consumer: Mapping
     return lines
 
 
-def _encryption(stream: Stream, sessions: Sessions, purpose: str) -> Iterable[str]:
+def _encryption(stream: Stream, sessions: Sessions) -> Iterable[str]:
     if stream.encryption == "none":
         yield "encryption between the gateways: none"
         yield (
@@ -142,12 +147,19 @@ def _encryption(stream: Stream, sessions: Sessions, purpose: str) -> Iterable[st
             )
         return
     yield "encryption between the gateways: tls, each knows the other by its certificate"
-    if purpose == "open":
-        return
-    for role, session in sessions.items():
-        for whose, key in ((role, "certificate"), (OTHER[role], "peer_certificate")):
-            if session.get(key):
-                yield f"certificate of {stream.gateways[whose]} ({whose}): {fingerprint_of(session[key])}"
+
+
+def _fingerprints(stream: Stream, sessions: Sessions, purpose: str) -> Iterable[str]:
+    """What is compared by telephone; both sides show the same."""
+    ticket, reply = stream.ticket, stream.reply
+    with suppress(ScistreamError):
+        if purpose == "inbound":
+            ticket = ticket_fingerprint(stream, sessions["producer"])
+        if purpose == "outbound" and stream.encryption == "tls":
+            reply = make_reply(stream, sessions["consumer"])["fingerprint"]
+    for kind, fingerprint in (("ticket", ticket), ("reply", reply)):
+        if fingerprint:
+            yield f"fingerprint of the {kind}: {fingerprint}"
 
 
 #: What each half of a stream writes.
@@ -171,7 +183,8 @@ def _next(stream: Stream, purpose: str, directory: str, would: bool, waits: bool
         return
     yield (
         f"next: hand {file} to the operator of {stream.gateways['consumer']}, for stream_outbound -e ticket={file}"
-        + (" -e encryption=none" if stream.encryption == "none" else ", and compare the fingerprints by telephone")
+        + (" -e encryption=none" if stream.encryption == "none" else "")
+        + ", and compare the fingerprint by telephone"
     )
     if stream.encryption != "none":
         yield f"then: when you have their {reply}, run stream_inbound as now, with -e reply={reply} added"

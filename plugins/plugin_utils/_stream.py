@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError
 
@@ -35,12 +36,36 @@ class DescriptionError(ScistreamError):
         self.problems = list(problems)
 
 
+@dataclass(frozen=True)
+class Peer:
+    """The data server on the other side of a stream, as far as it matters on this one.
+
+    Attributes:
+        proxy: Which it is.
+        half_close: Whether one direction of a connection goes on after the other has ended.
+    """
+
+    proxy: str
+    half_close: bool
+
+    @classmethod
+    def of(cls, session: Mapping[str, Any]) -> Peer:
+        """Return that of a session, or of a side in a ticket or reply."""
+        half_close = session.get("half_close")
+        return cls(str(session.get("proxy")), True if half_close is None else bool(half_close))
+
+    def document(self) -> dict[str, Any]:
+        """Return what tickets and replies say of it."""
+        return {"proxy": self.proxy, "half_close": self.half_close}
+
+
 @dataclass
 class Stream:
     """One stream of the description. What is None was not given and is left to the gateway's policy.
 
     ``certificates`` are those of gateways that this run does not reach, by role, as a ticket or a reply brought them;
-    ``answers`` is the fingerprint of the certificate that the reply's writer found in its ticket.
+    ``ticket`` and ``reply`` are the fingerprints of those that this run was given, ``answers`` that of the ticket that
+    the reply answers, and ``peer`` is what they say of the data server on the other side.
     """
 
     name: str = ""
@@ -60,7 +85,10 @@ class Stream:
     lifetime: int | None = None
     labels: dict[str, str] = field(default_factory=dict)
     certificates: dict[str, str] = field(default_factory=dict)
+    ticket: str | None = None
+    reply: str | None = None
     answers: str | None = None
+    peer: Peer | None = None
 
 
 def stream_uid(name: str, producer: str, consumer: str) -> str:

@@ -21,10 +21,11 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry i
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.values import check_choice, check_rate
 from ansible_collections.scistream.gateway.plugins.plugin_utils import _stream_values as values
 from ansible_collections.scistream.gateway.plugins.plugin_utils._certificate import CertificateError, check_certificate
-from ansible_collections.scistream.gateway.plugins.plugin_utils._handout import TicketError
+from ansible_collections.scistream.gateway.plugins.plugin_utils._handout import Handout, TicketError
 from ansible_collections.scistream.gateway.plugins.plugin_utils._stream import (
     PURPOSES,
     ROLES,
+    Peer,
     Stream,
     stream_uid,
 )
@@ -66,6 +67,7 @@ class StreamReader:
         self.opens = PURPOSES[purpose]
         self.problems = problems
         self.ticket = isinstance(item, Mapping) and item.get("ticket") is not None
+        self.handout: Handout | None = None
         name = item.get("name") if isinstance(item, Mapping) else None
         self.label = f"stream {show(name)}" if isinstance(name, str) else f"streams[{index}]"
 
@@ -89,6 +91,9 @@ class StreamReader:
             stream.uid = self._try("uid", self.item["uid"], lambda _, text: check_uid(text), "")
         elif stream.name and all(stream.gateways.values()):
             stream.uid = stream_uid(stream.name, stream.gateways["producer"], stream.gateways["consumer"])
+        if self.handout:
+            stream.ticket = self.handout.fingerprint
+            stream.peer = Peer.of(self.handout.values["producer"])
         if self.opens:
             self._unknown(self.item, _STREAM_KEYS, "")
             self._parameters(stream)
@@ -108,7 +113,7 @@ class StreamReader:
             self._problem("ticket: only stream_outbound opens a stream from a ticket")
             return False
         try:
-            self.item = expand_ticket(self.item, gateways, opens=bool(self.opens))
+            self.item, self.handout = expand_ticket(self.item, gateways, opens=bool(self.opens))
         except TicketError as error:
             self._problem(str(error))
             return False

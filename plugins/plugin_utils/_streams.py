@@ -35,7 +35,7 @@ def read_streams(
         raise DescriptionError(
             [
                 f"streams: {show(value)} is not allowed: give a list of at least one stream, "
-                f"in the inventory or with -e @streams.yml{ticket}{beside}"
+                f"with -e @streams.yml, or as scistream_streams in the inventory{ticket}{beside}"
             ]
         )
     problems: list[str] = []

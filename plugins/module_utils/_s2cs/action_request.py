@@ -144,6 +144,7 @@ class RequestAction(Action[Request]):
         return Change(before.uid, before.role, before, after, mended)
 
     def _fresh_session(self, wanted: Request) -> Session:
+        settings = self.policy.proxies.get(wanted.proxy, {}).get("settings", {})
         session = Session(
             uid=wanted.uid,
             role=wanted.role,
@@ -160,6 +161,7 @@ class RequestAction(Action[Request]):
             secret_hash=hash_secret(wanted.secret),
             created=time.time(),
             expires=None,
+            half_close=settings.get("half_close") is not False,
             egress=self.policy.egress.get(wanted.role),
             clients=[str(network) for network in self.policy.check_clients("clients", wanted.role, [])],
         )

@@ -27,7 +27,7 @@ STATES = (RESERVED, ANNOUNCED, STREAMING, EXPIRED)
 _SHOWN = (
     *("uid", "role", "state", "proxy", "runtime", "encryption", "transport", "num_conn", "rate", "listeners"),
     *("producer_listeners", "targets", "resolved", "clients", "egress", "certificate", "peer_certificate"),
-    *("labels", "owner", "created", "lifetime", "expires", "pending"),
+    *("labels", "owner", "created", "lifetime", "expires", "pending", "half_close"),
 )
 # What a request fixes: another request for the same session must agree in these.
 _FIXED = ["num_conn", "proxy", "runtime", "encryption", "transport"]
@@ -42,6 +42,7 @@ class Session:
     No key is here: the private key of the certificate is with the data server only.
     ``pending`` names the action that is under way; found at rest, it tells that its process died in the middle.
     ``expires`` is when the next message must have come, and once it streams the end of its life.
+    ``half_close`` is a setting of its proxy: whether one direction of a connection goes on after the other has ended.
     ``resolved`` are the targets with host names replaced by what they meant at the UPDATE.
     """
 
@@ -71,6 +72,7 @@ class Session:
     certificate: str | None = None
     peer_certificate: str | None = None
     update_timeout: int | None = None
+    half_close: bool = True
 
     @property
     def name(self) -> str:

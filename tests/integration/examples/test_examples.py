@@ -49,7 +49,7 @@ def test_examples_of_filters(work: Site, plugin: str) -> None:
     for _time in range(2):
         shown = [row["result"]["msg"] for row in work.tasks(tasks) if row["action"] == "ansible.builtin.debug"]
     described = documented("filter", plugin, "RETURN")
-    values = [{"_value": value} for value in shown if isinstance(value, list)]
+    values = [{"_value": value} for value in shown if isinstance(value, (list, dict))]
     assert plugin in UNSEEN or values, "no example shows what the filter returns"
     assert not values or differences(described, values) == []
 

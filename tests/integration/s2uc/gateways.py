@@ -119,19 +119,29 @@ class Site:
         **variables: Any,
     ) -> Outcome:
         """Run a playbook of the collection."""
+        return self.run(
+            f"scistream.gateway.{playbook}", *arguments, inventory=inventory, environment=environment, **variables
+        )
+
+    def run(
+        self,
+        playbook: str,
+        *arguments: str,
+        inventory: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        **variables: Any,
+    ) -> Outcome:
+        """Run any playbook."""
         record = self.directory / "record.jsonl"
         record.unlink(missing_ok=True)
         settings = {
-            **{key: value for key, value in os.environ.items() if not key.startswith("SSH_")},
-            "HOME": str(self.home),
-            "ANSIBLE_CONFIG": str(self.configuration),
-            "ANSIBLE_NOCOLOR": "1",
+            **self.environment(),
             "ANSIBLE_CALLBACK_PLUGINS": str(HERE / "callback_plugins"),
             "ANSIBLE_CALLBACKS_ENABLED": "record",
             "SCISTREAM_TEST_RECORD": str(record),
             **(environment or {}),
         }
-        command = [PLAYBOOK, "-i", str(inventory or self.inventory), f"scistream.gateway.{playbook}", *arguments]
+        command = [PLAYBOOK, "-i", str(inventory or self.inventory), playbook, *arguments]
         if variables:
             command += ["-e", json.dumps(variables)]
         done = subprocess.run(
@@ -148,6 +158,15 @@ class Site:
         print(done.stdout)
         rows = [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
         return Outcome(done.returncode, done.stdout, rows)
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of every run."""
+        return {
+            **{key: value for key, value in os.environ.items() if not key.startswith("SSH_")},
+            "HOME": str(self.home),
+            "ANSIBLE_CONFIG": str(self.configuration),
+            "ANSIBLE_NOCOLOR": "1",
+        }
 
     def ok(self, playbook: str, *arguments: str, **variables: Any) -> Outcome:
         """Run a playbook that must succeed."""

@@ -12,8 +12,8 @@ import pytest
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.scistream.gateway.plugins.filter.stream_report import stream_report
+from ansible_collections.scistream.gateway.plugins.filter.stream_tickets import stream_tickets
 from ansible_collections.scistream.gateway.plugins.plugin_utils import _words
-from ansible_collections.scistream.gateway.plugins.plugin_utils._certificate import fingerprint
 from ansible_collections.scistream.gateway.tests.unit.s2uc.reports import CONSUMER, PRODUCER, STREAMS, UID, session
 
 
@@ -102,7 +102,22 @@ def test_opened_shows_each_half_as_far_as_it_is_known() -> None:
     assert outbound.strip() == "consumer connects to 10.2.0.1:5200 (gw-b) -> 192.0.2.1:5100 (gw-a) -> its producer"
 
 
-ENCRYPTED = [{key: value for key, value in STREAMS[0].items() if key != "encryption"}]
+GIVEN = {"gateway": "gw-a", "remote_listeners": ["192.0.2.1:5100"]}
+ENCRYPTED: list[dict[str, Any]] = [{key: value for key, value in STREAMS[0].items() if key != "encryption"}]
+
+
+TICKET, REPLY = (
+    stream_tickets(streams, [{gateway: {"sessions": [found]}}], purpose)[0]["fingerprint"]
+    for streams, gateway, found, purpose in (
+        (ENCRYPTED, "gw-a", session("producer", certificate=PRODUCER), "inbound"),
+        (
+            [{**ENCRYPTED[0], "producer": {**GIVEN, "certificate": PRODUCER}}],
+            "gw-b",
+            session("consumer", certificate=CONSUMER),
+            "outbound",
+        ),
+    )
+)
 
 
 def half(purpose: str, encryption: str = "tls", check_mode: bool = False, **more: Any) -> list[str]:
@@ -110,7 +125,7 @@ def half(purpose: str, encryption: str = "tls", check_mode: bool = False, **more
     role, gateway = {"inbound": ("producer", "gw-a"), "outbound": ("consumer", "gw-b")}[purpose]
     stream: dict[str, Any] = {**STREAMS[0], "encryption": encryption}
     if purpose == "outbound":
-        stream["producer"] = {"gateway": "gw-a", "remote_listeners": ["192.0.2.1:5100"]}
+        stream["producer"] = dict(GIVEN)
         if encryption == "tls":
             stream["producer"]["certificate"] = PRODUCER
     found = {gateway: {"sessions": [session(role, encryption=encryption, **more)]}}
@@ -131,10 +146,10 @@ def test_a_producer_side_waits_for_the_reply() -> None:
     lines = half("inbound", state="announced", certificate=PRODUCER, peer_certificate=None)
     assert lines[0] == f"tomography: waits for the reply to its ticket (s2ds in process, 1 listener, uid {UID})"
     assert lines[2:] == [
-        f"certificate of gw-a (producer): sha256 {fingerprint(PRODUCER)}",
+        f"fingerprint of the ticket: {TICKET}",
         "ticket: /tickets/tomography.ticket.yml",
         "next: hand tomography.ticket.yml to the operator of gw-b, for stream_outbound -e "
-        "ticket=tomography.ticket.yml, and compare the fingerprints by telephone",
+        "ticket=tomography.ticket.yml, and compare the fingerprint by telephone",
         "then: when you have their tomography.reply.yml, run stream_inbound as now, with -e reply=tomography.reply.yml "
         "added",
     ]
@@ -144,8 +159,7 @@ def test_a_producer_side_that_got_the_reply_is_done() -> None:
     lines = half("inbound", certificate=PRODUCER, peer_certificate=CONSUMER)
     assert lines[0].startswith("tomography: open on this side ")
     assert lines[2:] == [
-        f"certificate of gw-a (producer): sha256 {fingerprint(PRODUCER)}",
-        f"certificate of gw-b (consumer): sha256 {fingerprint(CONSUMER)}",
+        f"fingerprint of the ticket: {TICKET}",
         "ticket: /tickets/tomography.ticket.yml",
     ]
 
@@ -154,8 +168,7 @@ def test_a_consumer_side_shows_what_to_do_with_the_reply() -> None:
     lines = half("outbound", certificate=CONSUMER, peer_certificate=PRODUCER)
     assert lines[0].startswith("tomography: open on this side, waits until gw-a has the reply (")
     assert lines[2:] == [
-        f"certificate of gw-b (consumer): sha256 {fingerprint(CONSUMER)}",
-        f"certificate of gw-a (producer): sha256 {fingerprint(PRODUCER)}",
+        f"fingerprint of the reply: {REPLY}",
         "reply: /tickets/tomography.reply.yml",
         "next: hand tomography.reply.yml back to whom the ticket came from, and compare the fingerprints by telephone; "
         "data flows when they have run stream_inbound again with -e reply=tomography.reply.yml",
@@ -171,10 +184,11 @@ def test_a_listener_that_is_open_to_anybody_is_warned_of() -> None:
 def test_halves_that_are_not_encrypted_have_one_ticket() -> None:
     lines = half("inbound", "none")
     assert "WARNING" in lines[2]
-    assert lines[3:] == [
+    assert lines[3].startswith("fingerprint of the ticket: ")
+    assert lines[4:] == [
         "ticket: /tickets/tomography.ticket.yml",
         "next: hand tomography.ticket.yml to the operator of gw-b, for stream_outbound -e ticket=tomography.ticket.yml "
-        "-e encryption=none",
+        "-e encryption=none, and compare the fingerprint by telephone",
     ]
     assert not any("reply" in line for line in half("outbound", "none"))
 
