@@ -31,6 +31,9 @@ _BYTES_AT = 120
 _HEADER = struct.Struct("=IHHII")
 _REQUEST = struct.Struct("=BBBBI48x")
 _MESSAGE = struct.Struct("=BBBB2s2s16s16s12xIIIII")
+_NUMBER = struct.Struct("=I")
+# The last field of a message.
+_INODE_AT = _HEADER.size + _MESSAGE.size - _NUMBER.size
 _SECONDS = 5.0
 LISTEN = 10
 # The kernel counts the end of a stream as a byte: of ours once it is confirmed, of the peer's once it is here.
@@ -92,7 +95,7 @@ def sockets(inodes: Collection[int]) -> list[Socket]:
     found: list[Socket] = []
     for family in (socket.AF_INET, socket.AF_INET6):
         for protocol in (socket.IPPROTO_TCP, socket.IPPROTO_UDP):
-            found += [item for item in _dump(family, protocol) if item.inode in inodes]
+            found += _dump(family, protocol, inodes)
     return found
 
 
@@ -111,7 +114,8 @@ def bound(protocol: str) -> set[Endpoint]:
     }
 
 
-def _dump(family: int, protocol: int) -> Iterator[Socket]:
+def _dump(family: int, protocol: int, inodes: Collection[int] | None = None) -> Iterator[Socket]:
+    """Return the sockets with these inodes, or all. A host may have many thousands of others."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as connection:
         connection.settimeout(_SECONDS)
         request = _REQUEST.pack(family, protocol, _WITH_INFO, 0, 0xFFFFFFFF)
@@ -122,7 +126,9 @@ def _dump(family: int, protocol: int) -> Iterator[Socket]:
                 length, kind = _HEADER.unpack_from(data)[:2]
                 if kind in (_ERROR, _DONE) or not _HEADER.size <= length <= len(data):
                     return
-                if length >= _HEADER.size + _MESSAGE.size:
+                if length >= _HEADER.size + _MESSAGE.size and (
+                    inodes is None or _NUMBER.unpack_from(data, _INODE_AT)[0] in inodes
+                ):
                     yield _socket(protocol, data[_HEADER.size : length])
                 data = data[(length + 3) & ~3 :]
 

@@ -24,6 +24,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import ans
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import Endpoint
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies import haproxy, haproxy_counters
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes import janus_report
 from ansible_collections.scistream.gateway.plugins.plugin_utils._certificate import make_credentials
 
 UID = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
@@ -117,6 +118,17 @@ def test_a_table_with_a_field_that_is_too_long() -> None:
         haproxy_counters.listener_rows("# pxname,svname\n" + "x" * 200000)
     with pytest.raises(answers.BadAnswer):
         haproxy_counters.refused([{"dcon": "9" * 5000}])
+
+
+@given(st.lists(st.text(alphabet="Uptime_sc:#pxname,FRONTEDBACK0123456789{}[]-", max_size=60), max_size=8))
+@settings(max_examples=200, deadline=None)
+@example(["Uptime_sec:" + "9" * 5000, "# pxname,svname,scur", "a,FRONTEND," + "9" * 5000, "x" * 200000 + ","])
+@example(["{" + "[" * 100000])
+@example(['{"status": {"since": "x"}}'])
+def test_whatever_a_container_reports(lines: list[str]) -> None:
+    report = janus_report.parse(lines)
+    with contextlib.suppress(S2DSException):
+        assert report.counters is None or answers.counters(report.counters)
 
 
 @given(st.binary(max_size=400))

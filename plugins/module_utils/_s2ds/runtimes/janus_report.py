@@ -12,14 +12,17 @@ from __future__ import annotations
 
 import base64
 import csv
-import json
+import re
 import time
 from dataclasses import dataclass
 from typing import Any, Mapping, Sequence
 
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import answers
+
 # Where the configuration is in the container; a user without rights can make it there.
 DIRECTORY = "/tmp/scistream"
 _MARK = "scistream:"
+_COUNT = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 _BEGIN = r"""
 say() { printf 'scistream:%s:%s\n' "$id" "$1" >/proc/1/fd/2; }
@@ -150,9 +153,12 @@ def parse(said: Sequence[str]) -> Report:
         return Report(listens, _native(status))
     uptime = next((line.partition(":")[2] for line in said if line.startswith("Uptime_sec:")), "")
     table = [line for line in said if "," in line]
-    if not table or not uptime.strip().isdigit():
+    if not table or not _COUNT.fullmatch(uptime.strip()):
         return Report(listens)
-    rows = list(csv.DictReader([table[0].lstrip("# "), *table[1:]]))
+    try:
+        rows = list(csv.DictReader([table[0].lstrip("# "), *table[1:]]))
+    except csv.Error:
+        return Report(listens)
     fronts = [row for row in rows if row.get("svname") == "FRONTEND"]
     backs = [row for row in rows if row.get("svname") == "BACKEND"]
     counters = {
@@ -171,14 +177,14 @@ def parse(said: Sequence[str]) -> Report:
 def _native(status: str) -> dict[str, Any] | None:
     """Return the counters out of the forwarder's own status."""
     try:
-        found: dict[str, Any] = json.loads(status)["status"]
-        return {key: found[key] for key in ("since", "connections", "bytes")}
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return answers.counters(answers.part(answers.document(status), "status"))
+    except answers.BadAnswer:
         return None
 
 
 def _sum(rows: Sequence[Mapping[str, str]], *columns: str) -> int:
-    return sum(int(row.get(column) or 0) for row in rows for column in columns)
+    values = [row.get(column) or "" for row in rows for column in columns]
+    return sum(int(value) for value in values if _COUNT.fullmatch(value))
 
 
 def _encoded(content: bytes) -> str:
