@@ -126,7 +126,7 @@ sessions:
         exact:
           description:
             - Whether C(connections) and C(bytes) are exact. If V(false), they are a lower bound, because a data server
-              was killed with connections open, or a line of its log did not fit on the disk.
+              was killed with connections open, or because its log was full or damaged.
           returned: always
           type: bool
           sample: true

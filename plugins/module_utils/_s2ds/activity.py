@@ -91,6 +91,16 @@ def main_process(place: Place, pid_file: str) -> int | None:
         return None
 
 
+def longest_file(pid: int) -> int | None:
+    """Return how long a file may become that a process writes; None where that has no limit."""
+    try:
+        with open(f"/proc/{pid}/limits", encoding="ascii", errors="replace") as stream:
+            words = next((line.split() for line in stream if line.startswith("Max file size")), [])
+        return int(words[3])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
 def children(pid: int) -> dict[int, str]:
     """Return the child processes of a process with their command lines."""
     found: dict[int, str] = {}

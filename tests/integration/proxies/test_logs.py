@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,3 +101,23 @@ def test_on_a_full_disk(small_gateway: S2CS, kind: str, application: Application
     _through(stream, 1)
     _counted(stream, 301)
     stream.release()
+
+
+@pytest.mark.parametrize("kind", ["haproxy", "stunnel"])
+def test_a_log_that_may_not_grow(gateway: S2CS, kind: str, application: Application) -> None:
+    """Programs may have a limit for their files, as in containers: what is missing then is not called exact."""
+    stream = Stream(gateway, kind, application.endpoint)
+    _through(stream, 3)
+    _counted(stream, 3)
+    pid = stream.main_process()
+    limit = _log(gateway, stream).stat().st_size + 100
+    for process in (pid, *_descendants(pid)):
+        resource.prlimit(process, resource.RLIMIT_FSIZE, (limit, limit))
+    with contextlib.suppress(AssertionError, OSError):
+        _through(stream, 30)
+    eventually("it is seen", lambda: not (gateway.info(stream.uid)["counters"] or {"exact": True})["exact"])
+
+
+def _descendants(pid: int) -> list[int]:
+    children = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [*children, *(pid for child in children for pid in _descendants(child))]

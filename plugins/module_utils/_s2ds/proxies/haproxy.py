@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Mapping, Sequence
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import connection_log
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.activity import (
     CONNECTIONS,
+    longest_file,
     open_now,
     with_log,
 )
@@ -120,7 +121,8 @@ class HAProxy(ObservedProxy):
         since = started_at(pids[0]) if pids else None
         if since is None or not rows:
             return None
-        return Seen(since, open_now(pids), counting.refused(rows), counting.identity(place, master))
+        worker = counting.identity(place, master)
+        return Seen(since, open_now(pids), counting.refused(rows), worker, longest_file(pids[0]))
 
     def take(self, place: Place) -> connection_log.Take:
         """Return what takes in a line of its log."""

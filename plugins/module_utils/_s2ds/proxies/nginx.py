@@ -16,6 +16,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import con
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.activity import (
     CONNECTIONS,
     children,
+    longest_file,
     main_process,
     open_now,
     with_log,
@@ -141,7 +142,7 @@ class Nginx(ObservedProxy):
         workers = children(master)
         check_going("nginx", [master, *workers])
         now = open_now([master, *workers])
-        return Seen(since, now) if _accepting(master) and now.listeners else None
+        return Seen(since, now, longest=longest_file(master)) if _accepting(master) and now.listeners else None
 
     def take(self, place: Place) -> connection_log.Take:
         """Return what takes in a line of its log."""

@@ -32,12 +32,14 @@ class Seen:
         now: What goes through it.
         refused: Connections that it refused since then, where it tells that itself.
         worker: What tells the process that counted these from any other.
+        longest: How long its files may become; None where that has no limit.
     """
 
     since: float
     now: Open
     refused: int = 0
     worker: str = ""
+    longest: int | None = None
 
     @property
     def open(self) -> int:
@@ -117,5 +119,9 @@ class ObservedProxy(ConfiguredProxy):
             },
             "bytes": {"to_consumer": sums["to_consumer"], "to_producer": sums["to_producer"]},
             "last_byte": seen.now.last_byte(tally.last + zone if tally.last else 0.0),
-            "exact": tally.exact,
+            "exact": tally.exact and not self._is_full(place, seen),
         }
+
+    def _is_full(self, place: Place, seen: Seen) -> bool:
+        """Tell whether its log is as long as it may become, so that lines may be missing."""
+        return seen.longest is not None and size(place.directory, self.log) >= seen.longest

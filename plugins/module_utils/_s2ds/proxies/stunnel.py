@@ -13,7 +13,11 @@ import time
 from typing import ClassVar, Mapping, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import connection_log
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.activity import main_process, open_now
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.activity import (
+    longest_file,
+    main_process,
+    open_now,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.halted import check_going
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
@@ -118,7 +122,7 @@ class Stunnel(ObservedProxy):
             return None
         check_going("stunnel", [pid])
         now = open_now([pid])
-        return Seen(since, now) if now.listeners else None
+        return Seen(since, now, longest=longest_file(pid)) if now.listeners else None
 
     def take(self, place: Place) -> connection_log.Take:
         """Return what takes in a line of its log."""
