@@ -132,6 +132,7 @@ class Action(ABC, Generic[Item]):
                 raise ValueRefused(f"sessions[{index}]", f"{key[1]} of {key[0]}", "each session once in a call")
         if not self.check_mode:
             self.keeper.reclaim(keys)
+            self.keeper.tidy(keys)
         with self.store.locked(keys):
             turns = [Turn(*key, self.each_alone) for key in keys]
             ended = together(

@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack, suppress
 from typing import Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import orphans
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import StateError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import Session
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import STREAMING, Session
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.steps import Steps, together
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store import Store
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.turn import Turn
@@ -20,6 +21,9 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import occ
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException, ScistreamError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import data_server
+
+# How long an action may spend on the logs of sessions that it has nothing to do with.
+_TIDY_SECONDS = 3.0
 
 
 class Keeper:
@@ -109,6 +113,23 @@ class Keeper:
             for ended in together([self.drop(session) for session in expired]):
                 if ended.error is not None and not isinstance(ended.error, (ScistreamError, OSError)):
                     raise ended.error
+
+    def tidy(self, wanted: Sequence[tuple[str, str]]) -> None:
+        """Have the logs of other sessions that grew kept small; those in use by another action are left to it.
+
+        Nobody may ever act on a session again that streams for years.
+        """
+        until = time.monotonic() + _TIDY_SECONDS
+        for session in self.store.all():
+            key = (session.uid, session.role)
+            if key in wanted or session.state != STREAMING or time.monotonic() > until:
+                continue
+            with suppress(ScistreamError, OSError):
+                server, instance = self.data_server(session, lenient=True), session.instance()
+                if server.has_much_to_tidy(instance):
+                    with self.store.locked([key], wait=False) as held:
+                        if held:
+                            server.tidy(instance)
 
     def data_server(self, session: Session, lenient: bool = False) -> S2DS:
         """Return what forwards for a session; it may have been taken off the offer since.

@@ -29,7 +29,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.r
 NOTES = "counters.json"
 # Room for some ten thousand connections.
 RESERVE = 1 << 20
-_SECONDS = 2.0
+_LARGE = 4 * RESERVE
+_SECONDS = 3.0
 _LARGEST = (1 << 63) - 1
 _LATEST = float(1 << 40)
 _READS = 3
@@ -138,15 +139,6 @@ def take_ended(
     """
 
     def take(tally: Tally, line: str) -> None:
-        start = _START.fullmatch(line)
-        if start:
-            # A line of before may have been torn off by the end of the disk.
-            tally.exact = tally.exact and not start.group(1).strip()
-            tally.begin(float(start.group(2)), lost=True)
-            return
-        if refusal and refusal.fullmatch(line):
-            tally.refused += 1
-            return
         fields = line.split()
         try:
             # One that is torn goes on with the next one.
@@ -154,12 +146,23 @@ def take_ended(
                 raise ValueError
             tally.add(float(fields[0]), int(fields[2]), int(fields[3]))
         except ValueError:
-            tally.exact = tally.exact and bool(not fields or (message and message.fullmatch(line)))
+            take_other(tally, line)
             return
         verdict = judge(fields[1])
         tally.total += verdict != "refused"
         tally.refused += verdict == "refused"
         tally.failed += verdict == "failed"
+
+    def take_other(tally: Tally, line: str) -> None:
+        start = _START.fullmatch(line)
+        if start:
+            # A line of before may have been torn off by the end of the disk.
+            tally.exact = tally.exact and not start.group(1).strip()
+            tally.begin(float(start.group(2)), lost=True)
+        elif refusal and refusal.fullmatch(line):
+            tally.refused += 1
+        elif line.strip() and not (message and message.fullmatch(line)):
+            tally.exact = False
 
     return take
 
@@ -251,6 +254,14 @@ def keep(place: Place, tally: Tally) -> None:
         with suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def is_large(directory: str, log: str) -> bool:
+    """Tell whether a log takes much more room than is reserved for it."""
+    try:
+        return bool(log) and os.lstat(os.path.join(directory, log)).st_blocks * 512 > _LARGE
+    except OSError:
+        return False
 
 
 def make(directory: str, log: str, mode: int) -> None:

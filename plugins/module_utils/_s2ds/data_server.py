@@ -290,6 +290,10 @@ class S2DS:
             return False
         return True
 
+    def has_much_to_tidy(self, instance: Instance) -> bool:
+        """Tell whether the log of connections takes much room here."""
+        return connection_log.is_large(self.runtime.site.directory(instance.name), self.proxy.log)
+
     def tidy(self, instance: Instance) -> None:
         """Keep what the log of connections came to, and free its room; a fault of that keeps nothing else."""
         if self.proxy.log and self._is_wanted(instance):

@@ -18,7 +18,7 @@ import pytest
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.connection_log import NOTES, RESERVE
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import PROXIES
 from ansible_collections.scistream.gateway.tests.integration.proxies.rig import Stream, directory, policy, program
-from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS
+from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS, own_uid
 from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import Application, eventually, exchange
 
 KINDS = ["haproxy", "nginx", "stunnel"]
@@ -68,6 +68,27 @@ def test_an_update_frees_what_was_added_up(
         # What was added up is a hole now.
         assert about.st_size < 8192 or os.lseek(stream_.fileno(), 0, os.SEEK_DATA) > 0
     assert stream.counters()["restarts"] == 0
+
+
+def test_any_action_frees_the_logs_of_all(gateway: S2CS, application: Application) -> None:
+    stream = Stream(gateway, "nginx", application.endpoint)
+    log = _log(gateway, stream)
+    with open(log, "ab") as stream_:
+        stream_.write(b"1700000000.000 200 9 5 %s %s\n" % (b"x" * 100, b"y" * 100) * 25000)
+    assert log.stat().st_blocks * 512 > 4 * RESERVE
+    with _only_looked_at(gateway):
+        _counted(stream, 25000)
+    gateway.request(own_uid())
+    assert log.stat().st_blocks * 512 <= RESERVE + 16384
+    _counted(stream, 25000)
+
+
+@contextlib.contextmanager
+def _only_looked_at(gateway: S2CS) -> Iterator[None]:
+    """A look changes nothing."""
+    before = gateway.picture()
+    yield
+    assert gateway.picture() == before
 
 
 @pytest.fixture
