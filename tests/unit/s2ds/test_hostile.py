@@ -126,8 +126,8 @@ def test_a_table_with_a_field_that_is_too_long() -> None:
 @example(["{" + "[" * 100000])
 @example(['{"status": {"since": "x"}}'])
 def test_whatever_a_container_reports(lines: list[str]) -> None:
-    report = janus_report.parse(lines)
-    with contextlib.suppress(S2DSException):
+    with contextlib.suppress(S2DSException, ValueError):
+        report = janus_report.parse(lines)
         assert report.counters is None or answers.counters(report.counters)
 
 

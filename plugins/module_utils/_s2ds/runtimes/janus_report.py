@@ -158,7 +158,7 @@ def parse(said: Sequence[str]) -> Report:
     try:
         rows = list(csv.DictReader([table[0].lstrip("# "), *table[1:]]))
     except csv.Error:
-        return Report(listens)
+        raise ValueError("it is no table") from None
     fronts = [row for row in rows if row.get("svname") == "FRONTEND"]
     backs = [row for row in rows if row.get("svname") == "BACKEND"]
     counters = {
@@ -183,8 +183,10 @@ def _native(status: str) -> dict[str, Any] | None:
 
 
 def _sum(rows: Sequence[Mapping[str, str]], *columns: str) -> int:
-    values = [row.get(column) or "" for row in rows for column in columns]
-    return sum(int(value) for value in values if _COUNT.fullmatch(value))
+    values = [row.get(column) or "0" for row in rows for column in columns]
+    if not all(_COUNT.fullmatch(value) for value in values):
+        raise ValueError("it has something else for numbers")
+    return sum(map(int, values))
 
 
 def _encoded(content: bytes) -> str:
