@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import fields
 from typing import Any, Iterable, Mapping
@@ -30,6 +29,8 @@ def read_settings(option: str, proxy: str, given: Mapping[str, Any]) -> tuple[di
         proxy: Name of a proxy that there is.
         given: The settings.
     """
+    if not given:
+        return {}, []
     kind = PROXIES[proxy]()
     names = {*kind.setting_names(), *(field.name for field in fields(container_settings.ContainerSettings))}
     good: dict[str, Any] = {}
@@ -47,6 +48,9 @@ def read_settings(option: str, proxy: str, given: Mapping[str, Any]) -> tuple[di
 
 def unknown(name: Any, known: Iterable[str]) -> str:
     """Return what is said of a name that there is not: with the nearest right one, else with all."""
+    # Only whoever made a mistake waits for it.
+    import difflib
+
     near = difflib.get_close_matches(name, sorted(known), 1, 0.6) if isinstance(name, str) else []
     advice = f": did you mean {near[0]}?" if near else f"; there are {', '.join(sorted(known))}"
     return f"there is no {show(name)}{advice}"
