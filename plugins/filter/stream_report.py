@@ -119,7 +119,7 @@ from ansible.utils.display import Display
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError
 from ansible_collections.scistream.gateway.plugins.plugin_utils._key import describe_key, is_another_secret
 from ansible_collections.scistream.gateway.plugins.plugin_utils._report_end import released, unreleased
-from ansible_collections.scistream.gateway.plugins.plugin_utils._report_failed import failed
+from ansible_collections.scistream.gateway.plugins.plugin_utils._report_failed import failed, unchanged
 from ansible_collections.scistream.gateway.plugins.plugin_utils._report_missing import misspelt, unseen
 from ansible_collections.scistream.gateway.plugins.plugin_utils._report_opened import opened
 from ansible_collections.scistream.gateway.plugins.plugin_utils._report_status import status, unencrypted
@@ -149,7 +149,12 @@ def stream_report(
             return opened(found, [results, *steps], purpose, check_mode, ticket_dir)
         found = read_streams(streams, "identify", gateways) if streams else []
         if kind == "failed":
-            return failed(steps, results, found, tickets or {}, _other_key(steps, key, key_file))
+            told = failed(steps, results, found, tickets or {}, _other_key(steps, key, key_file))
+            apart = unchanged(steps)
+            described = read_streams(streams, purpose, gateways) if apart else []
+            others = [stream for stream in described if stream.uid not in apart]
+            # What is open has to be known although the run fails.
+            return [*told, *opened(others, list(reversed(steps)), purpose)]
         if kind == "status":
             _warn(unencrypted(results, uids, found))
             return status(results, uids, found, show=show)

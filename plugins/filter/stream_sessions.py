@@ -132,6 +132,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._key import (
     find_key,
     load_key,
 )
+from ansible_collections.scistream.gateway.plugins.plugin_utils._stream import ROLES
 from ansible_collections.scistream.gateway.plugins.plugin_utils._streams import read_streams
 
 
@@ -154,7 +155,12 @@ def stream_sessions(
         if message == "release":
             found = read_streams(streams, "identify", gateways) if streams else []
             return _plan.releases(found, gateway, [check_uid(uid) for uid in uids], _key_if_any(key, key_file))
-        found = read_streams(streams, purpose, gateways, replies)
+        left_out = [(session["uid"], session["role"]) for session in without]
+        found = [
+            stream
+            for stream in read_streams(streams, purpose, gateways, replies)
+            if not all((stream.uid, role) in left_out for role in ROLES)
+        ]
         if not any(_plan.roles_at(stream, gateway, purpose) for stream in found):
             return []
         secret_of = load_key(key_file, create_key, key)
@@ -168,7 +174,6 @@ def stream_sessions(
             raise AnsibleFilterError(f"stream_sessions: {message!r} is none of request, hello, update, release")
     except ScistreamError as error:
         raise AnsibleFilterError(f"stream_sessions: {error}") from None
-    left_out = [(session["uid"], session["role"]) for session in without]
     return [entry for entry in entries if (entry["uid"], entry["role"]) not in left_out]
 
 

@@ -55,7 +55,8 @@ options:
     type: str
   probe_targets: &probe_targets
     description:
-      - Connects once to each target that is new for the session, and closes the connection at once without a byte.
+      - Connects once to each target and closes the connection at once, without a byte. Targets that the session has
+        already had connections to are not looked at again, because an application may count its connections.
       - Targets that do not accept it within 3 seconds are listed as C(unreachable_targets) of the session. That is no
         failure, and the session streams as soon as they do.
       - Targets of UDP are not looked at, nor those of the runtime V(janus), to which another host connects.

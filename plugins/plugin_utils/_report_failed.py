@@ -90,6 +90,13 @@ def _texts(answer: Mapping[str, Any], streams: Sequence[Stream]) -> list[str]:
     ] + [f"and {len(sessions) - _MOST} more sessions" for _once in sessions[_MOST : _MOST + 1]]
 
 
+def unchanged(steps: Sequence[Results]) -> set[str]:
+    """Return the uids of the streams that a gateway refused to change, if nothing else went wrong."""
+    if any(ends_all(answer) for results in steps for answer in results.values()):
+        return set()
+    return {item["uid"] for results in steps for item in stuck(results)}
+
+
 def _headline(steps: Sequence[Results], names: Mapping[str, str]) -> str:
     """Streams that were open before this run are so after it."""
     made: set[str] = set()
@@ -100,10 +107,10 @@ def _headline(steps: Sequence[Results], names: Mapping[str, str]) -> str:
             made.add(item["uid"])
         stood.update(item["uid"] for item in answer.get("sessions") or [] if item.get("state") == "streaming")
     before = [name for uid, name in names.items() if uid in stood - made]
-    apart = {item["uid"] for results in steps for item in stuck(results)}
-    if apart and not any(ends_all(answer) for results in steps for answer in results.values()):
+    apart = unchanged(steps)
+    if apart:
         kept = listed([name for uid, name in names.items() if uid in apart])
-        others = " All others are open as described." if len(apart) < len(names) else ""
+        others = " All others are open as described:" if len(apart) < len(names) else ""
         return f"Not changed, and open as before: {kept}.{others}"
     if not before:
         return "The streams were not opened."

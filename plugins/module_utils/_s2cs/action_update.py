@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import suppress
+from typing import Any, Mapping, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.action import Action, Change
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import StateError
@@ -26,7 +27,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint i
     parse_endpoint,
     parse_endpoints,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError, ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.reach import look
 
 
@@ -45,9 +46,24 @@ class UpdateAction(Action[Update]):
         )
         mended = yield from self.keeper.bring(before, after, turn)
         change = Change(item.uid, item.role, before, after, mended=mended)
-        if item.probe and mended and not self.check_mode and change.after is not None:
-            change.after["unreachable_targets"] = yield lambda: unreachable(before, after)
+        if item.probe and not self.check_mode and change.after is not None:
+            change.after["unreachable_targets"] = yield lambda: self._unreachable(before, after)
         return change
+
+    def _unreachable(self, before: Session, after: Session) -> list[dict[str, str]]:
+        """Look at the targets; whatever becomes of that, the update stands."""
+        with suppress(ScistreamError, OSError):
+            targets = after.resolved
+            if before.state == STREAMING and self._was_used(after):
+                targets = [target for target in targets if target not in before.resolved]
+            return unreachable(after, targets)
+        return []
+
+    def _was_used(self, session: Session) -> bool:
+        """Tell whether a connection has reached the listeners of a session, as far as its data server can tell."""
+        counters = self.keeper.data_server(session).status(session.instance()).counters or {}
+        connections: Mapping[str, Any] = counters.get("connections") or {}
+        return connections.get("total") != 0
 
     def _targets(self, update: Update, session: Session) -> dict[str, Any]:
         if update.remote_listeners is None:
@@ -68,18 +84,16 @@ class UpdateAction(Action[Update]):
         }
 
 
-def unreachable(before: Session, after: Session) -> list[dict[str, str]]:
-    """Return the targets that are new for a session and accept no connection from this gateway, and why.
+def unreachable(session: Session, targets: Sequence[str]) -> list[dict[str, str]]:
+    """Return which of these targets of a session accept no connection from this gateway, and why.
 
-    Targets are looked at once, when they are new: an application may count its connections. Those of UDP cannot be
-    looked at, and under Janus another node than this one connects to them.
+    Those of UDP cannot be looked at, and under Janus another node than this one connects to them.
     """
-    targets = [target for target in after.resolved if before.state != STREAMING or target not in before.resolved]
-    if after.transport == "udp" or after.runtime == "janus" or not targets:
+    if session.transport == "udp" or session.runtime == "janus":
         return []
-    names = dict(zip(after.resolved, after.targets))
+    names = dict(zip(session.resolved, session.targets))
     found = [parse_endpoint("targets", target) for target in targets]
-    failed = look([(target.host, target.port) for target in found], after.egress)
+    failed = look([(target.host, target.port) for target in found], session.egress)
     return [{"target": names[str(Endpoint(item.host, item.port))], "msg": item.reason} for item in failed]
 
 

@@ -83,3 +83,15 @@ def test_a_release_tells_the_totals_and_what_it_cut(site: Site, producer: int) -
 
 def _uid(opened: Outcome) -> str:
     return opened.message.partition("uid ")[2].partition(")")[0]
+
+
+def test_a_stream_that_cannot_be_changed_concerns_itself_alone(site: Site) -> None:
+    fixed, relabelled = site.stream("fixed"), site.stream("relabelled")
+    site.ok("stream_open", streams=[fixed, relabelled])
+    wanted = [{**fixed, "num_conn": 2}, {**relabelled, "labels": {"run": "7"}}, site.stream("added")]
+    message = failed(site.play("stream_open", streams=wanted))
+    assert message.startswith("Not changed, and open as before: fixed. All others are open as described:")
+    assert 'gw-a, gw-b: stream "fixed": ' in message and "num_conn is 1, asked for 2" in message
+    assert "added: " in message and "relabelled: " in message
+    assert len(site.sessions()) == 6
+    assert site.ok("stream_status").message.count(", running, ") == 6

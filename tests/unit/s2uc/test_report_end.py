@@ -190,10 +190,12 @@ def test_a_stream_that_cannot_be_changed_concerns_itself_alone() -> None:
     second = {**STREAMS[0], "name": "second", "uid": OTHER}
     failed = [{"uid": OTHER, "role": "producer", "msg": "num_conn is 1, asked for 2"}]
     step = {"gw-a": {"refused": True, "alone": True, "msg": "x", "failed_sessions": failed}}
-    assert stream_report({}, "failed", steps=[step], streams=[*STREAMS, second]) == [
-        "Not changed, and open as before: second. All others are open as described.",
+    lines = stream_report({}, "failed", steps=[step], streams=[*STREAMS, second])
+    assert lines[:2] == [
+        "Not changed, and open as before: second. All others are open as described:",
         '  gw-a: stream "second": producer: num_conn is 1, asked for 2',
     ]
+    assert lines[2].startswith("tomography: ") and not any(line.startswith("second: ") for line in lines[2:])
 
 
 THERE = {"gw-a": {"sessions": [{"uid": UID, "role": "producer", "labels": {"stream": "tomography"}}]}}
