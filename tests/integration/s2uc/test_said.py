@@ -17,7 +17,7 @@ def failed(outcome: Outcome) -> str:
     assert outcome.output.count("fatal: [") == 1 and "censored" not in outcome.output
     assert "Origin: " not in outcome.output and "Traceback" not in outcome.output
     for line in outcome.message.splitlines()[1:]:
-        assert outcome.output.count(line) == 1
+        assert outcome.output.count(line) == outcome.message.count(line)
     return outcome.message
 
 
