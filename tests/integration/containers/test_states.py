@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes import container_limits
 from ansible_collections.scistream.gateway.tests.integration.containers.rig import (
     container,
     left_on_engine,
@@ -116,6 +117,32 @@ def test_processes_for_a_reload(
         assert all(ask(connection, b"y") == b"y" for connection in established)
     stream.point(targets[number].endpoint)
     assert exchange(stream.listener) == targets[number].name + b":hello"
+
+
+def test_a_reload_that_fails_is_taken_back_for_real(
+    make_gateway: Callable[..., S2CS],
+    application: Application,
+    other_application: Application,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As where the processes are used up after they were counted: whatever becomes of HAProxy, its listeners serve."""
+    monkeypatch.setattr(container_limits, "check_room", lambda *_about: None)
+    s2cs = make_gateway(settings={"pids": 16})
+    stream = open_stream(s2cs, "haproxy", "docker", application.endpoint)
+    targets = [other_application, application] * 8
+    with ExitStack() as stack:
+        for number in range(len(targets)):
+            connection = stack.enter_context(connect(stream.listener))
+            assert ask(connection, b"x").endswith(b":x")
+            update: dict[str, Any] = {"uid": stream.uid, "role": "producer"}
+            result = s2cs.call("update", remote_listeners=[targets[number].endpoint], **update)
+            if result.get("failed"):
+                break
+        assert result.get("failed"), "it was never short of processes"
+        assert exchange(stream.listener) == targets[number - 1].name + b":hello"
+        seen = s2cs.info(stream.uid)
+        assert seen["running"] and seen["targets"] == [targets[number - 1].endpoint]
+    stream.release()
 
 
 @pytest.fixture
