@@ -26,11 +26,17 @@ class OwnEngine:
         images: Names of the images that it gets from the engine of the machine.
         maps_users: Whether it maps the users in containers (userns-remap).
         own_network: Whether it has a network of its own, as one in a virtual machine or a rootless one has.
+        most_files: How many open files it has, and so can give if it may not raise that; 0: as many as this process.
         options: More options of dockerd.
     """
 
     def __init__(
-        self, *images: str, maps_users: bool = False, own_network: bool = False, options: tuple[str, ...] = ()
+        self,
+        *images: str,
+        maps_users: bool = False,
+        own_network: bool = False,
+        most_files: int = 0,
+        options: tuple[str, ...] = (),
     ) -> None:
         # The path of a socket may have 107 bytes.
         self.root = Path(tempfile.mkdtemp(prefix="scistream-engine-"))
@@ -40,6 +46,7 @@ class OwnEngine:
         self._images = images
         self._maps_users = maps_users
         self._own_network = own_network
+        self._most_files = most_files
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -73,6 +80,8 @@ class OwnEngine:
         if self._own_network:
             command = ["unshare", "--net", "--mount", *command, "--bridge=none"]
             command.remove(f"--bridge={self.bridge}")
+        if self._most_files:
+            command = ["prlimit", f"--nofile={self._most_files}:{self._most_files}", *command]
         with (self.root / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         eventually("the engine answers", lambda: not self.docker("info").returncode)

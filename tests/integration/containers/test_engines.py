@@ -104,3 +104,23 @@ def test_an_engine_with_another_network(
         assert "this host does not" in s2cs.call("update", **options)["msg"]
         s2cs.done("release", **options)
     assert not s2cs.left() and distant_engine.has_nothing()
+
+
+def test_an_engine_that_has_too_few_files_to_give(
+    make_gateway: Callable[..., S2CS], images: dict[str, str], application: Application
+) -> None:
+    """Either it can raise its own limit, or the error says which setting is the way out, and nothing is left."""
+    with OwnEngine(images["haproxy"], most_files=2048) as engine:
+        s2cs = make_gateway(settings={"engine": engine.address})
+        asked = request("docker")
+        s2cs.done("request", **asked)
+        s2cs.hello(asked["uid"], application.endpoint)
+        update: dict[str, Any] = {"uid": asked["uid"], "role": "producer"}
+        result = s2cs.call("update", **update)
+        if result.get("failed"):
+            assert "set nofile" in result["msg"] and engine.address in result["msg"], result["msg"]
+            assert engine.has_nothing()
+        else:
+            assert exchange(result["session"]["listeners"][0]) == b"one:hello"
+        s2cs.done("release", **update)
+        assert not s2cs.left() and engine.has_nothing()

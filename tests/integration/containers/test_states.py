@@ -41,11 +41,11 @@ def test_a_paused_container(
         try:
             seen = gateway.info(stream.uid)
             assert not seen["running"] and f"the container {name} is paused" in str(seen["log"]), seen
-            began = time.monotonic()
             for target in (application, other_application):
+                began = time.monotonic()
                 update = {"uid": stream.uid, "role": "producer", "remote_listeners": [target.endpoint]}
                 gateway.refused("update", "is paused", f"unpause {name}", **update)
-            assert time.monotonic() - began < 15
+                assert time.monotonic() - began < 20
         finally:
             docker("unpause", name)
         assert ask(established, b"y") == b"y"
@@ -170,7 +170,8 @@ def test_a_hostile_engine_holds_nobody_up(
         sessions = {item["uid"]: item for item in s2cs.done("info")["sessions"]}
         assert time.monotonic() - began < 25
         for stream in hung:
-            assert not sessions[stream.uid]["running"] and f"unix://{switch}" in str(sessions[stream.uid]["log"])
+            assert not sessions[stream.uid]["running"] and sessions[stream.uid]["health"] == "unknown"
+            assert f"unix://{switch}" in sessions[stream.uid]["reason"], sessions[stream.uid]
         assert all(sessions[stream.uid]["running"] for stream in others)
         others[0].release()
         assert s2cs.call("release", uid=hung[0].uid)["failed"]

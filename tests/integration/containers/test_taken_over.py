@@ -102,7 +102,7 @@ def test_what_it_answers_concerns_it_alone(gateway: S2CS, runtime: str, way: str
     seen = {item["uid"]: item for item in gateway.done("info")["sessions"]}
     assert time.monotonic() - began < 25
     assert seen[other.uid]["running"] and not seen[stream.uid]["running"]
-    assert str(seen[stream.uid]["log"]).isprintable() and seen[stream.uid]["log"], seen
+    assert seen[stream.uid]["reason"].isprintable() and seen[stream.uid]["reason"], seen
     stream.release()
     assert exchange(other.listener) == b"one:hello"
     other.release()

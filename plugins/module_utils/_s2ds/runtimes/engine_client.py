@@ -46,7 +46,7 @@ class Patience:
 
     connect: float = 5.0
     connect_ssh: float = 20.0
-    look: float = 10.0
+    look: float = 6.0
     act: float = 60.0
 
 

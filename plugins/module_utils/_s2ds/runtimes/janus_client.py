@@ -28,7 +28,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs i
 _PREFIX = "/api/janus/controller"
 _LARGEST = 1 << 24
 # How long it may take to tell something, and how long one that did not is not asked again.
-_LOOK_SECONDS = 15.0
+_LOOK_SECONDS = 8.0
 _SILENT_SECONDS = 10.0
 _silent: dict[str, float] = {}
 # How Janus quotes the engine's answer to a command for a container: "(409) Reason: Conflict ...".
