@@ -214,6 +214,16 @@ s2ds:
         bytes: {to_consumer: 0, to_producer: 0}
         last_byte: 1769864400.5
         exact: true
+    health:
+      description: V(ok), V(down), V(silent) or V(unknown), as in M(scistream.gateway.s2cs_info).
+      returned: if it is not absent
+      type: str
+      sample: ok
+    reason:
+      description: Why it is not well; empty if it is.
+      returned: if it is not absent
+      type: str
+      sample: ""
     log:
       description: Last lines of its log, if it should run and does not.
       returned: if it is not absent
@@ -267,13 +277,11 @@ def main() -> None:
         instance = Standalone(server, wanted.name, module.check_mode)
         before = instance.look()
         changed = instance.ensure(params["state"], wanted)
-        after = instance.look()
+        after = instance.expect(params["state"], wanted) if module.check_mode and changed else instance.look()
     except ScistreamError as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=f"the files of the data server cannot be used: {error}")
-    if module.check_mode and changed:
-        after = {**before, "state": params["state"], "running": params["state"] == "started"}
     module.exit_json(changed=changed, s2ds=after, diff={"before": before, "after": after})
 
 

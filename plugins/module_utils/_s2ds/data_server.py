@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Iterator, Mapping
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import connection_log, credentials
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import connection_log, credentials, occupants
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.answers import (
     check_listeners,
     counters,
@@ -60,6 +60,26 @@ class S2DS:
                 "others can read: choose another runtime, or ask for encryption none"
             )
         self.runtime.check(self._task(instance), self.proxy)
+
+    def foresee(self, instance: Instance, before: Instance | None = None) -> None:
+        """Refuse what ``start`` would refuse, and change nothing.
+
+        Args:
+            instance: What is to be started.
+            before: What it takes the place of, whose ports are free by then.
+        """
+        self.check(instance)
+        task = self._task(instance)
+        self.runtime.access(task)
+        if instance.certificate is not None or self._is_wanted(instance):
+            self._credentials(instance)
+        if self._is_wanted(instance):
+            self._files(instance)
+            self.proxy.command(self.runtime.directory(task))
+        if self.runtime.name in ("process", "docker"):
+            own = before.listeners if before else ()
+            others = [listener for listener in instance.listeners if listener not in own]
+            occupants.check(others, instance.transport, self.runtime.site.directory(instance.name))
 
     def start(self, instance: Instance) -> None:
         """Make the instance's directory and bring up its listeners, where the proxy holds them before the UPDATE.

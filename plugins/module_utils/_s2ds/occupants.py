@@ -12,6 +12,7 @@ import sys
 from typing import Iterable, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import Endpoint
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.processes import start_time
 
 _LISTEN, _UNCONNECTED = "0A", "07"
@@ -43,6 +44,28 @@ def strangers(listeners: Sequence[Endpoint], transport: str, directory: str) -> 
         elif not _works_in(pid, directory):
             found[str(listener)] = f"{listener}, taken by PID {pid} {_name(pid)}"
     return sorted(found.values())
+
+
+def check(listeners: Sequence[Endpoint], transport: str, directory: str) -> None:
+    """Refuse listeners at addresses that this host does not have, and at ports that something else has.
+
+    Raises:
+        S2DSException: It names the listener, and the process that has its port.
+    """
+    for listener in listeners:
+        family = socket.AF_INET6 if ":" in listener.host else socket.AF_INET
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.bind((listener.host, 0))
+        except OSError as error:
+            raise S2DSException(
+                f"listeners: {listener} is at no address of this host ({error.strerror}): name one that it has"
+            ) from None
+    taken = strangers([listener for listener in listeners if listener.port], transport, directory)
+    if taken:
+        raise S2DSException(
+            f"listeners: address already in use: {', '.join(taken)}: name other ports, or end that program"
+        )
 
 
 def _bound(table: str) -> Iterable[tuple[tuple[str, int], str]]:

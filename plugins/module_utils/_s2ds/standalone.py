@@ -9,14 +9,14 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from typing import Any, Iterator, Mapping
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import Endpoint
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException, ScistreamError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance, Status
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import make_directory
 
 STARTED, STOPPED, ABSENT = "started", "stopped", "absent"
@@ -50,17 +50,29 @@ class Standalone:
         if found is None:
             return {"name": self.name, "state": ABSENT, "running": False}
         status = self.server.status(found)
+        return self._described(found, STARTED if status.running else STOPPED, status)
+
+    def expect(self, state: str, wanted: Instance) -> dict[str, Any]:
+        """Return what the instance would be like in a state; which ports would be chosen nobody can tell."""
+        if state == ABSENT:
+            return {"name": self.name, "state": ABSENT, "running": False}
+        found = self._record()
+        if state == STOPPED:
+            return self._described(found or wanted, STOPPED, Status(False))
+        return self._described(_with_ports_of(found, wanted), STARTED, Status(True))
+
+    def _described(self, instance: Instance, state: str, status: Status) -> dict[str, Any]:
         return {
             "name": self.name,
-            "state": STARTED if status.running else STOPPED,
-            "listeners": [str(item) for item in found.listeners],
-            "targets": [str(item) for item in found.targets],
-            "clients": list(found.clients),
-            "egress": found.egress,
-            "rate": found.rate,
-            "encryption": found.encryption,
-            "certificate": found.certificate,
-            "peer_certificate": found.peer_certificate,
+            "state": state,
+            "listeners": [str(item) for item in instance.listeners],
+            "targets": [str(item) for item in instance.targets],
+            "clients": list(instance.clients),
+            "egress": instance.egress,
+            "rate": instance.rate,
+            "encryption": instance.encryption,
+            "certificate": instance.certificate,
+            "peer_certificate": instance.peer_certificate,
             **asdict(status),
         }
 
@@ -108,10 +120,20 @@ class Standalone:
         if self.check_mode:
             return again or self.server.needs_update(wanted)
         changed = self.server.update_listeners(wanted, again)
-        self._write_record(wanted)
+        try:
+            self._write_record(wanted)
+        except BaseException:
+            # Without it the next call would not know what runs.
+            found = self._record()
+            if found is not None:
+                with suppress(ScistreamError, OSError):
+                    self.server.update_listeners(found)
+            raise
         return changed
 
     def _start(self, found: Instance | None, wanted: Instance) -> bool:
+        # Before anything ends that runs.
+        self.server.foresee(wanted, found)
         if self.check_mode:
             return True
         if found is not None:

@@ -87,6 +87,10 @@ class StandaloneContainer:
         """Bring the instance to its state; returns whether anything had to be done."""
         return self._instance.ensure(self._params["state"], self._wanted)
 
+    def expect(self) -> dict[str, Any]:
+        """Return what the instance would be like."""
+        return {**self.look(), **self._instance.expect(self._params["state"], self._wanted)}
+
     @property
     def _task(self) -> Task:
         return Task(self._wanted.name, self._server.proxy.unit, self._server.proxy.user)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import random
 import shutil
 import signal
@@ -112,6 +113,35 @@ def test_life(camera: Camera, application: Application, other_application: Appli
     assert exchange(listener) == b"two:hello"
     absent = camera.done(state="absent")
     assert absent["changed"] and absent["s2ds"]["state"] == "absent" and not camera.directory.exists()
+
+
+def test_check_mode_refuses_what_the_real_run_refuses(camera: Camera, application: Application) -> None:
+    port = int(application.endpoint.rpartition(":")[2])
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"listeners": ["203.0.113.7:5100"]}, "203.0.113.7:5100 is at no address of this host"),
+        ({"listeners": [application.endpoint]}, f"127.0.0.1:{port}, taken by PID {os.getpid()} "),
+    ]
+    if os.geteuid() == 0 and not _has_user("scistream-s2ds"):
+        wrong.append(({"dedicated_user": True}, "there is no user scistream-s2ds"))
+    for options, words in wrong:
+        options = {"listeners": [f"{camera.address}:0"], "targets": [application.endpoint], **options}
+        for check in (True, False):
+            result = camera.call(check=check, **options)
+            assert result.get("failed") and words in result["msg"], result
+        assert not camera.processes() and not camera.directory.exists()
+    wanted = {"listeners": [f"{camera.address}:0"], "targets": [application.endpoint], "clients": ["127.0.0.0/8"]}
+    predicted, done = camera.call(check=True, **wanted)["s2ds"], camera.call(**wanted)["s2ds"]
+    assert predicted["listeners"] == wanted["listeners"] and predicted.keys() == done.keys()
+    chosen = {"listeners": None, "counters": None}
+    assert {**predicted, **chosen} == {**done, **chosen}
+
+
+def _has_user(name: str) -> bool:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
 
 
 def test_other_listeners(camera: Camera, application: Application) -> None:
