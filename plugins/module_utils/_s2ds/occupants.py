@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from contextlib import suppress
 from typing import Iterable, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import Endpoint
@@ -94,14 +95,25 @@ def _owners(inodes: set[str]) -> dict[str, int]:
     """Return the processes that have sockets open; of several that share one, the one that started first."""
     found: dict[str, tuple[int, int]] = {}
     for name in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            links = {os.readlink(f"/proc/{name}/fd/{entry}") for entry in os.listdir(f"/proc/{name}/fd")}
-        except OSError:
-            continue
-        for inode in inodes & {link[len("socket:[") : -1] for link in links if link.startswith("socket:[")}:
+        for inode in inodes & _sockets(name):
             since = int(start_time(int(name)).partition("@")[0] or 0)
             found[inode] = min((since, int(name)), found.get(inode, (since, int(name))))
     return {inode: pid for inode, (_since, pid) in found.items()}
+
+
+def _sockets(process: str) -> set[str]:
+    found: set[str] = set()
+    try:
+        entries = os.listdir(f"/proc/{process}/fd")
+    except OSError:
+        return found
+    for entry in entries:
+        # It may have been closed since.
+        with suppress(OSError):
+            link = os.readlink(f"/proc/{process}/fd/{entry}")
+            if link.startswith("socket:["):
+                found.add(link[len("socket:[") : -1])
+    return found
 
 
 def _works_in(pid: int, directory: str) -> bool:

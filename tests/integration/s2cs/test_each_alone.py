@@ -132,11 +132,17 @@ def test_release_that_fails_leaves_the_session_as_it_was(s2cs: S2CS, application
 
 def test_changes_in_place(s2cs: S2CS, application: Application) -> None:
     uid = own_uid()
-    options = {"rate": "800Mbit", "lifetime": 3600, "labels": {"job": "1"}}
+    options: dict[str, Any] = {"rate": "800Mbit", "lifetime": 3600, "labels": {"job": "1"}}
     session = s2cs.stream(application.endpoint, uid=uid, **options)
     with connect(session["listeners"][0]) as connection:
         connection.sendall(b"1")
-        for change in ({"labels": {"job": "2"}}, {"lifetime": 7200}, {"rate": "900Mbit"}, {"hello_timeout": 99}):
+        changes: list[dict[str, Any]] = [
+            {"labels": {"job": "2"}},
+            {"lifetime": 7200},
+            {"rate": "900Mbit"},
+            {"hello_timeout": 99},
+        ]
+        for change in changes:
             options.update(change)
             request = {**REQUEST, "uid": uid, **options}
             before = s2cs.picture()

@@ -129,7 +129,11 @@ def test_check_mode_refuses_what_the_real_run_refuses(camera: Camera, applicatio
             result = camera.call(check=check, **options)
             assert result.get("failed") and words in result["msg"], result
         assert not camera.processes() and not camera.directory.exists()
-    wanted = {"listeners": [f"{camera.address}:0"], "targets": [application.endpoint], "clients": ["127.0.0.0/8"]}
+    wanted: dict[str, Any] = {
+        "listeners": [f"{camera.address}:0"],
+        "targets": [application.endpoint],
+        "clients": ["127.0.0.0/8"],
+    }
     predicted, done = camera.call(check=True, **wanted)["s2ds"], camera.call(**wanted)["s2ds"]
     assert predicted["listeners"] == wanted["listeners"] and predicted.keys() == done.keys()
     chosen = {"listeners": None, "counters": None}
