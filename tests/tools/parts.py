@@ -22,6 +22,8 @@ GATEWAY = ("plugins/modules/*.py", "plugins/module_utils/**/*.py", "roles/*/file
 GATEWAY_PYTHON = "3.8"
 # Integration tests that need a container engine.
 IN_CONTAINERS = ("tests/integration/containers", "tests/integration/janus")
+# The examples and pages of the documentation.
+EXAMPLES = "tests/integration/examples"
 # Programs of one file, or several beside each other.
 SCRIPTS = ("roles/*/files/*.py", "playbooks/files/*.py", "benchmarks/**/*.py")
 
@@ -122,8 +124,13 @@ def unit(job: Job) -> None:
 
 def integration(job: Job) -> None:
     """Real instances, driven with the collection as it is built and installed."""
-    ignored = [f"--ignore={directory}" for directory in (*IN_CONTAINERS, core_versions.DIRECTORY)]
+    ignored = [f"--ignore={directory}" for directory in (*IN_CONTAINERS, EXAMPLES, core_versions.DIRECTORY)]
     job.pytest("tests/integration", *ignored, env={"ANSIBLE_COLLECTIONS_PATH": str(job.workspace.build)})
+
+
+def examples(job: Job) -> None:
+    """What the documentation shows, as it is written."""
+    job.pytest(EXAMPLES, env={"ANSIBLE_COLLECTIONS_PATH": str(job.workspace.build)})
 
 
 def containers(job: Job) -> None:
@@ -135,11 +142,11 @@ def containers(job: Job) -> None:
 
 
 def gateways(job: Job) -> None:
-    """One whole scenario on two hosts with an init system: what no test on this host alone can see."""
-    job.files("extensions/molecule/haproxy/molecule.yml")
+    """One whole scenario on hosts with an init system, of two releases: what no test on this host alone can see."""
+    job.files("extensions/molecule/trixie/molecule.yml")
     # By itself Molecule names it by the last part of the path, which all copies of the project have in common.
     state = {"MOLECULE_EPHEMERAL_DIRECTORY": str(job.scratch / "molecule")}
-    if not job.run("molecule", "test", "--scenario-name", "haproxy", env=state):
+    if not job.run("molecule", "test", "--scenario-name", "trixie", env=state):
         raise Failure("where no Docker engine can be had, CONTAINERS=no leaves this out")
 
 
@@ -154,6 +161,7 @@ PARTS = (
     Part("integration", integration, "test", ("checks", "integration")),
     Part("gateways", gateways, "test", ("checks", "integration", "containers")),
     Part("containers", containers, "test", ("checks", "integration", "containers")),
+    Part("examples", examples, "test", ("checks", "integration")),
     Part("versions", core_versions.versions, "test"),
     Part("sanity", ansible_test.sanity, "test"),
     Part("ansible-lint", ansible_lint, "lint"),
