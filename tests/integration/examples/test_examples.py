@@ -27,8 +27,10 @@ from ansible_collections.scistream.gateway.tests.integration.examples.site impor
 # proxy_container has its test where there is an engine; the policy of an example takes the place of that of the others.
 APART = ("proxy_container", "s2cs_policy")
 MODULES = sorted(path.stem for path in COLLECTION.glob("plugins/modules/*.py") if path.stem not in APART)
-FILTERS = sorted(path.stem for path in COLLECTION.glob("plugins/filter/*.py"))
-# What these return holds secrets, and a task that shows nothing (no_log) takes it.
+VALUES = [
+    (kind, path.stem) for kind in ("filter", "lookup") for path in sorted(COLLECTION.glob(f"plugins/{kind}/*.py"))
+]
+# What this returns holds secrets, and a task that shows nothing (no_log) takes it.
 UNSEEN = ("stream_sessions",)
 _results: dict[str, list[dict[str, Any]]] = {}
 
@@ -42,19 +44,21 @@ def test_examples_of_modules(work: Site, module: str) -> None:
             _results.setdefault(row["action"].rpartition(".")[2], []).append(row["result"])
 
 
-@pytest.mark.parametrize("plugin", FILTERS)
-def test_examples_of_filters(work: Site, plugin: str) -> None:
-    tasks = documented("filter", plugin, "EXAMPLES")
+@pytest.mark.parametrize(("kind", "plugin"), VALUES)
+def test_examples_of_filters_and_lookups(work: Site, kind: str, plugin: str) -> None:
+    tasks = documented(kind, plugin, "EXAMPLES")
     assert f"scistream.gateway.{plugin}" in yaml.safe_dump(tasks, width=1000)
     for _time in range(2):
         shown = [row["result"]["msg"] for row in work.tasks(tasks) if row["action"] == "ansible.builtin.debug"]
-    described = documented("filter", plugin, "RETURN")
-    values = [{"_value": value} for value in shown if isinstance(value, (list, dict))]
-    assert plugin in UNSEEN or values, "no example shows what the filter returns"
-    assert not values or differences(described, values) == []
+    if plugin not in UNSEEN:
+        assert shown, "no example shows what it returns"
+        described = documented(kind, plugin, "RETURN")
+        described.setdefault("_value", described.get("_raw"))
+        for value in shown:
+            assert differences({"_value": described["_value"]}, [{"_value": value}]) == []
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith(("s2cs_", "s2ds"))])
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith(("s2cs_", "s2ds", "stream_file"))])
 def test_returned_is_what_is_described(site: Site, tmp_path: Path, module: str) -> None:
     """After all the examples, and a look at what they opened: every key in both directions."""
     work = site.elsewhere(tmp_path)
