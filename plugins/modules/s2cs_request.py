@@ -273,8 +273,8 @@ session:
     expires:
       description:
         - When it expires, ISO 8601 in UTC.
-        - Before the HELLO and before the UPDATE that is when these must have come, but not after RV(ignore:ends).
-          Then it is RV(ignore:ends).
+        - Before the HELLO and the UPDATE, the time at which these must have arrived, but not after RV(ignore:ends).
+        - After the UPDATE it is RV(ignore:ends), and null if there is none.
       returned: always
       type: str
       sample: "2026-01-31T12:03:00Z"
