@@ -105,7 +105,8 @@ def test_the_same_call_from_many_at_once(s2cs: S2CS, application: Application) -
     uid = own_uid()
     requests = finish([s2cs.start("request", uid=uid, **REQUEST) for _unused in range(6)])
     assert sum(result["changed"] for result in requests) == 1
-    assert len({str(result["session"]) for result in requests}) == 1
+    # All but when the HELLO must have come, which each call puts off.
+    assert len({str({**result["session"], "expires": None}) for result in requests}) == 1
     hello = {"uid": uid, "role": "producer", "secret": SECRET, "producer_listeners": [application.endpoint]}
     assert sum(result["changed"] for result in finish([s2cs.start("hello", **hello) for _unused in range(6)])) == 1
     updates = finish([s2cs.start("update", uid=uid, role="producer") for _unused in range(6)])
