@@ -11,7 +11,9 @@ that is given twice is refused, because two readers could disagree on which one 
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -53,6 +55,22 @@ def load_document(text: str | bytes) -> Any:
         raise DocumentError(f"{where}it is not YAML: {show(error.problem or error.context)}") from None
     except (yaml.YAMLError, ValueError, RecursionError):
         raise DocumentError("it is not YAML") from None
+
+
+def read_text(path: str) -> bytes:
+    """Return what is in a regular file, at most one byte more than a document may have.
+
+    Raises:
+        DocumentError: It cannot be read.
+    """
+    try:
+        path = os.path.expanduser(path)
+        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise DocumentError("it is not a regular file")
+            return file.read(MAX_SIZE + 1)
+    except (OSError, ValueError) as error:
+        raise DocumentError(getattr(error, "strerror", None) or str(error)) from None
 
 
 def plain_text(text: str) -> str:

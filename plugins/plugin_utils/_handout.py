@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +27,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._document import
     load_document,
     plain_document,
     plain_text,
+    read_text,
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._inputs import is_document
 
@@ -206,13 +205,9 @@ def _text(label: str, source: str) -> str | bytes:
     if is_document(source):
         return source
     try:
-        path = os.path.expanduser(source)
-        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise TicketError(f"{label}: it is not a regular file")
-            return file.read(MAX_SIZE + 1)
-    except (OSError, ValueError) as error:
-        raise TicketError(f"{label}: {getattr(error, 'strerror', None) or error}") from None
+        return read_text(source)
+    except DocumentError as error:
+        raise TicketError(f"{label}: {error}") from None
 
 
 def checked_certificate(kind: str, handout: Handout, role: str) -> str:

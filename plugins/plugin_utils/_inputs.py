@@ -13,12 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError, show
 from ansible_collections.scistream.gateway.plugins.plugin_utils._document import (
     DocumentError,
     load_document,
     plain_document,
     plain_text,
+    read_text,
 )
 
 PREFIX = "scistream_"
@@ -178,13 +179,17 @@ def _data(value: Any) -> Any:
 
 
 def _streams_of(name: str, text: str) -> Any:
-    """Return the streams that a text in YAML or JSON describes, alone or under their name as in a file."""
-    if not is_document(text):
+    """Return the streams that a text in YAML or JSON describes, or a file that is named with @.
+
+    They stand alone, which Ansible's own -e @FILE does not take, or under their name.
+    """
+    file = text.strip()[1:] if text.strip().startswith("@") else None
+    if file is None and not is_document(text):
         return text
     try:
-        found = load_document(text)
+        found = load_document(text if file is None else read_text(file))
     except DocumentError as error:
-        raise InputError(f"{name}: {error}") from None
+        raise InputError(f"{name}: {'' if file is None else f'{show(file)}: '}{error}") from None
     if isinstance(found, dict) and len(found) == 1 and set(found) <= {"streams", PREFIX + "streams"}:
         found = next(iter(found.values()))
     return found

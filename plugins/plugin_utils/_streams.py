@@ -35,7 +35,8 @@ def read_streams(
         raise DescriptionError(
             [
                 f"streams: {show(value)} is not allowed: give a list of at least one stream, "
-                f"with -e @streams.yml, or as scistream_streams in the inventory{ticket}{beside}"
+                "with -e @streams.yml or -e streams=@streams.yml, or as scistream_streams in the inventory"
+                f"{ticket}{beside}"
             ]
         )
     problems: list[str] = []

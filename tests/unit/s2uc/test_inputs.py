@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -82,6 +83,14 @@ def test_several_tickets_and_replies() -> None:
 )
 def test_descriptions_as_text(text: str) -> None:
     assert inputs({"streams": text}).streams() == [{"name": "a"}]
+
+
+@pytest.mark.parametrize("text", ["- name: a\n", "streams:\n  - name: a\n"])
+def test_a_file_may_hold_the_list_alone(tmp_path: Path, text: str) -> None:
+    (tmp_path / "streams.yml").write_text(text)
+    assert inputs({"streams": f"@{tmp_path}/streams.yml"}).streams() == [{"name": "a"}]
+    with pytest.raises(InputError, match="No such file or directory"):
+        inputs({"streams": f"@{tmp_path}/nowhere"}).streams()
 
 
 def test_texts_that_are_none() -> None:
