@@ -105,3 +105,23 @@ def test_what_a_cut_looks_like(gateway: S2CS, kind: str) -> None:
     stream = Stream(gateway, kind, source.endpoint)
     found["the target does not answer"] = _end_of(_connect(stream.listener))
     assert found == dict.fromkeys(found, told)
+
+
+@pytest.mark.parametrize("kind", ["haproxy", "nginx", "s2ds"])
+def test_a_transfer_that_stalls_is_seen(gateway: S2CS, kind: str) -> None:
+    """One end takes nothing any more: all is running, and yet since then no byte has moved."""
+    with Source() as source:
+        stream = Stream(gateway, kind, source.endpoint)
+        with _connect(stream.listener) as connection:
+            assert connection.recv(1000)
+
+            def stalled() -> bool:
+                counters = stream.counters()
+                assert counters["connections"]["open"] == 1
+                return bool(time.time() - counters["last_byte"] > 3)
+
+            eventually("it stalls", stalled)
+            until = time.monotonic() + 1
+            while time.monotonic() < until:
+                assert connection.recv(1 << 20)
+            assert not stalled()
