@@ -34,6 +34,7 @@ _MODULES = (
     "files",
     "halted",
     "instance",
+    "occupants",
     "processes",
     "programs",
     "registry",
