@@ -84,7 +84,7 @@ def test_the_plays_that_follow_know_it(site: Site, producer: int) -> None:
     )
     outcome = site.run(str(path))
     assert outcome.status == 0
-    first, second = outcome.message.splitlines()
+    ((first, second),) = (row["msg"] for row in outcome.rows if row["action"].endswith(".debug"))
     assert first == second and first.startswith(f"{site.address('gw-b')}:")
 
 
