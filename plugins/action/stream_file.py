@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 
 _MAX_SIZE = 1 << 20
 
@@ -30,7 +31,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         _validated, options = self.validate_argument_spec(
             argument_spec={"path": {"type": "path", "required": True}, "content": {"type": "str", "required": True}}
         )
-        return {**result, **put(options["path"], options["content"], self._task.check_mode)}
+        result.update(put(options["path"], options["content"], self._task.check_mode))
+        if result["replaced"] and not self._task.check_mode:
+            Display().warning(
+                f"{result['path']} replaces what was there. If that was handed over, hand over the new file: the "
+                "earlier one is of no use any more."
+            )
+        return result
 
 
 def put(path: str, text: str, check_mode: bool = False) -> dict[str, Any]:
@@ -42,7 +49,7 @@ def put(path: str, text: str, check_mode: bool = False) -> dict[str, Any]:
         if changed and not check_mode:
             _write(path, content)
     except OSError as error:
-        return {**result, "failed": True, "changed": False, "msg": f"{path}: {error.strerror}"}
+        return {**result, "failed": True, "changed": False, "replaced": False, "msg": f"{path}: {error.strerror}"}
     return result
 
 

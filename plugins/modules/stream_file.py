@@ -13,7 +13,8 @@ author:
 description:
   - Writes the text of a ticket or a reply into a file of the control node, with mode 0600.
   - The file is made anew and put in place of what was there, so that neither a link nor a file that somebody else put
-    there beforehand is written through or kept.
+    there beforehand is written through or kept. A warning says so, because what was handed over before is of no use any
+    more.
   - The playbooks C(stream_inbound) and C(stream_outbound) use it. It always runs on the control node.
 options:
   path:
