@@ -71,7 +71,9 @@ options:
     type: dict
     default: {}
   state_dir:
-    description: Directory in which the instance keeps its files.
+    description:
+      - Directory in which the instance keeps its files.
+      - Units of systemd know one such directory only; another one takes O(supervisor=process).
     type: path
     default: /var/lib/scistream
   program_dir:
@@ -79,12 +81,16 @@ options:
     type: path
     default: /usr/local/lib/scistream
   supervisor:
-    description: What keeps it running. V(auto) is systemd for root where it is the init, and else a small process.
+    description:
+      - What keeps it running. V(auto) uses systemd when running as root on a systemd host, otherwise the supervisor of the
+        collection.
     type: str
     choices: [auto, systemd, process]
     default: auto
   dedicated_user:
-    description: Run it as the unprivileged user of the role, where this module runs as root.
+    description:
+      - Whether it runs as an unprivileged user of its own, where this module runs as root.
+      - Units of systemd always do; V(false) takes O(supervisor=process).
     type: bool
     default: true
 seealso:

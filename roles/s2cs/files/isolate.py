@@ -31,7 +31,6 @@ PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 24, 38
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MNT_DETACH = 2, 4, 8, 2
 MS_REC, MS_SLAVE, CLONE_NEWNS = 0x4000, 0x80000, 0x20000
 FALLOC_FL_KEEP_SIZE = 1
-FALLOC_FL_KEEP_SIZE = 1
 MOUNT_SETATTR, AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY = 442, -100, 0x8000, 1
 LIMITS = {"run_bytes": 64 << 20, "run_files": 1024}
 # What is kept of `run` when a data server ends. Counters are small, and come first.

@@ -92,6 +92,10 @@ class Gateway:
         }
         inventory = self.directory / "inventory.yml"
         inventory.write_text(json.dumps({"gateways": {"hosts": hosts or {"gw": {}}, "vars": common}}))
+        return self.run("scistream.gateway.gateway", "-i", str(inventory), *arguments)
+
+    def run(self, *arguments: str) -> Outcome:
+        """Run ansible-playbook."""
         environment = {
             **os.environ,
             "HOME": str(self.directory / "home"),
@@ -99,7 +103,7 @@ class Gateway:
             "ANSIBLE_NOCOLOR": "1",
         }
         done = subprocess.run(
-            [PLAYBOOK, "-i", str(inventory), "scistream.gateway.gateway", *arguments],
+            [PLAYBOOK, *arguments],
             env=environment,
             cwd=self.directory,
             stdin=subprocess.DEVNULL,

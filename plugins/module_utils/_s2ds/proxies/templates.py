@@ -13,6 +13,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import sys
 from typing import Any, Mapping
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials
@@ -78,8 +79,9 @@ def check_jinja2() -> None:
     """Refuse to go on where Jinja2 is missing."""
     if JINJA2_PROBLEM:
         raise S2DSException(
-            f"the Python of Ansible on this gateway has no Jinja2, which configures this proxy ({JINJA2_PROBLEM}): "
-            "run the role scistream.gateway.s2cs, which installs it, or set ansible_python_interpreter"
+            f"{sys.executable}, which runs the modules on this gateway, has no Jinja2 to configure this proxy with "
+            f"({JINJA2_PROBLEM}): install it for this interpreter, or choose one that has it in "
+            "ansible_python_interpreter; the role scistream.gateway.s2cs installs it for the system's"
         )
 
 
