@@ -82,8 +82,8 @@ options:
     default: /usr/local/lib/scistream
   supervisor:
     description:
-      - What keeps it running. V(auto) uses systemd when running as root on a systemd host, otherwise the supervisor of the
-        collection.
+      - What keeps it running. V(auto) uses systemd when running as root on a systemd host, otherwise the collection's
+        own supervisor.
     type: str
     choices: [auto, systemd, process]
     default: auto

@@ -32,23 +32,29 @@ def check() -> None:
     Raises:
         S2DSException: It says what helps.
     """
-    if _ends_with_login() and not _lingers():
-        name = _name()
+    if not _ends_with_login():
+        return
+    name = _name()
+    if not _lingers():
         raise S2DSException(
             f"this host ends all processes of {name} when {name} logs out (KillUserProcesses=yes in logind.conf), data "
             f"servers too: have an administrator run loginctl enable-linger {name}"
+        )
+    if not _is_there():
+        raise S2DSException(
+            f"the service manager of {name}, in which data servers outlive the login, does not run: see "
+            f"systemctl status user@{os.geteuid()}.service"
         )
 
 
 def scope(name: str) -> tuple[list[str], dict[str, str]]:
     """Return what goes before a command that is to outlive the login, and the environment that this needs."""
-    runtime = f"/run/user/{os.geteuid()}"
-    if not _ends_with_login() or not _lingers() or not os.path.exists(f"{runtime}/systemd/private"):
+    if not _ends_with_login() or not _lingers() or not _is_there():
         return [], {}
     # A scope of the same name may still be on its way out.
     unit = f"scistream-{name}-{uuid.uuid4().hex[:8]}"
     command = ["systemd-run", "--user", "--scope", "--quiet", "--collect", f"--unit={unit}", "--"]
-    return command, {"XDG_RUNTIME_DIR": runtime}
+    return command, {"XDG_RUNTIME_DIR": _runtime_directory()}
 
 
 def _ends_with_login() -> bool:
@@ -65,6 +71,14 @@ def _ends_with_login() -> bool:
 
 def _lingers() -> bool:
     return os.path.exists(os.path.join(_LINGER, _name()))
+
+
+def _runtime_directory() -> str:
+    return f"/run/user/{os.geteuid()}"
+
+
+def _is_there() -> bool:
+    return os.path.exists(f"{_runtime_directory()}/systemd/private")
 
 
 def _name() -> str:
