@@ -7,10 +7,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from ansible_collections.scistream.gateway.tests.integration.roles.test_gateway_playbook import LISTEN, Gateway, gateway
 
@@ -87,20 +91,27 @@ def test_python_of_the_forwarder(gateway: Gateway, tmp_path: Path) -> None:
 
 
 def test_interpreter_without_jinja2(gateway: Gateway, tmp_path: Path) -> None:
-    path = program(
-        tmp_path, f'case "$*" in *"import jinja2") echo No module >&2; exit 1;; esac; exec {sys.executable} "$@"'
-    )
-    common: dict[str, Any] = {"ansible_python_interpreter": path, "ansible_facts": {}}
-    outcome = gateway.provision(s2cs_proxies={"nginx": {}}, hosts={"gw": common})
-    assert outcome.status == 2 and "has no Jinja2 (No module), with which S2CS renders" in words(outcome.output)
-    assert "-m pip install jinja2" in words(outcome.output)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True)
+    bare = str(tmp_path / "bare" / "bin" / "python3")
+    outcome = gateway.provision(s2cs_proxies={"nginx": {}}, ansible_python_interpreter=bare)
+    said = words(outcome.output)
+    assert outcome.status == 2 and " has no Jinja2 (" in said and "with which S2CS renders the configurations" in said
+    assert str(tmp_path / "bare" / "bin") in said and "-m pip install jinja2" in said
 
 
-def test_directory_that_cannot_be_made(gateway: Gateway) -> None:
-    """A file in the way stands for a file system that is read-only."""
-    (gateway.directory / "usr").write_text("")
-    outcome = gateway.provision(s2cs_program_dir=str(gateway.directory / "usr/lib"))
-    assert outcome.status == 2 and "name another directory in s2cs_program_dir" in words(outcome.output)
+def test_usr_that_is_read_only(gateway: Gateway) -> None:
+    # Who is not root cannot mount one; the run counts and shows what it left out.
+    if os.geteuid():
+        pytest.skip("only root can mount a file system that is read-only")
+    usr = gateway.directory / "usr"
+    usr.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,mode=0755", "tests", str(usr)], check=True)
+    try:
+        outcome = gateway.provision(s2cs_program_dir=str(usr / "lib"))
+    finally:
+        subprocess.run(["umount", "--lazy", str(usr)], check=True)
+    assert outcome.status == 2 and f"{usr}/lib cannot be created" in words(outcome.output)
+    assert "name another directory in s2cs_program_dir" in words(outcome.output)
 
 
 def test_play_of_a_site(gateway: Gateway, tmp_path: Path) -> None:
