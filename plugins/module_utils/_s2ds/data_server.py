@@ -70,7 +70,7 @@ class S2DS:
         """
         self.check(instance)
         task = self._task(instance)
-        self.runtime.access(task)
+        self.runtime.owner(task.user)
         if instance.certificate is not None or self._is_wanted(instance):
             self._credentials(instance)
         if self._is_wanted(instance):

@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.scistream.gateway.tests.integration.s2cs import machine
-from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import COLLECTION, S2CS
+from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import COLLECTION, S2CS, call, own_address
 from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import Application, eventually, exchange
 
 PROBE = COLLECTION / "tests/testbed/probe.py"
@@ -151,3 +151,10 @@ def test_sessions_from_before_they_had_users(gateway: S2CS, application: Applica
     gateway.done("update", uid=session["uid"], role="producer")
     assert os.stat(f"/proc/{gateway.supervisor(session)['child']}").st_uid == entry.pw_uid
     assert exchange(session["listeners"][0]) == b"one:hello"
+
+
+def test_check_mode_gives_nobody_a_user(gateway: S2CS) -> None:
+    options = {"name": "camera", "listeners": [f"{own_address()}:0"], "encryption": "none", "supervisor": "process"}
+    places = {"state_dir": str(gateway.state), "program_dir": str(gateway.programs)}
+    result = call("s2ds", {**options, **places}, check=True)
+    assert result["changed"] and not gateway.sessions.exists()
