@@ -71,7 +71,7 @@ class Camera:
         files = {
             str(path): path.read_bytes()
             for path in sorted(self.state.rglob("*"))
-            if path.is_file() and path.name != "log"
+            if path.is_file() and path.name != "log" and not path.name.startswith("counters.json")
         }
         return files, sorted(self.processes()), machine.listening(self.address)
 
