@@ -67,6 +67,21 @@ def test_what_the_demo_does_not_have(whole_site: Site, variables: dict[str, Any]
     assert not outcome.calls("gw-a")
 
 
+def test_two_demos_do_not_share_a_directory(whole_site: Site, home: str) -> None:
+    # This process stands for the other demo.
+    started = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
+    lock = Path(home, "lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    lock.write_text(f"{os.getpid()} {started}\n")
+    try:
+        outcome = whole_site.play("demo", inventory=ROOT / "inventories" / "local")
+        assert outcome.status != 0 and not outcome.calls("gw-a")
+        assert f"Another demo is running in {home} (ansible-playbook, PID {os.getpid()})." in outcome.message
+        assert "-e demo_dir=PATH" in outcome.message
+    finally:
+        lock.unlink()
+
+
 def test_failing_demo_cleans_up(whole_site: Site, home: str) -> None:
     clients = {"producer": ["127.0.0.0/8"], "consumer": ["10.0.0.0/8"]}
     outcome = whole_site.play("demo", inventory=ROOT / "inventories" / "local", demo_size="64MiB", s2cs_clients=clients)
