@@ -45,7 +45,8 @@ def test_a_workflow_of_jobs_without_files_or_home(site: Site, producer: int, tmp
         )
         assert not list(home.glob(".config/scistream/*")) and "new key" not in outcome.output
         assert common["scistream_key"] not in outcome.output
-        return result(outcome)["flow"]
+        flow: dict[str, Any] = result(outcome)["flow"]
+        return flow
 
     ticket = job("stream_inbound", near, streams=streams)
     assert ticket["state"] == "announced" and Path(ticket["ticket_file"]).read_text() == ticket["ticket"]
