@@ -67,7 +67,7 @@ def _create(directory: Path, name: str, python: Path) -> None:
     with log.open("w") as out:
         _run([str(python), "-m", "venv", str(directory)], log, out.fileno())
         # Nothing but what was pinned gets in, and nothing is built here, with tools that no hash covers.
-        install = [*pip, "install", "--progress-bar", "off", "--require-hashes", "--only-binary", ":all:"]
+        install = [*pip, "install", "--progress-bar", "off", "--require-hashes", "--no-deps", "--only-binary", ":all:"]
         _run([*install, "-r", str(REQUIREMENTS / f"{name}.txt")], log, out.fileno())
         _run([*pip, "check"], log, out.fileno())
     (directory / "complete").write_text(str(directory), encoding="utf-8")
