@@ -35,6 +35,8 @@ _SPECIAL: Mapping[str, Sequence[str]] = {
         "192.0.0.192/32",  # Oracle
         "fd00:ec2::/32",  # Amazon
         "fd00:42::42/128",  # Scaleway
+        "fd00:a9fe:a9fe::1/128",  # Linode
+        "fd00:c1::a9fe:a9fe/128",  # Oracle
         "fd20:ce::254/128",  # Google
     ],
 }
@@ -46,6 +48,9 @@ _IN_LAST_BITS = [
     for text in ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48")
 ]
 _ISATAP = (0x00005EFE, 0x02005EFE)
+# Where such an address may have it, if a site has chosen a longer prefix within: RFC 6052 leaves out the ninth byte.
+_NAT64 = ipaddress.ip_network("64:ff9b:1::/48")
+_IN_NAT64 = ((6, 7, 9, 10), (7, 9, 10, 11), (9, 10, 11, 12))
 _RULE = re.compile(
     r"(?P<network>\[[^\]]+\]|[^\[\]:]+|[0-9A-Fa-f:.]*/?[0-9]*)(?::(?P<low>[0-9]{1,5})(?:-(?P<high>[0-9]{1,5}))?)?"
 )
@@ -124,6 +129,8 @@ def _embedded(address: Address) -> list[ipaddress.IPv4Address]:
     found = []
     if any(address in network for network in _IN_LAST_BITS) or (number >> 32) & 0xFFFFFFFF in _ISATAP:
         found.append(last)
+    if address in _NAT64:
+        found += [ipaddress.IPv4Address(bytes(address.packed[at] for at in places)) for places in _IN_NAT64]
     if address.sixtofour is not None:
         found.append(address.sixtofour)
     if address.teredo is not None:
