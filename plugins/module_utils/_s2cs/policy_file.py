@@ -24,6 +24,8 @@ DEFAULT_CONFIG = "/etc/scistream/s2cs.json"
 MOST_BYTES = 1 << 20
 _MOST_DIGITS = 18
 _MOST_PROBLEMS = 8
+# What root starts in program_dir, and what these load.
+_PROGRAMS = ("supervise.py", "isolate.py", "records.py")
 # What of a file that is no JSON any more can still be told: where the sessions are, and how they are supervised.
 _PLACES = re.compile(
     r'"(state_dir|program_dir|template_dir|supervisor|dedicated_users)"\s*:\s*("[^"\\]{1,4096}"|true|false)'
@@ -152,8 +154,11 @@ def distrusted(policy: Policy) -> list[str]:
     site = policy.site
     paths = {
         "state_dir": [site.state_dir],
-        "program_dir": [site.program("supervise.py"), site.program("s2ds", "__main__.py")],
-        "template_dir": [site.template_dir, *_templates(site.template_dir)],
+        "program_dir": [
+            *map(site.program, ("supervise.py", "isolate.py", "records.py")),
+            *_below(site.program("s2ds")),
+        ],
+        "template_dir": _below(site.template_dir),
     }
     for name, item in policy.proxies.items():
         program = str(item.get("settings", {}).get("program", ""))
@@ -173,8 +178,9 @@ def distrusted(policy: Policy) -> list[str]:
     return found
 
 
-def _templates(directory: str) -> list[str]:
-    try:
-        return [os.path.join(directory, name) for name in os.listdir(directory)]
-    except OSError:
-        return []
+def _below(directory: str) -> list[str]:
+    """Return a directory and what is in it, however deep."""
+    found = [directory]
+    for place, directories, files in os.walk(directory):
+        found += [os.path.join(place, name) for name in (*directories, *files)]
+    return found

@@ -24,6 +24,7 @@ from ansible_collections.scistream.gateway.tests.integration.proxies.certificate
 from ansible_collections.scistream.gateway.tests.integration.s2cs import machine
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import (
     COLLECTION,
+    S2CS,
     SECRET,
     own_address,
     own_uid,
@@ -191,6 +192,18 @@ def test_other_users_get_at_nothing(
         assert result["failed"] and f"cannot be trusted: {home} belongs to {user}" in result["msg"]
     [released] = playbook.run([task("s2cs_release", **config, uid=which["uid"])], **who(user, home))
     assert released["released"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="what others can write concerns root alone")
+@pytest.mark.parametrize("program", ["supervise.py", "isolate.py", "records.py", "s2ds", "s2ds/worker.py"])
+def test_root_runs_no_program_that_others_can_write(s2cs: S2CS, program: str) -> None:
+    options = {"uid": own_uid(), "role": "producer", "encryption": "none", "secret": SECRET}
+    path = s2cs.programs / program
+    mode = path.stat().st_mode
+    path.chmod(0o777)
+    s2cs.refused("request", "program_dir", f"{path} can be written by everybody", **options)
+    path.chmod(mode)
+    s2cs.request(str(options["uid"]))
 
 
 def reached(uid: int, gid: int, paths: list[Path]) -> list[str]:
