@@ -19,6 +19,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors imp
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import Endpoint, parse_endpoint
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import PROXIES, RUNTIMES
 
 RESERVED, ANNOUNCED, STREAMING, EXPIRED = "reserved", "announced", "streaming", "expired"
 STATES = (RESERVED, ANNOUNCED, STREAMING, EXPIRED)
@@ -211,6 +212,9 @@ def from_json(text: Any) -> Session:
     session = Session(**document)
     if session.state not in STATES or session.role not in ("producer", "consumer"):
         raise ValueError("it has a state or a role that there is not")
+    for name, value, here in (("proxy", session.proxy, PROXIES), ("runtime", session.runtime, RUNTIMES)):
+        if value not in here:
+            raise ValueError(f"it has a {name} that this version of the collection does not know: {value}")
     try:
         session.instance()
         session.shown()

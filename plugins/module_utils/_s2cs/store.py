@@ -18,6 +18,7 @@ import fcntl
 import hashlib
 import os
 import sqlite3
+import stat
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Iterable, Iterator
@@ -50,6 +51,7 @@ _JOURNAL_SIZE = 1 << 18
 # What SQLite says of a database that only somebody who has a copy of it could mend.
 _DAMAGED = ("not a database", "malformed", "no such table", "no such column")
 _FULL = "disk is full"
+_BUSY = "is locked"
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class Store:
         self._database = self._open()
 
     def _open(self) -> sqlite3.Connection:
+        self._check_file()
         try:
             if self._read_only:
                 # Where this user may write, SQLite can clean up after a writer that died in the middle.
@@ -112,6 +115,22 @@ class Store:
         except sqlite3.Error as error:
             raise self._failed("opened", error) from None
 
+    def _check_file(self) -> None:
+        """Refuse what is in the place of the database and is none, before it is opened: that can take forever."""
+        try:
+            mode = os.lstat(self._path).st_mode
+        except OSError:
+            return
+        if not stat.S_ISREG(mode):
+            raise self._damaged("it is no regular file")
+
+    def _damaged(self, why: str) -> StoreDamaged:
+        return StoreDamaged(
+            f"the session store {self._path} is damaged ({why}); the data servers do not need it and go on. Move "
+            f"it out of the way (mv {self._path} {self._path}.damaged); then s2cs_info lists what still runs as "
+            "orphans, s2cs_release ends each of them by its uid, and the streams can be opened anew"
+        )
+
     def _keep_room(self, database: sqlite3.Connection) -> None:
         """Give the journal the room that a release needs when the disk is full by then."""
         journal = f"{self._path}-journal"
@@ -142,10 +161,11 @@ class Store:
                 "done on a full disk (s2cs_release)"
             )
         if any(sign in text for sign in _DAMAGED):
-            return StoreDamaged(
-                f"the session store {self._path} is damaged ({text}); the data servers do not need it and go on. Move "
-                f"it out of the way (mv {self._path} {self._path}.damaged); then s2cs_info lists what still runs as "
-                "orphans, s2cs_release ends each of them by its uid, and the streams can be opened anew"
+            return self._damaged(text)
+        if _BUSY in text:
+            return StoreError(
+                f"the session store {self._path} was in use by another program for {_BUSY_SECONDS} s: end that program "
+                f"(fuser -v {self._path} names it) and try again"
             )
         return StoreError(
             f"the session store {self._path} cannot be {what}: {text}; run as the user that owns it, or run the role "
@@ -307,6 +327,8 @@ class Store:
 
 def _configured(path: str, uri: bool = False) -> sqlite3.Connection:
     database = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, uri=uri)
+    # A text that is none makes its row unreadable, and no other.
+    database.text_factory = lambda data: data.decode("utf-8", "replace")
     database.execute("PRAGMA foreign_keys = ON")
     # Nothing of a transaction goes to another disk, which may be full as well.
     database.execute("PRAGMA temp_store = MEMORY")

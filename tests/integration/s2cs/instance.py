@@ -232,6 +232,7 @@ class S2CS:
         if not (self.state / "s2cs.db").exists():
             return []
         with contextlib.closing(sqlite3.connect(f"file:{self.state}/s2cs.db?mode=ro", uri=True)) as database:
+            database.text_factory = lambda data: data.decode("utf-8", "replace")
             known = database.execute("SELECT * FROM sqlite_master WHERE name = ?", [table]).fetchall()
             return sorted(database.execute(f"SELECT * FROM {table}")) if known else []
 

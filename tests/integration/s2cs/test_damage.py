@@ -21,18 +21,29 @@ from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import
 REQUEST = {"role": "producer", "encryption": "none", "secret": SECRET}
 
 
-def rewrite(s2cs: S2CS, which: str, text: str | None = None, **fields: Any) -> None:
+def rewrite(s2cs: S2CS, which: str, text: str | None = None, raw: bytes | None = None, **fields: Any) -> None:
     """Write something else into the row of a session."""
     [row] = [row for row in s2cs.rows() if row[0] == which]
     document = text if text is not None else json.dumps({**json.loads(row[2]), **fields})
     with contextlib.closing(sqlite3.connect(s2cs.state / "s2cs.db")) as database, database:
-        database.execute("UPDATE session SET document = ? WHERE uid = ?", (document, which))
+        value = document.encode() if raw is None else raw
+        database.execute("UPDATE session SET document = CAST(? AS TEXT) WHERE uid = ?", (value, which))
 
 
 @pytest.mark.parametrize(
     "broken",
-    [{"from_tomorrow": 1}, {"num_conn": "two"}, {"text": "{"}, {"text": "[[["}, {"text": "{}"}, {"uid": own_uid()}],
-    ids=["unknown-field", "wrong-type", "no-json", "nested", "empty", "other-uid"],
+    [
+        {"from_tomorrow": 1},
+        {"num_conn": "two"},
+        {"proxy": "from_tomorrow"},
+        {"runtime": "from_tomorrow"},
+        {"text": "{"},
+        {"text": "[[["},
+        {"text": "{}"},
+        {"raw": b"\xff\xfe{"},
+        {"uid": own_uid()},
+    ],
+    ids=["field", "type", "proxy", "runtime", "no-json", "nested", "empty", "no-text", "other-uid"],
 )
 def test_row_that_cannot_be_read(s2cs: S2CS, application: Application, broken: dict[str, Any]) -> None:
     well, ill = s2cs.stream(application.endpoint), s2cs.stream(application.endpoint)
@@ -58,17 +69,19 @@ def test_row_that_cannot_be_read(s2cs: S2CS, application: Application, broken: d
     assert s2cs.stream(application.endpoint, uid=ill["uid"])
 
 
-@pytest.mark.parametrize("how", ["garbage", "truncated", "gone", "emptied"])
+@pytest.mark.parametrize("how", ["garbage", "truncated", "gone", "emptied", "directory", "fifo", "link"])
 def test_store_that_is_no_store(s2cs: S2CS, application: Application, how: str) -> None:
     sessions = [s2cs.stream(application.endpoint) for _unused in range(3)]
     path = s2cs.state / "s2cs.db"
     before = path.read_bytes()
-    if how == "gone":
+    if how in ("gone", "directory", "fifo", "link"):
         path.unlink()
+        make = {"directory": os.mkdir, "fifo": os.mkfifo, "link": lambda path: os.symlink("/nowhere", path)}
+        make.get(how, lambda path: None)(path)
     else:
         path.write_bytes({"garbage": os.urandom(8192), "truncated": before[:4096], "emptied": b""}[how])
     (s2cs.state / "s2cs.db-journal").unlink()
-    if how in ("garbage", "truncated"):
+    if how not in ("gone", "emptied"):
         told = s2cs.call("info")
         assert told["failed"] and f"mv {path}" in told["msg"] and "s2cs_release" in told["msg"], told
         assert {item["uid"] for item in told["orphans"]} == {item["uid"] for item in sessions}
