@@ -33,6 +33,15 @@ HELLO = replace(RESERVED, certificate=OWN.certificate, key=OWN.key)
 UPDATE = replace(RESERVED, certificate=OWN.certificate, peer_certificate=PEER.certificate, targets=[Endpoint("::1", 9)])
 
 
+ROLES = Path(__file__).resolve().parents[3] / "roles"
+
+
+def _site(directory: Path) -> Site:
+    """A gateway with the programs that the role s2cs installs, and nothing else of this host."""
+    programs = str(ROLES / "s2cs" / "files")
+    return Site(str(directory), program_dir=programs, supervisor="process", dedicated_users=False)
+
+
 def _with_key(kind: Any) -> Pair:
     return make("x", "producer", private=kind)
 
@@ -185,10 +194,9 @@ def test_what_cannot_be_written_leaves_what_was_there(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize("missing", ["certificate", "key", "peer_certificate"])
 @pytest.mark.parametrize("proxy", ["s2ds", "haproxy", "nginx", "stunnel"])
 def test_nothing_is_forwarded_with_something_missing(tmp_path: Path, proxy: str, missing: str) -> None:
-    roles = Path(__file__).resolve().parents[3] / "roles"
-    for path in roles.glob("*/files/*.j2"):
+    for path in ROLES.glob("*/files/*.j2"):
         (tmp_path / path.name).write_text(path.read_text())
-    site = Site(str(tmp_path), template_dir=str(tmp_path), supervisor="process", dedicated_users=False)
+    site = replace(_site(tmp_path), template_dir=str(tmp_path))
     server = data_server(site, proxy, "process", {} if proxy == "s2ds" else {"program": "/bin/true"})
     given: dict[str, Any] = {"key": OWN.key, missing: None}
     incomplete = replace(UPDATE, **given)
@@ -198,7 +206,7 @@ def test_nothing_is_forwarded_with_something_missing(tmp_path: Path, proxy: str,
 
 
 def test_janus_is_told_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    server = data_server(Site(str(tmp_path)), "s2ds", "process", {})
+    server = data_server(_site(tmp_path), "s2ds", "process", {})
     for name in ("name", "encryptions"):
         monkeypatch.setattr(type(server.runtime), name, getattr(Janus, name))
     with pytest.raises(S2DSException, match=r"^encryption: the runtime janus cannot do tls"):

@@ -240,10 +240,10 @@ def test_worker_killed(bed: Any) -> None:
     third = bed.link(forwarder, target)
     third[0].send(b"new")
     assert third[1].receive(3) == b"new"
-    status = forwarder.status()
-    assert len(status["workers"]) == 2
+    bed.wait_until(lambda: len(forwarder.status()["workers"]) == 2, "a worker in its place")
     assert victim not in forwarder.workers()
     bed.wait_until(lambda: forwarder.status()["bytes"]["to_producer"] == 15, "bytes counted")
+    status = forwarder.status()
     assert status["connections"] == {"open": 2, "total": 3, "refused": 0, "failed": 0}
     assert f"worker {victim} died" in forwarder.log()
 
