@@ -127,6 +127,7 @@ options:
     description:
       - Directory in which the instance keeps its files.
       - Left out, it is C(/var/lib/scistream) for O(runtime=docker), and for V(dockersock) the engine keeps them.
+      - For root, it and the directories on its path must belong to root, and nobody else may write them.
     type: path
   template:
     description:

@@ -74,10 +74,13 @@ options:
     description:
       - Directory in which the instance keeps its files.
       - Units of systemd know one such directory only; another one takes O(supervisor=process).
+      - For root, it and the directories on its path must belong to root, and nobody else may write them.
     type: path
     default: /var/lib/scistream
   program_dir:
-    description: Directory in which the roles installed the programs.
+    description:
+      - Directory in which the roles installed the programs.
+      - For root, they and the directories on their path must belong to root, and nobody else may write them.
     type: path
     default: /usr/local/lib/scistream
   supervisor:
@@ -241,6 +244,7 @@ s2ds:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import beside
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import places
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError, ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.options import INSTANCE_OPTIONS, read_instance
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import data_server
@@ -279,6 +283,7 @@ def main() -> None:
             supervisor=params["supervisor"],
             dedicated_users=params["dedicated_user"],
         )
+        places.check(site)
         server = data_server(site, "s2ds", "process", params["settings"])
         instance = Standalone(server, wanted.name, module.check_mode)
         before = instance.look()

@@ -15,7 +15,7 @@ from typing import Any, Sequence
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import PolicyError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy_keys import KEYS, parse
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import trusted
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import places, trusted
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError, show
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.trusted import DistrustedError, UnfitError
 
@@ -149,38 +149,14 @@ def _salvage(path: str, text: str) -> Policy | None:
 
 def distrusted(policy: Policy) -> list[str]:
     """Return which of the files that root executes or reads at this policy's word others can write."""
-    if os.geteuid() != 0:
-        return []
     site = policy.site
     paths = {
         "state_dir": [site.state_dir],
-        "program_dir": [
-            *map(site.program, ("supervise.py", "isolate.py", "records.py")),
-            *_below(site.program("s2ds")),
-        ],
-        "template_dir": _below(site.template_dir),
+        "program_dir": places.programs(site),
+        "template_dir": places.below(site.template_dir),
     }
     for name, item in policy.proxies.items():
         program = str(item.get("settings", {}).get("program", ""))
         if program.startswith("/"):
             paths[f"proxies.{name}.settings.program"] = [program]
-    found = []
-    for key, items in paths.items():
-        for path in items:
-            try:
-                trusted.check(path)
-            except DistrustedError as error:
-                found.append(f"{key}: {error}; it must belong to root, and nobody else may write it")
-                break
-            except OSError as error:
-                found.append(f"{key}: {path}: {error.strerror}")
-                break
-    return found
-
-
-def _below(directory: str) -> list[str]:
-    """Return a directory and what is in it, however deep."""
-    found = [directory]
-    for place, directories, files in os.walk(directory):
-        found += [os.path.join(place, name) for name in (*directories, *files)]
-    return found
+    return places.distrusted(paths)

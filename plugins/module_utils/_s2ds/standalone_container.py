@@ -13,7 +13,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Mapping
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials, places
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException, ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.options import read_instance
@@ -121,6 +121,7 @@ class StandaloneContainer:
             template_dir=self._templates(),
             identity=_IDENTITY if remote else "",
         )
+        places.check(site, starts=False)
         return data_server(site, params["proxy"], runtime, settings)
 
     def _templates(self) -> str:

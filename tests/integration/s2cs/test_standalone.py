@@ -34,8 +34,8 @@ class Camera:
         programs = root / "programs"
         programs.mkdir()
         for program in (COLLECTION / "roles/s2cs/files").glob("*.py"):
-            (programs / program.name).symlink_to(program)
-        (programs / "s2ds").symlink_to(COLLECTION / "roles/s2ds/files/s2ds")
+            instance.install(program, programs)
+        instance.install(COLLECTION / "roles/s2ds/files/s2ds", programs)
         self.options: dict[str, Any] = {
             "name": "camera",
             "state_dir": str(self.state),
@@ -146,6 +146,29 @@ def _has_user(name: str) -> bool:
     except KeyError:
         return False
     return True
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="what others can write concerns root alone")
+@pytest.mark.parametrize("program", ["supervise.py", "isolate.py", "s2ds/worker.py"])
+def test_root_runs_nobody_elses_program(camera: Camera, application: Application, program: str) -> None:
+    path = Path(str(camera.options["program_dir"])) / program
+    shutil.chown(path, "nobody")
+    for check in (True, False):
+        result = camera.call(check, listeners=[f"{camera.address}:0"], targets=[application.endpoint])
+        assert result["failed"] and f"program_dir: {path} belongs to nobody" in result["msg"]
+    assert not camera.state.exists()
+    shutil.chown(path, "root")
+    camera.start(application.endpoint)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="what others can write concerns root alone")
+def test_root_keeps_nothing_where_others_can_write(camera: Camera, application: Application) -> None:
+    camera.state.mkdir()
+    shutil.chown(camera.state, "nobody")
+    result = camera.call(listeners=[f"{camera.address}:0"], targets=[application.endpoint])
+    assert result["failed"] and f"state_dir: {camera.state} belongs to nobody" in result["msg"]
+    assert not list(camera.state.iterdir())
+    camera.state.rmdir()
 
 
 def test_other_listeners(camera: Camera, application: Application) -> None:

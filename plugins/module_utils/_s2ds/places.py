@@ -1,0 +1,66 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The directories of a site that root may use: nobody else can write them, nor the programs that root starts there."""
+
+from __future__ import annotations
+
+import os
+from typing import Mapping, Sequence
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import trusted
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.trusted import DistrustedError
+
+# What root starts, and what these load.
+_PROGRAMS = ("supervise.py", "isolate.py", "records.py")
+
+
+def check(site: Site, starts: bool = True) -> None:
+    """Refuse a site in which root would keep or start something that others can write.
+
+    Args:
+        site: The site.
+        starts: Whether its programs are used.
+
+    Raises:
+        S2DSException: There is such a place; it names the option.
+    """
+    # Where nothing is kept, the state directory is one of this call alone.
+    kept = {} if site.identity else {"state_dir": [site.state_dir]}
+    problems = distrusted({**kept, **({"program_dir": programs(site)} if starts else {})})
+    if problems:
+        raise S2DSException("; ".join(problems))
+
+
+def programs(site: Site) -> list[str]:
+    """Return the programs of a site, and all that is beside or below them and may be loaded."""
+    return [*map(site.program, _PROGRAMS), *below(site.program("s2ds"))]
+
+
+def below(directory: str) -> list[str]:
+    """Return a directory and what is in it, however deep."""
+    found = [directory]
+    for place, directories, files in os.walk(directory):
+        found += [os.path.join(place, name) for name in (*directories, *files)]
+    return found
+
+
+def distrusted(paths: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return what is wrong with files and directories that root is to use, by the names of options: one for each."""
+    if os.geteuid() != 0:
+        return []
+    found = []
+    for key, items in paths.items():
+        for path in items:
+            try:
+                trusted.check(path)
+            except DistrustedError as error:
+                found.append(f"{key}: {error}; it must belong to root, and nobody else may write it")
+                break
+            except OSError as error:
+                found.append(f"{key}: {path}: {error.strerror}")
+                break
+    return found
