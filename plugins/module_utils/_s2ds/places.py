@@ -26,8 +26,10 @@ def check(site: Site, starts: bool = True) -> None:
         starts: Whether its programs are used.
 
     Raises:
-        S2DSException: There is such a place; it names the option.
+        S2DSException: There is such a place, or no directory; it names the option.
     """
+    if os.path.lexists(site.state_dir) and not os.path.isdir(site.state_dir):
+        raise S2DSException(f"state_dir: {site.state_dir} is not a directory")
     # Where nothing is kept, the state directory is one of this call alone.
     kept = {} if site.identity else {"state_dir": [site.state_dir]}
     problems = distrusted({**kept, **({"program_dir": programs(site)} if starts else {})})

@@ -62,7 +62,8 @@ def check(scene: Scene, option: str, value: Any) -> None:
     spec = doors.options_of(scene.module)[option]
     before = scene.picture()
     # Many a path is allowed to root, and must not be used here.
-    result, output = doors.run(scene.module, {**scene.options(), option: value}, check=option == "state_dir")
+    writes = option == "state_dir" or (scene.module, option) == ("s2cs_policy", "config")
+    result, output = doors.run(scene.module, {**scene.options(), option: value}, check=writes)
     assert "Traceback" not in output and "MODULE FAILURE" not in output, output
     if spec.get("no_log") and isinstance(value, str) and len(value.strip()) > 8:
         assert value not in output, f"{option} is in the output: {output}"
