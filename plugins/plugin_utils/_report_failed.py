@@ -111,10 +111,10 @@ def _headline(steps: Sequence[Results], names: Mapping[str, str]) -> str:
     if apart:
         kept = listed([name for uid, name in names.items() if uid in apart])
         others = " All others are open as described:" if len(apart) < len(names) else ""
-        return f"Not changed, and open as before: {kept}.{others}"
+        return f"Not changed, and as before: {kept}.{others}"
     if not before:
         return "The streams were not opened."
-    as_before = f"open as before: {listed(before)}."
+    as_before = f"as before: {listed(before)}."
     if made or len(before) < len(names):
         return f"The streams were not opened. Still {as_before}"
     return f"The streams were not changed. They are {as_before}"

@@ -108,7 +108,7 @@ def test_an_open_stream_survives_a_gateway_that_is_cut_off(line: Line) -> None:
     assert line.open().status == 0
     line.loses("there", *range(2, 20))
     message = line.open().message
-    assert message.splitlines()[0] == "The streams were not changed. They are open as before: tomography."
+    assert message.splitlines()[0] == "The streams were not changed. They are as before: tomography."
     assert "WARNING" not in message and "Released" not in message
     assert line.site.sessions() == ["gw-a/producer", "gw-b/consumer"]
 

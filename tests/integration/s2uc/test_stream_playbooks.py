@@ -165,7 +165,7 @@ def test_a_failure_on_one_side_gives_back_the_other(site: Site, producer: int) -
     assert outcome.calls("gw-a") == outcome.calls("gw-b") == [*THREE, "undo"]
     assert "gw-b: " in outcome.message and "10.0.0.0/8" in outcome.message
     assert "opened: producer of fails on gw-a, consumer of fails on gw-b" in outcome.message
-    assert outcome.message.splitlines()[0] == "The streams were not opened. Still open as before: stands."
+    assert outcome.message.splitlines()[0] == "The streams were not opened. Still as before: stands."
     assert "censored" not in outcome.output and outcome.output.count("10.0.0.0/8") == 1
     assert site.sessions() == ["gw-a/producer", "gw-b/consumer"]
     assert ask(site.listener(opened)) == b"PHOTONS"

@@ -176,7 +176,7 @@ def test_failed_names_what_may_be_left_and_how_it_is_released() -> None:
 @pytest.mark.parametrize(
     ("new", "state", "headline"),
     [
-        ([], "streaming", "The streams were not changed. They are open as before: tomography."),
+        ([], "streaming", "The streams were not changed. They are as before: tomography."),
         ([{"uid": UID, "role": "producer"}], "reserved", NOT_OPENED),
     ],
 )
@@ -192,7 +192,7 @@ def test_a_stream_that_cannot_be_changed_concerns_itself_alone() -> None:
     step = {"gw-a": {"refused": True, "alone": True, "msg": "x", "failed_sessions": failed}}
     lines = stream_report({}, "failed", steps=[step], streams=[*STREAMS, second])
     assert lines[:2] == [
-        "Not changed, and open as before: second. All others are open as described:",
+        "Not changed, and as before: second. All others are open as described:",
         '  gw-a: stream "second": producer: num_conn is 1, asked for 2',
     ]
     assert lines[2].startswith("tomography: ") and not any(line.startswith("second: ") for line in lines[2:])
