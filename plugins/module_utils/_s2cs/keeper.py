@@ -17,7 +17,6 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session im
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.steps import Steps, together
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store import Store
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.turn import Turn
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import occupants
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException, ScistreamError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import data_server
@@ -87,9 +86,11 @@ class Keeper:
 
     def explained(self, session: Session, error: S2DSException) -> Steps[S2DSException]:
         """Return the error of a data server with the reason first, where something else has its listeners."""
-        listeners = session.instance().listeners
-        directory = self.policy.site.directory(session.name)
-        taken: list[str] = yield lambda: occupants.strangers(listeners, session.transport, directory)
+        server, instance = self.data_server(session, lenient=True), session.instance()
+        taken: list[str] = []
+        # Where nobody can tell whose they are, the error stands as it is.
+        with suppress(ScistreamError, OSError):
+            taken = yield lambda: server.strangers(instance)
         if not taken:
             return error
         return S2DSException(

@@ -261,6 +261,10 @@ class S2DS:
         """Return the private key that the instance has, or None."""
         return credentials.read_key(self.runtime.site.directory(instance.name))
 
+    def strangers(self, instance: Instance) -> list[str]:
+        """Return which listeners something else on this host has, each with the process that has it."""
+        return self.runtime.strangers(self._task(instance), instance.listeners, instance.transport)
+
     def is_as_set(self, instance: Instance) -> bool:
         """Tell whether it was started with the settings that would be used now."""
         return self.runtime.is_as_set(self._task(instance))

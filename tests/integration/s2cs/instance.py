@@ -196,7 +196,7 @@ class S2CS:
         message = str(result["msg"])
         assert message.isprintable() and len(message) < 1000, message
         for word in words:
-            assert word in message
+            assert word in message, message
         return message
 
     def request(self, uid: str, role: str = "producer", **options: Any) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import pwd
 from contextlib import suppress
-from typing import ClassVar
+from typing import ClassVar, Sequence
 
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import Endpoint
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.container_settings import (
     ContainerSettings,
 )
@@ -35,6 +36,13 @@ class ProxyContainer(Runtime):
     def __init__(self, site: Site, settings: ContainerSettings) -> None:
         super().__init__(site)
         self.settings = settings
+
+    def strangers(self, task: Task, listeners: Sequence[Endpoint], transport: str) -> list[str]:
+        """Return which listeners something else on this host has: while the container runs, it has them itself.
+
+        Its processes need not work in the directory of the instance, by which they could be told from others.
+        """
+        return [] if self.is_running(task) else super().strangers(task, listeners, transport)
 
     def user(self, task: Task) -> int:
         """Return the number of the user and of the group that the program runs as; never root."""

@@ -13,6 +13,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, NamedTuple, Sequence
 
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import occupants
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import Endpoint
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
 
@@ -126,6 +128,10 @@ class Runtime(ABC):
     def unseen(self, task: Task, listeners: Sequence[str], transport: str) -> str:
         """Say which listeners of the program this host does not have; empty where it has all."""
         return ""
+
+    def strangers(self, task: Task, listeners: Sequence[Endpoint], transport: str) -> list[str]:
+        """Return which listeners something else on this host has, each with the process that has it."""
+        return occupants.strangers(listeners, transport, self.site.directory(task.name))
 
     def is_elsewhere(self, task: Task) -> bool:
         """Tell whether it runs where a start would not put it now."""
