@@ -96,7 +96,11 @@ class Scene:
         files = {
             str(path.relative_to(self.root)): path.read_bytes()
             for path in self.root.rglob("*")
-            if path.is_file() and path.name not in ("log", "lock", "standalone.lock") and path.stem != "s2cs"
+            if path.is_file()
+            and path.name not in ("log", "lock", "standalone.lock")
+            and path.stem != "s2cs"
+            # What Python remembers of a program is no change.
+            and path.parent.name != "__pycache__"
         }
         return {**files, "rows": repr((self.s2cs.rows(), self.s2cs.rows("port"))).encode()}
 
