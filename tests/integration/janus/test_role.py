@@ -88,7 +88,7 @@ def test_what_does_not_fit(gateway: Gateway, janus: Controller, variables: dict[
     wrong: dict[str, tuple[dict[str, Any], str]] = {
         "node": ({"s2cs_janus": {**janus_of, "node": "nowhere"}}, f"has no node nowhere. Its nodes are {NODE}"),
         "down": ({"s2cs_janus": {**janus_of, "url": "http://127.0.0.1:9"}}, "does not answer"),
-        "plain": ({"s2cs_janus": {**janus_of, "url": "http://198.51.100.1"}}, "must be an https address"),
+        "plain": ({"s2cs_janus": {**janus_of, "url": "http://198.51.100.1"}}, "give https; plain http only to"),
         "unnamed": ({"s2cs_janus": {}}, "s2cs_janus must say where the controller is"),
         "password": ({"janus_password": "Wrong-password"}, "does not accept the user admin"),
         "nothing": ({"janus_password": ""}, "There is no password"),
