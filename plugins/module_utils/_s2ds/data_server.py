@@ -32,7 +32,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.pr
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Runtime, Task
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import make_directory
 
-_READY_SECONDS = 20.0
+# A gateway may be busy; what ends by itself is told at once.
+_READY_SECONDS = 60.0
 # For a proxy to answer again after a reload.
 _AGAIN_SECONDS = 5.0
 # Where a configuration is tried, below the directory of the instance.

@@ -49,7 +49,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site impor
 
 # One word of a command may have 128 KiB; a check needs a little more around it than a start.
 _LARGEST = 131071 - 1024
-_READY_SECONDS = 20.0
+# A gateway may be busy; what ends by itself is told at once.
+_READY_SECONDS = 60.0
 # For what a container wrote to get into its log.
 _LOG_SECONDS = 10.0
 _REPORT_LINES = 1000
