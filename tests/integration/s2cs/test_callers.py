@@ -37,8 +37,9 @@ SUDOERS, DOAS = Path("/etc/sudoers.d/scistream-tests"), Path("/etc/doas.conf")
 @pytest.fixture(scope="module")
 def alice() -> Iterator[str]:
     """A user who may become root by sudo and by doas without a password."""
-    before = DOAS.read_text() if DOAS.exists() else None
+    # Who has the user has these files as well.
     with local_user("scistream-alice") as name:
+        before = DOAS.read_text() if DOAS.exists() else None
         try:
             SUDOERS.write_text(f"{name} ALL=(ALL:ALL) NOPASSWD: ALL\n")
             SUDOERS.chmod(0o440)

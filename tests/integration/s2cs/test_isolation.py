@@ -17,12 +17,13 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ansible_collections.scistream.gateway.tests.integration.accounts import account
 from ansible_collections.scistream.gateway.tests.integration.s2cs import machine
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import COLLECTION, S2CS, call, own_address
 from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import Application, eventually, exchange
@@ -30,17 +31,6 @@ from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import
 PROBE = COLLECTION / "tests/testbed/probe.py"
 PROXIES = ("s2ds", "haproxy", "nginx")
 LIMIT = 4 << 20
-
-
-@contextmanager
-def user_of_a_proxy(name: str) -> Iterator[None]:
-    """Have a user that the role of a proxy makes, for a while if it is not there."""
-    command = ["useradd", "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", name]
-    made = not subprocess.run(command, check=False, capture_output=True).returncode
-    yield
-    if made:
-        # Another run of these tests may be using it.
-        subprocess.run(["userdel", "--force", name], check=False, capture_output=True)
 
 
 @pytest.fixture
@@ -51,7 +41,7 @@ def gateway() -> Iterator[S2CS]:
         pytest.skip("only root can be several users")
     with ExitStack() as stack:
         for name in PROXIES:
-            stack.enter_context(user_of_a_proxy(f"scistream-{name}"))
+            stack.enter_context(account(f"scistream-{name}"))
         root = Path(tempfile.mkdtemp(prefix="scistream-", dir="/tmp"))
         stack.callback(shutil.rmtree, root, ignore_errors=True)
         root.chmod(0o711)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pwd
@@ -41,12 +42,15 @@ def playbook(tmp_path: Path) -> Playbook:
 
 @contextmanager
 def local_user(name: str) -> Iterator[str]:
-    """Make an unprivileged user for a while."""
-    subprocess.run(["useradd", "--system", "--no-create-home", "--shell", "/bin/sh", name], check=True)
-    try:
-        yield name
-    finally:
-        subprocess.run(["userdel", name], check=True)
+    """Make an unprivileged user for a while; tests at once have it one after the other."""
+    path = Path(tempfile.gettempdir(), f"scistream-gateway-runs-{name}-alone.lock")
+    with open(path, "a", opener=lambda file, flags: os.open(file, flags | os.O_NOFOLLOW, 0o600)) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        subprocess.run(["useradd", "--system", "--no-create-home", "--shell", "/bin/sh", name], check=True)
+        try:
+            yield name
+        finally:
+            subprocess.run(["userdel", name], check=True)
 
 
 @pytest.fixture
