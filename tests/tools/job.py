@@ -22,7 +22,7 @@ from layout import COLLECTION, Failure
 from offspring import LEFT
 
 OFFSPRING = Path(__file__).with_name("offspring.py")
-LIMIT = 25 * 60
+LIMIT = 40 * 60
 
 
 @dataclass
