@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 
 LISTEN_STATE = "0A"
-PATIENCE = 20.0
+PATIENCE = 40.0
 
 
 def processes(text: str) -> dict[int, str]:

@@ -18,7 +18,7 @@ from ansible_collections.scistream.gateway.tests.integration.s2cs.instance impor
 from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import Application, eventually, exchange
 
 # Long enough for a dozen calls on a busy machine.
-LIFE = 25
+LIFE = 16
 REQUEST = {"role": "producer", "encryption": "none", "secret": SECRET}
 
 
