@@ -197,7 +197,7 @@ def test_the_directory_of_tickets_comes_first(site: Site, producer: int) -> None
     assert outcome.status != 0 and not outcome.calls("gw-a")
     failed = site.play("stream_inbound", streams=streams, ticket_dir="/proc")
     assert failed.status != 0
-    assert failed.calls("gw-a") == [*THREE[:2], "s2cs_release"]
+    assert failed.calls("gw-a") == [*THREE[:2], "undo"]
     assert "the file one.ticket.yml could not be written: " in failed.message
     assert "opened: producer of one on gw-a, producer of two on gw-a" in failed.message
     assert site.sessions() == []
