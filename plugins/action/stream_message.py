@@ -17,13 +17,13 @@ from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.scistream.gateway.plugins.filter.stream_sessions import stream_sessions
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError
-from ansible_collections.scistream.gateway.plugins.plugin_utils import _journal
-from ansible_collections.scistream.gateway.plugins.plugin_utils._call import call
-from ansible_collections.scistream.gateway.plugins.plugin_utils._outcome import ends_all, key_of, stuck, went_wrong
-from ansible_collections.scistream.gateway.plugins.plugin_utils._plan import misfits, new_sessions
-from ansible_collections.scistream.gateway.plugins.plugin_utils._streams import read_streams
-from ansible_collections.scistream.gateway.plugins.plugin_utils._words import readable
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import journal
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.call import call
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import readable
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.outcome import ends_all, key_of, stuck, went_wrong
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import misfits, new_sessions
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.streams import read_streams
 
 Result = dict[str, Any]
 _ARGUMENTS = frozenset(("message", "config", "plan", "results"))
@@ -68,14 +68,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if not entries:
             return None
         if not self._check:
-            _journal.note(_journal.ASKED, self._gateway, entries)
+            journal.note(journal.ASKED, self._gateway, entries)
         answer = self._call("s2cs_request", entries)
         # Of a call that was lost nobody knows whether it was the first one that made a session.
         answer = self._judged(answer)
         answer["new_sessions"] = new_sessions(answer, all_reserved=bool(answer.get("repeated")))
         if not self._check and not answer.get("lost"):
-            _journal.note(_journal.STOOD, self._gateway, entries)
-            _journal.note(_journal.MADE, self._gateway, answer["new_sessions"])
+            journal.note(journal.STOOD, self._gateway, entries)
+            journal.note(journal.MADE, self._gateway, answer["new_sessions"])
         return answer
 
     def _hello(self) -> Result | None:
@@ -120,7 +120,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             left = _without(made, answer.get("released") or [])
             msg = answer.get("msg") or str(asked.get("msg"))
             return {**answer, "refused": True, "msg": msg, "left": [{**item, "sure": not unsure} for item in left]}
-        _journal.note(_journal.RELEASED, self._gateway, made)
+        journal.note(journal.RELEASED, self._gateway, made)
         return answer
 
     def _reserved(self) -> tuple[list[Result], bool]:

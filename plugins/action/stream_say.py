@@ -13,8 +13,8 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.scistream.gateway.plugins.plugin_utils import _journal
-from ansible_collections.scistream.gateway.plugins.plugin_utils._words import readable
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import journal
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import readable
 
 _ARGUMENTS = frozenset(("lines", "error", "headline", "last"))
 _LONGEST = 2000
@@ -49,7 +49,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         for line in lines:
             Display().display(line, color=_color(line, error))
         if options.get("last"):
-            _journal.settle()
+            journal.settle()
         result["changed"] = False
         if not error:
             result["msg"] = lines

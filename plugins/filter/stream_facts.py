@@ -99,9 +99,9 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError
-from ansible_collections.scistream.gateway.plugins.plugin_utils._facts import facts
-from ansible_collections.scistream.gateway.plugins.plugin_utils._streams import read_streams
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.facts import facts
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.streams import read_streams
 
 
 def stream_facts(

@@ -57,7 +57,7 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.scistream.gateway.plugins.plugin_utils._plan import new_sessions
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import new_sessions
 
 
 class FilterModule:

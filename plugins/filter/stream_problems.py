@@ -93,10 +93,10 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 from ansible.utils.display import Display
 
-from ansible_collections.scistream.gateway.plugins.plugin_utils._key import KeyFileError, find_key, load_key
-from ansible_collections.scistream.gateway.plugins.plugin_utils._plan import misfits
-from ansible_collections.scistream.gateway.plugins.plugin_utils._stream import PURPOSES, DescriptionError
-from ansible_collections.scistream.gateway.plugins.plugin_utils._streams import read_streams
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import KeyFileError, find_key, load_key
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import misfits
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import PURPOSES, DescriptionError
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.streams import read_streams
 
 
 def stream_problems(

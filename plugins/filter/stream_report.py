@@ -116,14 +116,14 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 from ansible.utils.display import Display
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError
-from ansible_collections.scistream.gateway.plugins.plugin_utils._key import describe_key, is_another_secret
-from ansible_collections.scistream.gateway.plugins.plugin_utils._report_end import released, unreleased
-from ansible_collections.scistream.gateway.plugins.plugin_utils._report_failed import failed, unchanged
-from ansible_collections.scistream.gateway.plugins.plugin_utils._report_missing import misspelt, unseen
-from ansible_collections.scistream.gateway.plugins.plugin_utils._report_opened import opened
-from ansible_collections.scistream.gateway.plugins.plugin_utils._report_status import status, unencrypted
-from ansible_collections.scistream.gateway.plugins.plugin_utils._streams import read_streams
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import describe_key, is_another_secret
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_failed import failed, unchanged
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_missing import misspelt, unseen
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_opened import opened
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_released import released, unreleased
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_status import status, unencrypted
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.streams import read_streams
 
 
 def stream_report(

@@ -123,17 +123,17 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.values import check_uid
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError
-from ansible_collections.scistream.gateway.plugins.plugin_utils import _plan
-from ansible_collections.scistream.gateway.plugins.plugin_utils._key import (
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import check_uid
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import plan
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import (
     DEFAULT_KEY_FILE,
     KeyFileError,
     find_key,
     load_key,
 )
-from ansible_collections.scistream.gateway.plugins.plugin_utils._stream import ROLES
-from ansible_collections.scistream.gateway.plugins.plugin_utils._streams import read_streams
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import ROLES
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.streams import read_streams
 
 
 def stream_sessions(
@@ -154,22 +154,22 @@ def stream_sessions(
     try:
         if message == "release":
             found = read_streams(streams, "identify", gateways) if streams else []
-            return _plan.releases(found, gateway, [check_uid(uid) for uid in uids], _key_if_any(key, key_file))
+            return plan.releases(found, gateway, [check_uid(uid) for uid in uids], _key_if_any(key, key_file))
         left_out = [(session["uid"], session["role"]) for session in without]
         found = [
             stream
             for stream in read_streams(streams, purpose, gateways, replies)
             if not all((stream.uid, role) in left_out for role in ROLES)
         ]
-        if not any(_plan.roles_at(stream, gateway, purpose) for stream in found):
+        if not any(plan.roles_at(stream, gateway, purpose) for stream in found):
             return []
         secret_of = load_key(key_file, create_key, key)
         if message == "request":
-            entries = _plan.requests(found, gateway, purpose, secret_of)
+            entries = plan.requests(found, gateway, purpose, secret_of)
         elif message == "hello":
-            entries = _plan.hellos(found, gateway, purpose, results or {}, secret_of)
+            entries = plan.hellos(found, gateway, purpose, results or {}, secret_of)
         elif message == "update":
-            entries = _plan.updates(found, gateway, purpose, results or {}, secret_of, predict)
+            entries = plan.updates(found, gateway, purpose, results or {}, secret_of, predict)
         else:
             raise AnsibleFilterError(f"stream_sessions: {message!r} is none of request, hello, update, release")
     except ScistreamError as error:

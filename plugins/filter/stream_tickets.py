@@ -108,11 +108,11 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError
-from ansible_collections.scistream.gateway.plugins.plugin_utils._plan import latest
-from ansible_collections.scistream.gateway.plugins.plugin_utils._reply import make_reply
-from ansible_collections.scistream.gateway.plugins.plugin_utils._streams import read_streams
-from ansible_collections.scistream.gateway.plugins.plugin_utils._ticket import make_ticket
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import latest
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.reply import make_reply
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.streams import read_streams
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.ticket import make_ticket
 
 
 def stream_tickets(

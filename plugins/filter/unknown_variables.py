@@ -46,7 +46,7 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.scistream.gateway.plugins.plugin_utils._variables import unknown_variables
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.variables import unknown_variables
 
 
 class FilterModule:

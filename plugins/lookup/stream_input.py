@@ -60,7 +60,7 @@ from ansible.plugins.lookup import LookupBase
 from ansible.utils.display import Display
 from ansible.utils.vars import load_extra_vars
 
-from ansible_collections.scistream.gateway.plugins.plugin_utils._inputs import InputError, Inputs
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.inputs import InputError, Inputs
 
 _TERMS = ("streams", "uids", "replies", "ticket_dir", "show", "key", "key_file", "problems")
 

@@ -317,8 +317,8 @@ proxy_container:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import beside
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import host_policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.options import INSTANCE_OPTIONS, read_instance
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.standalone import STATES
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.standalone_container import (
@@ -353,7 +353,7 @@ def main() -> None:
     params = module.params
     try:
         if params["state"] == "started":
-            beside.check_instance(read_instance("proxy", params))
+            host_policy.check_instance(read_instance("proxy", params))
         with StandaloneContainer(params, module.check_mode, module.tmpdir) as instance:
             before = instance.look()
             changed = instance.ensure()

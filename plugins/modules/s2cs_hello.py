@@ -185,14 +185,14 @@ changed_sessions:
   sample: [{uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427, role: producer}]
 """
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import module
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.action_hello import HelloAction
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.request import read_hello
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import action_module
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.hello import HelloAction
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.messages import read_hello
 
 OPTIONS = {
-    **module.UID,
-    **module.ROLE,
-    **module.SECRET,
+    **action_module.UID,
+    **action_module.ROLE,
+    **action_module.SECRET,
     "producer_listeners": {"type": "list", "elements": "str"},
     "certificate": {"type": "str"},
     "key": {"type": "str", "no_log": True},
@@ -202,7 +202,7 @@ OPTIONS = {
 
 def main() -> None:
     """Announce applications."""
-    module.run(OPTIONS, ("uid", "role", "secret"), read_hello, HelloAction)
+    action_module.run(OPTIONS, ("uid", "role", "secret"), read_hello, HelloAction)
 
 
 if __name__ == "__main__":

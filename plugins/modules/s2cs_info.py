@@ -309,13 +309,13 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import orphans, report
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, reason
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import check_uid
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import info, orphans
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.action_module import CONFIG, ROLE, SECRET, UID
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RowError, StoreDamaged
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.module import CONFIG, ROLE, SECRET, UID
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy_file import load_policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store import Store
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.values import check_uid
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError, reason
 
 
 def main() -> None:
@@ -330,10 +330,10 @@ def main() -> None:
         directories = orphans.names(policy)
         lost = orphans.found(policy, directories, ())
         with closing(Store(policy.site.state_dir, read_only=True)) as store:
-            found = report.sessions(policy, store, uid, role)
+            found = info.sessions(policy, store, uid, role)
             unreadable = [asdict(row) for row in store.unreadable]
             lost = orphans.found(policy, directories, store.keys())
-            gateway = report.gateway(policy, store)
+            gateway = info.gateway(policy, store)
     except StoreDamaged as error:
         module.fail_json(msg=str(error), orphans=lost)
     except (ScistreamError, OSError) as error:

@@ -91,11 +91,11 @@ problems:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_path
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import policy_writer
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.action_module import CONFIG
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.allowed import summary
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.module import CONFIG
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.values import check_path
 
 
 def main() -> None:

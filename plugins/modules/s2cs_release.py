@@ -112,16 +112,16 @@ failed_sessions:
   sample: []
 """
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import module
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.action_release import ReleaseAction
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.request import read_release
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import action_module
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.release import ReleaseAction
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.messages import read_release
 
-OPTIONS = {**module.UID, **module.ROLE, **module.SECRET}
+OPTIONS = {**action_module.UID, **action_module.ROLE, **action_module.SECRET}
 
 
 def main() -> None:
     """Release sessions."""
-    module.run(OPTIONS, ("uid",), read_release, ReleaseAction, lenient=True)
+    action_module.run(OPTIONS, ("uid",), read_release, ReleaseAction, lenient=True)
 
 
 if __name__ == "__main__":

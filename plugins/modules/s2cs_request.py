@@ -335,21 +335,21 @@ changed_sessions:
       sample: producer
 """
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import module
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.action_request import RequestAction
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.request import read_request
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.values import ENCRYPTIONS, TRANSPORTS
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ENCRYPTIONS, TRANSPORTS
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import action_module
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.request import RequestAction
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.messages import read_request
 
 OPTIONS = {
-    **module.UID,
-    **module.ROLE,
+    **action_module.UID,
+    **action_module.ROLE,
     "num_conn": {"type": "int", "default": 1},
     "rate": {"type": "str"},
     "proxy": {"type": "str"},
     "runtime": {"type": "str"},
     "encryption": {"type": "str", "choices": list(ENCRYPTIONS), "default": "tls"},
     "transport": {"type": "str", "choices": list(TRANSPORTS), "default": "tcp"},
-    **module.SECRET,
+    **action_module.SECRET,
     "hello_timeout": {"type": "int"},
     "lifetime": {"type": "int"},
     "labels": {"type": "dict"},
@@ -358,7 +358,7 @@ OPTIONS = {
 
 def main() -> None:
     """Reserve listeners."""
-    module.run(OPTIONS, ("uid", "role", "secret"), read_request, RequestAction)
+    action_module.run(OPTIONS, ("uid", "role", "secret"), read_request, RequestAction)
 
 
 if __name__ == "__main__":

@@ -208,24 +208,24 @@ changed_sessions:
   sample: [{uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427, role: consumer}]
 """
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import module
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.action_update import UpdateAction
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.request import read_update
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import action_module
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.update import UpdateAction
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.messages import read_update
 
 OPTIONS = {
-    **module.UID,
-    **module.ROLE,
+    **action_module.UID,
+    **action_module.ROLE,
     "remote_listeners": {"type": "list", "elements": "str"},
     "clients": {"type": "list", "elements": "str"},
     "peer_certificate": {"type": "str"},
-    **module.SECRET,
+    **action_module.SECRET,
     "probe_targets": {"type": "bool", "default": False},
 }
 
 
 def main() -> None:
     """Point listeners at targets."""
-    module.run(OPTIONS, ("uid", "role"), read_update, UpdateAction)
+    action_module.run(OPTIONS, ("uid", "role"), read_update, UpdateAction)
 
 
 if __name__ == "__main__":

@@ -243,14 +243,14 @@ s2ds:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import beside
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_path
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import host_policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import places
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError, ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import SUPERVISORS, Layout
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.options import INSTANCE_OPTIONS, read_instance
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import data_server
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import SUPERVISORS, Site
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.standalone import STATES, Standalone
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.values import check_path
 
 
 def main() -> None:
@@ -276,8 +276,8 @@ def main() -> None:
         if params["state"] == "started" and not wanted.listeners:
             raise ValueRefused("listeners", params["listeners"], "name at least one")
         if params["state"] == "started":
-            beside.check_instance(wanted)
-        site = Site(
+            host_policy.check_instance(wanted)
+        site = Layout(
             check_path("state_dir", params["state_dir"]),
             check_path("program_dir", params["program_dir"]),
             supervisor=params["supervisor"],

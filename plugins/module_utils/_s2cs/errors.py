@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
 
 
 class S2CSError(ScistreamError):

@@ -10,15 +10,15 @@ import os
 from dataclasses import dataclass, replace
 from typing import Any, Iterable
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import Session
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.values import (
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import (
     MAX_LIFETIME,
     MAX_NUM_CONN,
     MAX_SESSIONS,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ValueRefused
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.values import check_number
+from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_number
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import Session
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Sequence
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import Endpoint, Network, within
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ValueRefused, show
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ENCRYPTIONS, MAX_LIFETIME
+from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_number
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.limits import DEFAULT_LIMITS, Limits
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.targets import TargetRule, refusal
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.values import ENCRYPTIONS, MAX_LIFETIME
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import Endpoint, Network, within
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ValueRefused, show
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.values import check_number
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Policy:
 
     config: str
     gateway: str
-    site: Site
+    site: Layout
     listen: Mapping[str, str]
     egress: Mapping[str, str | None] = field(default_factory=dict)
     port_range: tuple[int, int] = (5100, 5200)

@@ -12,11 +12,11 @@ import re
 from dataclasses import replace
 from typing import Any, Sequence
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, show
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import PolicyError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy_keys import KEYS, parse
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import places, trusted
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError, show
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.trusted import DistrustedError, UnfitError
 
 DEFAULT_CONFIG = "/etc/scistream/s2cs.json"

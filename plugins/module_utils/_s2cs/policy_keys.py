@@ -11,29 +11,29 @@ import re
 from dataclasses import replace
 from typing import Any, Callable, Mapping
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import PolicyError
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.limits import parse_limits
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.targets import parse_rules
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.values import (
+from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import parse_address, parse_networks
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import (
     ENCRYPTIONS,
     MAX_HELLO_TIMEOUT,
     ROLES,
     check_gateway,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import parse_address, parse_networks
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError, ValueRefused
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxy_settings import read_settings, unknown
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import PROXIES, RUNTIMES
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.janus_settings import (
-    JanusSettings,
-    parse_settings,
-)
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import SUPERVISORS, Site
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.values import (
+from ansible_collections.scistream.gateway.plugins.module_utils._common.values import (
     check_choice,
     check_number,
     check_path,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import PolicyError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.limits import parse_limits
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.targets import parse_rules
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import SUPERVISORS, Layout
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxy_settings import read_settings, unknown
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import PROXIES, RUNTIMES
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.janus.settings import (
+    JanusSettings,
+    parse_settings,
 )
 
 # Names of users in directories may have a domain, as in DOMAIN\\user or user@example.org.
@@ -77,7 +77,7 @@ def parse(config: str, document: Any) -> Policy:
 
 def _policy(config: str, values: dict[str, Any], problems: list[str], faulty: list[str]) -> Policy:
     """Return the policy after a check of what has to agree."""
-    site = Site(**{key: values.pop(key) for key in list(values) if key in _SITE_KEYS})
+    site = Layout(**{key: values.pop(key) for key in list(values) if key in _SITE_KEYS})
     values.setdefault("gateway", os.uname().nodename)
     values.setdefault("listen", {})
     policy = Policy(config=config, site=site, **values)

@@ -14,12 +14,12 @@ import stat
 from contextlib import suppress
 from typing import Any, Callable, Mapping, Sequence
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, show
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import policy_file
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import PolicyError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy_keys import parse
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import files, trusted
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError, show
 
 _MODE = 0o640
 # Data servers have no right to listen below.

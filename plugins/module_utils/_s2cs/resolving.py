@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Sequence
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import Endpoint, addresses, fits
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import Session
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import Endpoint, addresses, fits
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ValueRefused
 
 
 def settle(policy: Policy, session: Session, option: str, targets: Sequence[Endpoint]) -> list[Endpoint]:

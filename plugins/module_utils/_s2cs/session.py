@@ -15,11 +15,11 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
 from typing import Any, Container
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import Endpoint, parse_endpoint
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import StateError
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import Endpoint, parse_endpoint
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import PROXIES, RUNTIMES
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec
 
 RESERVED, ANNOUNCED, STREAMING, EXPIRED = "reserved", "announced", "streaming", "expired"
 STATES = (RESERVED, ANNOUNCED, STREAMING, EXPIRED)
@@ -124,13 +124,13 @@ class Session:
             if key in asked and getattr(self, key) != getattr(other, key)
         ]
 
-    def instance(self, key: str | None = None) -> Instance:
+    def instance(self, key: str | None = None) -> DataServerSpec:
         """Return what the data server of this session is told.
 
         Args:
             key: The private key of its certificate, where that is new; no session ever holds one.
         """
-        return Instance(
+        return DataServerSpec(
             name=self.name,
             listeners=[parse_endpoint("listeners", item) for item in self.listeners],
             targets=[parse_endpoint("targets", item) for item in self.resolved],

@@ -31,7 +31,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors imp
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.limits import Limits
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ports import Choose
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import Session, from_json
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import make_directory
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import make_directory
 
 _SCHEMA_VERSION = 1
 _SCHEMA = """

@@ -11,16 +11,16 @@ import re
 from dataclasses import dataclass
 from typing import Any, Mapping, Sequence
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import (
+from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import (
     Address,
     Endpoint,
     Network,
     parse_network,
     within,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ValueRefused
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.routes import is_special
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.values import check_number
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_number
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.routes import is_special
 
 # What is never a target by accident: a rule allows it only where it is about nothing else. So 0.0.0.0/0 opens neither
 # the services of the gateway itself nor what hosts find at link-local addresses, such as a cloud's metadata.

@@ -16,9 +16,9 @@ import re
 import time
 from typing import TYPE_CHECKING, Iterator
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import certificate as reading
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import x509_der as reading
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec
 
 if TYPE_CHECKING:
     import ssl
@@ -40,7 +40,7 @@ _KEY = re.compile(
 )
 
 
-def files(instance: Instance) -> dict[str, str | None]:
+def files(instance: DataServerSpec) -> dict[str, str | None]:
     """Return the files that an instance has; None for one that it does not have, and no key where it stays."""
     if instance.encryption == "none":
         return {}
@@ -61,7 +61,7 @@ def read_key(directory: str) -> str | None:
         raise S2DSException(f"key: {directory}/{KEY} cannot be read: {type(error).__name__}") from None
 
 
-def check(instance: Instance, key: str | None) -> None:
+def check(instance: DataServerSpec, key: str | None) -> None:
     """Refuse credentials that no connection could come about with.
 
     Args:
@@ -83,7 +83,7 @@ def check(instance: Instance, key: str | None) -> None:
         check_certificate("peer_certificate", instance.peer_certificate)
 
 
-def check_complete(instance: Instance, has_key: bool) -> None:
+def check_complete(instance: DataServerSpec, has_key: bool) -> None:
     """Refuse to forward encrypted with something missing."""
     if instance.encryption == "none" or not instance.targets:
         return
@@ -135,7 +135,7 @@ def check_key(text: str) -> None:
         raise S2DSException("key: it is not one private key in PEM format and nothing else")
 
 
-def peer_name(instance: Instance) -> str | None:
+def peer_name(instance: DataServerSpec) -> str | None:
     """Return the name that the certificate of the other gateway is for; None where it has none."""
     if instance.peer_certificate is None:
         return None

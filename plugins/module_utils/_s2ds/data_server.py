@@ -13,24 +13,25 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Iterator, Mapping
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import connection_log, credentials, occupants
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.answers import (
-    check_listeners,
-    counters,
-    printable,
-)
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import parse_endpoint
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import (
+from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import parse_endpoint
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import (
     S2DSException,
     ScistreamError,
     reason,
 )
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.files import Replacement, read
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance, Status
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import make_directory
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import connection_log, occupants
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.answers import (
+    check_listeners,
+    counters,
+    printable,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Runtime, Task
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import make_directory
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec, Status
 
 # A gateway may be busy; what ends by itself is told at once.
 _READY_SECONDS = 60.0
@@ -52,7 +53,7 @@ class S2DS:
         self.proxy = proxy
         self.runtime = runtime
 
-    def check(self, instance: Instance) -> None:
+    def check(self, instance: DataServerSpec) -> None:
         """Refuse, before anything changes, what cannot be done."""
         self.proxy.check(instance)
         if instance.encryption not in self.runtime.encryptions:
@@ -62,7 +63,7 @@ class S2DS:
             )
         self.runtime.check(self._task(instance), self.proxy)
 
-    def foresee(self, instance: Instance, before: Instance | None = None) -> None:
+    def foresee(self, instance: DataServerSpec, before: DataServerSpec | None = None) -> None:
         """Refuse what ``start`` would refuse, and change nothing.
 
         Args:
@@ -82,7 +83,7 @@ class S2DS:
             others = [listener for listener in instance.listeners if listener not in own]
             occupants.check(others, instance.transport, self.runtime.site.directory(instance.name))
 
-    def start(self, instance: Instance) -> None:
+    def start(self, instance: DataServerSpec) -> None:
         """Make the instance's directory and bring up its listeners, where the proxy holds them before the UPDATE.
 
         Returns at once; ``wait_ready`` waits, so that many can come up side by side.
@@ -102,7 +103,7 @@ class S2DS:
             self.release(instance)
             raise
 
-    def settle(self, instance: Instance) -> Instance:
+    def settle(self, instance: DataServerSpec) -> DataServerSpec:
         """Wait until the listeners are there, and write down the ports that were chosen, for the next start.
 
         Returns:
@@ -114,7 +115,7 @@ class S2DS:
             self.write_files(settled, self.proxy.files(settled))
         return settled
 
-    def wait_ready(self, instance: Instance) -> list[str]:
+    def wait_ready(self, instance: DataServerSpec) -> list[str]:
         """Wait until the listeners are there, and return them."""
         if not self._is_wanted(instance):
             return [str(listener) for listener in instance.listeners]
@@ -140,7 +141,7 @@ class S2DS:
             time.sleep(pause)
             pause = min(pause * 1.5, 0.1)
 
-    def _seen(self, instance: Instance, answer: Mapping[str, Any]) -> list[str]:
+    def _seen(self, instance: DataServerSpec, answer: Mapping[str, Any]) -> list[str]:
         """Return the listeners that a program says it has, after a look whether this host has them."""
         listeners = list(answer.get("listeners") or map(str, instance.listeners))
         check_listeners(listeners, instance.listeners, instance.port_range)
@@ -149,7 +150,7 @@ class S2DS:
             raise S2DSException(problem)
         return listeners
 
-    def needs_update(self, instance: Instance) -> bool:
+    def needs_update(self, instance: DataServerSpec) -> bool:
         """Tell whether ``update_listeners`` would do anything."""
         if not self._is_wanted(instance):
             return self.runtime.is_running(self._task(instance))
@@ -157,7 +158,7 @@ class S2DS:
         files = self._files(instance)
         return read(self.runtime.site.directory(instance.name), files) != files or not self._serves(instance)
 
-    def update_listeners(self, instance: Instance, again: bool = False) -> bool:
+    def update_listeners(self, instance: DataServerSpec, again: bool = False) -> bool:
         """Point the listeners at the instance's targets; established connections go on where the proxy can reload.
 
         Args:
@@ -203,12 +204,12 @@ class S2DS:
         self.tidy(instance)
         return True
 
-    def _serves(self, instance: Instance) -> bool:
+    def _serves(self, instance: DataServerSpec) -> bool:
         """Tell whether the proxy answers, where a start would put it now."""
         task = self._task(instance)
         return not self.runtime.is_elsewhere(task) and self.runtime.probe(task, self.proxy) is not None
 
-    def _need(self, instance: Instance) -> None:
+    def _need(self, instance: DataServerSpec) -> None:
         """See that a proxy that was told something listens: its word that it understood is not enough."""
         deadline = time.monotonic() + _AGAIN_SECONDS
         while True:
@@ -225,7 +226,7 @@ class S2DS:
                 raise S2DSException(f"the data server {instance.name} does not listen any more: {said}")
             time.sleep(0.05)
 
-    def _restore(self, instance: Instance) -> None:
+    def _restore(self, instance: DataServerSpec) -> None:
         """Have a proxy that ran serve again what it served before, whose files are there again.
 
         One that does not listen then is started anew: that ends its connections, and without it there are no others.
@@ -237,7 +238,7 @@ class S2DS:
             self._launch(instance)
             self.wait_ready(instance)
 
-    def write_credentials(self, instance: Instance) -> bool:
+    def write_credentials(self, instance: DataServerSpec) -> bool:
         """Write the certificates and the key of an instance that does not forward yet; returns whether they are new.
 
         Raises:
@@ -252,33 +253,33 @@ class S2DS:
         self.write_files(instance, files)
         return True
 
-    def needs_credentials(self, instance: Instance) -> bool:
+    def needs_credentials(self, instance: DataServerSpec) -> bool:
         """Tell whether ``write_credentials`` would do anything; refuses what that refuses."""
         self.proxy.check(instance)
         files = self._credentials(instance)
         return read(self.runtime.site.directory(instance.name), files) != files
 
-    def key(self, instance: Instance) -> str | None:
+    def key(self, instance: DataServerSpec) -> str | None:
         """Return the private key that the instance has, or None."""
         return credentials.read_key(self.runtime.site.directory(instance.name))
 
-    def strangers(self, instance: Instance) -> list[str]:
+    def strangers(self, instance: DataServerSpec) -> list[str]:
         """Return which listeners something else on this host has, each with the process that has it."""
         return self.runtime.strangers(self._task(instance), instance.listeners, instance.transport)
 
-    def is_as_set(self, instance: Instance) -> bool:
+    def is_as_set(self, instance: DataServerSpec) -> bool:
         """Tell whether it was started with the settings that would be used now."""
         return self.runtime.is_as_set(self._task(instance))
 
-    def stop(self, instance: Instance) -> bool:
+    def stop(self, instance: DataServerSpec) -> bool:
         """End the data server and keep its directory."""
         return self.runtime.stop(self._task(instance))
 
-    def end(self, instance: Instance) -> bool:
+    def end(self, instance: DataServerSpec) -> bool:
         """End the data server and remove what it had outside of its directory; returns whether there was anything."""
         return self.runtime.remove(self._task(instance))
 
-    def release(self, instance: Instance) -> bool:
+    def release(self, instance: DataServerSpec) -> bool:
         """End the data server and remove everything that it had; returns whether there was anything."""
         removed = self.end(instance)
         directory = self.runtime.site.directory(instance.name)
@@ -290,7 +291,7 @@ class S2DS:
             raise S2DSException(f"the directory {directory} cannot be removed: {error}") from None
         return True
 
-    def status(self, instance: Instance) -> Status:
+    def status(self, instance: DataServerSpec) -> Status:
         """Return what is seen of the data server; it changes nothing."""
         task = self._task(instance)
         if not self._is_wanted(instance):
@@ -315,17 +316,17 @@ class S2DS:
             return False
         return True
 
-    def has_much_to_tidy(self, instance: Instance) -> bool:
+    def has_much_to_tidy(self, instance: DataServerSpec) -> bool:
         """Tell whether the log of connections takes much room here."""
         return connection_log.is_large(self.runtime.site.directory(instance.name), self.proxy.log)
 
-    def tidy(self, instance: Instance) -> None:
+    def tidy(self, instance: DataServerSpec) -> None:
         """Keep what the log of connections came to, and free its room; a fault of that keeps nothing else."""
         if self.proxy.log and self._is_wanted(instance):
             with suppress(S2DSException, OSError, ValueError):
                 self.runtime.tidy(self._task(instance), self.proxy)
 
-    def _verify(self, instance: Instance, files: Mapping[str, str | None]) -> None:
+    def _verify(self, instance: DataServerSpec, files: Mapping[str, str | None]) -> None:
         """Have the program check files in a directory like that of the instance, where they cannot do any harm."""
         if not self.proxy.verifies:
             return
@@ -342,12 +343,12 @@ class S2DS:
         finally:
             shutil.rmtree(trial, ignore_errors=True)
 
-    def _files(self, instance: Instance) -> dict[str, str | None]:
+    def _files(self, instance: DataServerSpec) -> dict[str, str | None]:
         """Return all files that the instance is to have, but a key that it keeps."""
         credentials.check_complete(instance, instance.key is not None or self.key(instance) is not None)
         return {**self._credentials(instance), **self.proxy.files(instance)}
 
-    def _credentials(self, instance: Instance) -> dict[str, str | None]:
+    def _credentials(self, instance: DataServerSpec) -> dict[str, str | None]:
         """Return the files by which the gateways know each other, after a check of those that are new."""
         files = credentials.files(instance)
         before = read(self.runtime.site.directory(instance.name), files)
@@ -365,10 +366,10 @@ class S2DS:
             )
         return files
 
-    def _is_wanted(self, instance: Instance) -> bool:
+    def _is_wanted(self, instance: DataServerSpec) -> bool:
         return self.proxy.holds_listeners or bool(instance.targets)
 
-    def _task(self, instance: Instance) -> Task:
+    def _task(self, instance: DataServerSpec) -> Task:
         proxy = self.proxy
         return Task(
             instance.name,
@@ -380,7 +381,7 @@ class S2DS:
             proxy.kept,
         )
 
-    def _launch(self, instance: Instance) -> None:
+    def _launch(self, instance: DataServerSpec) -> None:
         task = self._task(instance)
         if self.proxy.log:
             directory = self.runtime.site.directory(instance.name)
@@ -406,13 +407,13 @@ class S2DS:
         except OSError as error:
             raise S2DSException(f"the directory {directory} cannot be made: {error.strerror}") from None
 
-    def write_files(self, instance: Instance, files: Mapping[str, str | None]) -> None:
+    def write_files(self, instance: DataServerSpec, files: Mapping[str, str | None]) -> None:
         """Replace files of an instance, all or none, each as a whole; a text of None removes the file."""
         with self._replaced(instance, files):
             pass
 
     @contextmanager
-    def _replaced(self, instance: Instance, files: Mapping[str, str | None]) -> Iterator[None]:
+    def _replaced(self, instance: DataServerSpec, files: Mapping[str, str | None]) -> Iterator[None]:
         """Replace files of an instance; where what follows fails, for whatever reason, they are put back."""
         task = self._task(instance)
         replacement = self._replacement(self.runtime.site.directory(instance.name), files, task)

@@ -9,15 +9,15 @@ from __future__ import annotations
 import re
 from typing import Any, Mapping
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import (
+from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import (
     parse_address,
     parse_endpoints,
     parse_networks,
     resolve,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException, ValueRefused
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.values import check_number, check_rate
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_number, check_rate
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?", re.ASCII)
 # What the modules for data servers without a control server have in common; each adds what is its own.
@@ -35,7 +35,7 @@ INSTANCE_OPTIONS: dict[str, Any] = {
 }
 
 
-def read_instance(prefix: str, params: Mapping[str, Any]) -> Instance:
+def read_instance(prefix: str, params: Mapping[str, Any]) -> DataServerSpec:
     """Check the options and return what the instance is to be like.
 
     Args:
@@ -52,7 +52,7 @@ def read_instance(prefix: str, params: Mapping[str, Any]) -> Instance:
         raise ValueRefused("targets", params["targets"], "give at most as many targets as listeners")
     encryption = _read_encryption(params)
     egress = None if params["egress"] is None else parse_address("egress", params["egress"])
-    return Instance(
+    return DataServerSpec(
         name=f"{prefix}-{params['name']}",
         listeners=listeners,
         # What is stopped or removed connects to nothing; a name without an address must not be in the way.

@@ -9,16 +9,16 @@ from __future__ import annotations
 import os
 from typing import Mapping, Sequence
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import trusted
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.trusted import DistrustedError
 
 # What root starts, and what these load.
 _PROGRAMS = ("supervise.py", "isolate.py", "records.py")
 
 
-def check(site: Site, starts: bool = True) -> None:
+def check(site: Layout, starts: bool = True) -> None:
     """Refuse a site in which root would keep or start something that others can write.
 
     Args:
@@ -37,7 +37,7 @@ def check(site: Site, starts: bool = True) -> None:
         raise S2DSException("; ".join(problems))
 
 
-def programs(site: Site) -> list[str]:
+def programs(site: Layout) -> list[str]:
     """Return the programs of a site, and all that is beside or below them and may be loaded."""
     return [*map(site.program, _PROGRAMS), *below(site.program("s2ds"))]
 

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 from typing import Callable, Sequence
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SECONDS = 30.0

@@ -10,11 +10,13 @@ import re
 from dataclasses import fields
 from typing import Any, Iterable, Mapping
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ValueRefused, show
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ValueRefused, show
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import PROXIES
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes import container_settings
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker import (
+    settings as container_settings,
+)
 
 _WORDS = {"true": True, "yes": True, "false": False, "no": False}
 
@@ -78,7 +80,7 @@ def _settled(kind: type[Proxy], name: str, value: Any) -> Any:
 def _check(kind: type[Proxy], settings: Mapping[str, Any]) -> None:
     own, containers = container_settings.split(settings)
     container_settings.read(f"proxies.{kind.name}.settings", kind.image, containers)
-    kind(Site("/"), own)
+    kind(Layout("/"), own)
 
 
 def _converted(value: Any) -> int | float | bool | None:

@@ -12,15 +12,15 @@ from __future__ import annotations
 
 from typing import Any, Callable, Mapping
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError, ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes import container_settings
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.container_settings import (
-    ContainerSettings,
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker import (
+    settings as container_settings,
 )
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.settings import ContainerSettings
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Runtime
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
 
 RUNTIMES = ("process", "docker", "dockersock", "janus")
 
@@ -57,7 +57,7 @@ PROXIES: Mapping[str, Callable[[], type[Proxy]]] = {
 }
 
 
-def data_server(site: Site, proxy: str, runtime: str, settings: Mapping[str, Any], lenient: bool = False) -> S2DS:
+def data_server(site: Layout, proxy: str, runtime: str, settings: Mapping[str, Any], lenient: bool = False) -> S2DS:
     """Return the data server for a proxy in a runtime.
 
     Args:
@@ -85,25 +85,25 @@ def data_server(site: Site, proxy: str, runtime: str, settings: Mapping[str, Any
     return S2DS(kind(site, own, where.contained), where)
 
 
-def _runtime(site: Site, name: str, settings: ContainerSettings) -> Runtime:
+def _runtime(site: Layout, name: str, settings: ContainerSettings) -> Runtime:
     if name == "docker":
-        from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.container_docker import Docker
+        from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.docker import Docker
 
         return Docker(site, settings)
     if name == "dockersock":
-        from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.container_dockersock import (
+        from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.dockersock import (
             DockerSock,
         )
 
         return DockerSock(site, settings)
     if name == "janus":
-        from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.janus import Janus
+        from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.janus.runtime import Janus
 
         return Janus(site, settings)
     if site.has_systemd:
         from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.either import EitherRuntime
 
         return EitherRuntime(site)
-    from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.process import SupervisedProcess
+    from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.supervised import SupervisedProcess
 
     return SupervisedProcess(site)

@@ -13,11 +13,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from typing import Any, Iterator, Mapping
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import Endpoint
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, ScistreamError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import Endpoint
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException, ScistreamError
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance, Status
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import make_directory
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import make_directory
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec, Status
 
 STARTED, STOPPED, ABSENT = "started", "stopped", "absent"
 STATES = (STARTED, STOPPED, ABSENT)
@@ -52,7 +52,7 @@ class Standalone:
         status = self.server.status(found)
         return self._described(found, STARTED if status.running else STOPPED, status)
 
-    def expect(self, state: str, wanted: Instance) -> dict[str, Any]:
+    def expect(self, state: str, wanted: DataServerSpec) -> dict[str, Any]:
         """Return what the instance would be like in a state; which ports would be chosen nobody can tell."""
         if state == ABSENT:
             return {"name": self.name, "state": ABSENT, "running": False}
@@ -61,7 +61,7 @@ class Standalone:
             return self._described(found or wanted, STOPPED, Status(False))
         return self._described(_with_ports_of(found, wanted), STARTED, Status(True))
 
-    def _described(self, instance: Instance, state: str, status: Status) -> dict[str, Any]:
+    def _described(self, instance: DataServerSpec, state: str, status: Status) -> dict[str, Any]:
         return {
             "name": self.name,
             "state": state,
@@ -76,7 +76,7 @@ class Standalone:
             **asdict(status),
         }
 
-    def ensure(self, state: str, wanted: Instance) -> bool:
+    def ensure(self, state: str, wanted: DataServerSpec) -> bool:
         """Bring the instance to a state; returns whether anything had to be done.
 
         Args:
@@ -97,26 +97,26 @@ class Standalone:
                 return self._update(wanted, again=found != replace(wanted, key=None))
             return self._start(found, wanted)
 
-    def _can_be_updated(self, found: Instance, wanted: Instance) -> bool:
+    def _can_be_updated(self, found: DataServerSpec, wanted: DataServerSpec) -> bool:
         return (
             list(found.listeners) == list(wanted.listeners)
             and (found.role, found.encryption, found.transport) == (wanted.role, wanted.encryption, wanted.transport)
             and self.server.is_as_set(wanted)
         )
 
-    def _remove(self, instance: Instance) -> bool:
+    def _remove(self, instance: DataServerSpec) -> bool:
         if self.check_mode:
             return os.path.isdir(self._directory)
         return self.server.release(instance)
 
-    def _stop(self, found: Instance | None) -> bool:
+    def _stop(self, found: DataServerSpec | None) -> bool:
         if found is None:
             raise S2DSException(f"state: there is no instance {self.name} to stop; start it first, or use absent")
         if self.check_mode:
             return self.server.status(found).running
         return self.server.stop(found)
 
-    def _update(self, wanted: Instance, again: bool) -> bool:
+    def _update(self, wanted: DataServerSpec, again: bool) -> bool:
         if self.check_mode:
             return again or self.server.needs_update(wanted)
         changed = self.server.update_listeners(wanted, again)
@@ -131,7 +131,7 @@ class Standalone:
             raise
         return changed
 
-    def _start(self, found: Instance | None, wanted: Instance) -> bool:
+    def _start(self, found: DataServerSpec | None, wanted: DataServerSpec) -> bool:
         # Before anything ends that runs.
         self.server.foresee(wanted, found)
         if self.check_mode:
@@ -151,7 +151,7 @@ class Standalone:
             raise
         return True
 
-    def _record(self) -> Instance | None:
+    def _record(self) -> DataServerSpec | None:
         try:
             with open(os.path.join(self._directory, RECORD), encoding="utf-8") as stream:
                 return _instance(json.load(stream))
@@ -160,7 +160,7 @@ class Standalone:
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise S2DSException(f"{self._directory}/{RECORD} cannot be read: {error}; use state absent") from None
 
-    def _write_record(self, instance: Instance) -> None:
+    def _write_record(self, instance: DataServerSpec) -> None:
         self.server.write_files(
             instance, {RECORD: json.dumps(asdict(replace(instance, key=None)), sort_keys=True) + "\n"}
         )
@@ -181,8 +181,8 @@ class Standalone:
             os.close(lock)
 
 
-def _instance(document: Mapping[str, Any]) -> Instance:
-    return Instance(
+def _instance(document: Mapping[str, Any]) -> DataServerSpec:
+    return DataServerSpec(
         **{
             **document,
             "listeners": [Endpoint(**item) for item in document["listeners"]],
@@ -191,7 +191,7 @@ def _instance(document: Mapping[str, Any]) -> Instance:
     )
 
 
-def _with_ports_of(found: Instance | None, wanted: Instance) -> Instance:
+def _with_ports_of(found: DataServerSpec | None, wanted: DataServerSpec) -> DataServerSpec:
     """Keep the ports that were chosen before, where any port will do and the addresses are the same."""
     if found is None or len(found.listeners) != len(wanted.listeners):
         return wanted

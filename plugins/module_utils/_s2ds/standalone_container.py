@@ -13,22 +13,22 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Mapping
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_path
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials, places
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException, ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.options import read_instance
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import PROXIES as KINDS
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import data_server
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.container_dockersock import (
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.container import EngineContainer
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.dockersock import (
     NOTES,
     DockerSock,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.container_settings import read, split
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.engine_container import EngineContainer
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.settings import read, split
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Task
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.standalone import RECORD, STARTED, Standalone
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.values import check_path
 
 PROXIES = ("haproxy", "nginx", "s2ds", "stunnel")
 RUNTIMES = ("docker", "dockersock")
@@ -116,7 +116,7 @@ class StandaloneContainer:
         runtime = params["runtime"] or ("docker" if params["engine"].startswith("unix:") else "dockersock")
         remote = runtime == "dockersock" and not params["state_dir"]
         state_dir = check_path("state_dir", params["state_dir"] or _STATE_DIR)
-        site = Site(
+        site = Layout(
             self._directory if remote else state_dir,
             template_dir=self._templates(),
             identity=_IDENTITY if remote else "",

@@ -17,7 +17,7 @@ import pwd
 import stat
 from contextlib import suppress
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
 
 _MOST_LINKS = 40
 

@@ -14,7 +14,9 @@ import pytest
 import yaml
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import registry
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes import container_settings
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker import (
+    settings as container_settings,
+)
 from ansible_collections.scistream.gateway.tests.integration.containers.rig import left_on_engine, offer, open_stream
 from ansible_collections.scistream.gateway.tests.integration.proxies.rig import MIB, Whole, transfer
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import COLLECTION, S2CS

@@ -19,7 +19,7 @@ import jinja2.sandbox
 import pytest
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import registry
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes import container_docker
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker import docker as container_docker
 from ansible_collections.scistream.gateway.tests.integration.containers.rig import (
     container,
     left_on_engine,

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes import container_limits
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker import limits as container_limits
 from ansible_collections.scistream.gateway.tests.integration.containers.rig import (
     container,
     left_on_engine,
@@ -26,7 +26,9 @@ from ansible_collections.scistream.gateway.tests.integration.containers.rig impo
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS, SECRET, own_uid
 from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import Application, ask, connect, exchange
 from ansible_collections.scistream.gateway.tests.testbed.engine import docker
-from ansible_collections.scistream.gateway.tests.unit.s2ds.hostile_engine import HostileEngine
+from ansible_collections.scistream.gateway.tests.unit.plugins.module_utils._s2ds.runtimes.docker.hostile_engine import (
+    HostileEngine,
+)
 
 
 @pytest.mark.parametrize("proxy", ["haproxy", "s2ds"])

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.connection_log import NOTES, RESERVE
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.connection_log import NOTES, RESERVE
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import PROXIES
 from ansible_collections.scistream.gateway.tests.integration.proxies.rig import Stream, directory, policy, program
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS, own_uid

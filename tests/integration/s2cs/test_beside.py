@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import beside
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import host_policy
 from ansible_collections.scistream.gateway.tests.integration.s2cs.identity import ANN, OPERATOR
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS, own_address, start
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can come in
 def policy(make_s2cs: Callable[..., S2CS], monkeypatch: pytest.MonkeyPatch) -> S2CS:
     """The control server of this host."""
     s2cs = make_s2cs(targets={"producer": ["127.0.0.1:7000-7009"], "consumer": []}, administrators=[OPERATOR])
-    monkeypatch.setattr(beside, "HOST_POLICY", str(s2cs.config))
+    monkeypatch.setattr(host_policy, "HOST_POLICY", str(s2cs.config))
     return s2cs
 
 
@@ -72,5 +72,5 @@ def test_policy_that_cannot_be_used(policy: S2CS) -> None:
 
 
 def test_host_without_a_policy(policy: S2CS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(beside, "HOST_POLICY", str(tmp_path / "none.json"))
+    monkeypatch.setattr(host_policy, "HOST_POLICY", str(tmp_path / "none.json"))
     assert not run(policy, ANN, targets=["127.0.0.1:22"]).get("failed")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.scistream.gateway.plugins.plugin_utils._stream import stream_uid
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import stream_uid
 from ansible_collections.scistream.gateway.tests.integration.s2uc.gateways import PLAYBOOK, Outcome, Site
 
 # In the place of ssh: runs on this machine what it is told, but for the calls whose numbers are in a file. Of these it

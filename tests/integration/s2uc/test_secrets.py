@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.scistream.gateway.plugins.plugin_utils._key import load_key, stream_secret
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import load_key, stream_secret
 from ansible_collections.scistream.gateway.tests.integration.s2uc.gateways import Site
 
 UID = "1b4e28ba-2fa1-41d2-883f-0016d3cca427"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ansible_collections.scistream.gateway.plugins.plugin_utils._certificate import Credentials, make_credentials
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import Credentials, make_credentials
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS, SECRET, own_uid
 
 ROLES = ("producer", "consumer")

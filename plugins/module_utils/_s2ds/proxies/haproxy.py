@@ -11,30 +11,34 @@ import signal
 import time
 from typing import Any, ClassVar, Mapping, Sequence
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import connection_log
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.activity import (
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, show
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import connection_log
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.activity import (
     CONNECTIONS,
     longest_file,
     open_now,
     with_log,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.answers import BadAnswer
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException, show
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.halted import check_going, works_in
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.processes import started_at
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.answers import BadAnswer
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.halted import check_going, works_in
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import started_at
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.unix_socket import (
+    SECONDS,
+    NobodyThere,
+    ask,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.untrusted import read
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies import haproxy_counters as counting
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.configured import (
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.haproxy_counters import Master
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.observed import ObservedProxy, Seen
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.templated import (
     LONGEST_SECONDS,
     automatic,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.haproxy_counters import Master
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.observed import ObservedProxy, Seen
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Control, Place
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.unix import SECONDS, NobodyThere, ask
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.untrusted import read
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec
 
 _MASTER = "run/master.sock"
 _RELOAD_SECONDS = 20.0
@@ -72,16 +76,16 @@ class HAProxy(ObservedProxy):
         "keepalive_count": (8, 1, 127),
     }
 
-    def __init__(self, site: Site, settings: Mapping[str, Any], contained: bool = False) -> None:
+    def __init__(self, site: Layout, settings: Mapping[str, Any], contained: bool = False) -> None:
         super().__init__(site, settings, contained)
         # Two sockets, and the pipe of either direction.
         self.open_files = 6 * self.settings["max_connections"] + 512
 
-    def template_settings(self, instance: Instance) -> dict[str, Any]:
+    def template_settings(self, instance: DataServerSpec) -> dict[str, Any]:
         """Return the settings with the number of threads."""
         return {**self.settings, "threads": automatic(self.settings["threads"], len(instance.listeners))}
 
-    def tasks(self, instance: Instance) -> int:
+    def tasks(self, instance: DataServerSpec) -> int:
         """Return the threads of a worker, and some for the master."""
         return int(self.template_settings(instance)["threads"]) + 2
 

@@ -13,8 +13,8 @@ import csv
 from dataclasses import dataclass
 from typing import Sequence
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.answers import LARGEST_COUNT, BadAnswer
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.processes import start_time
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.answers import LARGEST_COUNT, BadAnswer
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import start_time
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Place
 
 _REFUSED_COLUMNS = ("dcon", "dses")

@@ -12,8 +12,11 @@ import signal
 import time
 from typing import Any, ClassVar, Mapping, Sequence
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import connection_log, credentials
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.activity import (
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import connection_log
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.activity import (
     CONNECTIONS,
     children,
     longest_file,
@@ -21,19 +24,17 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.activity i
     open_now,
     with_log,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.halted import check_going
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.processes import started_at
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.halted import check_going
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import started_at
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.untrusted import read
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.configured import (
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.observed import ObservedProxy, Seen
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.templated import (
     LONGEST_SECONDS,
     automatic,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.observed import ObservedProxy, Seen
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Control, Place
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.untrusted import read
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec
 
 _PID = "run/nginx.pid"
 _RELOAD_SECONDS = 20.0
@@ -77,12 +78,12 @@ class Nginx(ObservedProxy):
 
     flags: ClassVar[Mapping[str, bool]] = {"half_close": True}
 
-    def __init__(self, site: Site, settings: Mapping[str, Any], contained: bool = False) -> None:
+    def __init__(self, site: Layout, settings: Mapping[str, Any], contained: bool = False) -> None:
         super().__init__(site, settings, contained)
         # What the template asks for.
         self.open_files = 4 * self.settings["max_connections"] + 512
 
-    def files(self, instance: Instance) -> dict[str, str]:
+    def files(self, instance: DataServerSpec) -> dict[str, str]:
         """Return the configuration; a server is known to nginx by a name as well, so its certificate must have one."""
         if instance.encryption != "none" and instance.role == "consumer" and not credentials.peer_name(instance):
             raise S2DSException(
@@ -90,7 +91,7 @@ class Nginx(ObservedProxy):
             )
         return super().files(instance)
 
-    def template_settings(self, instance: Instance) -> dict[str, Any]:
+    def template_settings(self, instance: DataServerSpec) -> dict[str, Any]:
         """Return the settings with the number of workers and the path of the module, empty if it is built in."""
         module = self.settings["stream_module"]
         if module == "auto":
@@ -101,7 +102,7 @@ class Nginx(ObservedProxy):
         workers = automatic(self.settings["workers"], len(instance.listeners)) if instance.transport == "tcp" else 1
         return {**self.settings, "stream_module": module, "workers": workers}
 
-    def tasks(self, instance: Instance) -> int:
+    def tasks(self, instance: DataServerSpec) -> int:
         """Return the workers, and some for the master."""
         return int(self.template_settings(instance)["workers"]) + 2
 

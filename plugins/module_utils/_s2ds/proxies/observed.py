@@ -12,13 +12,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import connection_log
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.activity import Open, carried
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.connection_log import COUNTED, Take, Tally
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.configured import ConfiguredProxy
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import connection_log
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.activity import Open, carried
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.connection_log import COUNTED, Take, Tally
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.untrusted import size
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.templated import ConfiguredProxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Place
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.untrusted import size
 
 _LOOKS, _SECONDS = 3, 1.0
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, Callable, Iterable, Mapping, Sequence
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Control, Place
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec
 
 # Runs a command in a directory to its end; returns its exit status and what it wrote.
 RunOnce = Callable[[Sequence[str], str], "tuple[int, list[str]]"]
@@ -60,7 +60,7 @@ class Proxy(ABC):
     log = ""
     open_files: int = 4096
 
-    def __init__(self, site: Site, settings: Mapping[str, Any], contained: bool = False) -> None:
+    def __init__(self, site: Layout, settings: Mapping[str, Any], contained: bool = False) -> None:
         self.site = site
         self.contained = contained
         self.settings = settings
@@ -70,7 +70,7 @@ class Proxy(ABC):
     def setting_names(cls) -> Iterable[str]:
         """Return the names of the settings that an administrator may give."""
 
-    def check(self, instance: Instance) -> None:
+    def check(self, instance: DataServerSpec) -> None:
         """Refuse, before anything changes, what this proxy cannot do."""
         if instance.rate is not None and not self.limits_rate:
             raise S2DSException(
@@ -94,16 +94,16 @@ class Proxy(ABC):
         """Files that it writes below its directory and that are to outlive it."""
         return [self.log] if self.log else []
 
-    def tasks(self, instance: Instance) -> int:
+    def tasks(self, instance: DataServerSpec) -> int:
         """Return how many processes and threads a start or a reload adds at most."""
         return 4
 
-    def most_tasks(self, instance: Instance) -> int:
+    def most_tasks(self, instance: DataServerSpec) -> int:
         """Return how many processes and threads there may come to be by connections alone."""
         return 0
 
     @abstractmethod
-    def files(self, instance: Instance) -> dict[str, str]:
+    def files(self, instance: DataServerSpec) -> dict[str, str]:
         """Return the configuration: the text of each file in the instance's directory."""
 
     @abstractmethod
@@ -144,7 +144,7 @@ class Proxy(ABC):
         """Have the program itself check the configuration in a directory that is like that of the instance."""
 
 
-def _check_encryption(instance: Instance) -> None:
+def _check_encryption(instance: DataServerSpec) -> None:
     """Refuse what does not go together with the encryption."""
     if instance.encryption == "none":
         for option, given in (

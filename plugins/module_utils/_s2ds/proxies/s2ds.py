@@ -10,16 +10,17 @@ import json
 import os
 from typing import Any, Iterable, Mapping
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import answers, credentials
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.halted import check_going, works_in
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
+from ansible_collections.scistream.gateway.plugins.module_utils._common.version import VERSION
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import answers
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.halted import check_going, works_in
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.unix_socket import NobodyThere, ask
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.s2ds_settings import SETTINGS, checked
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Control, Place
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.unix import NobodyThere, ask
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.version import VERSION
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec
 
 _CONFIG = "s2ds.json"
 _CONTROL = "run/control.sock"
@@ -41,7 +42,7 @@ class NativeProxy(Proxy):
     encryptions = ("tls", "none")
     image = f"scistream/s2ds:{VERSION}"
 
-    def __init__(self, site: Site, settings: Mapping[str, Any], contained: bool = False) -> None:
+    def __init__(self, site: Layout, settings: Mapping[str, Any], contained: bool = False) -> None:
         own = checked(settings)
         self.interpreter = own.pop("python") or site.interpreter
         super().__init__(site, own, contained)
@@ -58,7 +59,7 @@ class NativeProxy(Proxy):
         """Return the names of the settings."""
         return SETTINGS
 
-    def files(self, instance: Instance) -> dict[str, str]:
+    def files(self, instance: DataServerSpec) -> dict[str, str]:
         """Return the forwarder's configuration: never one with a target and without the TLS that was asked for."""
         listeners: list[dict[str, Any]] = []
         for index, listener in enumerate(instance.listeners):
@@ -115,7 +116,7 @@ def _workers(place: Place, status: Mapping[str, Any]) -> list[int]:
     return [pid for pid in pids if works_in(pid, place.directory)]
 
 
-def _tls(instance: Instance) -> dict[str, str] | None:
+def _tls(instance: DataServerSpec) -> dict[str, str] | None:
     """Return how the connection between the gateways is protected; without targets there is none yet."""
     if instance.encryption == "none" or not instance.targets:
         return None

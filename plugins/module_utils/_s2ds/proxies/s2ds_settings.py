@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any, Callable, Mapping
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import ValueRefused
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.values import check_number, check_path
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_number, check_path
 
 SETTINGS: Mapping[str, Any] = {
     "pipe_size": 1048576,

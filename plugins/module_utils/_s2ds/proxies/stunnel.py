@@ -12,26 +12,24 @@ import signal
 import time
 from typing import ClassVar, Mapping, Sequence
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import connection_log
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.activity import (
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
+from ansible_collections.scistream.gateway.plugins.module_utils._common.version import VERSION
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import connection_log
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.activity import (
     longest_file,
     main_process,
     open_now,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.halted import check_going
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.processes import started_at
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.halted import check_going
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import started_at
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.untrusted import read, size
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies import stunnel_log
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.configured import (
-    LONGEST_SECONDS,
-)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.observed import ObservedProxy, Seen
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import RunOnce
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.templated import LONGEST_SECONDS
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Control, Place
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.untrusted import read, size
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.version import VERSION
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec
 
 _PID = "run/stunnel.pid"
 _RELOAD_SECONDS = 20.0
@@ -68,7 +66,7 @@ class Stunnel(ObservedProxy):
     }
     flags: ClassVar[Mapping[str, bool]] = {"clients_by_firewall": False}
 
-    def check(self, instance: Instance) -> None:
+    def check(self, instance: DataServerSpec) -> None:
         """Refuse also what would let anyone connect who may not: stunnel cannot tell clients by their addresses."""
         super().check(instance)
         if instance.role == "consumer" and instance.clients and not self.settings["clients_by_firewall"]:
@@ -78,7 +76,7 @@ class Stunnel(ObservedProxy):
                 "or have its firewall keep others out and set clients_by_firewall in the policy's proxies.stunnel"
             )
 
-    def most_tasks(self, instance: Instance) -> int:
+    def most_tasks(self, instance: DataServerSpec) -> int:
         """Return the threads, one for each connection, of which there may be as many as files allow."""
         return self.open_files // 2 + 64
 

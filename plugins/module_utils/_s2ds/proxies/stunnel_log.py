@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from calendar import timegm
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.connection_log import Take, Tally
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.connection_log import Take, Tally
 
 _LINE = re.compile(r"(?P<time>[0-9.]{10} [0-9:]{8}) LOG[0-7]\[(?P<number>[0-9]{1,12}|ui)\]: (?P<text>.*)", re.ASCII)
 _TIME = re.compile(r"([0-9]{4})\.([0-9]{2})\.([0-9]{2}) ([0-9]{2}):([0-9]{2}):([0-9]{2})", re.ASCII)

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Sequence
 
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.host import HostRuntime
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.process import SupervisedProcess
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Task
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.supervised import SupervisedProcess
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.systemd import SystemdUnit
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
 
 if TYPE_CHECKING:
     from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class EitherRuntime(HostRuntime):
     """Starts with what the site chose, and finds what the other one started."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Layout) -> None:
         super().__init__(site)
         self.units, self.processes = SystemdUnit(site), SupervisedProcess(site)
 

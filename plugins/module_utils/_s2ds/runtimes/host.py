@@ -11,8 +11,8 @@ import subprocess
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Sequence
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import programs
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes import identity
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Access, Runtime, Task
 

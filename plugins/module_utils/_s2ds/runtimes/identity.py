@@ -19,13 +19,13 @@ import zlib
 from contextlib import contextmanager
 from typing import Iterator
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 
 FIRST, COUNT = 2_100_000_000, 1 << 24
 
 
-def ensure(site: Site, name: str, user: str) -> tuple[int, int]:
+def ensure(site: Layout, name: str, user: str) -> tuple[int, int]:
     """Return the user and group of a session, and choose them if it has none; its directory ``run`` is there then.
 
     Args:
@@ -56,7 +56,7 @@ def ensure(site: Site, name: str, user: str) -> tuple[int, int]:
         return number, number
 
 
-def find(site: Site, name: str, user: str) -> tuple[int, int]:
+def find(site: Layout, name: str, user: str) -> tuple[int, int]:
     """Return the user and group that a session has, those of the proxy if it has none of its own."""
     owner = _owner(os.path.join(site.directory(name), "run"))
     return (owner, owner) if owner is not None and _is_ours(owner) else _static(user)

@@ -13,10 +13,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, NamedTuple, Sequence
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import occupants
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.endpoint import Endpoint
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
+from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import Endpoint
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import occupants
 
 if TYPE_CHECKING:
     from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
@@ -89,7 +89,7 @@ class Runtime(ABC):
     contained: ClassVar[bool] = False
     encryptions: ClassVar[Sequence[str]] = ("tls", "none")
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Layout) -> None:
         self.site = site
 
     def check(self, task: Task, proxy: Proxy) -> None:  # noqa: B027 - not every runtime can tell

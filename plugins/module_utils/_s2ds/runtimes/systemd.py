@@ -15,9 +15,9 @@ import os
 import subprocess
 from typing import TYPE_CHECKING, Sequence
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.files import write
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.processes import is_stopped
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import is_stopped
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.host import HostRuntime
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Task
 

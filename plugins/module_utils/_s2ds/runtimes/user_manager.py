@@ -14,7 +14,7 @@ import pwd
 import subprocess
 import uuid
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
 
 _LINGER = "/var/lib/systemd/linger"
 _MANAGER = (

@@ -1,0 +1,186 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Addresses as users write them: ``address:port``, ``[v6]:port``, ``host:port`` and networks."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from dataclasses import dataclass
+from typing import Any, Sequence, Union
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, ValueRefused
+
+Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
+Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
+
+_SHAPE = re.compile(
+    r"(?:\[(?P<v6>[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)\]|(?P<host>[^\s:\[\]]+)):(?P<port>0|[1-9][0-9]{0,5})", re.ASCII
+)
+_LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", re.ASCII)
+_FORM = 'give "address:port", "[IPv6 address]:port" or "host name:port"'
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One side of a TCP connection; ``host`` is an IP address in its shortest form, or a host name."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def address(self) -> Address | None:
+        """The IP address, or None for a host name."""
+        return _address(self.host)
+
+
+def _address(text: str) -> Address | None:
+    """Return the address that a text names; one written as IPv4-mapped IPv6 is the IPv4 address that it stands for."""
+    try:
+        address = ipaddress.ip_address(_without_zone(text))
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _without_zone(text: str) -> str:
+    """Refuse a zone (fe80::1%eth0): Python takes any text for one from 3.9 on, line breaks included."""
+    if "%" in text:
+        raise ValueError("zones are not supported")
+    return text
+
+
+def parse_endpoint(option: str, value: Any, min_port: int = 1) -> Endpoint:
+    """Read one endpoint.
+
+    Args:
+        option: Name of the option that it came from, for the message.
+        value: What the user gave.
+        min_port: Smallest port that is allowed: 1, or 0 where 0 means that a free port is chosen.
+
+    Raises:
+        ValueRefused: It is anything but an endpoint.
+    """
+    match = _SHAPE.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueRefused(option, value, _FORM)
+    port = int(match.group("port"))
+    if not min_port <= port <= 65535:
+        raise ValueRefused(option, value, f"the port must be within {min_port}-65535")
+    if match.group("v6") is not None:
+        address = _address(match.group("v6"))
+        if address is None:
+            raise ValueRefused(option, value, "there is no IPv6 address between the brackets")
+        return Endpoint(str(address), port)
+    host = match.group("host")
+    address = _address(host)
+    if address is not None:
+        return Endpoint(str(address), port)
+    labels = host.rstrip(".").split(".")
+    if len(host) > 253 or labels[-1].isdigit() or not all(_LABEL.fullmatch(label) for label in labels):
+        raise ValueRefused(option, value, f"{host!r} is neither an IP address nor a host name; {_FORM}")
+    return Endpoint(host.rstrip(".").lower(), port)
+
+
+def parse_endpoints(option: str, values: Any, min_port: int = 1) -> list[Endpoint]:
+    """Read a list of endpoints, none of them twice (port 0 stands for a different port each time)."""
+    if not isinstance(values, (list, tuple)):
+        raise ValueRefused(option, values, f"a list is needed; for each item {_FORM}")
+    found: list[Endpoint] = []
+    for index, value in enumerate(values):
+        endpoint = parse_endpoint(f"{option}[{index}]", value, min_port)
+        if endpoint in found and endpoint.port:
+            raise ValueRefused(f"{option}[{index}]", value, "it is in the list already; give each one once")
+        found.append(endpoint)
+    return found
+
+
+def parse_address(option: str, value: Any) -> str:
+    """Read an IP address that a listener can be bound to and that a peer can connect to."""
+    address = _address(value) if isinstance(value, str) else None
+    if address is None:
+        raise ValueRefused(option, value, "give an IP address of this gateway")
+    if address.is_unspecified or address.is_multicast:
+        raise ValueRefused(option, value, "give the address of one interface; peers must be able to connect to it")
+    return str(address)
+
+
+def parse_networks(option: str, values: Any) -> list[Network]:
+    """Read a list of networks; a bare address is the network of that one address."""
+    if not isinstance(values, (list, tuple)):
+        raise ValueRefused(option, values, 'a list of networks or addresses is needed, as ["192.0.2.0/24"]')
+    networks: list[Network] = []
+    for index, value in enumerate(values):
+        network = parse_network(f"{option}[{index}]", value)
+        if network not in networks:
+            networks.append(network)
+    return networks
+
+
+def parse_network(option: str, value: Any) -> Network:
+    """Read one network; a bare address is the network of that one address."""
+    try:
+        if not isinstance(value, str):
+            raise ValueError
+        return ipaddress.ip_network(_without_zone(value))
+    except ValueError:
+        raise ValueRefused(
+            option, value, 'give a network such as "192.0.2.0/24", without host bits, or an address'
+        ) from None
+
+
+def within(network: Network, others: Sequence[Network]) -> bool:
+    """Tell whether a network lies inside one of the others."""
+    return any(network.version == other.version and network.subnet_of(other) for other in others)  # type: ignore[arg-type]
+
+
+def addresses(endpoint: Endpoint) -> list[Endpoint]:
+    """Return an endpoint with each address that its host name has, the one to be preferred first.
+
+    Raises:
+        S2DSException: The name has no address.
+    """
+    if endpoint.address is not None:
+        return [endpoint]
+    try:
+        answers = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise S2DSException(
+            f"targets: host name {endpoint.host!r} of {endpoint} has no address here: {error}; "
+            "use an IP address or a name that this gateway can look up"
+        ) from None
+    found: list[Endpoint] = []
+    for answer in answers:
+        # A link-local address comes with the interface that it belongs to.
+        address = _address(str(answer[4][0]).partition("%")[0])
+        item = Endpoint(str(address), endpoint.port)
+        if address is not None and item not in found:
+            found.append(item)
+    return found
+
+
+def fits(endpoint: Endpoint, egress: str | None) -> bool:
+    """Tell whether an endpoint (with an IP address) can be reached from a source address."""
+    return egress is None or (":" in egress) == (":" in endpoint.host)
+
+
+def resolve(endpoint: Endpoint, egress: str | None = None) -> Endpoint:
+    """Replace a host name by its first address that fits the source address of connections.
+
+    Raises:
+        S2DSException: The name has no address, or none that fits.
+    """
+    found = addresses(endpoint)
+    for item in found:
+        if fits(item, egress):
+            return item
+    raise S2DSException(
+        f"targets: {endpoint} cannot be reached from {egress}, which is of the other version of IP; its addresses are "
+        f"{', '.join(item.host for item in found)}"
+    )

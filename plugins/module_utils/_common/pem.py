@@ -1,0 +1,64 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Certificates and keys at the door: they go into files of programs, so that each has one spelling and nothing beside.
+
+Whether a certificate can be used, and whether a key belongs to it, is found out by the data server.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from base64 import b64decode, b64encode
+from typing import Any
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ValueRefused
+
+# An RSA key of 16384 bits fits.
+MAX_PEM = 16384
+
+_BODY = r"(?P<body>(?:[A-Za-z0-9+/]{64}\n)*[A-Za-z0-9+/]{1,64}={0,2}\n)"
+_CERTIFICATE = re.compile(rf"-----BEGIN CERTIFICATE-----\n{_BODY}-----END CERTIFICATE-----\n?", re.ASCII)
+_KEY = re.compile(rf"-----BEGIN (?P<kind>(?:EC |RSA )?PRIVATE KEY)-----\n{_BODY}-----END (?P=kind)-----\n?", re.ASCII)
+_FORM = "one block, lines of 64 characters that end with a line feed, nothing before, between or after"
+
+
+def check_certificate(option: str, value: Any) -> str | None:
+    """Return a certificate as a PEM text, or None where none was given."""
+    return _check(option, value, _CERTIFICATE, f"give one certificate in PEM: {_FORM}")
+
+
+def check_private_key(option: str, value: Any) -> str | None:
+    """Return a private key as a PEM text, or None where none was given; the message of a refusal never shows it."""
+    if isinstance(value, str) and "ENCRYPTED" in value[:MAX_PEM]:
+        raise ValueRefused(option, "(hidden)", "it is encrypted, and nobody is here to give its passphrase")
+    return _check(option, value, _KEY, f"give one private key in PEM, unencrypted: {_FORM}")
+
+
+def _check(option: str, value: Any, shape: re.Pattern[str], allowed: str) -> str | None:
+    if value is None:
+        return None
+    match = shape.fullmatch(value) if isinstance(value, str) and len(value) <= MAX_PEM else None
+    # A certificate is not shown either: whoever confused the two gave a key.
+    if match is None or not _is_whole(match.group("body")):
+        raise ValueRefused(option, "(hidden)", f"{allowed}; at most {MAX_PEM} characters")
+    text: str = match.group()
+    return text if text.endswith("\n") else text + "\n"
+
+
+def _is_whole(body: str) -> bool:
+    """Tell whether the body is one value in DER, complete, in its one spelling of base64."""
+    text = body.replace("\n", "")
+    try:
+        der = b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    if b64encode(der).decode() != text or len(der) < 2 or der[0] != 0x30:
+        return False
+    size, start = der[1], 2
+    if size & 0x80:
+        start += size & 0x7F
+        size = int.from_bytes(der[2:start], "big")
+    return len(der) == start + size

@@ -1,0 +1,69 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The door: every value from outside that is not an address is checked here, before anything changes."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ValueRefused
+
+ROLES = ("producer", "consumer")
+ENCRYPTIONS = ("tls", "none")
+TRANSPORTS = ("tcp", "udp", "both")
+
+# What no policy can allow more of; both ends look here, so that neither refuses what the other takes.
+MAX_NUM_CONN = 65535
+MAX_SESSIONS = 65535
+MAX_HELLO_TIMEOUT = 7 * 86400
+# Ten years: longer than any gateway, and far from what a time can hold.
+MAX_LIFETIME = 3650 * 86400
+
+MIN_SECRET = 32
+MAX_LABELS = 32
+
+_GATEWAY = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._:@-]{0,251}[A-Za-z0-9_])?", re.ASCII)
+_UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_SECRET = re.compile(r"[!-~]{32,512}")
+_LABEL_KEY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?", re.ASCII)
+
+
+def check_uid(value: Any) -> str:
+    """Return the uid in its one spelling (lower case); refuse whatever is not a UUID."""
+    text = value.lower() if isinstance(value, str) else ""
+    if not _UID.fullmatch(text):
+        raise ValueRefused("uid", value, "give a UUID such as 1b4e28ba-2fa1-11d2-883f-0016d3cca427")
+    return text
+
+
+def check_gateway(option: str, value: Any) -> str:
+    """Return the name of a gateway, which is that of a host in an inventory."""
+    if not isinstance(value, str) or not _GATEWAY.fullmatch(value):
+        raise ValueRefused(option, value, "give a name of ASCII letters, digits, dots, dashes, underscores, : and @")
+    return value
+
+
+def check_secret(value: Any) -> str:
+    """Return the secret; the message of a refusal never shows it."""
+    if not isinstance(value, str) or not _SECRET.fullmatch(value):
+        raise ValueRefused("secret", "(hidden)", f"give {MIN_SECRET} to 512 printable ASCII characters, no spaces")
+    return value
+
+
+def check_labels(value: Any) -> dict[str, str]:
+    """Return labels with string values; they are shown in results and never interpreted."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or len(value) > MAX_LABELS:
+        raise ValueRefused("labels", value, f"give a dictionary of at most {MAX_LABELS} names and texts")
+    labels: dict[str, str] = {}
+    for key, text in value.items():
+        if not isinstance(key, str) or not _LABEL_KEY.fullmatch(key):
+            raise ValueRefused("labels", key, "a name has 1 to 63 letters, digits, dots, dashes, underscores, slashes")
+        if not isinstance(text, (str, int, float, bool)) or len(str(text)) > 256 or not str(text).isprintable():
+            raise ValueRefused(f"labels.{key}", text, "a text has at most 256 printable characters")
+        labels[key] = str(text)
+    return labels

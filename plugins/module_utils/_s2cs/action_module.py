@@ -1,0 +1,137 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the modules of the control server have in common: options, errors, results."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Mapping, Sequence
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, reason, show
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES, check_uid
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.base import (
+    Action,
+    ActionFailed,
+    Change,
+    Refused,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError, RowError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy_file import DEFAULT_CONFIG, load_policy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.sessions import SessionManager
+
+CONFIG: dict[str, Any] = {"config": {"type": "path", "default": DEFAULT_CONFIG}}
+UID: dict[str, Any] = {"uid": {"type": "str"}}
+ROLE: dict[str, Any] = {"role": {"type": "str", "choices": list(ROLES)}}
+SECRET: dict[str, Any] = {"secret": {"type": "str", "no_log": True}}
+
+
+class _Module(AnsibleModule):  # type: ignore[misc]
+    """A module that keeps the values of its options out of the system's log.
+
+    Ansible looks for secrets there as they were given. In a list of sessions, where line breaks, quotes and backslashes
+    are written in another way, it would not find them.
+    """
+
+    def log(self, msg: str, log_args: Any = None) -> None:
+        """Write to the system's log; of the options only their names."""
+        super().log(msg if log_args is None else f"Invoked with {', '.join(sorted(log_args))}")
+
+
+def run(
+    session_options: Mapping[str, Any],
+    required: Sequence[str],
+    read: Callable[[Mapping[str, Any], Policy], Any],
+    action: type[Action[Any]],
+    lenient: bool = False,
+) -> None:
+    """Run an action on sessions as a module and exit.
+
+    Args:
+        session_options: Argument spec of one session, used for the single form and for the items of ``sessions``.
+        required: Which of these options must be given.
+        read: Checks the options of one session.
+        action: What is to be done with all of them.
+        lenient: Whether it works with a policy in which something is wrong.
+    """
+    item_options = {name: {**spec, "required": name in required} for name, spec in session_options.items()}
+    # With these, Ansible itself says which option is missing, in the single form as well.
+    module = _Module(
+        argument_spec={
+            **CONFIG,
+            **session_options,
+            "sessions": {"type": "list", "elements": "dict", "options": item_options},
+        },
+        mutually_exclusive=[("sessions", name) for name in session_options],
+        required_one_of=[("sessions", required[0])],
+        required_by={required[0]: list(required[1:])} if required[1:] else {},
+        supports_check_mode=True,
+    )
+    given = module.params["sessions"]
+    items = [module.params] if given is None else given
+    try:
+        policy = load_policy(module.params["config"], lenient)
+        wanted = [_read(read, item, policy, None if given is None else index) for index, item in enumerate(items)]
+        keeper = SessionManager(policy, check_mode=module.check_mode)
+        try:
+            changes = action(keeper).run(wanted)
+        finally:
+            for row in keeper.store.unreadable:
+                module.warn(str(RowError(row.uid, row.role, row.why)))
+            keeper.store.close()
+    except ActionFailed as error:
+        failed = [{"uid": item.uid, "role": item.role, "msg": item.message} for item in error.failures]
+        module.fail_json(msg=str(error), failed_sessions=failed, **results(error.changes, False, action.releases))
+    except (ScistreamError, OSError) as error:
+        module.fail_json(msg=reason(error))
+    module.exit_json(**results(changes, given is None, action.releases))
+
+
+def _read(read: Callable[[Mapping[str, Any], Policy], Any], item: Any, policy: Policy, index: int | None) -> Any:
+    """Return what one session is asked for, or why the policy does not allow it, which may concern that session alone.
+
+    Raises:
+        ScistreamError: Something was given that is not allowed anywhere.
+    """
+    try:
+        return read(item, policy)
+    except ScistreamError as error:
+        if index is None:
+            raise
+        told = ScistreamError(f"sessions[{index}] ({show(item.get('uid'))}): {error}")
+        if isinstance(error, RefusedError) and item.get("role") in ROLES:
+            return Refused(check_uid(item.get("uid")), item["role"], told)
+        raise told from None
+
+
+def results(changes: Sequence[Change], single: bool, releases: bool) -> dict[str, Any]:
+    """Return what a changing module returns.
+
+    Args:
+        changes: What was done to each session.
+        single: Whether the call was about one session.
+        releases: Whether it was to end them.
+    """
+    result: dict[str, Any] = {
+        "changed": any(change.changed for change in changes),
+        "diff": {
+            "before": {f"{item.role} {item.uid}": item.before for item in changes if item.changed},
+            "after": {f"{item.role} {item.uid}": item.after for item in changes if item.changed},
+        },
+    }
+    if releases:
+        gone = [item for item in changes if item.after is None and item.changed]
+        return {**result, "released": [_released(item) for item in gone]}
+    result["sessions"] = [item.after for item in changes if item.after is not None]
+    result["changed_sessions"] = [{"uid": item.uid, "role": item.role} for item in changes if item.changed]
+    if single and result["sessions"]:
+        result["session"] = result["sessions"][0]
+    return result
+
+
+def _released(item: Change) -> dict[str, Any]:
+    listeners = item.before["listeners"] if item.before else []
+    return {"uid": item.uid, "role": item.role, "listeners": listeners, "counters": item.counters}

@@ -1,0 +1,76 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""HELLO: an application announces itself, and its gateway gets the certificate and the key that it is to use."""
+
+from __future__ import annotations
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.base import Action, Change
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.steps import Steps
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.turn import Turn
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError, StateError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.messages import Hello
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import (
+    ANNOUNCED,
+    RESERVED,
+    STREAMING,
+    Session,
+    endpoints,
+    secret_matches,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
+
+
+class HelloAction(Action[Hello]):
+    """HELLO: the applications announce themselves, and prove by the secret that they belong to the streams."""
+
+    def act(self, item: Hello, turn: Turn) -> Steps[Change]:
+        """Announce one application."""
+        before = yield from self.keeper.needed(item.uid, item.role)
+        turn.alone = before.state == STREAMING
+        if not secret_matches(before.secret_hash, item.secret):
+            raise RefusedError(f"secret: it is not the secret of session {item.uid} ({item.role})")
+        before.require(RESERVED, ANNOUNCED, STREAMING)
+        if len(item.producer_listeners) > before.num_conn:
+            raise ValueRefused(
+                "producer_listeners",
+                endpoints(item.producer_listeners),
+                f"the session has num_conn {before.num_conn}: announce at most as many",
+            )
+        after = before.changed(
+            producer_listeners=endpoints(item.producer_listeners),
+            state=ANNOUNCED if before.state == RESERVED else before.state,
+            update_timeout=item.update_timeout,
+        ).awaiting()
+        if item.certificate is None:
+            self.keeper.keep(before, after, turn)
+            return Change(item.uid, item.role, before, after)
+        return (yield from self._with_credentials(before, after.changed(certificate=item.certificate), item.key, turn))
+
+    def _with_credentials(self, before: Session, after: Session, key: str | None, turn: Turn) -> Steps[Change]:
+        """Announce an application with certificate and key; the key goes to the data server and nowhere else."""
+        which = f"session {before.uid} ({before.role})"
+        if before.encryption == "none":
+            raise StateError(f"certificate: {which} has encryption none, where it would protect nothing; leave it out")
+        if before.state == STREAMING and after.certificate != before.certificate:
+            raise StateError(f"certificate: {which} is streaming with another one; release it first (s2cs_release)")
+        server = self.keeper.data_server(before)
+        given = after.instance(key)
+        new: bool = yield lambda: server.needs_credentials(given)
+        if new and not self.check_mode:
+            turn.undo(_put_back, server, before, server.key(before.instance()))
+            # Killed from here on, the session has none, and the next HELLO gives it some.
+            turn.undo(self.store.save, before)
+            self.store.save(before.changed(certificate=None))
+            yield lambda: server.write_credentials(given)
+            self.store.save(after)
+        else:
+            self.keeper.keep(before, after, turn)
+        return Change(before.uid, before.role, before, after, mended=new)
+
+
+def _put_back(server: S2DS, session: Session, key: str | None) -> Steps[None]:
+    """Return the files of certificate and key to how they were."""
+    yield lambda: server.write_credentials(session.instance(key))

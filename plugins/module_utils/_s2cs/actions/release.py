@@ -1,0 +1,84 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""REL: release everything that a session has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Sequence
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.base import Action, Change
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.steps import Steps
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.turn import Turn
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RowError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.messages import Release
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ownership import (
+    check_administrator,
+    check_right,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import Session
+
+
+@dataclass(frozen=True)
+class _One:
+    """A session that is to be released."""
+
+    uid: str
+    role: str
+    secret: str | None = field(repr=False)
+
+
+class ReleaseAction(Action[_One]):
+    """REL: release everything; what is not there is released already, and what cannot be keeps nothing else."""
+
+    each_alone = True
+    releases = True
+
+    def items(self, given: Sequence[Release]) -> list[_One]:
+        """Return each session once, whether it was named with its role or by the stream."""
+        found: dict[tuple[str, str], _One] = {}
+        for item in given:
+            for role in item.roles:
+                known = found.get((item.uid, role))
+                found[item.uid, role] = _One(item.uid, role, item.secret or (known.secret if known else None))
+        return list(found.values())
+
+    def act(self, item: _One, turn: Turn) -> Steps[Change]:
+        """Release one session."""
+        try:
+            before = self.store.get(item.uid, item.role)
+        except RowError:
+            return (yield from self._unknown(item, has_row=True))
+        if before is None:
+            return (yield from self._unknown(item, has_row=False))
+        # Nobody owns what expired: any action releases it.
+        if not before.is_expired:
+            check_right(self.policy, before, item.secret, "release")
+        counters = yield from self._counters(before)
+        if not self.check_mode:
+            yield from self.keeper.drop(before)
+        change = Change(item.uid, item.role, before, None)
+        change.counters = counters
+        return change
+
+    def _unknown(self, item: _One, has_row: bool) -> Steps[Change]:
+        """Release what is left of a session of which it is not known whose it is."""
+        if has_row or self.keeper.has_left(item.uid, item.role):
+            check_administrator(self.policy, item.uid, item.role)
+        swept = yield from self.keeper.sweep(item.uid, item.role)
+        if has_row and not self.check_mode:
+            self.store.delete(item.uid, item.role)
+        return Change(item.uid, item.role, None, None, mended=swept or has_row)
+
+    def _counters(self, session: Session) -> Steps[dict[str, Any] | None]:
+        """Return what its data server counted, if it says so."""
+        try:
+            server, instance = self.keeper.data_server(session, lenient=True), session.instance()
+            status = yield lambda: server.status(instance)
+        except (ScistreamError, OSError):
+            return None
+        counters: dict[str, Any] | None = status.counters
+        return counters

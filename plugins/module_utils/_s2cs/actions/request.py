@@ -1,0 +1,197 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""REQ: reserve listeners."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from contextlib import suppress
+from functools import partial
+from typing import Sequence
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import Endpoint
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import (
+    S2DSException,
+    ScistreamError,
+    ValueRefused,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import ports
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.base import Action, Change
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.steps import Steps
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.turn import Turn
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError, StateError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.messages import Request
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ownership import (
+    check_administrator,
+    invoking_user,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import (
+    Session,
+    hash_secret,
+    secret_matches,
+    timestamp,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.sessions import SessionManager
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.x509_der import parse
+
+# How often other ports are chosen when something on the host takes those that were free a moment ago.
+_PORT_TRIES = 8
+_PORT_TAKEN = os.strerror(errno.EADDRINUSE)
+
+
+class RequestAction(Action[Request]):
+    """REQ: reserve listeners for each; the same request again finds its session as it is."""
+
+    def __init__(self, keeper: SessionManager) -> None:
+        super().__init__(keeper)
+        # In check mode: what this call would have reserved by now.
+        self._planned: list[Session] = []
+
+    def act(self, item: Request, turn: Turn) -> Steps[Change]:
+        """Reserve the listeners of one session, and start what holds them."""
+        address = self.policy.check_role(item.role)
+        fresh = self._fresh_session(item)
+        before = yield from self.keeper.present(item.uid, item.role)
+        if before is not None and not before.is_expired:
+            turn.alone = True
+            return (yield from self._again(item, fresh, before, turn))
+        if before is None and self.keeper.has_left(item.uid, item.role):
+            check_administrator(self.policy, item.uid, item.role)
+        server = self.keeper.data_server(fresh)
+        yield lambda: server.check(fresh.instance())
+        if self.check_mode:
+            return Change(item.uid, item.role, None, self._plan(fresh, address))
+        if before is not None:
+            yield from self.keeper.drop(before)
+        yield from self.keeper.sweep(item.uid, item.role)
+        reserved = yield from self._reserve(server, fresh, address, turn)
+        reserved = reserved.changed(pending="").awaiting()
+        self.store.save(reserved)
+        return Change(item.uid, item.role, None, reserved)
+
+    def _reserve(self, server: S2DS, fresh: Session, address: str, turn: Turn) -> Steps[Session]:
+        """Reserve ports, start and wait; where something else took a port a moment ago, try with others."""
+        for left in reversed(range(_PORT_TRIES)):
+            anywhere = left < _PORT_TRIES - 1
+            picks = ports.chooser(address, self.policy.port_range, fresh.num_conn, anywhere=anywhere)
+            # Ports are tried outside of the transaction, in which nobody else can write.
+            with suppress(RefusedError):
+                self.store.choose(address, fresh.num_conn, picks)
+            reserved = self.store.reserve(fresh.changed(pending="request"), address, picks, self.policy.limits)
+            turn.undo(self.keeper.drop, reserved)
+            try:
+                yield partial(_launch, server, reserved.instance())
+                return reserved
+            except S2DSException as error:
+                try:
+                    yield from self.keeper.drop(reserved)
+                except (ScistreamError, OSError):
+                    # It is tried again when all is undone, and told then.
+                    raise error from None
+                turn.forget()
+                # What the data server says counts too: the other one may have let go again by now.
+                free = all(ports.is_free(item.host, item.port) for item in reserved.instance().listeners)
+                if not left or (free and _PORT_TAKEN not in str(error)):
+                    raise
+        raise AssertionError("the last try returns or raises")
+
+    def _plan(self, fresh: Session, address: str) -> Session:
+        """Return the session that would be reserved."""
+        choose = ports.chooser(address, self.policy.port_range, fresh.num_conn)
+        live = [session for session in self.store.all() if not session.is_expired]
+        self.policy.limits.check(fresh, [*live, *self._planned])
+        planned = [
+            listener.port
+            for session in self._planned
+            for listener in session.instance().listeners
+            if listener.host == address
+        ]
+
+        def choose_others(taken: Sequence[int], last: int) -> list[int]:
+            return choose([*taken, *planned], last)
+
+        found = self.store.choose(address, fresh.num_conn, choose_others)
+        session = fresh.changed(listeners=[str(Endpoint(address, port)) for port in found])
+        self._planned.append(session)
+        return session
+
+    def _again(self, wanted: Request, fresh: Session, before: Session, turn: Turn) -> Steps[Change]:
+        """Find a session as it is; change what can be without cutting a connection, and let its deadline begin anew."""
+        differences = before.differences(fresh, wanted.asked)
+        if not secret_matches(before.secret_hash, wanted.secret):
+            differences.append("the secret is another one")
+        if differences:
+            owner = "" if before.owner == fresh.owner else f" of {before.owner}"
+            raise StateError(
+                f"uid: session {before.uid} ({before.role}){owner} exists with other parameters: "
+                f"{'; '.join(differences)}; release it first, or use another uid "
+                "(a stream gets one by another name)"
+            )
+        after = before.asked(fresh, wanted.asked)
+        _check_lifetime(before, after)
+        if after.rate == before.rate:
+            # What is only written down does not wait for the data server.
+            mended = yield from self.keeper.mend(after)
+            self.keeper.keep(before, after, turn)
+        else:
+            mended = yield from self.keeper.bring(before, after, turn)
+        return Change(before.uid, before.role, before, after, mended)
+
+    def _fresh_session(self, wanted: Request) -> Session:
+        settings = self.policy.proxies.get(wanted.proxy, {}).get("settings", {})
+        session = Session(
+            uid=wanted.uid,
+            role=wanted.role,
+            proxy=wanted.proxy,
+            runtime=wanted.runtime,
+            encryption=wanted.encryption,
+            num_conn=wanted.num_conn,
+            rate=wanted.rate,
+            hello_timeout=wanted.hello_timeout,
+            lifetime=wanted.lifetime,
+            labels=wanted.labels,
+            transport=wanted.transport,
+            owner=invoking_user(),
+            secret_hash=hash_secret(wanted.secret),
+            created=time.time(),
+            expires=None,
+            half_close=settings.get("half_close") is not False,
+            egress=self.policy.egress.get(wanted.role),
+            clients=[str(network) for network in self.policy.check_clients("clients", wanted.role, [])],
+        )
+        return session.awaiting()
+
+
+def _launch(server: S2DS, instance: DataServerSpec) -> None:
+    server.start(instance)
+    server.wait_ready(instance)
+
+
+def _check_lifetime(before: Session, after: Session) -> None:
+    """Refuse another lifetime that is over already, or that the session's certificate does not last for."""
+    if after.lifetime == before.lifetime:
+        return
+    if after.is_expired:
+        raise ValueRefused(
+            "lifetime",
+            after.lifetime,
+            f"session {before.uid} ({before.role}) was made at {timestamp(before.created)}, so it would have ended; "
+            "give a longer one, or release it (s2cs_release)",
+        )
+    longer = after.end is None or (before.end is not None and after.end > before.end)
+    if before.certificate is None or not longer:
+        return
+    ends = parse(before.certificate).ends
+    if after.end is None or after.end > ends:
+        raise ValueRefused(
+            "lifetime",
+            after.lifetime,
+            f"the certificate of session {before.uid} ({before.role}) ends at {timestamp(ends)}; give a lifetime that "
+            "ends before that, or release the stream and open it anew",
+        )

@@ -1,0 +1,120 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""UPDATE: point the listeners of a session at their targets, and forward."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any, Mapping, Sequence
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import (
+    Endpoint,
+    parse_endpoint,
+    parse_endpoints,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.base import Action, Change
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.steps import Steps
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.turn import Turn
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import StateError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.messages import Update
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ownership import check_right
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.resolving import settle
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import (
+    ANNOUNCED,
+    STREAMING,
+    Session,
+    endpoints,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.reach import look
+
+
+class UpdateAction(Action[Update]):
+    """UPDATE: point the listeners at their targets and forward."""
+
+    def act(self, item: Update, turn: Turn) -> Steps[Change]:
+        """Point the listeners of one session."""
+        before = yield from self.keeper.needed(item.uid, item.role)
+        turn.alone = before.state == STREAMING
+        check_right(self.policy, before, item.secret, "update")
+        before.require(ANNOUNCED, STREAMING)
+        targets = yield lambda: self._targets(item, before)
+        after = before.changed(
+            state=STREAMING, expires=before.end, peer_certificate=_peer_certificate(item, before), **targets
+        )
+        mended = yield from self.keeper.bring(before, after, turn)
+        change = Change(item.uid, item.role, before, after, mended=mended)
+        if item.probe and not self.check_mode and change.after is not None:
+            change.after["unreachable_targets"] = yield lambda: self._unreachable(before, after)
+        return change
+
+    def _unreachable(self, before: Session, after: Session) -> list[dict[str, str]]:
+        """Look at the targets; whatever becomes of that, the update stands."""
+        with suppress(ScistreamError, OSError):
+            targets = after.resolved
+            if before.state == STREAMING and self._was_used(after):
+                targets = [target for target in targets if target not in before.resolved]
+            return unreachable(after, targets)
+        return []
+
+    def _was_used(self, session: Session) -> bool:
+        """Tell whether a connection has reached the listeners of a session, as far as its data server can tell."""
+        counters = self.keeper.data_server(session).status(session.instance()).counters or {}
+        connections: Mapping[str, Any] = counters.get("connections") or {}
+        return connections.get("total") != 0
+
+    def _targets(self, update: Update, session: Session) -> dict[str, Any]:
+        if update.remote_listeners is None:
+            option = "producer_listeners"
+            targets = parse_endpoints(option, session.producer_listeners)
+        else:
+            option, targets = "remote_listeners", list(update.remote_listeners)
+        if len(targets) > session.num_conn:
+            raise ValueRefused(
+                option, endpoints(targets), f"the session has num_conn {session.num_conn}: give at most as many targets"
+            )
+        resolved = settle(self.policy, session, option, targets)
+        clients = self.policy.check_clients("clients", session.role, update.clients)
+        return {
+            "targets": endpoints(targets),
+            "resolved": endpoints(resolved),
+            "clients": [str(network) for network in clients],
+        }
+
+
+def unreachable(session: Session, targets: Sequence[str]) -> list[dict[str, str]]:
+    """Return which of these targets of a session accept no connection from this gateway, and why.
+
+    Those of UDP cannot be looked at, and under Janus another node than this one connects to them.
+    """
+    if session.transport == "udp" or session.runtime == "janus":
+        return []
+    names = dict(zip(session.resolved, session.targets))
+    found = [parse_endpoint("targets", target) for target in targets]
+    failed = look([(target.host, target.port) for target in found], session.egress)
+    return [{"target": names[str(Endpoint(item.host, item.port))], "msg": item.reason} for item in failed]
+
+
+def _peer_certificate(update: Update, session: Session) -> str | None:
+    """Return the certificate that the other gateway must have; nothing is forwarded encrypted without any."""
+    which = f"session {session.uid} ({session.role})"
+    if session.encryption == "none":
+        if update.peer_certificate is not None:
+            raise StateError(
+                f"peer_certificate: {which} has encryption none, where it would protect nothing; leave it out"
+            )
+        return None
+    if session.certificate is None:
+        raise StateError(
+            f"certificate: {which} is to be encrypted and has no certificate of this gateway: give certificate and key "
+            "in a HELLO first (s2cs_hello)"
+        )
+    found = update.peer_certificate or session.peer_certificate
+    if found is None:
+        raise StateError(
+            f"peer_certificate: {which} is to be encrypted: give the certificate of the other gateway, which the "
+            "session there shows"
+        )
+    return found

@@ -1,0 +1,64 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Data servers without a control server, on a host that has one: within its policy, but for its administrators."""
+
+from __future__ import annotations
+
+import os
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import Endpoint
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.caller import find_caller
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ownership import is_administrator
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy_file import DEFAULT_CONFIG, load_policy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec
+
+#: The policy of this host.
+HOST_POLICY = DEFAULT_CONFIG
+_ADVICE = "have an administrator of this gateway do it, or request a session (s2cs_request)"
+
+
+def check_instance(instance: DataServerSpec) -> None:
+    """Refuse what the policy of this host keeps for sessions, or keeps from them.
+
+    Raises:
+        RefusedError: It listens at the ports of sessions, or forwards to where none may.
+        PolicyError: There is a policy, and it cannot be used.
+    """
+    # Without root's rights the kernel decides who may listen where, and nobody else's network is used.
+    if os.geteuid() != 0 or not os.path.lexists(HOST_POLICY):
+        return
+    caller = find_caller()
+    if caller.uid == 0:
+        return
+    policy = load_policy(HOST_POLICY)
+    if is_administrator(policy, caller):
+        return
+    for index, listener in enumerate(instance.listeners):
+        if listener.host in policy.listen.values() and _may_be_of_a_session(policy, instance, listener):
+            raise RefusedError(
+                f"listeners[{index}]: {listener} is within the ports {policy.port_range[0]}-{policy.port_range[1]}, "
+                f"which are for the sessions of gateway {policy.gateway}: {_ADVICE}",
+                "port_range",
+            )
+    roles = [instance.role] if instance.role in policy.listen else sorted(policy.listen)
+    for index, target in enumerate(instance.targets):
+        reasons = [policy.target_refusal(role, target) for role in roles]
+        if all(reason is not None for reason in reasons):
+            raise RefusedError(
+                f"targets[{index}]: {target} is not allowed on gateway {policy.gateway} by its policy {policy.config}: "
+                f"{reasons[0] if reasons else 'it offers no role'}; {_ADVICE}",
+                f"targets.{roles[0] if roles else ''}",
+            )
+
+
+def _may_be_of_a_session(policy: Policy, instance: DataServerSpec, listener: Endpoint) -> bool:
+    """Tell whether a listener has, or could be given, a port out of the range of the policy."""
+    low, high = policy.port_range
+    if listener.port:
+        return low <= listener.port <= high
+    chosen = instance.port_range
+    return chosen is not None and chosen[0] <= high and low <= chosen[1]

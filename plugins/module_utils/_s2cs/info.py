@@ -1,0 +1,127 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What s2cs_info tells: the sessions as they really are, and the gateway. Nothing here changes anything."""
+
+from __future__ import annotations
+
+import platform
+import queue
+import threading
+import time
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any, Sequence
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import reason
+from ansible_collections.scistream.gateway.plugins.module_utils._common.version import VERSION
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import STREAMING, Session
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store import Store
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import PROXIES, data_server
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Status
+
+# What is shown under another name than the key of the policy.
+_KEYS = {"name": "gateway", "config": "", "state_dir": "", "ports": "port_range", "versions": ""}
+# For all data servers together. One that is well answers in milliseconds, one that is not is given up after 5 s.
+_SECONDS = 10.0
+_AT_ONCE = 128
+
+
+def sessions(policy: Policy, store: Store, uid: str | None, role: str | None = None) -> list[dict[str, Any]]:
+    """Return the sessions, or those of one stream, each with what is seen of its data server."""
+    found = [session for session in store.all(uid) if role in (None, session.role)]
+    return [
+        {**session.shown(), **_seen(session, status, store)} for session, status in zip(found, _statuses(policy, found))
+    ]
+
+
+def _seen(session: Session, status: Status, store: Store) -> dict[str, Any]:
+    """Return what is seen of a data server, and what that means for its session."""
+    health, why = status.health, status.reason
+    if session.is_expired:
+        health, why = "expired", "it is released by the next REQ, HELLO, UPDATE or REL on this gateway"
+    elif session.pending and store.is_locked(session.uid, session.role):
+        health, why = "busy", f"an action is under way on it ({session.pending})"
+    elif session.pending:
+        does = "brings it back to what it was before" if session.pending == "update" else "releases it"
+        health, why = "unfinished", f"its last action ({session.pending}) was killed; the next one on it {does}"
+    elif session.state != STREAMING and health in ("ok", "idle"):
+        health = "waiting"
+    return {**asdict(status), "health": health, "reason": why}
+
+
+def _statuses(policy: Policy, found: Sequence[Session]) -> list[Status]:
+    """Ask all data servers at once, and give up those that do not answer in time."""
+    late = Status(
+        False, health="unknown", reason=f"its data server cannot be looked at: no answer within {_SECONDS:.0f} s"
+    )
+    results = [late] * len(found)
+    waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def work() -> None:
+        with suppress(queue.Empty):
+            while True:
+                index = waiting.get_nowait()
+                results[index] = _status(policy, found[index])
+
+    for index in range(len(found)):
+        waiting.put(index)
+    # Threads of a pool would be waited for at the end of the process.
+    threads = [threading.Thread(target=work, daemon=True) for _unused in found[:_AT_ONCE]]
+    deadline = time.monotonic() + _SECONDS
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return list(results)
+
+
+def _status(policy: Policy, session: Session) -> Status:
+    settings = policy.proxies.get(session.proxy, {}).get("settings", {})
+    try:
+        server = data_server(policy.site, session.proxy, session.runtime, settings, lenient=True)
+        return server.status(session.instance())
+    except Exception as error:  # pylint: disable=broad-except
+        # Whatever is wrong with one must not hide the others.
+        return Status(False, health="unknown", reason=f"its data server cannot be looked at: {reason(error)}")
+
+
+def gateway(policy: Policy, store: Store) -> dict[str, Any]:
+    """Return the policy in force, and what is in use."""
+    low, high = policy.port_range
+    listen = set(policy.listen.values())
+    # Sessions of before keep their addresses when the policy names others.
+    used = {address: sorted(store.ports(address)) for address in sorted(listen | set(store.addresses()))}
+    total = (high - low + 1) * len(listen)
+    in_range = sum(low <= port <= high for address in listen for port in used[address])
+    shown = {
+        "name": policy.gateway,
+        "config": policy.config,
+        "state_dir": policy.site.state_dir,
+        "supervisor": "systemd" if policy.site.uses_systemd else "process",
+        "listen": dict(policy.listen),
+        "egress": dict(policy.egress),
+        "port_range": [low, high],
+        "ports": {"total": total, "used": sum(map(len, used.values())), "free": total - in_range, "in_use": used},
+        "proxies": {
+            name: {
+                "runtimes": list(item.get("runtimes", ["process"])),
+                "encryptions": list(PROXIES[name]().encryptions) if name in PROXIES else [],
+                "transports": list(PROXIES[name]().transports) if name in PROXIES else [],
+            }
+            for name, item in policy.proxies.items()
+        },
+        "default_proxy": policy.default_proxy,
+        "default_runtime": policy.default_runtime,
+        "targets": {role: [rule.text for rule in rules] for role, rules in policy.targets.items()},
+        "clients": {role: [str(network) for network in networks] for role, networks in policy.clients.items()},
+        "encryption": list(policy.encryption),
+        "limits": {**policy.limits.shown(), "num_conn": policy.max_connections},
+        "hello_timeout": policy.hello_timeout,
+        "hello_timeout_max": policy.hello_timeout_max,
+        "versions": {"collection": VERSION, "python": platform.python_version()},
+    }
+    # What cannot be read is not shown as if it were the default, which may allow more.
+    return {key: None if _KEYS.get(key, key) in policy.faulty else value for key, value in shown.items()}

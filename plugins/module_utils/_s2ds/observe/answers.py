@@ -1,0 +1,143 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a data server answers, whatever it really sent: JSON of a limited depth, and counters of one shape.
+
+Everything else in an answer is left out, so that nothing of it gets any further.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Mapping, Sequence
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import Endpoint, parse_endpoint
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import (
+    S2DSException,
+    ScistreamError,
+    show,
+)
+
+LARGEST_COUNT = (1 << 63) - 1
+_LATEST = float(1 << 40)
+_DIGITS = 20
+_MOST_LISTENERS = 65535
+_LONGEST_TEXT = 600
+
+_CONNECTIONS = ("open", "total", "refused", "failed")
+_BYTES = ("to_consumer", "to_producer")
+
+
+class BadAnswer(S2DSException):
+    """A data server answered something that no data server of ours answers."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"the data server answers what no data server should: {what}")
+
+
+def document(text: str) -> dict[str, Any]:
+    """Return the one JSON object in a text.
+
+    Raises:
+        BadAnswer: It is something else.
+    """
+    try:
+        found = json.loads(text, parse_int=_whole, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        raise BadAnswer(f"{show(text[:60])} is not JSON, or nested too deeply") from None
+    if not isinstance(found, dict):
+        raise BadAnswer(f"{show(found)} where an object is expected")
+    return found
+
+
+def counters(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the counters in an answer, as C(s2cs_info) shows them.
+
+    Raises:
+        BadAnswer: They are not complete, or no counters.
+    """
+    return {
+        "since": moment(found, "since"),
+        "restarts": count(found, "restarts") if "restarts" in found else 0,
+        "connections": {name: count(part(found, "connections"), name) for name in _CONNECTIONS},
+        "bytes": {name: count(part(found, "bytes"), name) for name in _BYTES},
+        "last_byte": moment(found, "last_byte") if found.get("last_byte") is not None else None,
+        "exact": found.get("exact", True) is True,
+    }
+
+
+def part(found: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """Return an object within an object."""
+    value = found.get(key)
+    if not isinstance(value, dict):
+        raise BadAnswer(f"{key} is {show(value)}, not an object")
+    return value
+
+
+def count(found: Mapping[str, Any], key: str) -> int:
+    """Return a number of things."""
+    value = found.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST_COUNT:
+        raise BadAnswer(f"{key} is {show(value)}, not a number of 0 or more")
+    return value
+
+
+def moment(found: Mapping[str, Any], key: str) -> float:
+    """Return a time in seconds since the epoch."""
+    value = found.get(key)
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < _LATEST:
+        raise BadAnswer(f"{key} is {show(value)}, not a time in seconds since the epoch")
+    return float(value)
+
+
+def listeners(found: Mapping[str, Any]) -> list[str]:
+    """Return the addresses at which a data server says that it listens."""
+    value = found.get("listeners")
+    if not isinstance(value, list) or len(value) > _MOST_LISTENERS:
+        raise BadAnswer(f"listeners is {show(value)}, not a list of addresses")
+    try:
+        endpoints = [parse_endpoint("listeners", item) for item in value]
+    except ScistreamError:
+        raise BadAnswer(f"listeners is {show(value)}, not a list of addresses") from None
+    if any(endpoint.address is None for endpoint in endpoints):
+        raise BadAnswer(f"listeners is {show(value)}, not a list of addresses")
+    return [str(endpoint) for endpoint in endpoints]
+
+
+def check_listeners(listeners: Sequence[str], wanted: Sequence[Endpoint], ports: Sequence[int] | None) -> None:
+    """Refuse listeners that are not what a data server was to have: what it says is written down and handed on.
+
+    Args:
+        listeners: Where it says that it listens.
+        wanted: Where it is to listen; port 0 where it may choose one.
+        ports: First and last port that it may choose from. If omitted, any.
+
+    Raises:
+        BadAnswer: They are others.
+    """
+    low, high = ports or (1, 65535)
+    found = [parse_endpoint("listeners", text) for text in listeners]
+    if len(found) != len(wanted) or not all(
+        is_.host == to_be.host and (is_.port == to_be.port or (not to_be.port and low <= is_.port <= high))
+        for is_, to_be in zip(found, wanted)
+    ):
+        raise BadAnswer(
+            f"it listens at {show(list(listeners))}, and was to listen at {show([str(end) for end in wanted])}"
+        )
+
+
+def printable(value: Any) -> str:
+    """Return a text that can be shown: cut, and without control characters."""
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return "".join(char if char.isprintable() else " " for char in text[:_LONGEST_TEXT])
+
+
+def _whole(text: str) -> int:
+    if len(text) > _DIGITS:
+        raise ValueError
+    return int(text)
+
+
+def _refuse(text: str) -> Any:
+    raise ValueError(text)

@@ -1,0 +1,158 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The kernel's socket tables: which sockets processes hold, and how much went through them.
+
+For proxies that count a connection only when it ends. Asked over netlink, so that no program is needed.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import socket
+import struct
+from dataclasses import dataclass
+from typing import Collection, Iterable, Iterator
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import Endpoint
+
+_NETLINK_SOCK_DIAG = 4
+_SOCK_DIAG_BY_FAMILY = 20
+_REQUEST_DUMP = 0x301
+_ERROR, _DONE = 2, 3
+_WITH_INFO = 1 << 1
+_INFO_ATTRIBUTE = 2
+# Offsets in struct tcp_info: of tcpi_last_data_recv, in milliseconds; of tcpi_bytes_acked and tcpi_bytes_received.
+_QUIET_AT = 52
+_BYTES_AT = 120
+_HEADER = struct.Struct("=IHHII")
+_REQUEST = struct.Struct("=BBBBI48x")
+_MESSAGE = struct.Struct("=BBBB2s2s16s16s12xIIIII")
+_NUMBER = struct.Struct("=I")
+# The last field of a message.
+_INODE_AT = _HEADER.size + _MESSAGE.size - _NUMBER.size
+_SECONDS = 5.0
+LISTEN = 10
+# The kernel counts the end of a stream as a byte: of ours once it is confirmed, of the peer's once it is here.
+_END_CONFIRMED = (5,)  # FIN_WAIT2
+_END_RECEIVED = (8, 9, 11)  # CLOSE_WAIT, LAST_ACK, CLOSING
+
+_INODE = re.compile(r"socket:\[([0-9]+)\]")
+
+
+@dataclass(frozen=True)
+class Socket:
+    """A socket of a process.
+
+    Attributes:
+        protocol: Its protocol.
+        state: The state of TCP.
+        local: Its own end.
+        remote: The other end.
+        inode: Its number.
+        sent: Bytes that the peer has confirmed.
+        received: Bytes that the peer has sent.
+        quiet: For how long nothing has come from the peer, in seconds.
+    """
+
+    protocol: int
+    state: int
+    local: Endpoint
+    remote: Endpoint
+    inode: int
+    sent: int
+    received: int
+    quiet: float = 0.0
+
+    @property
+    def listens(self) -> bool:
+        """Whether it is a TCP listener."""
+        return self.protocol == socket.IPPROTO_TCP and self.state == LISTEN
+
+
+def held_by(pids: Iterable[int]) -> set[int]:
+    """Return the inodes of the sockets that processes hold."""
+    inodes: set[int] = set()
+    for pid in pids:
+        try:
+            for name in os.listdir(f"/proc/{pid}/fd"):
+                try:
+                    match = _INODE.fullmatch(os.readlink(f"/proc/{pid}/fd/{name}"))
+                except OSError:
+                    continue
+                if match:
+                    inodes.add(int(match.group(1)))
+        except OSError:
+            continue
+    return inodes
+
+
+def sockets(inodes: Collection[int]) -> list[Socket]:
+    """Return the TCP and UDP sockets with these inodes."""
+    found: list[Socket] = []
+    for family in (socket.AF_INET, socket.AF_INET6):
+        for protocol in (socket.IPPROTO_TCP, socket.IPPROTO_UDP):
+            found += _dump(family, protocol, inodes)
+    return found
+
+
+def bound(protocol: str) -> set[Endpoint]:
+    """Return where anybody in this network listens for connections of TCP, or waits for datagrams.
+
+    Args:
+        protocol: ``tcp`` or ``udp``.
+    """
+    number = socket.IPPROTO_TCP if protocol == "tcp" else socket.IPPROTO_UDP
+    return {
+        item.local
+        for family in (socket.AF_INET, socket.AF_INET6)
+        for item in _dump(family, number)
+        if (item.listens if protocol == "tcp" else not item.remote.port)
+    }
+
+
+def _dump(family: int, protocol: int, inodes: Collection[int] | None = None) -> Iterator[Socket]:
+    """Return the sockets with these inodes, or all. A host may have many thousands of others."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as connection:
+        connection.settimeout(_SECONDS)
+        request = _REQUEST.pack(family, protocol, _WITH_INFO, 0, 0xFFFFFFFF)
+        connection.send(_HEADER.pack(_HEADER.size + len(request), _SOCK_DIAG_BY_FAMILY, _REQUEST_DUMP, 1, 0) + request)
+        while True:
+            data = connection.recv(1 << 18)
+            while len(data) >= _HEADER.size:
+                length, kind = _HEADER.unpack_from(data)[:2]
+                if kind in (_ERROR, _DONE) or not _HEADER.size <= length <= len(data):
+                    return
+                if length >= _HEADER.size + _MESSAGE.size and (
+                    inodes is None or _NUMBER.unpack_from(data, _INODE_AT)[0] in inodes
+                ):
+                    yield _socket(protocol, data[_HEADER.size : length])
+                data = data[(length + 3) & ~3 :]
+
+
+def _socket(protocol: int, message: bytes) -> Socket:
+    family, state, _timer, _retries, local_port, remote_port, local, remote, *_queues, inode = _MESSAGE.unpack_from(
+        message
+    )
+    sent, received, quiet = 0, 0, 0.0
+    attributes = message[_MESSAGE.size :]
+    while len(attributes) >= 4:
+        length, kind = struct.unpack_from("=HH", attributes)
+        if not 4 <= length <= len(attributes):
+            break
+        if kind == _INFO_ATTRIBUTE and length >= 4 + _BYTES_AT + 16:
+            sent, received = struct.unpack_from("=QQ", attributes, 4 + _BYTES_AT)
+            sent -= state in _END_CONFIRMED
+            received -= state in _END_RECEIVED
+            quiet = struct.unpack_from("=I", attributes, 4 + _QUIET_AT)[0] / 1000
+        attributes = attributes[(length + 3) & ~3 :]
+    ends = _end(family, local, local_port), _end(family, remote, remote_port)
+    return Socket(protocol, state, *ends, inode, sent, received, quiet)
+
+
+def _end(family: int, address: bytes, port: bytes) -> Endpoint:
+    size = 4 if family == socket.AF_INET else 16
+    return Endpoint(str(ipaddress.ip_address(address[:size])), int.from_bytes(port, "big"))

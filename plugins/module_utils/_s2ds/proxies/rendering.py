@@ -1,0 +1,167 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Configurations from the templates that the roles installed on this gateway, so that a site can swap them.
+
+Whatever a template puts into a configuration is checked once more here: no value can end a line, a word or a quotation
+of the target syntax, whichever that is.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import sys
+from typing import Any, Mapping
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import Endpoint
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, show
+from ansible_collections.scistream.gateway.plugins.module_utils._common.version import VERSION
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec
+
+try:
+    from jinja2 import StrictUndefined, TemplateError, Undefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+except ImportError as error:
+    JINJA2_PROBLEM = str(error)
+else:
+    JINJA2_PROBLEM = ""
+
+# A word of a configuration: names, numbers, addresses, networks, paths.
+_WORD = re.compile(r"[A-Za-z0-9_.:/@\[\]+-]*", re.ASCII)
+# What an expression of a template may add to a configuration: such words, and a list of them.
+_WORDS = re.compile(r"[A-Za-z0-9_.:/@\[\]+, -]*", re.ASCII)
+_TEXT = re.compile(r"[\t\n\x20-\x7e\xa0-\U0010ffff]*")
+
+
+def render(path: str, role: str, values: Mapping[str, Any]) -> str:
+    """Return the configuration that a template makes of values.
+
+    Args:
+        path: The template.
+        role: The role that installs it, for the message.
+        values: What the template may use.
+
+    Raises:
+        S2DSException: There is no such template, or it cannot be used, or it would write something unexpected.
+    """
+    check_jinja2()
+    text = _read(path, role)
+    try:
+        environment = ImmutableSandboxedEnvironment(
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,
+            autoescape=False,
+            finalize=_checked,
+        )
+        rendered = environment.from_string(text).render(_checked_values(values))
+    except TemplateError as error:
+        line = getattr(error, "lineno", None)
+        raise S2DSException(
+            f"the template {path} cannot be used{f', line {line}' if line else ''}: {_readable(error)}"
+        ) from None
+    except S2DSException as error:
+        raise S2DSException(f"the template {path} cannot be used: {error}") from None
+    # A site's template may do anything that an expression can do, and fail as one can.
+    except Exception as error:
+        raise S2DSException(f"the template {path} cannot be used: {type(error).__name__}: {_readable(error)}") from None
+    if not _TEXT.fullmatch(rendered):
+        raise S2DSException(f"the template {path} cannot be used: it writes control characters")
+    return rendered
+
+
+def check_jinja2() -> None:
+    """Refuse to go on where Jinja2 is missing."""
+    if JINJA2_PROBLEM:
+        raise S2DSException(
+            f"{sys.executable}, which runs the modules on this gateway, has no Jinja2 to configure this proxy with "
+            f"({JINJA2_PROBLEM}): install it for this interpreter, or choose one that has it in "
+            "ansible_python_interpreter; the role scistream.gateway.s2cs installs it for the system's"
+        )
+
+
+def check_template(path: str, role: str) -> None:
+    """Refuse to go on where there is no template."""
+    if not os.path.exists(path):
+        raise S2DSException(f"there is no template {path}: run the role {role} on this gateway")
+
+
+def instance_values(instance: DataServerSpec) -> dict[str, Any]:
+    """Return what every template may use of an instance."""
+    return {
+        "name": instance.name,
+        "role": instance.role,
+        "encryption": instance.encryption,
+        "transport": instance.transport,
+        "tls": _tls(instance),
+        "listeners": [
+            {"name": f"listener{index}", **_endpoint(listener), "target": _endpoint(instance.target_of(index))}
+            for index, listener in enumerate(instance.listeners)
+        ],
+        "clients": [str(ipaddress.ip_network(network)) for network in instance.clients],
+        "source": None if instance.egress is None else str(ipaddress.ip_address(instance.egress)),
+        "version": VERSION,
+    }
+
+
+def _tls(instance: DataServerSpec) -> dict[str, Any] | None:
+    """Return what a program is to be told of TLS, or None where there is none."""
+    if instance.encryption == "none":
+        return None
+    return {
+        "side": credentials.SIDES[instance.role],
+        "certificate": credentials.CERTIFICATE,
+        "key": credentials.KEY,
+        "peer": credentials.PEER,
+        "peer_name": credentials.peer_name(instance),
+        "ciphersuites": credentials.CIPHERSUITES,
+    }
+
+
+def _endpoint(endpoint: Endpoint | None) -> dict[str, Any]:
+    """Return an endpoint whose host is an IP address: the policy allowed that, and no name."""
+    if endpoint is None or endpoint.address is None or not 1 <= endpoint.port <= 65535:
+        raise S2DSException(f"an IP address and a port are needed, not {show(str(endpoint))}")
+    return {"address": endpoint.host, "port": endpoint.port, "endpoint": str(endpoint)}
+
+
+def _read(path: str, role: str) -> str:
+    check_template(path, role)
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return stream.read()
+    except (OSError, UnicodeError) as error:
+        raise S2DSException(f"the template {path} cannot be read: {_readable(error)}") from None
+
+
+def _checked_values(value: Any) -> Any:
+    """Return values after a check that each is one word, whatever the template does with it."""
+    if isinstance(value, Mapping):
+        return {key: _checked_values(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_checked_values(item) for item in value]
+    if value is None or isinstance(value, (bool, int)) or (isinstance(value, str) and _WORD.fullmatch(value)):
+        return value
+    raise S2DSException(f"the value {show(value)} cannot be put into a configuration")
+
+
+def _checked(value: Any) -> Any:
+    """Return the value of an expression in a template, if it is fit for a configuration."""
+    if isinstance(value, Undefined):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and _WORDS.fullmatch(value):
+        return value
+    raise S2DSException(f"the value {show(value)} cannot be put into a configuration")
+
+
+def _readable(error: BaseException) -> str:
+    """Return what an error says on one line of readable length."""
+    text = " ".join(str(getattr(error, "message", None) or error).split())
+    return text if len(text) <= 300 else text[:297] + "..."

@@ -1,0 +1,131 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What proxies have in common that are programs of the distribution and configured by a template."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, ClassVar, Iterable, Mapping, Sequence
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_number
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials, programs
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies import rendering
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy, RunOnce
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec
+
+# Timers of the programs are milliseconds in 32 bits with a sign: 24 days and a bit.
+LONGEST_SECONDS = 24 * 86400
+
+
+class ConfiguredProxy(Proxy):
+    """A proxy whose configuration is rendered from a template and checked by the program.
+
+    Attributes:
+        paths: Settings that are paths, with their defaults.
+        numbers: Settings that are whole numbers, each with its default, lowest and highest value.
+        flags: Settings that are true or false, with their defaults.
+    """
+
+    verifies = True
+    paths: ClassVar[Mapping[str, str]]
+    numbers: ClassVar[Mapping[str, Sequence[int]]]
+    flags: ClassVar[Mapping[str, bool]] = {}
+
+    def __init__(self, site: Layout, settings: Mapping[str, Any], contained: bool = False) -> None:
+        option = f"proxies.{self.name}.settings"
+        names = sorted(self.setting_names())
+        unknown = sorted(set(settings) - set(names))
+        if unknown:
+            raise ValueRefused(option, unknown, f"the settings are {', '.join(names)}")
+        checked: dict[str, Any] = {}
+        for name, (default, low, high) in self.numbers.items():
+            checked[name] = check_number(f"{option}.{name}", settings.get(name, default), low, high)
+        for name, path in self.paths.items():
+            checked[name] = _check_path(f"{option}.{name}", settings.get(name, path), path)
+        for name, flag in self.flags.items():
+            checked[name] = settings.get(name, flag)
+            if not isinstance(checked[name], bool):
+                raise ValueRefused(f"{option}.{name}", checked[name], "give true or false")
+        super().__init__(site, checked, contained)
+
+    @classmethod
+    def setting_names(cls) -> Iterable[str]:
+        """Return the names of the settings."""
+        return {*cls.paths, *cls.numbers, *cls.flags}
+
+    @property
+    def role_name(self) -> str:
+        """The role that installs this proxy."""
+        return f"scistream.gateway.{self.name}"
+
+    @property
+    def template(self) -> str:
+        """Path of the template on this gateway."""
+        return os.path.join(self.site.template_dir, f"{self.config}.j2")
+
+    @property
+    def program(self) -> str:
+        """Path of the program, or its name where the image's search path leads to it."""
+        if self.contained:
+            return self.paths["program"]
+        return programs.find(self.settings["program"], self.role_name)
+
+    def check(self, instance: DataServerSpec) -> None:
+        """Refuse, before anything changes, what this proxy cannot do, also because something is not installed."""
+        super().check(instance)
+        rendering.check_jinja2()
+        rendering.check_template(self.template, self.role_name)
+        if not self.contained:
+            programs.find(self.settings["program"], self.role_name)
+
+    def files(self, instance: DataServerSpec) -> dict[str, str]:
+        """Return the configuration."""
+        values = {**rendering.instance_values(instance), "settings": self.template_settings(instance)}
+        text = rendering.render(self.template, self.role_name, values)
+        unused = [name for name in (credentials.CERTIFICATE, credentials.PEER) if values["tls"] and name not in text]
+        if unused:
+            # A template of before there was any TLS would do without it, and nobody would see that.
+            raise S2DSException(
+                f"the template {self.template} cannot be used with encryption {instance.encryption}: what it makes "
+                f"says nothing of {' and '.join(unused)}; have it use the values tls"
+            )
+        return {self.config: text}
+
+    def template_settings(self, instance: DataServerSpec) -> dict[str, Any]:
+        """Return the settings as the template gets them: what is automatic is decided."""
+        return dict(self.settings)
+
+    def verify(self, directory: str, run: RunOnce) -> None:
+        """Have the program itself check a configuration."""
+        status, said = run(self.check_command(), directory)
+        if status:
+            self.refuse(said)
+
+    def check_command(self) -> list[str]:
+        """Return the command that checks the configuration in its working directory."""
+        raise NotImplementedError
+
+    def refuse(self, said: Sequence[str]) -> None:
+        """Raise the error that tells what the program has against its configuration."""
+        raise S2DSException(
+            f"{self.name} refuses the configuration that the template {self.template} makes: {programs.words(said)}"
+        )
+
+
+def automatic(wanted: int, listeners: int) -> int:
+    """Return how many threads or processes serve an instance: what is set, or as many as can be busy here."""
+    return wanted or max(1, min(listeners, len(os.sched_getaffinity(0))))
+
+
+def _check_path(option: str, value: Any, default: str) -> str:
+    """Return a path that is absolute, or the default, or empty where the default is."""
+    if value == default:
+        return default
+    plain = isinstance(value, str) and all(char.isalnum() or char in "/._+-" for char in value)
+    if not plain or not value.startswith("/") or ".." in value.split("/"):
+        raise ValueRefused(option, value, "give an absolute path of letters, digits and / . _ + -")
+    return str(value)

@@ -1,0 +1,61 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The family of the runtimes in which a proxy runs in a container, whoever runs that."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from contextlib import suppress
+from typing import ClassVar, Sequence
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import Endpoint
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.settings import ContainerSettings
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Runtime, Task
+
+# The user of containers where the host has none for the proxy.
+_NOBODY = 65532
+
+
+class ProxyContainer(Runtime):
+    """A proxy in a container, whoever runs that: its program comes out of an image.
+
+    Args:
+        site: Where things are on this gateway.
+        settings: The administrator's settings of containers.
+    """
+
+    contained = True
+    name: ClassVar[str]
+
+    def __init__(self, site: Layout, settings: ContainerSettings) -> None:
+        super().__init__(site)
+        self.settings = settings
+
+    def strangers(self, task: Task, listeners: Sequence[Endpoint], transport: str) -> list[str]:
+        """Return which listeners something else on this host has: while the container runs, it has them itself.
+
+        Its processes need not work in the directory of the instance, by which they could be told from others.
+        """
+        return [] if self.is_running(task) else super().strangers(task, listeners, transport)
+
+    def user(self, task: Task) -> int:
+        """Return the number of the user and of the group that the program runs as; never root."""
+        if self.settings.container_user is not None:
+            return self.settings.container_user
+        if os.geteuid():
+            return os.geteuid()
+        if self.site.dedicated_users:
+            with suppress(KeyError):
+                return pwd.getpwnam(task.user).pw_uid
+        return _NOBODY
+
+    def group(self, task: Task) -> int:
+        """Return the number of the group that the program runs as."""
+        if self.settings.container_user is None and not os.geteuid() and self.site.dedicated_users:
+            with suppress(KeyError):
+                return pwd.getpwnam(task.user).pw_gid
+        return os.getegid() if self.user(task) == os.geteuid() else self.user(task)

@@ -1,0 +1,112 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runtime ``docker``: a container on an engine that shares this host, its files, its processes and its sockets."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Sequence
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.container import (
+    DIRECTORY,
+    ROOT,
+    EngineContainer,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.settings import ContainerSettings
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Control, Place, Task
+
+if TYPE_CHECKING:
+    from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
+
+_INSIDE = f"{ROOT}/{DIRECTORY}"
+
+
+class Docker(EngineContainer):
+    """The instance's directory is mounted into the container: read-only, but for its part ``run``.
+
+    That part is a file system of its own in memory, so that a program can fill neither the disk nor another's. What is
+    to outlive the program, the log of its connections, is a file of the directory here, whose size has a limit too.
+    """
+
+    name = "docker"
+
+    def __init__(self, site: Layout, settings: ContainerSettings) -> None:
+        super().__init__(site, settings)
+        if settings.engine.startswith("ssh:"):
+            raise S2DSException(
+                f"engine: {settings.engine} does not share the files of this host; choose the runtime dockersock for it"
+            )
+
+    def _mounts(self, task: Task) -> dict[str, Any]:
+        directory = self.site.directory(task.name)
+        kept = [_bind(os.path.join(directory, name), f"{_INSIDE}/{name}", False) for name in task.kept]
+        return {"mounts": [_bind(directory, _INSIDE, True), *kept]}
+
+    def _trial_mounts(self, directory: str) -> dict[str, Any]:
+        return {"mounts": [_bind(directory, _INSIDE, True)]}
+
+    def _prepare(self, task: Task) -> None:
+        """Have the files that outlive the program, which the engine mounts, where nobody made them before."""
+        run = os.stat(os.path.join(self.site.directory(task.name), "run"))
+        for name in task.kept:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            with suppress(FileExistsError):
+                descriptor = os.open(os.path.join(self.site.directory(task.name), name), flags, 0o600)
+                try:
+                    if name.endswith(".json"):
+                        os.write(descriptor, b"null\n")
+                    os.fchown(descriptor, run.st_uid, run.st_gid)
+                    os.fchmod(descriptor, self.file_mode | (self.file_mode & 0o040) >> 1)
+                finally:
+                    os.close(descriptor)
+
+    def _options(self, task: Task, image: str, command: Sequence[str]) -> dict[str, Any]:
+        # A log that is full loses its next lines; it does not end the program.
+        patient = ["/bin/sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"] if task.kept else []
+        return super()._options(task, image, [*patient, *command])
+
+    def _ask(self, task: Task, proxy: Proxy, found: dict[str, Any]) -> dict[str, Any] | None:
+        return proxy.probe(self._place_of(task, found))
+
+    def _reload(self, task: Task, proxy: Proxy, found: dict[str, Any], control: Control) -> None:
+        proxy.reload(self._place_of(task, found), control)
+
+    def _place_of(self, task: Task, found: dict[str, Any]) -> Place:
+        """Return the instance as its program sees it, whose file systems are not those of this host."""
+        main = int(found["State"]["Pid"])
+        directory = self.site.directory(task.name)
+        return Place(f"/proc/{main}/root{_INSIDE}", directory, lambda number: _outer_pid(main, number))
+
+
+def _bind(source: str, target: str, read_only: bool) -> dict[str, Any]:
+    # Unlike "binds" these never make a directory that is missing on the engine's side.
+    return {"Type": "bind", "Source": source, "Target": target, "ReadOnly": read_only}
+
+
+def _outer_pid(main: int, inner: int) -> int | None:
+    """Return the process id on this host of a process in the namespace of a container's main process."""
+    if not main or inner < 1:
+        return None
+    try:
+        namespace = os.readlink(f"/proc/{main}/ns/pid")
+    except OSError:
+        return None
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            if os.readlink(f"/proc/{name}/ns/pid") == namespace and _inner_pid(name) == inner:
+                return int(name)
+        except OSError:
+            continue
+    return None
+
+
+def _inner_pid(name: str) -> int:
+    with open(f"/proc/{name}/status", encoding="utf-8", errors="replace") as stream:
+        return next((int(line.split()[-1]) for line in stream if line.startswith("NSpid:")), 0)

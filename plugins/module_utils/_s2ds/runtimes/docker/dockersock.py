@@ -1,0 +1,258 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runtime ``dockersock``: a container on an engine that sees neither our files nor we its processes.
+
+S2CS acts from inside a container through a mounted socket, or from another host. The configuration goes in through the
+engine, into a volume of the container's own, and a helper beside the container looks at the proxy for us.
+"""
+
+from __future__ import annotations
+
+import os
+import tarfile
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Iterator, Sequence
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker import notes as engine_notes
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker import state as engine_state
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.container import (
+    DIRECTORY,
+    ROOT,
+    EngineContainer,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.engine import Engine
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.probe_helper import Helper
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.probe_helper_main import (
+    NOTES as HELPER_NOTES,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.settings import ContainerSettings
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Control, Task
+
+if TYPE_CHECKING:
+    from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
+
+_VOLUME_SECONDS = 10.0
+# What a proxy remembers of itself, among the files of the instance.
+NOTES = ("counters.json",)
+_LARGEST_NOTE = 1 << 20
+_HELPER_MEMORY = 256 << 20
+
+
+class DockerSock(EngineContainer):
+    """The instance's directory is copied into a volume, of which the program can write the part ``run`` only."""
+
+    name = "dockersock"
+    sends_files = True
+
+    def __init__(self, site: Layout, settings: ContainerSettings) -> None:
+        super().__init__(site, settings)
+        self._helper: Helper | None = None
+
+    def check(self, task: Task, proxy: Proxy) -> None:
+        """Refuse also where the image of the helper is missing."""
+        super().check(task, proxy)
+        if self.settings.pull == "never":
+            self._need_image(self.settings.helper_image)
+
+    def deliver(self, task: Task) -> None:
+        """Replace the files in the container, if there is one."""
+        if self._has_ever_been() and self._found(task) is not None:
+            self._put(self._at(task), self.container(task), task, self.site.directory(task.name))
+
+    def fetch(self, task: Task, names: Sequence[str]) -> None:
+        """Write files that an instance has on the engine into its directory here, as far as it has them."""
+        engine, name = self._at(task), self.container(task)
+        if self._found(task) is not None:
+            self._fetch(engine, name, task, names)
+        elif engine.volume(name):
+            self._fetch_from_volume(engine, task, names)
+
+    def remove(self, task: Task) -> bool:
+        """Remove the volume as well."""
+        removed = super().remove(task)
+        return self._remove_volume(task) or removed
+
+    def _ask(self, task: Task, proxy: Proxy, found: dict[str, Any]) -> dict[str, Any] | None:
+        try:
+            answer: dict[str, Any] | None = self._help(task, found, "probe", proxy)
+        except S2DSException:
+            # Where the container ended a moment ago, the helper ended with it.
+            again = self._found(task)
+            if again is not None and engine_state.runs(again) and again["State"]["Pid"] == found["State"]["Pid"]:
+                raise
+            return None
+        return answer
+
+    def _reload(self, task: Task, proxy: Proxy, found: dict[str, Any], control: Control) -> None:
+        self._help(task, found, "reload", proxy, control)
+
+    def tidy(self, task: Task, proxy: Proxy) -> None:
+        """Have the helper do that, where the log is."""
+        found = self._found(task)
+        if found is not None and engine_state.runs(found):
+            self._help(task, found, "tidy", proxy)
+
+    def _help(
+        self, task: Task, found: dict[str, Any], operation: str, proxy: Proxy, control: Control | None = None
+    ) -> Any:
+        """Have the helper do something; one that failed is no more."""
+        before = self._notes(task)
+        try:
+            answer, notes = self._beside(task, found).ask(operation, proxy.name, self.directory(task), before, control)
+        except BaseException:
+            with suppress(S2DSException):
+                self._end_helper()
+            raise
+        if notes != before:
+            self._write_notes(task, notes)
+        return answer
+
+    def _beside(self, task: Task, found: dict[str, Any]) -> Helper:
+        """Return the helper, made where there is none: root, with the two rights that it takes to look at others.
+
+        The program can neither stop it nor touch what it says; it writes nothing but the proxy's notes, in its memory.
+        """
+        beside = (str(found["Id"]), str(found["State"].get("StartedAt")))
+        if self._helper is None or self._helper.beside != beside:
+            self._end_helper()
+            options = {
+                "image": self._get_image(self.settings.helper_image),
+                "user": "0:0",
+                "labels": {**self._labels(task), "scistream.purpose": "helper"},
+                "host_config": self._host(
+                    task,
+                    auto_remove=True,
+                    pid_mode=f"container:{beside[0]}",
+                    cap_add=["DAC_OVERRIDE", "SYS_PTRACE"],
+                    tmpfs={HELPER_NOTES: "rw,noexec,nosuid,nodev,size=4m,mode=0700"},
+                    pids_limit=16,
+                    mem_limit=_HELPER_MEMORY,
+                    memswap_limit=_HELPER_MEMORY,
+                ),
+            }
+            self._helper = Helper(self._at(task), beside, options)
+        return self._helper
+
+    def _notes(self, task: Task) -> dict[str, str]:
+        found = {}
+        for name in NOTES:
+            with suppress(FileNotFoundError), open(self._path(task, name), encoding="utf-8") as stream:
+                found[name] = stream.read(_LARGEST_NOTE)
+        return found
+
+    def _write_notes(self, task: Task, notes: dict[str, str]) -> None:
+        for name in NOTES:
+            if name in notes:
+                self._write(task, name, notes[name].encode())
+        if self.site.identity:
+            # Nothing is kept here between two calls.
+            self.deliver(task)
+
+    def _path(self, task: Task, name: str) -> str:
+        return os.path.join(self.site.directory(task.name), name)
+
+    def _write(self, task: Task, name: str, content: bytes) -> None:
+        os.makedirs(self.site.directory(task.name), exist_ok=True)
+        path = self._path(task, name)
+        with open(os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
+            stream.write(content)
+        os.rename(f"{path}.new", path)
+
+    def _end_helper(self) -> None:
+        if self._helper is not None:
+            self._helper.end()
+            self._helper = None
+
+    def _remove_container(self, task: Task) -> None:
+        # It shares the container's processes and volume.
+        self._end_helper()
+        super()._remove_container(task)
+
+    def _remove_volume(self, task: Task) -> bool:
+        engine, name = self._at(task), self.container(task)
+        if not self._has_ever_been() or not engine.volume(name):
+            return False
+        deadline = time.monotonic() + _VOLUME_SECONDS
+        while True:
+            try:
+                engine.remove_volume(name)
+                return True
+            except S2DSException:
+                # Somebody looks at the instance just now; a helper of theirs ends by itself.
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+
+    def _fetch(self, engine: Engine, container: str, task: Task, names: Sequence[str]) -> None:
+        for name in names:
+            content = engine.get(container, f"{self.directory(task)}/{name}")
+            if content is not None:
+                self._write(task, name, content)
+
+    def _fetch_from_volume(self, engine: Engine, task: Task, names: Sequence[str]) -> None:
+        """Read the volume of an instance that has no container, by a container that is never started."""
+        name = f"{self.container(task)}-check"
+        engine.remove_container(name)
+        engine.create(
+            name,
+            image=self._get_image(self.settings.image),
+            labels=self._labels(task),
+            command=["true"],
+            host_config=self._host(task, **self._mounts(task)),
+        )
+        try:
+            self._fetch(engine, name, task, names)
+        finally:
+            engine.remove_container(name)
+
+    # -- how files get into containers
+
+    def _mounts(self, task: Task) -> dict[str, Any]:
+        options = {"Labels": self._labels(task), "NoCopy": True}
+        return {
+            "mounts": [
+                {"Type": "volume", "Source": self.container(task), "Target": ROOT, "VolumeOptions": options},
+            ]
+        }
+
+    def _trial_mounts(self, directory: str) -> dict[str, Any]:
+        return {"mounts": [{"Type": "volume", "Target": ROOT, "VolumeOptions": {"NoCopy": True}}]}
+
+    def _prepare(self, task: Task) -> None:
+        # So that no file of the past is left, such as a key.
+        self._remove_volume(task)
+
+    def _fill(self, task: Task) -> None:
+        self._put(self.engine, self.container(task), task, self.site.directory(task.name))
+
+    def _fill_trial(self, task: Task, name: str, directory: str) -> None:
+        self._put(self.engine, name, task, directory)
+
+    def _put(self, engine: Engine, name: str, task: Task, directory: str) -> None:
+        engine.put(name, ROOT, self._entries(directory, self.user(task), self.group(task)))
+
+    @staticmethod
+    def _entries(directory: str, user: int, group: int) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
+        """Return the files of a directory as they are to be in a container: root's, and readable by the program."""
+
+        def entry(path: str, mode: int, kind: bytes) -> tarfile.TarInfo:
+            found = tarfile.TarInfo(path)
+            found.mode, found.type, found.gid, found.mtime = mode, kind, group, int(time.time())
+            return found
+
+        yield entry(DIRECTORY, 0o750, tarfile.DIRTYPE), b""
+        yield entry(f"{DIRECTORY}/run", 0o770, tarfile.DIRTYPE), b""
+        for name in sorted(os.listdir(directory)):
+            path = os.path.join(directory, name)
+            if os.path.isfile(path) and not name.endswith(".new") and name != engine_notes.ENGINE:
+                found = entry(f"{DIRECTORY}/{name}", 0o640, tarfile.REGTYPE)
+                if name == credentials.KEY:
+                    found.uid, found.mode = user, 0o600
+                with open(path, "rb") as stream:
+                    yield found, stream.read()

@@ -1,0 +1,227 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a Docker engine is asked for. Every failure is one clear error that names the engine by its address."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from contextlib import suppress
+from typing import Any, Callable, Iterable, Mapping
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.deadline import Answer, read_bounded
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.client import (
+    PATIENCE,
+    Connection,
+    MissingError,
+    Patience,
+    words,
+)
+
+_PULL_SECONDS = 1800.0
+# Configurations, keys and notes are small.
+_LARGEST_FILE = 1 << 20
+_LARGEST_LOG = 4 << 20
+
+
+class Engine:
+    """An engine at an address. It is spoken to when the first question is asked, by one thread at a time.
+
+    Args:
+        address: ``unix:///path``, ``tcp://host:port`` or ``ssh://user@host``.
+        patience: How long it is waited for.
+    """
+
+    def __init__(self, address: str, patience: Patience = PATIENCE) -> None:
+        self.address = address
+        self._patience = patience
+        self._connection = Connection(address, patience)
+
+    # -- what there is
+
+    def ping(self) -> None:
+        """See that the engine answers.
+
+        Raises:
+            S2DSException: It does not.
+        """
+        self._connection.do("answer", lambda api: None)
+
+    def security(self) -> list[str]:
+        """Return the names of what protects its host, such as ``rootless`` and ``userns``."""
+        found = self._mapping("tell what it is", lambda api: api.info()) or {}
+        options = found.get("SecurityOptions") or []
+        return [str(item).partition("name=")[2].partition(",")[0] for item in options if "name=" in str(item)]
+
+    def container(self, name: str) -> dict[str, Any] | None:
+        """Return what the engine tells of a container, or None where there is none."""
+        what = f"look at the container {name}"
+        found = self._mapping(what, lambda api: api.inspect_container(name))
+        if found is None:
+            return None
+        for part in ("State", "Config", "HostConfig"):
+            self._check(what, found.get(part), Mapping)
+        self._check(what, found["Config"].get("Labels") or {}, Mapping)
+        self._check(what, found["State"].get("Pid"), int)
+        return found
+
+    def image(self, name: str) -> dict[str, Any] | None:
+        """Return what the engine tells of an image, or None where it does not have it."""
+        return self._mapping(f"look at the image {name}", lambda api: api.inspect_image(name))
+
+    def volume(self, name: str) -> bool:
+        """Tell whether there is a volume."""
+        return self._mapping(f"look at the volume {name}", lambda api: api.inspect_volume(name)) is not None
+
+    def labelled(self, **labels: str | None) -> list[str]:
+        """Return the ids of containers, running or not, by labels of ours; None stands for any value."""
+        wanted = [f"scistream.{key}" + ("" if value is None else f"={value}") for key, value in labels.items()]
+        what = "look for containers"
+        found = self._connection.do(what, lambda api: api.containers(all=True, filters={"label": wanted}))
+        return [str(self._check(what, item, Mapping)["Id"]) for item in self._check(what, found, list)]
+
+    def log(self, name: str, lines: int) -> list[tuple[str, str]]:
+        """Return the last lines of a container's log, each with the time at which it was written."""
+        what = f"read the log of the container {name}"
+        options = {"stdout": True, "stderr": True, "timestamps": True, "tail": lines, "follow": False, "stream": True}
+
+        def ask(api: Any) -> bytes:
+            return read_bounded(api.logs(name, **options), _LARGEST_LOG)
+
+        text = self._connection.do(what, ask).decode("utf-8", "replace")
+        return [(at, said) for at, _space, said in (line.partition(" ") for line in text.splitlines())]
+
+    def tasks(self, name: str) -> tuple[int, int] | None:
+        """Return how many processes and threads a container has, and how many it may have; None: it does not tell."""
+        what = f"count the processes of the container {name}"
+        found = self._mapping(what, lambda api: _statistics(api, name)) or {}
+        counted = found.get("pids_stats")
+        if not isinstance(counted, Mapping) or not isinstance(counted.get("current"), int):
+            return None
+        return counted["current"], int(counted.get("limit") or 0)
+
+    # -- what it does
+
+    def pull(self, name: str) -> None:
+        """Have the engine get an image from its registry."""
+        self._act(f"pull the image {name}", lambda api: api.pull(name), _PULL_SECONDS)
+
+    def host_config(self, **options: Any) -> Any:
+        """Return how a container is confined, as the SDK wants it."""
+        return self._connection.do("answer", lambda api: api.create_host_config(**options))
+
+    def create(self, name: str | None, **options: Any) -> str:
+        """Make a container and return its id."""
+        what = f"make the container {name}" if name else "make the container of a helper"
+        made = self._act(what, lambda api: api.create_container(name=name, **options))
+        return str(self._check(what, made, Mapping)["Id"])
+
+    def start(self, name: str) -> None:
+        """Start a container."""
+        try:
+            self._act(f"start the container {name}", lambda api: api.start(name))
+        except S2DSException as error:
+            hint = (
+                "; set nofile in the settings of this proxy to what the engine can give"
+                if "rlimit" in str(error)
+                else ""
+            )
+            raise S2DSException(f"{error}{hint}") from None
+
+    def kill(self, name: str, number: int) -> None:
+        """Send a signal to the main process of a container."""
+        self._act(f"send a signal to the container {name}", lambda api: api.kill(name, number), self._patience.look)
+
+    def wait(self, name: str, seconds: int) -> int:
+        """Wait for the end of a container and return its exit status."""
+        what = f"run the container {name}"
+        ended = self._act(what, lambda api: api.wait(name, timeout=seconds), seconds + self._patience.look)
+        return int(self._check(what, ended, Mapping)["StatusCode"])
+
+    def stop(self, name: str, grace: int) -> None:
+        """End a container's program; one that is gone is no error."""
+        with suppress(MissingError):
+            self._act(f"stop the container {name}", lambda api: api.stop(name, timeout=grace))
+
+    def remove_container(self, name: str) -> None:
+        """Remove a container with the volumes that are its alone; one that is gone is no error."""
+        try:
+            self._act(f"remove the container {name}", lambda api: api.remove_container(name, v=True, force=True))
+        except MissingError:
+            return
+        except S2DSException as error:
+            if "already in progress" not in str(error):
+                raise
+
+    def remove_volume(self, name: str) -> None:
+        """Remove a volume; one that is gone is no error."""
+        with suppress(MissingError):
+            self._act(f"remove the volume {name}", lambda api: api.remove_volume(name))
+
+    def attach(self, name: str) -> Any:
+        """Return what speaks to the standard input of a container and hears what it writes, and the socket below it."""
+        parameters = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
+        return self._act(f"speak to the container {name}", lambda api: api.attach_socket(name, params=parameters))
+
+    # -- files
+
+    def put(self, name: str, path: str, entries: Iterable[tuple[tarfile.TarInfo, bytes]]) -> None:
+        """Put files and directories into a container, below a path."""
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            for entry, content in entries:
+                entry.size = len(content)
+                tar.addfile(entry, io.BytesIO(content))
+        self._act(f"put files into the container {name}", lambda api: api.put_archive(name, path, archive.getvalue()))
+
+    def get(self, name: str, path: str) -> bytes | None:
+        """Return what is in one regular file of a container; None where there is none."""
+        what = f"read the file {path} of the container {name}"
+
+        def ask(api: Any) -> bytes:
+            parts, _about = api.get_archive(name, path)
+            return read_bounded(parts, _LARGEST_FILE + (1 << 16))
+
+        try:
+            archive = io.BytesIO(self._connection.do(what, ask))
+        except MissingError:
+            return None
+        try:
+            with tarfile.open(fileobj=archive, mode="r:") as tar:
+                entry = tar.next()
+                content = tar.extractfile(entry) if entry is not None and entry.isfile() else None
+                return content.read() if content is not None else None
+        except tarfile.TarError as error:
+            raise S2DSException(f"the Docker engine {self.address} could not {what}: {words(error)}") from None
+
+    # -- how
+
+    def _act(self, what: str, action: Callable[[Any], Answer], seconds: float | None = None) -> Answer:
+        """Have something done, also by an engine that was silent a moment ago: it may be needed to undo something."""
+        return self._connection.do(what, action, seconds or self._patience.act)
+
+    def _mapping(self, what: str, action: Callable[[Any], Any]) -> dict[str, Any] | None:
+        """Return what the engine tells of something, None where it does not have it."""
+        try:
+            found = self._connection.do(what, action)
+        except MissingError:
+            return None
+        return dict(self._check(what, found, Mapping))
+
+    def _check(self, what: str, found: Any, kind: type[Any]) -> Any:
+        if not isinstance(found, kind):
+            raise S2DSException(
+                f"the Docker engine {self.address} could not {what}: its answer is not what an engine tells"
+            )
+        return found
+
+
+def _statistics(api: Any, name: str) -> Any:
+    """Return the statistics of a container, at once where the SDK and the engine can."""
+    try:
+        return api.stats(name, stream=False, one_shot=True)
+    except Exception:
+        return api.stats(name, stream=False)

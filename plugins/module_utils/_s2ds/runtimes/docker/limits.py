@@ -1,0 +1,91 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a container may have and do. What its program needs for the connections that it is to carry is in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.settings import ContainerSettings
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Task
+
+_LEAST_FILES = 1024
+_LEAST_TASKS = 512
+_RUN_FILES = 1024
+
+
+def open_files(settings: ContainerSettings, task: Task) -> int:
+    """Return how many files each process of a program may have open."""
+    return settings.nofile or max(_LEAST_FILES, task.open_files)
+
+
+def tasks(settings: ContainerSettings, task: Task) -> int:
+    """Return how many processes and threads there may be."""
+    return settings.pids or max(_LEAST_TASKS, task.most_tasks)
+
+
+def check(settings: ContainerSettings, task: Task, proxy: str) -> None:
+    """Refuse limits within which a program cannot carry the connections that it is to carry."""
+    option = f"proxies.{proxy}.settings"
+    if settings.nofile is not None and settings.nofile < task.open_files:
+        raise S2DSException(
+            f"{option}.nofile: {settings.nofile} open files are too few for max_connections, which need "
+            f"{task.open_files}: raise nofile, leave it out, or lower max_connections"
+        )
+    if settings.pids is not None and settings.pids < 2 * task.tasks:
+        raise S2DSException(
+            f"{option}.pids: {settings.pids} processes and threads are too few: an UPDATE needs {2 * task.tasks}; "
+            "raise pids, or leave it out"
+        )
+
+
+def check_room(counted: tuple[int, int] | None, task: Task, proxy: str) -> None:
+    """Refuse a reload for which there are too few processes left: those before serve their last connections."""
+    if counted is None or not counted[1]:
+        return
+    used, most = counted
+    if used + task.tasks > most:
+        raise S2DSException(
+            f"the container of {task.name} has {used} of at most {most} processes and threads, and an UPDATE needs "
+            f"{task.tasks} more, because the program keeps those that still serve connections from before earlier "
+            f"UPDATEs: wait until such connections end, or release the session and raise proxies.{proxy}.settings.pids"
+        )
+
+
+def host_options(settings: ContainerSettings, task: Task, run: str, user: int, group: int) -> dict[str, Any]:
+    """Return how a container is confined.
+
+    Args:
+        settings: The administrator's settings.
+        task: What is to run in it.
+        run: The only directory that its program can write to, a file system of its own in memory.
+        user: Who runs the program.
+        group: The group of the program.
+    """
+    size = settings.run_size << 20
+    files = open_files(settings, task)
+    return {
+        "network_mode": "host",
+        # An engine that maps its users gives the host's network, and the numbers that our files have, by this alone.
+        "userns_mode": "host",
+        "read_only": True,
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges:true"],
+        "mem_limit": settings.memory << 20,
+        "memswap_limit": settings.memory << 20,
+        "pids_limit": tasks(settings, task),
+        # A core would have the keys in it.
+        "ulimits": [
+            {"Name": "core", "Soft": 0, "Hard": 0},
+            {"Name": "nofile", "Soft": files, "Hard": files},
+            {"Name": "fsize", "Soft": size, "Hard": size},
+        ],
+        "tmpfs": {run: f"rw,noexec,nosuid,nodev,size={size},nr_inodes={_RUN_FILES},mode=0770,uid={user},gid={group}"},
+        "log_config": {
+            "Type": "json-file",
+            "Config": {"max-size": f"{settings.log_size}m", "max-file": str(settings.log_files)},
+        },
+    }

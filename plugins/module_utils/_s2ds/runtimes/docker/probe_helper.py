@@ -1,0 +1,241 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A helper beside a container: among its processes, and in the host's network, it looks at the proxy for us.
+
+It is a container of an image with Python that runs the modules named here, sent to it. The program that it looks at
+can neither speak in its place nor stop it: it is another user's. All that it says is bounded and checked all the same.
+It ends, and is removed, when our connection to it ends, however that comes about, and by itself after a while.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import signal
+import time
+from typing import Any, Mapping
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.engine import Engine
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Control
+
+# What a helper runs, without the proxies: what is imported by the last one of them.
+_MODULES = (
+    "_common.addresses",
+    "_common.errors",
+    "_common.values",
+    "_common.version",
+    "_s2ds.credentials",
+    "_s2ds.data_server",
+    "_s2ds.files",
+    "_s2ds.layout",
+    "_s2ds.observe.activity",
+    "_s2ds.observe.answers",
+    "_s2ds.observe.connection_log",
+    "_s2ds.observe.halted",
+    "_s2ds.observe.occupants",
+    "_s2ds.observe.processes",
+    "_s2ds.observe.socket_diag",
+    "_s2ds.observe.unix_socket",
+    "_s2ds.observe.untrusted",
+    "_s2ds.programs",
+    "_s2ds.proxies.haproxy",
+    "_s2ds.proxies.haproxy_counters",
+    "_s2ds.proxies.nginx",
+    "_s2ds.proxies.observed",
+    "_s2ds.proxies.proxy",
+    "_s2ds.proxies.rendering",
+    "_s2ds.proxies.s2ds",
+    "_s2ds.proxies.s2ds_settings",
+    "_s2ds.proxies.stunnel",
+    "_s2ds.proxies.stunnel_log",
+    "_s2ds.proxies.templated",
+    "_s2ds.registry",
+    "_s2ds.runtimes.docker.settings",
+    "_s2ds.runtimes.runtime",
+    "_s2ds.spec",
+    "_s2ds.x509_der",
+    "_s2ds.runtimes.docker.probe_helper_main",
+)
+_PACKAGE = __name__.rsplit(".", 4)[0]
+_MAIN = f"{_PACKAGE}.{_MODULES[-1]}"
+# A reload may take a while.
+_ANSWER_SECONDS = {"probe": 15.0, "tidy": 15.0, "reload": 40.0}
+_LARGEST_LINE = 4 << 20
+# In a reload a proxy may want to see its log again and again.
+_MOST_QUESTIONS = 2500
+_MOST_LINES = 200
+_SIGNALS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+_STDOUT, _STDERR = 1, 2
+
+# What the helper starts with: it reads the modules that we send, and runs.
+LOADER = """
+import importlib.abc, importlib.util, json, signal, sys
+signal.alarm(60)
+stream = sys.stdin.buffer
+sources = json.loads(stream.read(int(stream.readline())))
+class Loader(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    def find_spec(self, name, path=None, target=None):
+        package = any(source.startswith(name + ".") for source in sources)
+        if package or name in sources:
+            return importlib.util.spec_from_loader(name, self, is_package=package)
+    def exec_module(self, module):
+        exec(compile(sources.get(module.__name__, ""), module.__name__, "exec"), module.__dict__)
+sys.meta_path.insert(0, Loader())
+"""
+_BOOT = f"{LOADER}importlib.import_module(sys.argv[1]).serve(stream, sys.stdout)\n"
+
+
+class Helper:
+    """A helper that runs.
+
+    Args:
+        engine: The engine.
+        beside: Id of the container that it is to see, and since when that runs.
+        options: How the helper's container is made.
+    """
+
+    def __init__(self, engine: Engine, beside: tuple[str, str], options: Mapping[str, Any]) -> None:
+        self.beside = beside
+        self._engine = engine
+        self._rest = b""
+        self._deadline = time.monotonic() + max(_ANSWER_SECONDS.values())
+        self._id = engine.create(
+            None,
+            **options,
+            entrypoint=["python3", "-I", "-c", _BOOT, _MAIN],
+            stdin_open=True,
+            environment={"PYTHONDONTWRITEBYTECODE": "1"},
+            working_dir="/",
+            healthcheck={"test": ["NONE"]},
+        )
+        try:
+            self._stream = engine.attach(self._id)
+            self._socket = getattr(self._stream, "_sock", self._stream)
+            engine.start(self._id)
+            code = json.dumps(sources()).encode()
+            self._send(b"%d\n" % len(code) + code)
+        except BaseException:
+            self.end()
+            raise
+
+    def ask(
+        self, operation: str, proxy: str, directory: str, notes: Mapping[str, str], control: Control | None = None
+    ) -> tuple[Any, dict[str, str]]:
+        """Have the helper do something.
+
+        Args:
+            operation: ``probe``, ``tidy`` or ``reload``.
+            proxy: Name of the proxy.
+            directory: The directory of the instance as its program sees it.
+            notes: What is to be remembered of the proxy, by the names of files.
+            control: What a proxy may do with its instance, for a reload.
+
+        Returns:
+            The answer, and what is to be remembered from now on.
+
+        Raises:
+            S2DSException: The proxy could not be asked, or what the helper says is no answer. The helper is at its end.
+        """
+        self._deadline = time.monotonic() + _ANSWER_SECONDS[operation]
+        message: dict[str, Any] = {"operation": operation, "proxy": proxy, "directory": directory, "notes": dict(notes)}
+        try:
+            for _number in range(_MOST_QUESTIONS):
+                self._send(json.dumps(message).encode() + b"\n")
+                said = self._line()
+                if isinstance(said.get("error"), str):
+                    raise S2DSException(_printable(said["error"]))
+                if "answer" in said:
+                    return _answer(said["answer"]), _texts(said.get("notes"))
+                if control is None:
+                    break
+                message = _control(control, said)
+        except (OSError, EOFError, ValueError, RecursionError) as error:
+            raise S2DSException(
+                f"the helper by which the engine {self._engine.address} looks at the proxy gives no answer: "
+                f"{_printable(str(error) or type(error).__name__)}"
+            ) from None
+        raise S2DSException(f"the helper on the engine {self._engine.address} asks for what it may not have")
+
+    def end(self) -> None:
+        """End the helper and wait until it is gone."""
+        self._engine.remove_container(self._id)
+
+    def _send(self, data: bytes) -> None:
+        self._socket.settimeout(self._left())
+        self._socket.sendall(data)
+
+    def _line(self) -> dict[str, Any]:
+        """Read one line out of the frames in which the engine sends what the helper writes."""
+        while b"\n" not in self._rest:
+            head = self._exactly(8)
+            size = int.from_bytes(head[4:], "big")
+            if len(self._rest) + size > _LARGEST_LINE:
+                raise ValueError("it says more than it may")
+            data = self._exactly(size)
+            if head[0] == _STDERR:
+                raise ValueError(f"it says {data.decode('utf-8', 'replace').strip()[-300:]}")
+            self._rest += data if head[0] == _STDOUT else b""
+        line, _newline, self._rest = self._rest.partition(b"\n")
+        found = json.loads(line)
+        if not isinstance(found, dict):
+            raise ValueError("what it says is no answer")
+        return found
+
+    def _exactly(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            self._socket.settimeout(self._left())
+            part = self._socket.recv(size - len(data))
+            if not part:
+                raise EOFError("it has ended")
+            data += part
+        return data
+
+    def _left(self) -> float:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("it took too long")
+        return left
+
+
+def _control(control: Control, said: Mapping[str, Any]) -> dict[str, Any]:
+    """Do what a proxy wants to be done with its instance, if it is one of the few things that it may want."""
+    number, lines = said.get("signal"), said.get("log")
+    if type(number) is int and number in _SIGNALS:
+        control.signal(number)
+        return {"signal": None}
+    if type(lines) is not int or not 1 <= lines <= _MOST_LINES:
+        raise ValueError("what it asks for is none of its business")
+    return {"log": [line[:1000] for line in control.log(lines)]}
+
+
+def _answer(answer: Any) -> dict[str, Any] | None:
+    if answer is None or isinstance(answer, dict):
+        return answer
+    raise ValueError("what it says is no answer")
+
+
+def _texts(notes: Any) -> dict[str, str]:
+    if not isinstance(notes, dict) or not all(isinstance(text, str) for text in notes.values()):
+        raise ValueError("what it says is no answer")
+    return notes
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else " " for char in text)[-500:]
+
+
+def sources() -> dict[str, str]:
+    """Return the source of what a helper runs, by the names of the modules."""
+    return {name: _source(name) for name in (f"{_PACKAGE}.{part}" for part in _MODULES)}
+
+
+def _source(name: str) -> str:
+    found = importlib.util.find_spec(name)
+    text = found.loader.get_source(name) if found is not None and found.loader is not None else None  # type: ignore[attr-defined]
+    if text is None:
+        raise S2DSException(f"the source of {name} is needed for a helper and cannot be read")
+    return str(text)

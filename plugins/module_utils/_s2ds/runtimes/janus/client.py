@@ -1,0 +1,309 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The REST interface of a Janus controller, as much of it as a data server needs. It knows no proxy and no stream.
+
+Whoever may ask a Janus controller controls the container engines of all its nodes: the password is read from a file,
+goes to that controller alone, and appears in no message.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import ssl
+import time
+import urllib.error
+import urllib.request
+from http.client import HTTPException
+from typing import Any, Mapping, Sequence
+from urllib.parse import quote, urlencode
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.deadline import TooLateError, within
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
+
+_PREFIX = "/api/janus/controller"
+_LARGEST = 1 << 24
+# How long it may take to tell something, and how long one that did not is not asked again.
+_LOOK_SECONDS = 8.0
+_SILENT_SECONDS = 10.0
+_silent: dict[str, float] = {}
+# How Janus quotes the engine's answer to a command for a container: "(409) Reason: Conflict ...".
+_ENGINE_STATUS = re.compile(r"\((\d{3})\)")
+
+
+class JanusError(S2DSException):
+    """The controller refused something, or failed at it.
+
+    Args:
+        message: What was tried, and what Janus said to it.
+        status: Status of HTTP, 0 without an answer.
+        engine: What the engine said of a container, as far as Janus tells: ``not running``, ``gone`` or nothing.
+    """
+
+    def __init__(self, message: str, status: int = 0, engine: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.engine = engine
+
+
+class NotRunning(JanusError):
+    """There is such a container, and it does not run."""
+
+
+class NoContainer(JanusError):
+    """There is no such container any more."""
+
+
+class JanusClient:
+    """One controller, asked as one of its users.
+
+    Args:
+        url: Address of the controller, without the path of its interface.
+        user: Name of a user of the controller.
+        password: That user's password.
+        ca: File with the certificates of the authorities that may vouch for the controller; None: the system's.
+        verify: Whether the controller must prove by TLS who it is.
+        timeout: Seconds that an answer may take; starting a container may take a while.
+    """
+
+    def __init__(
+        self, url: str, user: str, password: str, ca: str | None = None, verify: bool = True, timeout: float = 60.0
+    ) -> None:
+        self.url = url.rstrip("/")
+        self._user = user
+        self._password = password
+        self._timeout = timeout
+        self._authorization = ""
+        try:
+            context = ssl.create_default_context(cafile=ca)
+        except (OSError, ssl.SSLError) as error:
+            raise JanusError(f"the certificates of authorities in {ca} cannot be used: {error}") from None
+        if not verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        # No proxy and no redirection: the password is for this controller only.
+        self._opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context), _NoRedirection
+        )
+
+    def __repr__(self) -> str:
+        return f"JanusClient({self.url!r})"
+
+    # -- what there is
+
+    def node(self, name: str) -> dict[str, Any] | None:
+        """Return a node by its name, or None."""
+        return self._find(f"/nodes/{_part(name)}")
+
+    def image(self, name: str) -> dict[str, Any] | None:
+        """Return an image by its name; Janus knows it without the tag."""
+        return self._find(f"/images/{quote(repository(name), safe='/')}")
+
+    def profile(self, name: str) -> dict[str, Any] | None:
+        """Return a host profile by its name, or None."""
+        return self._find(f"/profiles/host/{_part(name)}")
+
+    def create_profile(self, name: str, settings: Mapping[str, Any]) -> None:
+        """Make a host profile; what is not set has the default of Janus."""
+        self._ask("POST", f"/profiles/host/{_part(name)}", {"settings": dict(settings)})
+
+    def refresh(self) -> None:
+        """Have Janus ask its nodes anew which images and networks they have."""
+        self._ask("GET", "/nodes?refresh=true&fields=name")
+
+    # -- sessions
+
+    def sessions(self, name: str) -> list[dict[str, Any]]:
+        """Return the sessions of this name, the oldest first."""
+        found = self._ask("GET", "/active")
+        if not isinstance(found, list):
+            raise JanusError(f"the Janus controller at {self.url} answered no list of its sessions")
+        named = [item for item in found if isinstance(item, dict) and item.get("name") == name]
+        if not all(isinstance(item.get("id"), int) for item in named):
+            raise JanusError(f"the Janus controller at {self.url} answered no list of its sessions")
+        return sorted(named, key=lambda item: int(item["id"]))
+
+    def session(self, number: int) -> dict[str, Any] | None:
+        """Return a session, or None."""
+        return self._find(f"/active/{number}")
+
+    def create(self, request: Mapping[str, Any]) -> int:
+        """Create a session with its containers, which do not run yet; returns its number."""
+        answer = self._ask("POST", "/create", request)
+        try:
+            return int(next(iter(answer)))
+        except (TypeError, ValueError, StopIteration):
+            raise JanusError(f"the Janus controller at {self.url} did not say which session it created") from None
+
+    def start(self, number: int) -> dict[str, Any]:
+        """Start the containers of a session; it tells in itself whether that went well."""
+        return self._session_of(number, self._ask("PUT", f"/start/{number}"))
+
+    def stop(self, number: int) -> dict[str, Any]:
+        """Stop the containers of a session."""
+        return self._session_of(number, self._ask("PUT", f"/stop/{number}"))
+
+    def delete(self, number: int) -> None:
+        """Remove a session and its containers, whether they run or not; one that is not there is removed."""
+        try:
+            self._ask("DELETE", f"/active/{number}")
+        except JanusError as error:
+            if error.status != 404:
+                raise
+
+    # -- containers
+
+    def log(self, number: int, node: str, lines: int) -> list[str]:
+        """Return the last lines that the container of a session wrote."""
+        answer = self._ask("GET", f"/active/{number}/logs/{_part(node)}?{urlencode({'tail': lines})}")
+        text = answer.get("response") if isinstance(answer, dict) else None
+        return [line for line in str(text or "").splitlines() if line.strip()]
+
+    def execute(self, node: str, container: str, command: Sequence[str]) -> None:
+        """Run a command in a container to its end. Janus tells neither what it wrote nor how it ended.
+
+        Raises:
+            NotRunning: The container does not run.
+            NoContainer: There is no such container.
+        """
+        try:
+            self._ask("POST", "/exec", {"node": node, "container": container, "Cmd": list(command), "start": True})
+        except JanusError as error:
+            kinds: Mapping[str, type[JanusError]] = {"not running": NotRunning, "gone": NoContainer}
+            raise kinds.get(error.engine, JanusError)(str(error), error.status, error.engine) from None
+
+    # -- one request
+
+    def _find(self, path: str) -> dict[str, Any] | None:
+        try:
+            answer = self._ask("GET", path)
+        except JanusError as error:
+            if error.status == 404:
+                return None
+            raise
+        return answer if isinstance(answer, dict) else None
+
+    def _session_of(self, number: int, answer: Any) -> dict[str, Any]:
+        """Return the session in an answer, which is bare where there was nothing to do."""
+        found = answer.get(str(number), answer) if isinstance(answer, dict) else None
+        if not isinstance(found, dict) or "state" not in found:
+            raise JanusError(f"the Janus controller at {self.url} did not say how session {number} is")
+        return found
+
+    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """Return the answer to a request; a token that has become void since is renewed once."""
+        fresh = not self._authorization
+        if fresh:
+            self._log_in()
+        try:
+            return self._send(method, path, body, self._authorization)
+        except JanusError as error:
+            if error.status != 401 or fresh:
+                raise
+        self._log_in()
+        return self._send(method, path, body, self._authorization)
+
+    def _log_in(self) -> None:
+        """Get a token: a password costs Janus a slow hash at each request. Older versions know no tokens."""
+        basic = "Basic " + base64.b64encode(f"{self._user}:{self._password}".encode()).decode()
+        try:
+            self._authorization = f"Bearer {self._send('POST', '/token', None, basic)['access_token']}"
+        except JanusError as error:
+            if error.status not in (404, 405):
+                raise
+            self._authorization = basic
+        except (KeyError, TypeError):
+            self._authorization = basic
+
+    def _send(self, method: str, path: str, body: Mapping[str, Any] | None, authorization: str) -> Any:
+        request = urllib.request.Request(
+            f"{self.url}{_PREFIX}{path}",
+            data=None if body is None else json.dumps(body).encode(),
+            method=method,
+            headers={"Accept": "application/json", "Content-Type": "application/json"},
+        )
+        request.add_unredirected_header("Authorization", authorization)
+        what = f"{method} {path.partition('?')[0]}"
+        looks = path == "/token" or (method == "GET" and "refresh" not in path)
+        asked = _silent.get(self.url)
+        if looks and asked is not None and time.monotonic() - asked < _SILENT_SECONDS:
+            raise JanusError(
+                f"the Janus controller at {self.url} did not answer a moment ago, so it was not asked again ({what})"
+            )
+        seconds = min(self._timeout, _LOOK_SECONDS) if looks else self._timeout
+        try:
+            text = within(seconds, lambda: self._read(request, seconds))
+        except TooLateError:
+            _silent[self.url] = time.monotonic()
+            raise JanusError(
+                f"the Janus controller at {self.url} does not answer: {what} took more than {seconds:.0f} s"
+            ) from None
+        except urllib.error.HTTPError as error:
+            with error:
+                said = _said(error.read(1 << 16)) or f"it says nothing but status {error.code}"
+            engine = _engine(said)
+            if error.code == 401:
+                said = f"it does not accept the user {self._user} with this password ({said})"
+            raise JanusError(
+                self._clean(f"the Janus controller at {self.url}, {what}: {said}"), error.code, engine
+            ) from None
+        except (OSError, HTTPException) as error:
+            reason = getattr(error, "reason", None) or error
+            raise JanusError(self._clean(f"the Janus controller at {self.url} does not answer: {reason}")) from None
+        try:
+            return json.loads(text) if text.strip() else None
+        except (ValueError, RecursionError):
+            raise JanusError(f"what answers at {self.url} is not a Janus controller: {what} gave no JSON") from None
+
+    def _read(self, request: urllib.request.Request, seconds: float) -> bytes:
+        with self._opener.open(request, timeout=seconds) as answer:
+            text: bytes = answer.read(_LARGEST)
+            return text
+
+    def _clean(self, text: str) -> str:
+        """Return a message without what only the controller may know, whatever it was that quoted it."""
+        for hidden in (self._password, self._authorization.partition(" ")[2]):
+            if hidden:
+                text = text.replace(hidden, "***")
+        return words(text.splitlines())
+
+
+class _NoRedirection(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *arguments: Any, **more: Any) -> None:
+        return None
+
+
+def repository(image: str) -> str:
+    """Return the name of an image without its tag or digest."""
+    name = image.partition("@")[0]
+    head, colon, tag = name.rpartition(":")
+    return name if not colon or "/" in tag else head
+
+
+def _part(name: str) -> str:
+    """Return a name as one part of a path."""
+    return quote(name, safe="")
+
+
+def _engine(said: str) -> str:
+    """Return what the engine has against a command for a container; one may end while it is looked at."""
+    status = _ENGINE_STATUS.search(said)
+    if "is not running" in said or (status and status.group(1) == "409"):
+        return "not running"
+    return "gone" if status and status.group(1) == "404" else ""
+
+
+def _said(answer: bytes) -> str:
+    """Return Janus's own words out of an answer that is an error."""
+    text = answer.decode("utf-8", "replace")
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return "it answers with a page instead of an error" if "<" in text else text
+    said = document.get("error", document) if isinstance(document, dict) else document
+    # What it has against the form of a request is a list.
+    return said if isinstance(said, str) else json.dumps(said)

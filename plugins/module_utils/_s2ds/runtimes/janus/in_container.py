@@ -1,0 +1,198 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a container of Janus tells of itself.
+
+Janus runs a command in a container and gives back neither its output nor its status. So the command writes to where
+the container's main process writes its errors, marked, and the lines are read out of the container's log.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import re
+import time
+from dataclasses import dataclass
+from typing import Any, Mapping, Sequence
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import answers
+
+# Where the configuration is in the container; a user without rights can make it there.
+DIRECTORY = "/tmp/scistream"
+_MARK = "scistream:"
+_COUNT = re.compile(r"[0-9]{1,18}", re.ASCII)
+
+_BEGIN = r"""
+say() { printf 'scistream:%s:%s\n' "$id" "$1" >/proc/1/fd/2; }
+id=$1
+"""
+
+# Which of its listeners a process of this container holds, whoever else listens on the host.
+_LISTENERS = r"""
+held=$(ls -l /proc/[0-9]*/fd 2>/dev/null)
+listening=
+for kind in tcp tcp6 udp udp6; do
+  [ -r "/proc/net/$kind" ] || continue
+  while read -r _ local _ state _ _ _ _ _ inode _; do
+    case $kind:$state in
+      tcp*:0A|udp*:07) case $held in *"socket:[$inode]"*) listening="$listening $local";; esac;;
+      *:st|udp*) ;;
+      *) break;;
+    esac
+  done <"/proc/net/$kind"
+done
+say "listening$listening"
+"""
+
+# Whatever there is in the image that can speak to a socket.
+_HAPROXY = r"""
+ask() {
+  if command -v socat; then printf '%s\n' "$2" | socat -t 3 - "UNIX-CONNECT:$1" >&3
+  elif command -v perl; then
+    perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new($ARGV[0]) or exit 1;
+print $s "$ARGV[1]\n"; print while <$s>;' "$1" "$2" >&3
+  elif command -v python3; then
+    python3 -c 'import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+s.sendall(sys.argv[2].encode() + b"\n")
+print(b"".join(iter(lambda: s.recv(65536), b"")).decode())' "$1" "$2" >&3
+  elif command -v nc; then printf '%s\n' "$2" | nc -U -w 3 "$1" >&3
+  fi 3>&1 >/dev/null 2>&1
+}
+if cd "$2" && [ -S run/admin.sock ]; then
+  ask run/admin.sock 'show info;show stat -1 3 -1' |
+    grep -e '^Uptime_sec:' -e '^# pxname,' -e ',FRONTEND,' -e ',BACKEND,' | cut -d, -f1-18,80-90 |
+    while IFS= read -r line; do say "$line"; done
+fi
+"""
+# The forwarder is a program in Python, so its image has one.
+_S2DS = r"""
+if cd "$2" && [ -S run/control.sock ]; then
+  say "$(python3 -c 'import socket
+s = socket.socket(socket.AF_UNIX)
+s.settimeout(3)
+s.connect("run/control.sock")
+s.sendall(b"{\"op\": \"status\"}\n")
+print(s.makefile().readline().strip())' 2>/dev/null)"
+fi
+"""
+_END = "say end\n"
+_STATISTICS: Mapping[str, str] = {"haproxy": _HAPROXY, "s2ds": _S2DS}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a container tells.
+
+    Args:
+        listens: Whether a process in it listens anywhere.
+        counters: As ``s2cs_info`` shows them, or None where the image has nothing to ask the proxy with.
+        closed: Whether the proxy itself says that a listener is not open.
+    """
+
+    listens: bool
+    counters: dict[str, Any] | None = None
+    closed: bool = False
+
+
+def report_command(proxy: str, nonce: str) -> list[str]:
+    """Return the command that has a container report on itself.
+
+    Args:
+        proxy: Name of the proxy in it.
+        nonce: Mark of this report, not used before.
+    """
+    script = f"{_BEGIN}{_LISTENERS}{_STATISTICS.get(proxy, '')}{_END}"
+    return ["sh", "-c", script, "sh", nonce, DIRECTORY]
+
+
+def check_command(command: Sequence[str], files: Mapping[str, bytes], nonce: str) -> list[str]:
+    """Return the command that runs another one over files, beside those in use, and reports how it ended."""
+    there = f"{DIRECTORY}/check-{nonce}"
+    written = "".join(f'echo {_encoded(content)} | base64 -d >"{name}" && ' for name, content in sorted(files.items()))
+    script = (
+        f"{_BEGIN}shift; mkdir -p -m 700 {there}/run && cd {there} && {written}"
+        'said=$("$@" 2>&1); status=$?; cd /; '
+        f'rm -rf {there}; printf \'%s\\n\' "$said" | while IFS= read -r line; do say "$line"; done; '
+        'say "status $status"; say end\n'
+    )
+    return ["sh", "-c", script, "sh", nonce, *command]
+
+
+def start_command(command: Sequence[str], files: Mapping[str, bytes]) -> str:
+    """Return the arguments of a container: they bring the configuration along, so that nothing is put on the node."""
+    written = "".join(f"echo {_encoded(content)} | base64 -d >{name} && " for name, content in sorted(files.items()))
+    script = f'umask 077 && mkdir -p {DIRECTORY}/run && cd {DIRECTORY} && {written}exec "$@"'
+    return " ".join(_quoted(word) for word in ["sh", "-c", script, "sh", *command])
+
+
+def own_lines(lines: Sequence[str], nonce: str) -> list[str] | None:
+    """Return what a report says out of the lines of a log; None if it is not complete there."""
+    mark = f"{_MARK}{nonce}:"
+    found = [line[len(mark) :].rstrip() for line in lines if line.startswith(mark)]
+    return found[:-1] if found and found[-1] == "end" else None
+
+
+def other_lines(lines: Sequence[str]) -> list[str]:
+    """Return what the proxy itself wrote."""
+    return [line for line in lines if not line.startswith(_MARK)]
+
+
+def parse(said: Sequence[str]) -> Report:
+    """Return what a report means.
+
+    Raises:
+        ValueError: It is none: whoever took over the proxy can write one, too.
+    """
+    listens = any(line.split()[1:] for line in said if line.split()[:1] == ["listening"])
+    status = next((line for line in said if line.startswith("{")), "")
+    if status:
+        return Report(listens, _native(status))
+    uptime = next((line.partition(":")[2] for line in said if line.startswith("Uptime_sec:")), "")
+    table = [line for line in said if "," in line]
+    if not table or not _COUNT.fullmatch(uptime.strip()):
+        return Report(listens)
+    try:
+        rows = list(csv.DictReader([table[0].lstrip("# "), *table[1:]]))
+    except csv.Error:
+        raise ValueError("it is no table") from None
+    fronts = [row for row in rows if row.get("svname") == "FRONTEND"]
+    backs = [row for row in rows if row.get("svname") == "BACKEND"]
+    counters = {
+        "since": float(int(time.time()) - int(uptime)),
+        "connections": {
+            "open": _sum(fronts, "scur"),
+            "total": _sum(fronts, "stot"),
+            "refused": _sum(fronts, "dcon", "dses"),
+            "failed": _sum(backs, "econ"),
+        },
+        "bytes": {"to_consumer": _sum(fronts, "bout"), "to_producer": _sum(fronts, "bin")},
+    }
+    return Report(listens, counters, closed=not fronts or any(row.get("status") != "OPEN" for row in fronts))
+
+
+def _native(status: str) -> dict[str, Any] | None:
+    """Return the counters out of the forwarder's own status."""
+    try:
+        return answers.counters(answers.part(answers.document(status), "status"))
+    except answers.BadAnswer:
+        return None
+
+
+def _sum(rows: Sequence[Mapping[str, str]], *columns: str) -> int:
+    values = [row.get(column) or "0" for row in rows for column in columns]
+    if not all(_COUNT.fullmatch(value) for value in values):
+        raise ValueError("it has something else for numbers")
+    return sum(map(int, values))
+
+
+def _encoded(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def _quoted(word: str) -> str:
+    """Return a word for Janus, which splits like a shell."""
+    return "'" + word.replace("'", "'\"'\"'") + "'"

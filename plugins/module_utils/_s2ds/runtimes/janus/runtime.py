@@ -1,0 +1,280 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runtime ``janus``: a container on a node of a Janus controller, which may be another host than this one.
+
+Nothing of the instance is seen from here. Its configuration goes into the command of the container, and everything that
+is known of it is asked for in the container. A changed configuration is a new container: its connections end.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+import time
+from typing import Any, ClassVar, Mapping, Sequence
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.container import ProxyContainer
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.settings import ContainerSettings
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.janus.client import (
+    JanusClient,
+    JanusError,
+    NoContainer,
+    NotRunning,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.janus.in_container import (
+    DIRECTORY,
+    check_command,
+    own_lines,
+    parse,
+    report_command,
+    start_command,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.janus.session import (
+    JanusSession,
+    Wanted,
+    container_of,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.janus.settings import JanusSettings
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Task
+
+# One word of a command may have 128 KiB; a check needs a little more around it than a start.
+_LARGEST = 131071 - 1024
+# A gateway may be busy; what ends by itself is told at once.
+_READY_SECONDS = 60.0
+# For what a container wrote to get into its log.
+_LOG_SECONDS = 10.0
+_REPORT_LINES = 1000
+# In the directory of an instance: Janus may have something of it.
+_MARKER = "janus"
+# What others than the proxy keep there.
+_NOT_CONFIGURATION = {_MARKER, "counters.json", "instance.json", "log", "supervisor.json", *credentials.FILES}
+
+
+class Janus(ProxyContainer):
+    """A proxy in a container that a Janus controller runs.
+
+    Args:
+        site: Where things are on this gateway, and the controller.
+        settings: The administrator's settings of containers; only the image matters, the rest is Janus's profile.
+    """
+
+    name = "janus"
+    # What Janus is told all its users can read.
+    encryptions: ClassVar[Sequence[str]] = ("none",)
+
+    def __init__(self, site: Layout, settings: ContainerSettings) -> None:
+        super().__init__(site, settings)
+        self._known: JanusClient | None = None
+
+    # -- what a runtime does
+
+    def check(self, task: Task, proxy: Proxy) -> None:
+        """Refuse what Janus cannot run, without its node, profile or image."""
+        settings = self._janus
+        for kind, wanted, known in (
+            ("node", settings.node, self._client.node),
+            ("profile", settings.profile, self._client.profile),
+            ("image", self.settings.image, self._client.image),
+        ):
+            if known(wanted) is None:
+                raise S2DSException(
+                    f"runtime: the Janus controller at {settings.url} has no {kind} {wanted}: run the role "
+                    "scistream.gateway.janus, which says what is missing"
+                )
+
+    def directory(self, task: Task) -> str:
+        """Return the directory in the container."""
+        return DIRECTORY
+
+    def start(self, task: Task, command: Sequence[str]) -> None:
+        """Have one session with a container that runs this; connections through a former one end."""
+        wanted = self._wanted(task, command)
+        session = self._session(task)
+        # From here on there may be something in Janus to give back, whatever happens.
+        descriptor = os.open(self._marker(task), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.close(descriptor)
+        session.bring(wanted)
+
+    def stop(self, task: Task) -> bool:
+        """Delete the session with its container: a stopped one would keep its old configuration."""
+        marker = self._marker(task)
+        if os.path.isdir(os.path.dirname(marker)) and not os.path.exists(marker):
+            # It has not been started, and Janus need not even be there.
+            return False
+        removed = self._session(task).remove()
+        if os.path.exists(marker):
+            os.unlink(marker)
+        return removed
+
+    def is_running(self, task: Task) -> bool:
+        """Tell whether a container of this instance runs."""
+        return self._session(task).running() is not None
+
+    def signal(self, task: Task, number: int) -> None:
+        """Refuse: a changed configuration is a new container."""
+        raise S2DSException(f"the data server {task.name} runs under Janus, which hands on no signals")
+
+    def has_failed(self, task: Task) -> bool:
+        """Tell whether there is no container of this instance that runs."""
+        return not self.is_running(task)
+
+    def log(self, task: Task, lines: int = 10) -> list[str]:
+        """Return the last lines of its container's log."""
+        return self._session(task).log(lines)
+
+    def run_once(self, task: Task, command: Sequence[str], directory: str) -> tuple[int, list[str]]:
+        """Run a command in the container that runs, beside the proxy; without one, only a start can tell."""
+        files = self._files(directory)
+        _check_size(task, start_command(command, files))
+        found = self._session(task).running()
+        if found is None:
+            return 0, []
+        nonce = _nonce()
+        said = self._told(found, check_command(command, files, nonce), nonce)
+        status = said.pop() if said else ""
+        return (0, []) if status in ("", "status 0") else (1, said)
+
+    def probe(self, task: Task, proxy: Proxy) -> dict[str, Any] | None:
+        """Return what the container says of itself, if it was made of the configuration that is here."""
+        if not self._files(self.site.directory(task.name)):
+            return None
+        wanted = self._wanted(task, proxy.command(self.directory(task)))
+        for found in self._session(task).like(wanted):
+            nonce = _nonce()
+            try:
+                report = parse(self._told(found, report_command(proxy.name, nonce), nonce))
+            except (NotRunning, NoContainer):
+                continue
+            except ValueError:
+                raise S2DSException(
+                    f"what the container of {task.name} tells of itself makes no sense: release the session, or see "
+                    "what runs in it"
+                ) from None
+            if report.listens and not report.closed:
+                return report.counters or {}
+        return None
+
+    def tidy(self, task: Task, proxy: Proxy) -> None:
+        """Nothing of the log is here, and it ends with its container."""
+
+    def reload(self, task: Task, proxy: Proxy) -> None:
+        """Replace the container, and wait until the new one serves."""
+        self.start(task, proxy.command(self.directory(task)))
+        deadline = time.monotonic() + _READY_SECONDS
+        while self.probe(task, proxy) is None:
+            if self.has_failed(task):
+                raise S2DSException(f"the data server {task.name} ended at once: {words(self.log(task))}")
+            if time.monotonic() > deadline:
+                raise S2DSException(
+                    f"the data server {task.name} was not ready after {_READY_SECONDS:.0f} s: {words(self.log(task))}"
+                )
+            time.sleep(0.1)
+
+    def is_as_set(self, task: Task) -> bool:
+        """Tell whether it runs on the node, with the profile and the image of now."""
+        wanted = Wanted(self._janus.node, self.settings.image, self._janus.profile, "")
+        return self._session(task).is_placed(wanted)
+
+    @property
+    def file_mode(self) -> int:
+        """Only S2CS reads what is here."""
+        return 0o600
+
+    def owner(self, user: str) -> Sequence[int]:
+        """Return ourselves: no user of this host runs the program."""
+        return os.geteuid(), os.getegid()
+
+    # -- how
+
+    @property
+    def _janus(self) -> JanusSettings:
+        if self.site.janus is None:
+            raise S2DSException(
+                "runtime: the policy of this gateway has no section janus, which says where the controller is: "
+                "run the roles scistream.gateway.janus and scistream.gateway.s2cs, or choose another runtime"
+            )
+        return self.site.janus
+
+    @property
+    def _client(self) -> JanusClient:
+        if self._known is None:
+            settings = self._janus
+            self._known = JanusClient(
+                settings.url, settings.user, settings.password(), settings.ca, settings.verify, settings.timeout
+            )
+        return self._known
+
+    def _session(self, task: Task) -> JanusSession:
+        return JanusSession(self._client, session_name(task.name))
+
+    def _wanted(self, task: Task, command: Sequence[str]) -> Wanted:
+        arguments = start_command(command, self._files(self.site.directory(task.name)))
+        _check_size(task, arguments)
+        return Wanted(self._janus.node, self.settings.image, self._janus.profile, arguments)
+
+    def _marker(self, task: Task) -> str:
+        return os.path.join(self.site.directory(task.name), _MARKER)
+
+    @staticmethod
+    def _files(directory: str) -> dict[str, bytes]:
+        """Return the configuration in a directory."""
+        found: dict[str, bytes] = {}
+        for name in sorted(os.listdir(directory)) if os.path.isdir(directory) else ():
+            path = os.path.join(directory, name)
+            if name in _NOT_CONFIGURATION or name.endswith(".new") or not stat.S_ISREG(os.lstat(path).st_mode):
+                continue
+            with open(path, "rb") as stream:
+                found[name] = stream.read()
+        return found
+
+    def _told(self, found: Mapping[str, Any], command: Sequence[str], nonce: str) -> list[str]:
+        """Run a command in a container and return what it reports.
+
+        Raises:
+            NotRunning: The container does not run.
+            NoContainer: There is none.
+            JanusError: It reports nothing.
+        """
+        node, container = container_of(found)
+        if not container:
+            raise NoContainer("there is no container")
+        self._client.execute(node, container, command)
+        deadline = time.monotonic() + _LOG_SECONDS
+        while True:
+            said = own_lines(self._client.log(int(found["id"]), node, _REPORT_LINES), nonce)
+            if said is not None:
+                return said
+            # It may have ended in the middle of it.
+            self._client.execute(node, container, ["true"])
+            if time.monotonic() > deadline:
+                raise JanusError(
+                    f"the container of the Janus session {found.get('name')} tells nothing of itself: its image "
+                    "needs sh, base64 and ls"
+                )
+            time.sleep(0.05)
+
+
+def session_name(instance: str) -> str:
+    """Return the name that Janus knows an instance by: scistream-<uid>-<role> for a session of S2CS."""
+    role, dash, uid = instance.partition("-")
+    return f"scistream-{uid}-{role}" if dash and role in ("producer", "consumer") else f"scistream-{instance}"
+
+
+def _check_size(task: Task, arguments: str) -> None:
+    if len(arguments) > _LARGEST:
+        raise S2DSException(
+            f"the configuration of {task.name} is too large for Janus, whose containers get it in their command: "
+            f"{len(arguments)} bytes with it, at most {_LARGEST}"
+        )
+
+
+def _nonce() -> str:
+    return secrets.token_hex(6)

@@ -1,0 +1,71 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a data server is told about one instance of itself, whatever proxy it is and wherever it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Sequence
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import Endpoint
+
+
+@dataclass(frozen=True)
+class DataServerSpec:
+    """One data server: its listeners and what to do with the connections that they accept.
+
+    Args:
+        name: Name on this gateway: ``<role>-<uid>`` for a session.
+        listeners: Where it listens; port 0 where it may choose one within ``port_range``.
+        targets: Where it forwards to, IP addresses; dealt out to the listeners in turn. Empty before the UPDATE.
+        clients: Networks that may connect; empty: anyone.
+        egress: Source address of its own connections, or None for the kernel's choice.
+        rate: Limit in bits per second for each direction, or None.
+        port_range: First and last port that it may choose from.
+        role: Side of the stream, ``producer`` or ``consumer``; empty for a data server that is no session's.
+        encryption: How the connection between the two gateways is protected.
+        transport: ``tcp``, ``udp`` or ``both``.
+        certificate: This gateway's own certificate, PEM; None: it has none.
+        key: The private key of it, PEM; None leaves the one that is there.
+        peer_certificate: The only certificate that is accepted from the other gateway, PEM; None: nobody is.
+    """
+
+    name: str
+    listeners: Sequence[Endpoint]
+    targets: Sequence[Endpoint] = ()
+    clients: Sequence[str] = ()
+    egress: str | None = None
+    rate: int | None = None
+    port_range: Sequence[int] | None = None
+    role: str = ""
+    encryption: str = "none"
+    transport: str = "tcp"
+    certificate: str | None = None
+    key: str | None = field(default=None, repr=False)
+    peer_certificate: str | None = None
+
+    def target_of(self, index: int) -> Endpoint | None:
+        """Target of the listener with this index."""
+        return self.targets[index % len(self.targets)] if self.targets else None
+
+
+@dataclass
+class Status:
+    """What is seen of an instance.
+
+    Args:
+        running: Whether the proxy itself answers, not only whether it was started.
+        counters: Its counters as ``s2cs_info`` shows them, or None when not to be had.
+        log: Why it does not run or does not answer although it should: the reason, or the last lines of its log.
+        health: ``ok``, ``idle`` (nothing is to run yet), ``down`` (it should run and does not), ``silent`` (it runs and
+            does not answer) or ``unknown``.
+        reason: Why it is none of the first two.
+    """
+
+    running: bool
+    counters: dict[str, Any] | None = None
+    log: Sequence[str] = ()
+    health: str = "ok"
+    reason: str = ""

@@ -1,0 +1,224 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The files that two facilities hand to each other: what they look like, and how one is read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, ValueRefused, show
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import check_uid
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import (
+    CertificateError,
+    check_certificate,
+    grouped,
+)
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.document import (
+    MAX_SIZE,
+    DocumentError,
+    load_document,
+    plain_document,
+    plain_text,
+    read_text,
+)
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.inputs import is_document
+
+VERSION = 2
+#: How the files are called, and who makes them.
+SUFFIXES = {"ticket": ".ticket.yml", "reply": ".reply.yml"}
+_MAKERS = {"ticket": "stream_inbound", "reply": "stream_outbound"}
+#: What stands in each of them beside what its kind says.
+_HEAD = frozenset(("version", "kind", "fingerprint"))
+
+#: What a value may be, as a user reads it.
+Shape = Mapping[str, Mapping[str, str]]
+_TYPES: dict[str, tuple[type, ...]] = {
+    "a text": (str,),
+    "a text or null": (str, type(None)),
+    "a whole number": (int,),
+    "a whole number or null": (int, type(None)),
+    "true or false": (bool,),
+    "a list of texts": (list,),
+}
+
+
+class TicketError(ScistreamError):
+    """A ticket, or the reply to one, cannot be read, or is none."""
+
+
+@dataclass(frozen=True)
+class Handout:
+    """A ticket or a reply that was read: all of the right shape, and as its writer wrote it.
+
+    Attributes:
+        label: How messages name it.
+        values: What is in it; its dictionaries under their names.
+        fingerprint: Of all that is in it.
+    """
+
+    label: str
+    values: Mapping[str, Any]
+    fingerprint: str
+
+
+def handout_fingerprint(kind: str, document: Mapping[str, Any]) -> str:
+    """Return the beginning of the SHA-256 of all that a ticket or a reply says, to be compared by people: 96 bits."""
+    content = json.dumps([VERSION, kind, _compared(document)], sort_keys=True, separators=(",", ":"))
+    return grouped(hashlib.sha256(content.encode("ascii")).hexdigest())
+
+
+def _compared(value: Any) -> Any:
+    """Return what counts of a value: not the fingerprint itself, nor how Ansible marks texts."""
+    if isinstance(value, Mapping):
+        return {str(key): _compared(item) for key, item in value.items() if key not in _HEAD}
+    if isinstance(value, (list, tuple)):
+        return [_compared(item) for item in value]
+    return plain_text(value) if isinstance(value, str) else value
+
+
+def write_handout(kind: str, document: Mapping[str, Any], comment: str) -> dict[str, str]:
+    """Return the file of a ticket or a reply: its name, its text, its fingerprint, and the name of its stream."""
+    fingerprint = handout_fingerprint(kind, document)
+    text = "".join(f"# {line}\n" for line in comment.splitlines())
+    body = {"version": VERSION, "kind": kind, "fingerprint": fingerprint, **document}
+    text += yaml.dump(body, Dumper=_Dumper, sort_keys=False)
+    if len(text) > MAX_SIZE:
+        raise TicketError(
+            f"the {kind} of stream {show(document['name'])} is larger than {MAX_SIZE >> 20} MiB: use several"
+        )
+    return {
+        "name": document["name"],
+        "file": document["name"] + SUFFIXES[kind],
+        "text": text,
+        "fingerprint": fingerprint,
+    }
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes texts of several lines as they are, and what ansible-core makes of texts and numbers as these."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Write what occurs twice twice."""
+        return True
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_multi_representer(str, _represent_text)
+_Dumper.add_multi_representer(int, yaml.SafeDumper.represent_int)
+_Dumper.add_representer(str, _represent_text)
+
+
+def read_handout(kind: str, source: Any, shape: Shape) -> Handout:
+    """Read a ticket or a reply; what its values mean is checked by who uses them.
+
+    Args:
+        kind: ticket or reply.
+        source: The path of its file, its text, or what is in it.
+        shape: The keys that it must have and what they are, under the empty text; those of its dictionaries by name.
+
+    Raises:
+        TicketError: It cannot be read, is none, or was changed.
+    """
+    if not source or not (isinstance(source, str) or is_document(source)):
+        raise TicketError(f"{kind}: {show(source)} is not allowed: give the path or the text of a {kind}")
+    label = f"{kind} (given as text)" if is_document(source) else f"{kind} {show(source)}"
+    try:
+        document = load_document(_text(label, source)) if isinstance(source, str) else plain_document(source)
+    except DocumentError as error:
+        raise TicketError(f"{label}: it is not a {kind} of {_MAKERS[kind]}: {error}") from None
+    found = document.get("kind") if isinstance(document, dict) else None
+    if kind == "ticket" and found == "reply":
+        raise TicketError(
+            f"{label}: it is the reply to a ticket; whoever wrote the ticket gives it to stream_inbound, "
+            "with -e reply=PATH"
+        )
+    if kind == "reply" and found == "ticket":
+        raise TicketError(
+            f"{label}: it is a ticket, not the reply to one; stream_outbound at the other facility takes it "
+            "with -e ticket=PATH, and writes the reply"
+        )
+    if found != kind:
+        raise TicketError(f"{label}: it is not a {kind} of {_MAKERS[kind]}")
+    _check_version(label, kind, document.get("version"))
+    _check_shape(label, kind, document, shape)
+    fingerprint = handout_fingerprint(kind, document)
+    if document["fingerprint"] != fingerprint:
+        raise TicketError(
+            f"{label}: its fingerprint is not that of its content: it was damaged or changed; ask for a new {kind}"
+        )
+    return Handout(label, document, fingerprint)
+
+
+def _check_version(label: str, kind: str, version: Any) -> None:
+    if version == VERSION and not isinstance(version, bool):
+        return
+    number = version if isinstance(version, int) and not isinstance(version, bool) else None
+    what = "is not known" if number is None else "is an earlier one" if number < VERSION else "is a later one"
+    who = "here" if number is not None and number > VERSION else "where it was written"
+    raise TicketError(
+        f"{label}: its version {show(version)} {what}; only {VERSION} can be read: update the collection {who}, and "
+        f"ask for a new {kind}"
+    )
+
+
+def _check_shape(label: str, kind: str, document: Mapping[str, Any], shape: Shape) -> None:
+    """Refuse what has other keys or other kinds of values than its writer gives it, before any of it is used."""
+    dictionaries = {name: keys for name, keys in shape.items() if name}
+    top = {**shape[""], **dict.fromkeys(dictionaries, "a dictionary"), "fingerprint": "a text"}
+    for prefix, given, keys in (
+        ("", {key: value for key, value in document.items() if key not in ("version", "kind")}, top),
+        *((f"{name}.", document.get(name), keys) for name, keys in dictionaries.items()),
+    ):
+        if not isinstance(given, dict):
+            raise TicketError(f"{label}: it is not a {kind} of {_MAKERS[kind]}: {prefix[:-1]} is no dictionary")
+        for key in [*keys, *given]:
+            if key not in keys or key not in given:
+                which = "is missing" if key in keys else "does not belong into it"
+                raise TicketError(f"{label}: it is not a {kind} of {_MAKERS[kind]}: {prefix}{show(key)} {which}")
+            if not _is_of(given[key], keys[key]):
+                what = f"{prefix}{key} is {show(given[key])}, not {keys[key]}"
+                raise TicketError(f"{label}: it is not a {kind} of {_MAKERS[kind]}: {what}")
+
+
+def _is_of(value: Any, what: str) -> bool:
+    if what == "a dictionary":
+        return isinstance(value, dict)
+    if isinstance(value, bool) and what != "true or false":
+        return False
+    if not isinstance(value, _TYPES[what]):
+        return False
+    return not isinstance(value, list) or all(isinstance(item, str) for item in value)
+
+
+def _text(label: str, source: str) -> str | bytes:
+    if is_document(source):
+        return source
+    try:
+        return read_text(source)
+    except DocumentError as error:
+        raise TicketError(f"{label}: {error}") from None
+
+
+def checked_certificate(kind: str, handout: Handout, role: str) -> str:
+    """Return the certificate in a ticket or a reply, if it can be that of its stream and is valid now.
+
+    Raises:
+        TicketError: It is not.
+    """
+    try:
+        uid = check_uid(handout.values["uid"])
+        return check_certificate(handout.values[role]["certificate"], uid, role)
+    except (CertificateError, ValueRefused) as error:
+        what = f"its certificate {error}" if isinstance(error, CertificateError) else str(error)
+        raise TicketError(f"{handout.label}: {what}; ask for a new {kind}") from None

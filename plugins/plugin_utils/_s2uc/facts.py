@@ -1,0 +1,73 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a run opened, as data for the next task or job."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import fingerprint
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import latest
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.reply import make_reply
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import PURPOSES, Stream
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.ticket import make_ticket
+
+
+def facts(
+    streams: Sequence[Stream], results: Sequence[Mapping[str, Any]], purpose: str, ticket_dir: str | None = None
+) -> dict[str, Any]:
+    """Return what is open now, by the names of the streams.
+
+    Args:
+        streams: Those of the run.
+        results: What the gateways answered, the last message first.
+        purpose: open, inbound or outbound.
+        ticket_dir: Where tickets and replies go.
+    """
+    found = {}
+    for stream in streams:
+        sessions = {role: latest(results, stream, role) for role in PURPOSES[purpose]}
+        known = {role: session for role, session in sessions.items() if session and session.get("listeners")}
+        if len(known) == len(sessions):
+            found[stream.name] = _one(stream, known, purpose, ticket_dir)
+    return found
+
+
+def _one(
+    stream: Stream, sessions: Mapping[str, Mapping[str, Any]], purpose: str, ticket_dir: str | None
+) -> dict[str, Any]:
+    states = sorted({str(session.get("state")) for session in sessions.values()})
+    fact: dict[str, Any] = {
+        "uid": stream.uid,
+        "state": states[0] if len(states) == 1 else " and ".join(states),
+        "encryption": stream.encryption,
+        "connect_to": [str(item) for item in (sessions.get("consumer") or {}).get("listeners", [])],
+        "gateways": dict(stream.gateways),
+        "listeners": {role: [str(item) for item in session["listeners"]] for role, session in sessions.items()},
+        "fingerprints": _fingerprints(stream, sessions),
+    }
+    file = None
+    if purpose == "inbound":
+        file = ("ticket", make_ticket(stream, sessions["producer"]))
+    elif purpose == "outbound" and stream.encryption == "tls":
+        file = ("reply", make_reply(stream, sessions["consumer"]))
+    if file:
+        kind, made = file
+        fact["fingerprints"][kind] = made["fingerprint"]
+        fact[kind] = made["text"]
+        fact[f"{kind}_file"] = os.path.join(ticket_dir, made["file"]) if ticket_dir else None
+    return fact
+
+
+def _fingerprints(stream: Stream, sessions: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return those of the gateways' certificates, and of the ticket or reply that this run was given."""
+    certificates = {
+        **stream.certificates,
+        **{role: session["certificate"] for role, session in sessions.items() if session.get("certificate")},
+    }
+    given = {kind: found for kind, found in (("ticket", stream.ticket), ("reply", stream.reply)) if found}
+    return {**{role: fingerprint(certificate) for role, certificate in certificates.items()}, **given}

@@ -1,0 +1,107 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Words and numbers as people read them, for all reports."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import show
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import PROXIES
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import CertificateError, fingerprint
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream
+
+Results = Mapping[str, Any]
+_UID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+#: How a gateway says which of several sessions it means.
+_MENTION = re.compile(rf'sessions\[\d+\] \("({_UID})"\): |(producer|consumer) of ({_UID}): ', re.ASCII)
+
+
+def readable(text: str, most: int = 1000) -> str:
+    """Return what somebody else wrote as it can be shown: no control characters, and not without end."""
+    shown = "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text[:most]).rstrip()
+    return shown if len(text) <= most else f"{shown} ..."
+
+
+def announces_cuts(proxy: Any) -> bool:
+    """Tell whether an application can see that a connection was cut, and did not end."""
+    kind: Any = PROXIES.get(str(proxy))
+    return bool(getattr(kind, "announces_cuts", proxy == "s2ds"))
+
+
+def located(session: Mapping[str, Any]) -> list[str]:
+    """Return the targets of a session, a name with the address that it had at the UPDATE."""
+    targets, resolved = session.get("targets") or [], session.get("resolved") or []
+    if len(targets) != len(resolved):
+        return list(targets)
+    return [
+        target if target == address else f"{target} ({address.rpartition(':')[0]})"
+        for target, address in zip(targets, resolved, strict=True)
+    ]
+
+
+def size(count: Any) -> str:
+    """Return a number of bytes, readable."""
+    value = float(count or 0)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
+def listed(items: Sequence[str], most: int = 4) -> str:
+    """Return a list in words, not longer than a line."""
+    more = len(items) - most
+    return ", ".join(items[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def traffic(counters: Mapping[str, Any]) -> list[str]:
+    """Return what a data server counted in all."""
+    moved, connections = counters.get("bytes") or {}, counters.get("connections") or {}
+    parts = []
+    if connections.get("total") is not None:
+        parts.append(f"{connections['total']} connection{'' if connections['total'] == 1 else 's'} in all")
+    if moved:
+        parts.append(
+            f"{size(moved.get('to_consumer'))} to the consumer, {size(moved.get('to_producer'))} to the producer"
+        )
+    return parts
+
+
+def duration(seconds: float) -> str:
+    """Return a time span, readable."""
+    seconds = max(0, int(seconds))
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days}d {hours}h"
+    if hours:
+        return f"{hours}h {minutes}m"
+    return f"{minutes}m {seconds}s" if minutes else f"{seconds}s"
+
+
+def fingerprint_of(certificate: Any) -> str:
+    """Return how people name a certificate."""
+    try:
+        return f"sha256 {fingerprint(certificate)}" if certificate else "none yet"
+    except CertificateError as error:
+        return f"unreadable: it {error}"
+
+
+def named(message: Any, streams: Sequence[Stream]) -> str:
+    """Return what a gateway said, with the names of streams where it can only know uids."""
+    names = {stream.uid: f"stream {show(stream.name)}" for stream in streams}
+
+    def replace(found: re.Match[str]) -> str:
+        name = names.get(found[1] or found[3])
+        return f"{name}: {found[2] + ': ' if found[2] else ''}" if name else found[0]
+
+    text = _MENTION.sub(replace, str(message))
+    unsaid = [name for uid, name in names.items() if uid in text and name not in text]
+    return ": ".join([", ".join(unsaid), text]) if unsaid else text

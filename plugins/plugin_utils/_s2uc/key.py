@@ -1,0 +1,182 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The user's key, from which the secret of every stream is made, so that a second run needs no memory of the first."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import hmac
+import os
+import secrets
+import stat
+import time
+from collections.abc import Callable, Iterator
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
+
+DEFAULT_KEY_FILE = "~/.config/scistream/key"
+_KEY_BYTES = 32
+_MAX_SIZE = 4096
+_SECRET = b"scistream.gateway stream secret 1\0"
+_ELSEWHERE = "name another file with scistream_key_file, or give the key itself with scistream_key"
+#: A key file that is as young was most likely made by this very run.
+_NEW_SECONDS = 600
+
+
+class KeyFileError(ScistreamError):
+    """The key cannot be used; the message never holds it."""
+
+
+def stream_secret(key: bytes, uid: str) -> str:
+    """Return the secret of a stream: 43 characters that tell nothing about the key."""
+    digest = hmac.new(key, _SECRET + uid.encode("ascii"), hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
+
+
+def load_key(
+    path: str = "", create: bool = True, text: str | None = None, tell: Callable[[str], None] = lambda _text: None
+) -> bytes:
+    """Return the key of a user; the first use makes it.
+
+    Args:
+        path: Of the key file, the default one if empty; a leading ~ is the home directory.
+        create: Make a missing file. Without, a missing file gives a key for this call alone (check mode).
+        text: The key itself, in the place of a file; none if empty.
+        tell: Is told what the user should know.
+
+    Raises:
+        KeyFileError: The file is not a private regular file of this user with a key in it, or cannot be made.
+    """
+    found = find_key(path, text, tell)
+    if found is not None:
+        return found
+    if not create:
+        return secrets.token_bytes(_KEY_BYTES)
+    path = _expanded(path)
+    with _told(path):
+        _create(path)
+        tell(
+            f"A new key was made: {path}. Keep it: without it, streams that are opened with it cannot be changed. "
+            "Another one is named with scistream_key_file, or given itself as scistream_key."
+        )
+        return _read(path, tell)
+
+
+def find_key(path: str = "", text: str | None = None, tell: Callable[[str], None] = lambda _text: None) -> bytes | None:
+    """Return the key of a user, None where there is none.
+
+    Args:
+        path: Of the key file, the default one if empty.
+        text: The key itself, in the place of a file; none if empty.
+        tell: Is told what the user should know.
+
+    Raises:
+        KeyFileError: The file is not a private regular file of this user with a key in it.
+    """
+    if text:
+        return _checked(text.encode("utf-8", "surrogateescape").strip(), "scistream_key", "give another one")
+    path = _expanded(path)
+    with _told(path):
+        try:
+            return _read(path, tell)
+        except FileNotFoundError:
+            return None
+
+
+def describe_key(path: str = "", text: str | None = None) -> str:
+    """Return where the key of this run came from, and where another one can be named."""
+    if text:
+        return (
+            "the secrets of this run come of the variable scistream_key, and the stream was opened with another key: "
+            "give that one, or name its file with scistream_key_file"
+        )
+    path = _expanded(path)
+    try:
+        age = time.time() - os.stat(path).st_mtime
+    except OSError:
+        made = "which is not there"
+    else:
+        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - age))
+        made = f"which is new, made at {moment}" if age < _NEW_SECONDS else f"made at {moment}"
+    return (
+        f"the secrets of this run come of the key file {path}, {made}, and the stream was opened with another key: "
+        + _ELSEWHERE
+    )
+
+
+def is_another_secret(message: str) -> bool:
+    """Tell whether a gateway said that it knows another secret of a session."""
+    return "the secret is another one" in message or "it is not the secret of" in message
+
+
+def _expanded(path: str) -> str:
+    return os.path.expanduser(path or DEFAULT_KEY_FILE)
+
+
+@contextlib.contextmanager
+def _told(path: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise KeyFileError(f"key file {path}: {getattr(error, 'strerror', None) or error}; {_ELSEWHERE}") from None
+
+
+def _read(path: str, tell: Callable[[str], None]) -> bytes:
+    with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_uid not in (os.geteuid(), 0):
+            raise KeyFileError(f"key file {path}: it must be a regular file that belongs to you; {_ELSEWHERE}")
+        mode = stat.S_IMODE(status.st_mode)
+        if mode & 0o022 or (mode & 0o055 and not _is_own(path)):
+            raise KeyFileError(
+                f"key file {path}: others may read or write it (mode {mode:04o}); run 'chmod 600 {path}', or remove it "
+                "if they did"
+            )
+        if mode & 0o055:
+            tell(
+                f"Others may read the key file {path} (mode {mode:04o}). That is well in a container or a directory "
+                f"that belongs to this job alone; elsewhere run 'chmod 600 {path}'."
+            )
+        text = file.read(_MAX_SIZE).strip()
+    return _checked(text, f"key file {path}", "remove it and a new one is made")
+
+
+def _is_own(path: str) -> bool:
+    """Tell whether a file is where platforms put what belongs to a job: its own directory, or a read-only mount."""
+    directory = os.path.dirname(os.path.realpath(path))
+    status = os.stat(directory)
+    if os.statvfs(directory).f_flag & os.ST_RDONLY:
+        return True
+    return status.st_uid == os.geteuid() and not status.st_mode & 0o022
+
+
+def _checked(key: bytes, name: str, advice: str) -> bytes:
+    if len(key) < _KEY_BYTES:
+        raise KeyFileError(
+            f"{name}: it is shorter than {_KEY_BYTES} characters; {advice}, such as the output of "
+            "'openssl rand -hex 32'"
+        )
+    return key
+
+
+def _create(path: str) -> None:
+    """Put a whole new key at the path, unless somebody else was first: link() never replaces, and all or nothing."""
+    directory = os.path.dirname(path) or "."
+    os.makedirs(os.path.dirname(directory) or ".", exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(directory, 0o700)
+    draft = os.path.join(directory, f".{os.path.basename(path)}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(base64.urlsafe_b64encode(secrets.token_bytes(_KEY_BYTES)) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        os.unlink(draft)

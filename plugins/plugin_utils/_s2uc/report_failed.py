@@ -1,0 +1,148 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a run says that could not open or change its streams."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.command import release_command
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import Results, listed, named, readable
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.outcome import ends_all, stuck, went_wrong
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import new_sessions
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream
+
+#: How a gateway says which side of a stream it means.
+_SIDE = re.compile(r" \((?:producer|consumer)\)|\b(?:producer|consumer): ")
+#: As many sessions of a gateway are told of one by one.
+_MOST = 10
+
+
+def failed(
+    steps: Sequence[Results],
+    undone: Results,
+    streams: Sequence[Stream] = (),
+    tickets: Mapping[str, Any] | None = None,
+    hints: Sequence[str] = (),
+) -> list[str]:
+    """Return why the streams of a run were not opened, in the words of the gateways, and what became of them.
+
+    Args:
+        steps: The gateways' results of REQ, HELLO and UPDATE, as far as they got.
+        undone: Their results of the REL that followed.
+        streams: Those of the run; gateways know only their uids.
+        tickets: The result of writing the tickets or replies, one item for each.
+        hints: What this control node knows of the reasons.
+
+    Returns:
+        The lines; none if nothing went wrong.
+    """
+    reasons = [*_reasons(steps, streams), *_unwritten(tickets or {})]
+    if not reasons:
+        return []
+    names = {stream.uid: stream.name for stream in streams}
+    lines = [_headline(steps, names), *(f"  {reason}" for reason in (*reasons, *hints))]
+    released = [(gateway, entry) for gateway, answer in undone.items() for entry in answer.get("released") or []]
+    if released:
+        sides = [
+            f"{entry['role']} of {names.get(entry['uid'], entry['uid'])} on {gateway}" for gateway, entry in released
+        ]
+        lines.append(f"  Released what this run had opened: {listed(sides)}")
+    return [*lines, *(f"  {line}" for line in _left(undone, names, " ".join(reasons)))]
+
+
+def _reasons(steps: Sequence[Results], streams: Sequence[Stream]) -> list[str]:
+    """What gateways say alike is said once."""
+    said: dict[str, list[str]] = {}
+    for results in steps:
+        for gateway, answer in results.items():
+            if not went_wrong(answer):
+                continue
+            # What this run itself found, every gateway was told of.
+            for problem in answer.get("problems") or ():
+                said.setdefault(problem, [])
+            if not answer.get("problems"):
+                for text in _texts(answer, streams):
+                    said.setdefault(text, []).append(gateway)
+    alike: dict[str, str] = {}
+    for text in list(said):
+        # Both sides of a stream are refused in words that differ in the side.
+        first = alike.setdefault(_SIDE.sub("", text), text)
+        if first != text:
+            said[first] += said.pop(text)
+    return [
+        f"{', '.join(gateways)}: {_SIDE.sub('', text) if len(gateways) > 1 else text}" if gateways else text
+        for text, gateways in said.items()
+    ]
+
+
+def _texts(answer: Mapping[str, Any], streams: Sequence[Stream]) -> list[str]:
+    sessions = answer.get("failed_sessions") or []
+    if not sessions or answer.get("lost"):
+        return [named(answer.get("msg") or "failed without a message", streams)]
+    return [
+        named(f"{item['role']} of {item['uid']}: {readable(str(item.get('msg')))}", streams)
+        for item in sessions[:_MOST]
+    ] + [f"and {len(sessions) - _MOST} more sessions" for _once in sessions[_MOST : _MOST + 1]]
+
+
+def unchanged(steps: Sequence[Results]) -> set[str]:
+    """Return the uids of the streams that a gateway refused to change, if nothing else went wrong."""
+    if any(ends_all(answer) for results in steps for answer in results.values()):
+        return set()
+    return {item["uid"] for results in steps for item in stuck(results)}
+
+
+def _headline(steps: Sequence[Results], names: Mapping[str, str]) -> str:
+    """Streams that were open before this run are so after it."""
+    made: set[str] = set()
+    stood: set[str] = set()
+    for answer in (steps[0] if steps else {}).values():
+        new = answer.get("new_sessions")
+        for item in new_sessions(answer) if new is None else new:
+            made.add(item["uid"])
+        stood.update(item["uid"] for item in answer.get("sessions") or [] if item.get("state") == "streaming")
+    before = [name for uid, name in names.items() if uid in stood - made]
+    apart = unchanged(steps)
+    if apart:
+        kept = listed([name for uid, name in names.items() if uid in apart])
+        others = " All others are open as described:" if len(apart) < len(names) else ""
+        return f"Not changed, and as before: {kept}.{others}"
+    if not before:
+        return "The streams were not opened."
+    as_before = f"as before: {listed(before)}."
+    if made or len(before) < len(names):
+        return f"The streams were not opened. Still {as_before}"
+    return f"The streams were not changed. They are {as_before}"
+
+
+def _left(undone: Results, names: Mapping[str, str], said: str) -> Iterable[str]:
+    """What could not be released, and why if that has not been said."""
+    uids: list[str] = []
+    for gateway, answer in undone.items():
+        if not went_wrong(answer):
+            continue
+        why = str(answer.get("msg") or "no answer")
+        why = "" if why in said else f": {why}"
+        for item in answer.get("left") or []:
+            uids.append(item["uid"])
+            which = f"the {item['role']} session of {names.get(item['uid'], item['uid'])}"
+            yield f"WARNING: {gateway}: {which} {'is' if item.get('sure') else 'may be'} still there{why}"
+        if not answer.get("left"):
+            yield f"WARNING: {gateway}: what this run opened was not released{why}"
+    if uids:
+        yield f"To release it: {release_command(list(dict.fromkeys(uids)))}"
+
+
+def _unwritten(tickets: Mapping[str, Any]) -> Iterable[str]:
+    if not tickets.get("failed"):
+        return
+    for item in tickets.get("results") or [tickets]:
+        if item.get("failed"):
+            file = (item.get("item") or {}).get("file")
+            whose = f"the file {file}" if file else "a ticket"
+            yield f"{whose} could not be written: {item.get('msg') or 'no reason given'}"

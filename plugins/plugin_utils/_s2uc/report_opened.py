@@ -1,0 +1,186 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What stream_open and its halves show at their end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import PROXIES
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import SUFFIXES
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import Results, announces_cuts, located
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import latest
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.reply import make_reply
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import PURPOSES, Stream
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.ticket import ticket_fingerprint
+
+Sessions = Mapping[str, Mapping[str, Any]]
+#: As many connections of a stream are shown one by one.
+_PATHS = 64
+
+
+def opened(
+    streams: Sequence[Stream],
+    results: Sequence[Results],
+    purpose: str,
+    check_mode: bool = False,
+    ticket_dir: str | None = None,
+) -> list[str]:
+    """Return the path of every connection and its encryption, and what is to be done next.
+
+    Args:
+        streams: Those of the run.
+        results: What the gateways answered, the last message first.
+        purpose: open, inbound or outbound.
+        check_mode: Nothing was done.
+        ticket_dir: Where tickets and replies go.
+    """
+    lines = []
+    proxies: dict[str, list[str]] = {}
+    for stream in streams:
+        found = {role: latest(results, stream, role) for role in PURPOSES[purpose]}
+        sessions = {role: session for role, session in found.items() if session and session.get("listeners")}
+        if len(sessions) < len(found):
+            lines.append(f"{stream.name}: the gateways did not answer (uid {stream.uid})")
+            continue
+        some = next(iter(sessions.values()))
+        proxies.setdefault(str(some.get("proxy")), []).append(stream.name)
+        states = {str(session.get("state")) for session in sessions.values()}
+        would = check_mode and states != {"streaming"}
+        deaf = [] if check_mode else list(_deaf(stream, sessions))
+        state = "would be opened" if would else _state(stream, purpose, states, bool(deaf))
+        number = f"{stream.num_conn} listener{'' if stream.num_conn == 1 else 's'}"
+        lines.append(
+            f"{stream.name}: {state} ({some.get('proxy')} in {some.get('runtime')}, {number}, uid {stream.uid})"
+        )
+        lines.extend(f"  {line}" for line in _paths(stream, sessions.get("producer"), sessions.get("consumer")))
+        lines.extend(f"  {line}" for line in _encryption(stream, sessions))
+        if not would:
+            lines.extend(f"  {line}" for line in _fingerprints(stream, sessions, purpose))
+        lines.extend(f"  {line}" for line in deaf)
+        if ticket_dir is not None and purpose in _HANDOUTS:
+            waits = purpose == "outbound" or not some.get("peer_certificate")
+            lines.extend(f"  {line}" for line in _next(stream, purpose, ticket_dir.rstrip("/"), would, waits))
+    return [*lines, *_silent_cuts(proxies)]
+
+
+def _state(stream: Stream, purpose: str, states: set[str], deaf: bool) -> str:
+    """Return what may be said of a stream: it streams only where both sides are known to be open."""
+    if states == {"announced"} and purpose == "inbound":
+        return "waits for the reply to its ticket"
+    if states != {"streaming"}:
+        return " and ".join(sorted(states))
+    if purpose == "outbound" and stream.encryption == "tls":
+        return f"open on this side, waits until {stream.gateways['producer']} has the reply"
+    if purpose != "open":
+        return "open on this side"
+    return "open, but its producer does not answer" if deaf else "streaming"
+
+
+def _deaf(stream: Stream, sessions: Sessions) -> Iterable[str]:
+    """Where nobody answered when a gateway looked at the producer application."""
+    for role, session in sessions.items():
+        for found in session.get("unreachable_targets") or []:
+            yield (
+                f"WARNING: nothing answers at {found.get('target')} ({found.get('msg')}), seen from "
+                f"{stream.gateways[role]}: start the producer application there, or correct its address. The stream "
+                "stays open for it."
+            )
+
+
+def _silent_cuts(proxies: Mapping[str, Sequence[str]]) -> Iterable[str]:
+    """Some proxies end a connection in the same way whether its other end was cut or had come to its end."""
+    silent = [proxy for proxy in proxies if proxy in PROXIES and not announces_cuts(proxy)]
+    if silent:
+        yield (
+            f"Note: with {' and '.join(sorted(silent))} a connection that was cut ends for the applications like any "
+            "other. They have to tell the end of their data themselves; see docs/proxies.md."
+        )
+
+
+def _paths(stream: Stream, producer: Mapping[str, Any] | None, consumer: Mapping[str, Any] | None) -> list[str]:
+    """One line for each connection, as far as this run knows the way, and as many as can be read."""
+    number = len((producer or consumer or {}).get("listeners", []))
+    lines = []
+    for index in range(min(number, _PATHS)):
+        hops = []
+        if consumer:
+            egress = f", leaves from {consumer['egress']}" if consumer.get("egress") else ""
+            hops.append(f"consumer connects to {consumer['listeners'][index]} ({stream.gateways['consumer']}{egress})")
+        else:
+            hops.append(f"consumer gateway ({stream.gateways['consumer']})")
+        if producer:
+            targets = located(producer) or stream.producer_listeners
+            hops.append(f"{producer['listeners'][index]} ({stream.gateways['producer']})")
+            hops.append(f"producer {targets[index % len(targets)]}")
+        elif consumer:
+            targets = located(consumer) or ["?"]
+            hops.append(f"{targets[index % len(targets)]} ({stream.gateways['producer']})")
+            hops.append("its producer")
+        lines.append(" -> ".join(hops))
+    if number > _PATHS:
+        lines.append(f"and {number - _PATHS} more; ansible-playbook -v shows all in the results")
+    return lines
+
+
+def _encryption(stream: Stream, sessions: Sessions) -> Iterable[str]:
+    if stream.encryption == "none":
+        yield "encryption between the gateways: none"
+        yield (
+            "WARNING: not encrypted. Whoever sees the network between "
+            f"{stream.gateways['producer']} and {stream.gateways['consumer']} can read and change the data."
+        )
+        producer = sessions.get("producer")
+        if producer and not producer.get("clients"):
+            yield (
+                f"WARNING: whoever reaches {stream.gateways['producer']} may connect. Name consumer.address, or give "
+                "the gateways s2cs_egress and s2cs_clients."
+            )
+        return
+    yield "encryption between the gateways: tls, each knows the other by its certificate"
+
+
+def _fingerprints(stream: Stream, sessions: Sessions, purpose: str) -> Iterable[str]:
+    """What is compared by telephone; both sides show the same."""
+    ticket, reply = stream.ticket, stream.reply
+    with suppress(ScistreamError):
+        if purpose == "inbound":
+            ticket = ticket_fingerprint(stream, sessions["producer"])
+        if purpose == "outbound" and stream.encryption == "tls":
+            reply = make_reply(stream, sessions["consumer"])["fingerprint"]
+    for kind, fingerprint in (("ticket", ticket), ("reply", reply)):
+        if fingerprint:
+            yield f"fingerprint of the {kind}: {fingerprint}"
+
+
+#: What each half of a stream writes.
+_HANDOUTS = {"inbound": "ticket", "outbound": "reply"}
+
+
+def _next(stream: Stream, purpose: str, directory: str, would: bool, waits: bool) -> Iterable[str]:
+    """Where the ticket or reply is, and who does what with it."""
+    kind, reply = _HANDOUTS[purpose], f"{stream.name}{SUFFIXES['reply']}"
+    if kind == "reply" and stream.encryption == "none":
+        return
+    file = f"{stream.name}{SUFFIXES[kind]}"
+    yield f"{kind}{' (would be written)' if would else ''}: {directory}/{file}"
+    if would or not waits:
+        return
+    if kind == "reply":
+        yield (
+            f"next: hand {file} back to whom the ticket came from, and compare the fingerprints by telephone; data "
+            f"flows when they have run stream_inbound again with -e reply={file}"
+        )
+        return
+    yield (
+        f"next: hand {file} to the operator of {stream.gateways['consumer']}, for stream_outbound -e ticket={file}"
+        + (" -e encryption=none" if stream.encryption == "none" else "")
+        + ", and compare the fingerprint by telephone"
+    )
+    if stream.encryption != "none":
+        yield f"then: when you have their {reply}, run stream_inbound as now, with -e reply={reply} added"

@@ -1,0 +1,105 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a run says that ends streams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import (
+    Results,
+    announces_cuts,
+    listed,
+    named,
+    traffic,
+)
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.outcome import went_wrong
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import roles_at
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream
+
+Key = tuple[str, str, str]
+
+
+def released(
+    results: Results,
+    streams: Sequence[Stream] = (),
+    uids: Sequence[str] = (),
+    gateways: Sequence[str] | None = None,
+    check_mode: bool = False,
+    before: Results | None = None,
+) -> list[str]:
+    """Return what each gateway released, and what it was asked for in vain.
+
+    Args:
+        results: What the gateways answered to REL.
+        streams: The streams that are meant.
+        uids: The other sessions that are meant.
+        gateways: The gateways that this run reaches.
+        check_mode: Nothing was done.
+        before: What s2cs_info showed before.
+    """
+    names = {stream.uid: stream.name for stream in streams}
+    seen = _seen(before or {})
+    did = "would release" if check_mode else "released"
+    lines = []
+    for gateway, answer in results.items():
+        entries = answer.get("released") or []
+        for entry in entries:
+            session = seen.get((gateway, entry["role"], entry["uid"]), {})
+            name = names.get(entry["uid"]) or (session.get("labels") or {}).get("stream") or "stream"
+            counters = entry.get("counters") or session.get("counters") or {}
+            parts = [listed(entry.get("listeners") or []) or "no listeners", *traffic(counters)]
+            lines.append(f"{gateway}: {did} {name} {entry['role']}: {', '.join(parts)} (uid {entry['uid']})")
+            lines.extend(f"  {warning}" for warning in _cut(counters, session, check_mode))
+        if answer.get("skipped") or went_wrong(answer):
+            continue
+        here = [stream for stream in streams if roles_at(stream, gateway, "identify")]
+        wanted = [(str(uid).lower(), "stream") for uid in uids] + [(stream.uid, stream.name) for stream in here]
+        found = {entry["uid"] for entry in entries}
+        lines.extend(f"{gateway}: nothing to release of {name} (uid {uid})" for uid, name in wanted if uid not in found)
+        if not wanted and not entries:
+            lines.append(f"{gateway}: nothing to release")
+    lines.extend(_elsewhere(streams, gateways))
+    return lines or ([] if any(map(went_wrong, results.values())) else ["no gateway takes part"])
+
+
+def unreleased(results: Results, streams: Sequence[Stream] = ()) -> list[str]:
+    """Return why gateways did not release what they were asked for."""
+    said: dict[str, list[str]] = {}
+    for gateway, answer in results.items():
+        if went_wrong(answer):
+            said.setdefault(named(answer.get("msg") or "no answer", streams), []).append(gateway)
+    lines = [f"  {', '.join(where)}: {why}" for why, where in said.items()]
+    return ["Not everything was released; run the same again when the reason is mended.", *lines] if lines else []
+
+
+def _seen(before: Results) -> dict[Key, Mapping[str, Any]]:
+    return {
+        (gateway, session["role"], session["uid"]): session
+        for gateway, answer in before.items()
+        for session in answer.get("sessions") or []
+    }
+
+
+def _cut(counters: Mapping[str, Any], session: Mapping[str, Any], check_mode: bool) -> Iterable[str]:
+    """Whoever releases a stream in the middle of a transfer should know it."""
+    number = (counters.get("connections") or {}).get("open")
+    if number:
+        cuts = "would be" if check_mode else "was" if number == 1 else "were"
+        told = (
+            ""
+            if announces_cuts(session.get("proxy"))
+            else f"; with {session.get('proxy') or 'this proxy'} the applications may take that for an ordinary end"
+        )
+        yield f"WARNING: {number} open connection{'' if number == 1 else 's'} {cuts} cut{told}"
+
+
+def _elsewhere(streams: Sequence[Stream], gateways: Sequence[str] | None) -> Iterable[str]:
+    """One line for each gateway of the streams that this run does not reach."""
+    if gateways is not None:
+        for gateway in sorted({name for stream in streams for name in stream.gateways.values()} - set(gateways)):
+            sides = listed([stream.name for stream in streams if gateway in stream.gateways.values()])
+            yield f"gateway {gateway} is not in this run: its side of {sides} is not released"

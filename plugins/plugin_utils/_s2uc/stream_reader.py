@@ -1,0 +1,283 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a user writes about one stream, read and checked on the control node before anything changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import parse_endpoints, parse_networks
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ValueRefused, show
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import (
+    ENCRYPTIONS,
+    TRANSPORTS,
+    check_labels,
+    check_uid,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_choice, check_rate
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import PROXIES, RUNTIMES
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import stream_values as values
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import (
+    CertificateError,
+    check_certificate,
+)
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import Handout, TicketError
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import (
+    PURPOSES,
+    ROLES,
+    Peer,
+    Stream,
+    stream_uid,
+)
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.ticket import expand_ticket
+
+#: The purposes for which a stream may be given as a ticket.
+TAKE_TICKETS = ("outbound", "identify", "release")
+
+#: The keys of a stream that stand for themselves, and how each is checked.
+_CHECKS: dict[str, Callable[[str, Any], Any]] = {
+    "num_conn": values.check_num_conn,
+    "proxy": lambda key, value: check_choice(key, value, PROXIES),
+    "runtime": lambda key, value: check_choice(key, value, RUNTIMES),
+    "encryption": lambda key, value: check_choice(key, value, ENCRYPTIONS),
+    "transport": lambda key, value: check_choice(key, value, TRANSPORTS),
+    "hello_timeout": values.check_hello_timeout,
+    "lifetime": values.check_lifetime,
+}
+_STREAM_KEYS = frozenset((*_CHECKS, "name", "uid", "producer", "consumer", "rate", "labels"))
+_SIDE_KEYS = {
+    "producer": frozenset(("gateway", "listeners", "remote_listeners", "certificate")),
+    "consumer": frozenset(("gateway", "address", "clients", "certificate")),
+}
+
+
+class StreamReader:
+    """Reads one stream; mistakes are collected, so that a user sees all of them at once.
+
+    Args:
+        item: The stream as the user gave it.
+        index: Its place in the list.
+        purpose: What it is read for, one of PURPOSES.
+        problems: Where the mistakes go.
+    """
+
+    def __init__(self, item: Any, index: int, purpose: str, problems: list[str]) -> None:
+        self.item = item
+        self.purpose = purpose
+        self.opens = PURPOSES[purpose]
+        self.problems = problems
+        self.ticket = isinstance(item, Mapping) and item.get("ticket") is not None
+        self.handout: Handout | None = None
+        name = item.get("name") if isinstance(item, Mapping) else None
+        self.label = f"stream {show(name)}" if isinstance(name, str) else f"streams[{index}]"
+
+    def read(self, gateways: Sequence[str] | None) -> Stream:
+        """Return the stream, with the defaults in the place of what is wrong."""
+        stream = Stream()
+        if not isinstance(self.item, Mapping):
+            self._problem(f"{show(self.item)} is not allowed: give a dictionary with name, producer and consumer")
+            return stream
+        if not self._expand(gateways):
+            return stream
+        sides = {role: self._side(role) for role in ROLES}
+        stream.name = self._try("name", self.item.get("name"), values.check_name, "")
+        stream.gateways = {role: self._gateway(role, sides[role], gateways) for role in ROLES}
+        if self.purpose == "open" and stream.gateways["producer"] and len(set(stream.gateways.values())) == 1:
+            self._problem(
+                f"producer.gateway and consumer.gateway are both {show(stream.gateways['producer'])}: a stream goes "
+                "through two gateways; name another one for one side"
+            )
+        if self.item.get("uid") is not None:
+            stream.uid = self._try("uid", self.item["uid"], lambda _, text: check_uid(text), "")
+        elif stream.name and all(stream.gateways.values()):
+            stream.uid = stream_uid(stream.name, stream.gateways["producer"], stream.gateways["consumer"])
+        if self.handout:
+            stream.ticket = self.handout.fingerprint
+            stream.peer = Peer.of(self.handout.values["producer"])
+        if self.opens:
+            self._unknown(self.item, _STREAM_KEYS, "")
+            self._parameters(stream)
+            self._encryption(stream)
+            self._certificates(stream, sides)
+            self._listeners(stream, sides["producer"])
+            self._networks(stream, sides["consumer"])
+        if self.purpose == "release" and gateways is not None:
+            self._within_reach(stream, gateways)
+        return stream
+
+    def _expand(self, gateways: Sequence[str] | None) -> bool:
+        """Put what a ticket says in its place; tell whether there is a stream to read."""
+        if not self.ticket:
+            return True
+        if self.purpose not in TAKE_TICKETS:
+            self._problem("ticket: only stream_outbound opens a stream from a ticket")
+            return False
+        try:
+            self.item, self.handout = expand_ticket(self.item, gateways, opens=bool(self.opens))
+        except TicketError as error:
+            self._problem(str(error))
+            return False
+        return True
+
+    def _problem(self, text: str) -> None:
+        self.problems.append(f"{self.label}: {text}")
+
+    def _try(self, option: str, value: Any, check: Callable[[str, Any], Any], default: Any) -> Any:
+        """Return the checked value; a mistake is noted and the default returned."""
+        try:
+            return check(option, value)
+        except ValueRefused as error:
+            self._problem(str(error))
+            return default
+
+    def _unknown(self, mapping: Mapping[str, Any], known: frozenset[str], prefix: str) -> None:
+        for key in mapping:
+            if key not in known:
+                self._problem(f"{prefix}{show(key)} is not a key of a stream: choose from {', '.join(sorted(known))}")
+
+    def _side(self, role: str) -> Mapping[str, Any]:
+        side = self.item.get(role)
+        if not isinstance(side, Mapping):
+            self._problem(f"{role}: {show(side)} is not allowed: give a dictionary with at least a gateway")
+            return {}
+        if self.opens:
+            self._unknown(side, _SIDE_KEYS[role], f"{role}: ")
+        return side
+
+    def _gateway(self, role: str, side: Mapping[str, Any], gateways: Sequence[str] | None) -> str:
+        if not side:
+            return ""
+        name: str = self._try(f"{role}.gateway", side.get("gateway"), values.check_gateway, "")
+        if name and role in self.opens and gateways is not None and name not in gateways:
+            self._problem(
+                f"{role}.gateway: {show(name)} is not among the gateways of this run, which are: {_names(gateways)}"
+            )
+        return name
+
+    def _within_reach(self, stream: Stream, gateways: Sequence[str]) -> None:
+        """One gateway may be that of another facility; without both there would be nothing to release."""
+        named = stream.gateways
+        if all(named.values()) and not any(name in gateways for name in named.values()):
+            self._problem(
+                f"producer.gateway {show(named['producer'])} and consumer.gateway {show(named['consumer'])} are not "
+                f"among the gateways of this run, which are: {_names(gateways)}"
+            )
+
+    def _parameters(self, stream: Stream) -> None:
+        for key, check in _CHECKS.items():
+            if self.item.get(key) is not None:
+                setattr(stream, key, self._try(key, self.item[key], check, getattr(stream, key)))
+        if self.item.get("rate") is not None:
+            self._try("rate", self.item["rate"], lambda _, text: check_rate(text), None)
+            stream.rate = str(self.item["rate"])
+        stream.labels = {
+            "stream": stream.name,
+            **self._try("labels", self.item.get("labels"), lambda _, value: check_labels(value), {}),
+        }
+
+    def _encryption(self, stream: Stream) -> None:
+        """Refuse what no gateway can do, and say what to write instead."""
+        if self.item.get("encryption") not in (None, *ENCRYPTIONS):
+            return
+        if stream.encryption == "none":
+            able = [name for name, kind in PROXIES.items() if "none" in kind().encryptions]
+            if stream.proxy is not None and stream.proxy not in able:
+                self._problem(
+                    f"encryption: none: {stream.proxy} always encrypts; choose another proxy "
+                    f"({', '.join(able)})" + ("" if self.ticket else ", or write 'encryption: tls'")
+                )
+            return
+        given = "tls" if self.item.get("encryption") else "not given, which means tls"
+        plain = (
+            "ask for a ticket of an unencrypted stream"
+            if self.ticket
+            else "write 'encryption: none' to let this stream cross the network unencrypted"
+        )
+        if stream.runtime == "janus":
+            self._problem(
+                f"encryption: {given}: runtime janus cannot keep a private key; choose another runtime, or {plain}"
+            )
+        if stream.transport in ("udp", "both"):
+            self._problem(
+                f"encryption: {given}: TLS protects TCP only, and transport is {stream.transport}; "
+                f"write 'transport: tcp', or {plain}"
+            )
+
+    def _certificates(self, stream: Stream, sides: Mapping[str, Mapping[str, Any]]) -> None:
+        """A run that reaches one of the gateways takes the other one's certificate from elsewhere."""
+        for role in ROLES:
+            value = sides[role].get("certificate")
+            if value is None:
+                continue
+            if role in self.opens:
+                self._problem(f"{role}.certificate: this run gets it from the gateway itself: leave it out")
+            elif stream.encryption == "none":
+                self._problem(f"{role}.certificate: 'encryption: none' uses none: leave it out, or write the other")
+            elif stream.uid:
+                try:
+                    stream.certificates[role] = check_certificate(value, stream.uid, role)
+                except CertificateError as error:
+                    self._problem(f"{role}.certificate: what is given {error}")
+        if self.purpose == "outbound" and stream.encryption == "tls" and not sides["producer"].get("certificate"):
+            self._problem(
+                "producer.certificate: it is not given, and an encrypted stream needs it; give the ticket of "
+                "stream_inbound with -e ticket=PATH, which brings it, or write 'encryption: none'"
+            )
+
+    def _listeners(self, stream: Stream, side: Mapping[str, Any]) -> None:
+        if not side:
+            return
+        needed, other = (
+            ("listeners", "remote_listeners") if "producer" in self.opens else ("remote_listeners", "listeners")
+        )
+        if side.get(other) is not None and self.purpose != "outbound":
+            self._problem(f"producer.{other}: only stream_outbound takes it, where the producer gateway is not reached")
+        if not side.get(needed):
+            what = (
+                "the application's own listeners"
+                if needed == "listeners"
+                else "the listeners of the producer gateway, or a ticket"
+            )
+            self._problem(
+                f"producer.{needed}: {show(side.get(needed))} is not allowed: give a list of {what}, as address:port"
+            )
+            return
+        found = self._try(f"producer.{needed}", side[needed], parse_endpoints, None)
+        if found is None:
+            return
+        listeners = [str(endpoint) for endpoint in found]
+        if needed == "listeners":
+            stream.producer_listeners = listeners
+            if len(listeners) > stream.num_conn:
+                self._problem(
+                    f"producer.listeners: {len(listeners)} listeners for num_conn {stream.num_conn} are not allowed: "
+                    "give at most one for each connection, or a larger num_conn"
+                )
+        else:
+            stream.remote_listeners = listeners
+            if len(listeners) != stream.num_conn:
+                self._problem(
+                    f"producer.remote_listeners: {len(listeners)} for num_conn {stream.num_conn} are not allowed: "
+                    "each connection needs one"
+                )
+
+    def _networks(self, stream: Stream, side: Mapping[str, Any]) -> None:
+        for key, attribute in (("address", "consumer_address"), ("clients", "clients")):
+            value = side.get(key)
+            if value is not None:
+                networks = self._try(
+                    f"consumer.{key}", [value] if isinstance(value, str) else value, parse_networks, []
+                )
+                setattr(stream, attribute, [str(network) for network in networks])
+        if self.purpose == "inbound" and stream.encryption == "none" and not stream.consumer_address:
+            self._problem(
+                "consumer.address: it is not given, and without encryption it is all that the producer gateway knows "
+                "the other one by: name the address or network that the consumer gateway's connections come from"
+            )
+
+
+def _names(gateways: Sequence[str]) -> str:
+    return ", ".join(sorted(gateways)) or "none"

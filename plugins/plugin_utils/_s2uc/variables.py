@@ -1,0 +1,58 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The variables of the roles, as they declare them, and names that are meant to be one and are not."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+
+import yaml
+
+_ROLES = Path(__file__).resolve().parents[3] / "roles"
+# No other role has names of its own with these.
+_OURS = ("s2cs_", "s2ds_")
+# How much alike a name and ours must be for it to be meant: one letter in ten.
+_ALIKE = 0.9
+_LIKELY = 0.75
+
+
+@lru_cache(maxsize=1)
+def known_variables() -> frozenset[str]:
+    """Return the names of all variables of the roles of this collection."""
+    names: set[str] = set()
+    for path in _ROLES.glob("*/meta/argument_specs.yml"):
+        document = yaml.safe_load(path.read_text("utf-8"))
+        for entry in document["argument_specs"].values():
+            names.update(entry.get("options", {}))
+    for pattern in ("*/defaults/*.yml", "*/vars/*.yml"):
+        for path in _ROLES.glob(pattern):
+            names.update(yaml.safe_load(path.read_text("utf-8")) or {})
+    return frozenset(names)
+
+
+def unknown_variables(names: Iterable[str]) -> list[str]:
+    """Return what is wrong with the names of a host's variables, a sentence for each that is.
+
+    Args:
+        names: The names of all variables that the host has.
+    """
+    known = sorted(known_variables())
+    ours = [name for name in known if name.startswith(_OURS)]
+    problems: list[str] = []
+    # What begins with an underscore is a role's own affair.
+    for name in sorted(name for name in set(names) - known_variables() if not name.startswith("_")):
+        if name.startswith(_OURS):
+            near = difflib.get_close_matches(name, ours, 1, _LIKELY)
+            problems.append(_sentence(name, near) + f"; names that begin with {name[:5]} are those of the roles")
+        elif near := difflib.get_close_matches(name.lower(), ours, 1, _ALIKE):
+            problems.append(_sentence(name, near))
+    return problems
+
+
+def _sentence(name: str, near: list[str]) -> str:
+    return f"there is no variable {name}" + (f": did you mean {near[0]}?" if near else "")

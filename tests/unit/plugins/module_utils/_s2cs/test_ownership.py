@@ -1,0 +1,79 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whose session it is, and who else may act on it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from dataclasses import replace
+
+import pytest
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import ownership
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.caller import Caller
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ownership import check_right, is_administrator
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import Session, hash_secret
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
+
+SECRET = "0123456789abcdef0123456789abcdef"
+OTHER = "fedcba9876543210fedcba9876543210"
+POLICY = Policy("/etc/s2cs.json", "gw", Layout("/state"), {}, administrators=["daemon"])
+SESSION = Session(
+    *("the-uid", "producer", "s2ds", "process", "tls", 1, None, 180, {}, "games", hash_secret(SECRET), 1700000000.0),
+    expires=None,
+)
+
+
+def become(monkeypatch: pytest.MonkeyPatch, caller: Caller, euid: int = 0) -> None:
+    """Be root on behalf of somebody, or be somebody else."""
+    monkeypatch.setattr(os, "geteuid", lambda: euid)
+    monkeypatch.setattr(ownership, "find_caller", lambda: caller)
+
+
+ANN, BOB, OPERATOR, ROOT = (
+    Caller(pwd.getpwnam(name).pw_uid) for name in (SESSION.owner, "mail", POLICY.administrators[0], "root")
+)
+
+
+@pytest.mark.parametrize(
+    ("caller", "secret", "allowed"),
+    [
+        *((ANN, None, True), (ANN, SECRET, True), (ANN, OTHER, True)),
+        *((BOB, None, False), (BOB, SECRET, True), (BOB, OTHER, False)),
+        *((OPERATOR, None, True), (OPERATOR, OTHER, True), (Caller(4000000), None, False)),
+        *((ROOT, None, True), (ROOT, OTHER, True)),
+        # Whom the kernel does not name is neither the owner nor an administrator.
+        *((Caller(None), None, False), (Caller(None), OTHER, False), (Caller(None), SECRET, True)),
+    ],
+)
+def test_rights(monkeypatch: pytest.MonkeyPatch, caller: Caller, secret: str | None, allowed: bool) -> None:
+    become(monkeypatch, caller)
+    if allowed:
+        check_right(POLICY, SESSION, secret, "release")
+        return
+    with pytest.raises(RefusedError) as error:
+        check_right(POLICY, SESSION, secret, "release")
+    message = str(error.value)
+    assert message.startswith("uid: " if secret is None else "secret: ") and "the-uid (producer)" in message
+    assert "belongs to games" in message and "release" in message and message.endswith(" (policy: administrators)")
+    assert "option secret" in message or secret
+    assert SECRET not in message and OTHER not in message
+
+
+def test_nobody_owns_by_being_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    become(monkeypatch, Caller(None))
+    unknown = replace(SESSION, owner=Caller(None).name)
+    with pytest.raises(RefusedError, match="the kernel does not name"):
+        check_right(replace(POLICY, administrators=[Caller(None).name]), unknown, None, "release")
+
+
+def test_without_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever can use the store of an unprivileged S2CS is its account."""
+    become(monkeypatch, BOB, 4000000)
+    assert is_administrator(POLICY, BOB)
+    check_right(POLICY, SESSION, None, "update")

@@ -1,0 +1,104 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Names with several addresses: the first is taken that the policy allows and that can be reached."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import Endpoint, resolve
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.resolving import settle
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import Session
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.targets import parse_rules
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
+
+APP = Endpoint("app.example.org", 7000)
+SESSION = Session(
+    *("the-uid", "producer", "s2ds", "process", "tls", 1, None, 180, {}, "ann", "hash", 1700000000.0),
+    expires=None,
+    listeners=["192.0.2.1:5100"],
+)
+
+
+def policy(*rules: str) -> Policy:
+    targets = {"producer": parse_rules("targets.producer", list(rules))} if rules else {}
+    return Policy("/etc/s2cs.json", "gw", Layout("/state"), {"producer": "192.0.2.1"}, targets=targets)
+
+
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The addresses of the name, in the order in which the system prefers them."""
+    found: list[str] = []
+
+    def look_up(host: str, port: int, **options: Any) -> list[Any]:
+        assert host == APP.host
+        return [(socket.AF_INET6 if ":" in item else socket.AF_INET, 1, 6, "", (item, port)) for item in found]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("addresses", "rules", "egress", "used"),
+    [
+        (["::1", "10.1.0.5"], [], None, "10.1.0.5:7000"),
+        (["2001:db8::5", "10.1.0.5"], [], "10.1.0.1", "10.1.0.5:7000"),
+        (["2001:db8::5", "10.1.0.5"], [], None, "[2001:db8::5]:7000"),
+        (["10.1.0.5", "2001:db8::5"], [], "2001:db8::1", "[2001:db8::5]:7000"),
+        (["10.9.0.5", "10.1.0.5"], ["10.1.0.0/16"], None, "10.1.0.5:7000"),
+        (["fe80::1%eth0", "169.254.169.254", "10.1.0.5", "10.1.0.6"], ["0.0.0.0/0", "::/0"], None, "10.1.0.5:7000"),
+        (["10.1.0.5", "10.1.0.5"], ["10.1.0.5:7000"], "10.1.0.1", "10.1.0.5:7000"),
+    ],
+)
+def test_first_that_fits(
+    known: list[str], addresses: list[str], rules: list[str], egress: str | None, used: str
+) -> None:
+    known += addresses
+    found = settle(policy(*rules), replace(SESSION, egress=egress), "targets", [APP])
+    assert [str(item) for item in found] == [used]
+
+
+def test_refusal_names_the_name_and_all_its_addresses(known: list[str]) -> None:
+    known += ["::1", "10.9.0.5", "2001:db8::5"]
+    session = replace(SESSION, egress="10.1.0.1")
+    with pytest.raises(RefusedError) as error:
+        settle(policy("10.1.0.0/16", "2001:db8::/32"), session, "targets", [APP])
+    message = str(error.value)
+    assert message.startswith("targets[0]: app.example.org:7000 stands for no address that is allowed")
+    assert all(address in message for address in known) and message.endswith("(policy: targets.producer)")
+    assert "[2001:db8::5]:7000, it cannot be reached from the egress address 10.1.0.1" in message
+    known[:] = ["2001:db8::5"]
+    with pytest.raises(RefusedError, match=r"10\.1\.0\.1.*\(policy: egress\)$"):
+        settle(policy(), session, "targets", [APP])
+    with pytest.raises(S2DSException, match=r"cannot be reached from 10\.1\.0\.1.*2001:db8::5"):
+        resolve(APP, "10.1.0.1")
+    assert str(resolve(APP, "2001:db8::1")) == "[2001:db8::5]:7000"
+
+
+def test_what_it_stood_for_stays_while_it_is_one_of_them(known: list[str]) -> None:
+    """Servers of names give the addresses in another order each time; a second run is to change nothing."""
+    known += ["10.1.0.6", "10.1.0.5"]
+    session = replace(SESSION, targets=[str(APP)], resolved=["10.1.0.5:7000"])
+    assert str(settle(policy(), session, "targets", [APP])[0]) == "10.1.0.5:7000"
+    assert str(settle(policy("10.1.0.6"), session, "targets", [APP])[0]) == "10.1.0.6:7000"
+    known.remove("10.1.0.5")
+    assert str(settle(policy(), session, "targets", [APP])[0]) == "10.1.0.6:7000"
+
+
+def test_addresses_that_cannot_be(known: list[str]) -> None:
+    with pytest.raises(ValueRefused, match="a loop"):
+        settle(policy("192.0.2.1"), SESSION, "targets", [Endpoint("192.0.2.1", 5100)])
+    with pytest.raises(ValueRefused, match="cannot be reached from the egress address"):
+        settle(policy(), replace(SESSION, egress="10.1.0.1"), "targets", [Endpoint("2001:db8::5", 7000)])
+    known += ["192.0.2.1"]
+    with pytest.raises(RefusedError, match="a loop"):
+        settle(policy("192.0.2.1"), SESSION, "targets", [Endpoint(APP.host, 5100)])

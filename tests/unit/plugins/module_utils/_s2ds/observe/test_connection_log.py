@@ -1,0 +1,248 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Logs of connections: added up, kept and freed, whatever a data server writes there and however full the disk is."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import connection_log, untrusted
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.connection_log import Tally
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies import haproxy, stunnel_log
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Place
+
+LOG = "run/connections.log"
+TAKE = connection_log.take_ended(lambda state: {"403": "refused", "502": "failed"}.get(state, ""))
+LINE = b"1.5 200 100 10\n"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """The directory of an instance."""
+    (tmp_path / "run").mkdir()
+    return Place(str(tmp_path), str(tmp_path))
+
+
+def append(place: Place, data: bytes) -> None:
+    """Write to the log as a data server does."""
+    with open(os.path.join(place.directory, LOG), "ab", buffering=0) as stream:
+        stream.write(data)
+
+
+def looked(place: Place) -> Tally:
+    """Return what the log comes to now."""
+    return connection_log.look(place, LOG, TAKE)
+
+
+def blocks(place: Place) -> int:
+    """Return the bytes that the log takes on the disk."""
+    return os.stat(os.path.join(place.directory, LOG)).st_blocks * 512
+
+
+def test_states_bytes_and_starts(place: Place) -> None:
+    append(place, b"start 1000\n1.5 200 100 10\n1.6 403 0 0\n2 502 0 0 more words\n4 200 1000 1\n\n5 200 99")
+    found = looked(place)
+    assert (found.total, found.refused, found.failed) == (3, 1, 1)
+    assert (found.to_consumer, found.to_producer) == (1100, 11)
+    assert (found.starts, found.restarts, found.since, found.last, found.exact) == (1, 0, 1000.0, 4.0, True)
+    append(place, b"\nstart 2000\n")
+    found = looked(place)
+    # What was open when it ended had no line.
+    assert (found.to_consumer, found.restarts, found.since, found.exact) == (1199 - 99, 1, 1000.0, False)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"nonsense",
+        b"3 200 x 1",
+        b"3 200 -1 1",
+        b"3 200 99999999999999999999 1",
+        b"3 200",
+        b"12.0 200 1start 1000",
+        b"12.0 200 10 112.6 200 100 10",
+        b"179565335017956533.1 200 100 10",
+        b"Proxy listener0 stop12.5 200 100 10",
+        b"\xff\xfe\x00",
+        b"9" * 5000,
+    ],
+)
+def test_a_line_that_is_torn_makes_the_counters_a_lower_bound(place: Place, line: bytes) -> None:
+    append(place, LINE + line + b"\n" + LINE)
+    found = looked(place)
+    assert (found.total, found.to_consumer, found.exact) == (2, 200, False)
+
+
+def test_what_is_kept_is_freed_and_nothing_is_counted_twice(place: Place) -> None:
+    connection_log.make(place.directory, LOG, 0o600)
+    for turn in range(1, 4):
+        append(place, LINE * 30000)
+        assert looked(place).total == turn * 30000
+        connection_log.fold(place, LOG, TAKE)
+        assert looked(place) == connection_log.kept(place)
+        assert looked(place).total == turn * 30000 and looked(place).exact
+        assert blocks(place) <= connection_log.RESERVE + 8192
+    assert os.stat(os.path.join(place.directory, LOG)).st_size == 3 * 30000 * len(LINE)
+
+
+def test_lines_that_come_while_it_is_added_up(place: Place) -> None:
+    connection_log.make(place.directory, LOG, 0o600)
+    done = threading.Event()
+
+    def write() -> None:
+        for number in range(20000):
+            append(place, LINE[:9])
+            append(place, LINE[9:] if number % 2 else LINE[9:] + LINE)
+        done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    totals = []
+    while not done.is_set():
+        connection_log.fold(place, LOG, TAKE)
+        totals.append(looked(place).total)
+    writer.join()
+    assert totals == sorted(totals) and looked(place).total == 30000 and looked(place).exact
+
+
+def test_looking_while_somebody_else_adds_up(place: Place) -> None:
+    append(place, LINE * 50000)
+    stop = threading.Event()
+
+    def fold() -> None:
+        while not stop.is_set():
+            append(place, LINE * 100)
+            connection_log.fold(place, LOG, TAKE)
+
+    folder = threading.Thread(target=fold)
+    folder.start()
+    found = [looked(place) for _unused in range(200)]
+    stop.set()
+    folder.join()
+    assert all(tally.exact for tally in found)
+    assert [tally.total for tally in found] == sorted(tally.total for tally in found)
+    assert found[0].total >= 50000
+
+
+def test_what_was_seen_of_open_connections_survives_a_crash(place: Place) -> None:
+    append(place, b"start 1000\n" + LINE)
+
+    def seen(tally: Tally) -> None:
+        tally.seen = {"total": 2, "to_consumer": 5000, "to_producer": 10}
+
+    connection_log.fold(place, LOG, TAKE, seen)
+    assert looked(place).to_consumer == 100
+    append(place, b"start 2000\n" + LINE)
+    assert (looked(place).total, looked(place).to_consumer, looked(place).to_producer) == (3, 5100, 20)
+    connection_log.fold(place, LOG, TAKE)
+    append(place, b"start 3000\n")
+    assert (looked(place).total, looked(place).to_consumer, looked(place).restarts) == (3, 5100, 2)
+
+
+@pytest.mark.parametrize("kind", ["line", "holes", "short lines"])
+def test_reading_takes_its_time_and_no_more(place: Place, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setattr(connection_log, "_SECONDS", 1.0)
+    append(place, LINE)
+    path = os.path.join(place.directory, LOG)
+    if kind == "line":
+        append(place, b"x" * (64 << 20))
+    elif kind == "holes":
+        os.truncate(path, 1 << 40)
+    else:
+        append(place, b"x\n" * (16 << 20))
+    began = time.monotonic()
+    found = looked(place)
+    assert time.monotonic() - began < 3
+    assert found.total == 1
+    connection_log.fold(place, LOG, TAKE)
+    assert connection_log.kept(place).offset > len(LINE)
+    if kind == "line":
+        append(place, b"\n" + LINE)
+        assert looked(place).total == 2 and not looked(place).exact
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "null", "{}", "[" * 200000, '{"total": 1}', "\0", "x" * 2000000])
+def test_notes_that_are_none(place: Place, text: str) -> None:
+    append(place, LINE)
+    (Path(place.notes) / connection_log.NOTES).write_text(text)
+    assert (looked(place).total, looked(place).exact) == (1, False)
+    connection_log.fold(place, LOG, TAKE)
+    assert connection_log.kept(place).total == 1
+
+
+def test_a_log_that_was_cut(place: Place) -> None:
+    append(place, LINE * 10)
+    connection_log.fold(place, LOG, TAKE)
+    os.truncate(os.path.join(place.directory, LOG), 0)
+    append(place, LINE)
+    assert (looked(place).total, looked(place).exact) == (11, False)
+
+
+@given(st.lists(st.binary(max_size=60), max_size=30))
+@settings(max_examples=200, deadline=None)
+def test_no_line_is_an_error(lines: list[bytes]) -> None:
+    takes = (TAKE, haproxy._TAKE, stunnel_log.take_lines(True))
+    for take in takes:
+        tally = Tally()
+        for line in lines:
+            take(tally, line.decode("utf-8", "replace"))
+        assert all(0 <= getattr(tally, name) < 2**63 for name in connection_log.COUNTED)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of two MiB."""
+    if os.geteuid():
+        pytest.skip("only root can mount a file system")
+    where = tmp_path / "disk"
+    where.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "scistream-test", str(where)], check=True)
+    yield where
+    subprocess.run(["umount", str(where)], check=True)
+
+
+def test_on_a_full_disk_lines_have_their_place_and_nothing_is_lost(small_disk: Path) -> None:
+    (small_disk / "run").mkdir()
+    place = Place(str(small_disk), str(small_disk))
+    connection_log.make(place.directory, LOG, 0o600)
+    append(place, LINE * 100)
+    with open(small_disk / "ballast", "wb", buffering=0) as stream, pytest.raises(OSError, match="No space"):
+        while True:
+            stream.write(b"x" * 4096)
+    append(place, LINE * 10000)
+    assert (looked(place).total, looked(place).exact) == (10100, True)
+    # It cannot be kept here, so it stays.
+    connection_log.fold(place, LOG, TAKE)
+    assert sorted(item.name for item in small_disk.iterdir()) == ["ballast", "run"]
+    assert (looked(place).total, looked(place).exact) == (10100, True)
+    (small_disk / "ballast").unlink()
+    connection_log.fold(place, LOG, TAKE)
+    append(place, LINE)
+    assert connection_log.kept(place).total == 10100 and (looked(place).total, looked(place).exact) == (10101, True)
+
+
+def test_only_own_files_are_read(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    secret = tmp_path / "secret"
+    secret.write_text("secret\n")
+    (tmp_path / "run" / "link").symlink_to(secret)
+    os.link(secret, tmp_path / "run" / "hard")
+    os.mkfifo(tmp_path / "run" / "fifo")
+    (tmp_path / "run" / "zero").symlink_to("/dev/zero")
+    for name in ("link", "hard", "fifo", "zero", "missing", "."):
+        assert untrusted.read(str(tmp_path), f"run/{name}") == ""
+        assert untrusted.size(str(tmp_path), f"run/{name}") == 0
+    (tmp_path / "run" / "own").write_text("0123456789\nrest")
+    assert untrusted.read(str(tmp_path), "run/own", skip=4) == "456789\nrest"
+    assert untrusted.read(str(tmp_path), "run/own", limit=3) == "012"

@@ -1,0 +1,228 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The data server with the real forwarder under the real supervisor, without a control server."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import Endpoint
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import end, is_alive, start_time
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import data_server
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Task, tail
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.supervised import SupervisedProcess
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec
+
+ROLES = Path(__file__).resolve().parents[5] / "roles"
+ADDRESS = "127.0.0.7"
+TASK = Task("camera", "unit", "user")
+PATIENCE = 20.0
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Layout]:
+    """A site with our programs; whatever runs there is ended after the test."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for program in (ROLES / "s2cs/files").glob("*.py"):
+        (programs / program.name).symlink_to(program)
+    (programs / "s2ds").symlink_to(ROLES / "s2ds/files/s2ds")
+    state = tmp_path / ("deep" * 40) / "state"
+    found = Layout(str(state), str(programs), supervisor="process", dedicated_users=False)
+    yield found
+    left = _processes(str(tmp_path))
+    for pid in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    assert not left, left
+
+
+@pytest.fixture
+def server(site: Layout) -> Iterator[S2DS]:
+    """The native data server."""
+    found = data_server(site, "s2ds", "process", {})
+    yield found
+    found.release(DataServerSpec("camera", ()))
+
+
+def _processes(text: str) -> dict[int, str]:
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                if f"--directory {text}" in command:
+                    found[int(entry.name)] = command
+    return found
+
+
+def _eventually(pid: int, started: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while is_alive(pid, started):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def _instance(*targets: Endpoint, count: int = 1, **more: object) -> DataServerSpec:
+    return DataServerSpec("camera", [Endpoint(ADDRESS, 0)] * count, targets, **more)  # type: ignore[arg-type]
+
+
+def _state(site: Layout) -> dict[str, object]:
+    found: dict[str, object] = json.loads(Path(site.directory("camera"), "supervisor.json").read_text())
+    return found
+
+
+def _connects(instance: DataServerSpec, to: socket.socket) -> bool:
+    """Tell whether a connection to the instance arrives at a listening socket."""
+    with socket.create_connection((instance.listeners[0].host, instance.listeners[0].port), PATIENCE):
+        to.settimeout(PATIENCE)
+        to.accept()[0].close()
+    return True
+
+
+@pytest.fixture
+def application() -> Iterator[tuple[socket.socket, Endpoint]]:
+    """A listening socket and where it listens."""
+    with socket.create_server((ADDRESS, 0)) as listener:
+        yield listener, Endpoint(ADDRESS, listener.getsockname()[1])
+
+
+def test_life(server: S2DS, site: Layout, application: tuple[socket.socket, Endpoint]) -> None:
+    listener, target = application
+    server.start(_instance())
+    reserved = server.settle(_instance())
+    assert reserved.listeners[0].port and server.status(reserved).running
+    streaming = replace(reserved, targets=[target])
+    assert server.needs_update(streaming)
+    assert server.update_listeners(streaming) and _connects(streaming, listener)
+    assert not server.needs_update(streaming) and not server.update_listeners(streaming)
+    counters = server.status(streaming).counters
+    assert counters and counters["connections"]["total"] == 1
+    assert server.stop(streaming) and not server.stop(streaming)
+    assert not server.status(streaming).running and server.status(streaming).log
+    assert server.update_listeners(streaming) and _connects(streaming, listener)
+    assert server.release(streaming) and not server.release(streaming)
+    assert not os.path.exists(site.directory("camera"))
+
+
+def test_update_that_is_refused_changes_nothing(server: S2DS, application: tuple[socket.socket, Endpoint]) -> None:
+    listener, target = application
+    server.start(_instance(target))
+    instance = server.settle(_instance(target))
+    with pytest.raises(S2DSException, match="family"):
+        server.update_listeners(replace(instance, targets=[Endpoint("::1", 5)], egress=ADDRESS))
+    assert not server.needs_update(instance) and _connects(instance, listener)
+
+
+def test_listener_that_cannot_be_had(server: S2DS, site: Layout, application: tuple[socket.socket, Endpoint]) -> None:
+    _listener, taken = application
+    instance = DataServerSpec("camera", [taken])
+    server.start(instance)
+    with pytest.raises(S2DSException, match=str(taken)):
+        server.wait_ready(instance)
+    assert server.release(instance) and not os.path.exists(site.directory("camera"))
+
+
+def test_released_at_the_very_moment_of_its_start(server: S2DS, site: Layout) -> None:
+    """A supervisor that has not told who it is yet is waited for, not overlooked."""
+    for _unused in range(5):
+        server.start(_instance())
+        assert server.release(_instance())
+        assert not _processes(site.directory("camera"))
+
+
+def test_started_again_at_once(server: S2DS, site: Layout) -> None:
+    for _unused in range(4):
+        server.start(_instance())
+    server.settle(_instance())
+    assert len({command.split("--lock")[0] for command in _processes(site.directory("camera")).values()}) <= 2
+    assert server.runtime.is_running(TASK)
+
+
+def test_supervisor_that_does_not_start(server: S2DS, site: Layout) -> None:
+    Path(site.program_dir, "supervise.py").unlink()
+    Path(site.program_dir, "supervise.py").write_text("raise SystemExit(5)\n")
+    server.start(_instance())
+    with pytest.raises(S2DSException, match="ended at once"):
+        server.wait_ready(_instance())
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null"])
+def test_state_that_cannot_be_read(server: S2DS, site: Layout, text: str) -> None:
+    """It is written as a whole, so this is what somebody else did; nothing is killed by guess."""
+    directory = Path(site.directory("camera"))
+    directory.mkdir(parents=True)
+    (directory / "supervisor.json").write_text(text)
+    assert not server.stop(_instance())
+    assert not server.runtime.is_running(TASK)
+
+
+def test_recycled_pid_is_left_alone(server: S2DS, site: Layout) -> None:
+    """The file of a supervisor from before a reboot names processes that are others now."""
+    directory = Path(site.directory("camera"))
+    directory.mkdir(parents=True)
+    ours = {"pid": os.getpid(), "start": "1@another-boot", "child": os.getppid(), "child_start": "1@another-boot"}
+    (directory / "supervisor.json").write_text(json.dumps({**ours, "restarts": 0, "last_exit": ""}))
+    assert not server.stop(_instance())
+    assert not (directory / "supervisor.json").exists()
+
+
+def test_runtime(site: Layout) -> None:
+    runtime = SupervisedProcess(site)
+    os.makedirs(site.directory("camera"))
+    assert not runtime.stop(TASK) and not runtime.is_running(TASK) and runtime.log(TASK) == []
+    runtime.start(TASK, ["sh", "-c", "trap '' TERM; echo hello; exec sleep 1000"])
+    deadline = time.monotonic() + PATIENCE
+    while not runtime.log(TASK):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert runtime.is_running(TASK) and not runtime.has_failed(TASK) and runtime.log(TASK) == ["hello"]
+    state = _state(site)
+    # The command whose supervisor was killed, and which does not heed SIGTERM, is ended as well.
+    os.kill(int(str(state["pid"])), signal.SIGKILL)
+    _eventually(int(str(state["pid"])), str(state["start"]))
+    assert runtime.has_failed(TASK) and not runtime.is_running(TASK)
+    assert runtime.stop(TASK)
+    assert not is_alive(int(str(state["child"])), str(state["child_start"]))
+    with pytest.raises(S2DSException, match=r"scistream\.gateway\.s2cs"):
+        SupervisedProcess(replace(site, program_dir="/nonexistent")).start(TASK, ["true"])
+
+
+def test_processes() -> None:
+    assert start_time(os.getpid()) and is_alive(os.getpid(), start_time(os.getpid()))
+    assert start_time(2**22 + 1) == "" and not is_alive(os.getpid(), "")
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    assert start_time(child) == "", "a zombie does not run"
+    end(child, "1@x", 0.0)
+    os.waitpid(child, 0)
+
+
+def test_tail(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    assert tail(str(path), 3) == []
+    path.write_bytes(b"\xff\n" + b"".join(b"line %d\n" % number for number in range(100000)))
+    assert tail(str(path), 2) == ["line 99998", "line 99999"]
+
+
+@pytest.mark.parametrize(("proxy", "runtime"), [("squid", "process"), ("s2ds", "cloud")])
+def test_what_this_version_does_not_have(site: Layout, proxy: str, runtime: str) -> None:
+    with pytest.raises(ValueRefused, match="this version has"):
+        data_server(site, proxy, runtime, {})

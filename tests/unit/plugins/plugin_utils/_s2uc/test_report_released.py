@@ -1,0 +1,241 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What people read when streams were released, or could not be opened."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.scistream.gateway.plugins.filter.stream_report import stream_report
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_missing import alike
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import stream_uid
+
+UID = stream_uid("tomography", "gw-a", "gw-b")
+OTHER = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
+STREAMS = [
+    {
+        "name": "tomography",
+        "producer": {"gateway": "gw-a", "listeners": ["10.1.0.5:7000"]},
+        "consumer": {"gateway": "gw-b"},
+        "encryption": "none",
+    }
+]
+NOT_OPENED = "The streams were not opened."
+
+
+def test_released() -> None:
+    entries = [{"uid": UID, "role": "producer", "listeners": ["192.0.2.1:5100"]}]
+    results = {
+        "gw-a": {"released": entries},
+        "gw-b": {"released": []},
+        "gw-c": {"skipped": True},
+        "gw-d": {"refused": True, "msg": "no route"},
+    }
+    assert stream_report(results, "released", streams=STREAMS) == [
+        f"gw-a: released tomography producer: 192.0.2.1:5100 (uid {UID})",
+        f"gw-b: nothing to release of tomography (uid {UID})",
+    ]
+    assert stream_report(results, "unreleased", streams=STREAMS) == [
+        "Not everything was released; run the same again when the reason is mended.",
+        "  gw-d: no route",
+    ]
+    assert "would release" in stream_report(results, "released", check_mode=True)[0]
+    assert stream_report({"gw-a": {"released": []}}, "unreleased") == []
+
+
+def test_released_of_uids() -> None:
+    results = {"gw-a": {"released": [{"uid": UID, "role": "producer", "listeners": []}]}, "gw-b": {"released": []}}
+    assert stream_report(results, "released", uids=[UID.upper()]) == [
+        f"gw-a: released stream producer: no listeners (uid {UID})",
+        f"gw-b: nothing to release of stream (uid {UID})",
+    ]
+
+
+def test_released_says_which_side_is_out_of_reach() -> None:
+    results: dict[str, Any] = {"gw-a": {"released": []}}
+    assert stream_report(results, "released", streams=STREAMS, gateways=["gw-a"]) == [
+        f"gw-a: nothing to release of tomography (uid {UID})",
+        "gateway gw-b is not in this run: its side of tomography is not released",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("proxy", "warning"),
+    [
+        ("s2ds", "  WARNING: 2 open connections were cut"),
+        (
+            "haproxy",
+            "  WARNING: 2 open connections were cut; with haproxy the applications may take that for an ordinary end",
+        ),
+    ],
+)
+def test_released_ends_with_the_totals_and_warns_of_what_it_cut(proxy: str, warning: str) -> None:
+    counters = {"connections": {"open": 2, "total": 3}, "bytes": {"to_consumer": 2**31, "to_producer": 7}}
+    labels = {"stream": "tomography"}
+    before = {"gw-a": {"sessions": [{"uid": UID, "role": "producer", "proxy": proxy, "labels": labels}]}}
+    before["gw-a"]["sessions"][0]["counters"] = counters
+    results = {"gw-a": {"released": [{"uid": UID, "role": "producer", "listeners": []}]}}
+    totals = f"3 connections in all, 2.0 GiB to the consumer, 7 B to the producer (uid {UID})"
+    assert stream_report(results, "released", uids=[UID], steps=[before]) == [
+        f"gw-a: released tomography producer: no listeners, {totals}",
+        warning,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        (f'sessions[0] ("{UID}"): num_conn: 0 is', 'stream "tomography": num_conn: 0 is'),
+        (f"producer of {UID}: rate: too much", 'stream "tomography": producer: rate: too much'),
+        (
+            f"uid: session {UID} (producer) exists with other parameters",
+            f'stream "tomography": uid: session {UID} (producer) exists with other parameters',
+        ),
+        (
+            f"producer of {UID}: gone; consumer of {OTHER}: gone",
+            f'stream "tomography": producer: gone; consumer of {OTHER}: gone',
+        ),
+        ("proxy: not on offer", "proxy: not on offer"),
+    ],
+)
+def test_gateways_know_uids_and_people_know_names(message: str, text: str) -> None:
+    refused = {"gw-a": {"refused": True, "msg": message}}
+    assert stream_report({}, "failed", steps=[refused], streams=STREAMS)[1] == f"  gw-a: {text}"
+    assert stream_report({}, "failed", steps=[refused])[1] == f"  gw-a: {message}"
+    assert stream_report(refused, "unreleased", streams=STREAMS)[1] == f"  gw-a: {text}"
+
+
+def test_failed_says_once_what_all_gateways_say() -> None:
+    step: dict[str, Any] = {
+        "gw-a": {"refused": True, "msg": f"uid: session {UID} (producer) exists"},
+        "gw-b": {"refused": True, "msg": f"uid: session {UID} (consumer) exists"},
+    }
+    assert stream_report({}, "failed", steps=[step], streams=STREAMS)[1:] == [
+        f'  gw-a, gw-b: stream "tomography": uid: session {UID} exists'
+    ]
+    fit = {"refused": True, "problems": ["they do not fit"], "msg": "they do not fit"}
+    assert stream_report({}, "failed", steps=[{"gw-a": fit, "gw-b": fit}]) == [NOT_OPENED, "  they do not fit"]
+
+
+def test_failed_of_nothing_says_nothing() -> None:
+    assert stream_report({"gw-a": {"skipped": True}}, "failed", steps=[{"gw-a": {"sessions": []}}]) == []
+
+
+@pytest.mark.parametrize(
+    ("tickets", "lines"),
+    [
+        ({"failed": True, "msg": "no template"}, [NOT_OPENED, "  a ticket could not be written: no template"]),
+        (
+            {
+                "failed": True,
+                "results": [
+                    {"item": {"file": "a.ticket.yml"}},
+                    {"item": {"file": "b.reply.yml"}, "failed": True, "msg": "full"},
+                ],
+            },
+            [NOT_OPENED, "  the file b.reply.yml could not be written: full"],
+        ),
+        ({"results": [{"item": {"file": "a.ticket.yml"}}]}, []),
+        ({}, []),
+    ],
+)
+def test_failed_says_why_there_is_no_ticket(tickets: dict[str, Any], lines: list[str]) -> None:
+    assert stream_report({}, "failed", tickets=tickets) == lines
+
+
+def test_failed_keeps_the_words_of_the_gateway_and_names_what_it_released() -> None:
+    lines = stream_report(
+        {"gw-a": {"released": [{"uid": UID, "role": "producer"}]}, "gw-b": {"skipped": True}},
+        "failed",
+        steps=[{"gw-a": {}, "gw-b": {"refused": True, "msg": "proxy: not on offer"}}, {"gw-a": {"skipped": True}}],
+        streams=STREAMS,
+    )
+    assert lines == [
+        NOT_OPENED,
+        "  gw-b: proxy: not on offer",
+        "  Released what this run had opened: producer of tomography on gw-a",
+    ]
+
+
+def test_failed_names_what_may_be_left_and_how_it_is_released() -> None:
+    undone = {"gw-b": {"refused": True, "msg": "gone", "left": [{"uid": UID, "role": "consumer", "sure": False}]}}
+    steps = [{"gw-b": {"refused": True, "lost": True, "msg": "gone"}}]
+    lines = stream_report(undone, "failed", steps=steps, streams=STREAMS)
+    assert lines == [
+        NOT_OPENED,
+        "  gw-b: gone",
+        "  WARNING: gw-b: the consumer session of tomography may be still there",
+        f"  To release it: ansible-playbook scistream.gateway.stream_release -e uid={UID}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("new", "state", "headline"),
+    [
+        ([], "streaming", "The streams were not changed. They are as before: tomography."),
+        ([{"uid": UID, "role": "producer"}], "reserved", NOT_OPENED),
+    ],
+)
+def test_failed_says_whether_streams_are_open_as_before(new: list[Any], state: str, headline: str) -> None:
+    made = {"new_sessions": new, "sessions": [{"uid": UID, "role": "producer", "state": state}]}
+    steps: list[dict[str, Any]] = [{"gw-a": made}, {}, {"gw-a": {"refused": True, "msg": "targets: not allowed"}}]
+    assert stream_report({}, "failed", steps=steps, streams=STREAMS)[0] == headline
+
+
+def test_a_stream_that_cannot_be_changed_concerns_itself_alone() -> None:
+    second = {**STREAMS[0], "name": "second", "uid": OTHER}
+    failed = [{"uid": OTHER, "role": "producer", "msg": "num_conn is 1, asked for 2"}]
+    step = {"gw-a": {"refused": True, "alone": True, "msg": "x", "failed_sessions": failed}}
+    lines = stream_report({}, "failed", steps=[step], streams=[*STREAMS, second])
+    assert lines[:2] == [
+        "Not changed, and as before: second. All others are open as described:",
+        '  gw-a: stream "second": producer: num_conn is 1, asked for 2',
+    ]
+    assert lines[2].startswith("tomography: ") and not any(line.startswith("second: ") for line in lines[2:])
+
+
+THERE = {"gw-a": {"sessions": [{"uid": UID, "role": "producer", "labels": {"stream": "tomography"}}]}}
+
+
+@pytest.mark.parametrize(
+    ("uids", "streams", "mistake"),
+    [
+        (["nonsense"], [], 'uid: "nonsense" is not allowed: give a UUID'),
+        (["tomograhpy"], [], f'; is "tomography" (uid {UID}) meant?'),
+        ([UID[:-1] + ("0" if UID[-1] != "0" else "1")], [], f'; is "tomography" (uid {UID}) meant?'),
+        ([], [{**STREAMS[0], "name": "tomograhpy"}], f'; is "tomography" (uid {UID}) meant?'),
+        ([UID], STREAMS, None),
+        ([OTHER], [], None),
+        ([], [{**STREAMS[0], "name": "spectra"}], None),
+    ],
+)
+def test_what_is_misspelt(uids: list[str], streams: list[Any], mistake: str | None) -> None:
+    lines = stream_report(THERE, "misspelt", uids=uids, streams=streams)
+    assert (mistake in lines[0]) if mistake else lines == []
+
+
+def test_status_fails_of_what_is_nowhere() -> None:
+    lines = stream_report({**THERE, "gw-b": {"refused": True, "msg": "gone"}}, "unseen", uids=[OTHER])
+    assert lines == ["gw-b: gone", f"uid {OTHER}: no gateway of this run has a session of it"]
+    assert stream_report(THERE, "unseen", streams=[{**STREAMS[0], "name": "spectra"}]) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "there", "same"),
+    [
+        ("tomograhpy", "tomography", True),
+        ("tomo-graphy", "tomography", True),
+        ("Tomography", "tomography", True),
+        ("scan-1", "scan-2", False),
+        ("detector-a", "detector-b", False),
+        ("raw-north", "raw-south", False),
+        ("stream-brief", "stream-breif", True),
+        ("scan", "", False),
+    ],
+)
+def test_names_of_neighbours_are_not_taken_for_misspelt(given: str, there: str, same: bool) -> None:
+    assert alike(given, there) is same
