@@ -14,13 +14,13 @@ import socket
 import sys
 
 import control
-import credentials
+import credential_files
 import splice
-from checks import ConfigError
 from config import load
 from dispatcher import Dispatcher
 from log import Log
 from sockets import ListenError, check_congestion, listen
+from validation import ConfigError
 from version import VERSION
 
 USAGE = """\
@@ -78,7 +78,7 @@ def main() -> int:
         wakeup = catch_signals()
         config = load()
         check_congestion(config)
-        secrets = credentials.read(config)
+        secrets = credential_files.read(config)
         listeners = listen(config)
         controller = control.listen()
     except (UsageError, ConfigError, ListenError, control.ControlError) as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 
-from checks import ConfigError, Keys, Network, bad, family, integer, ip_address, number, optional, pair, within
+from validation import ConfigError, Keys, Network, bad, family, integer, ip_address, number, optional, pair, within
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable
 
-    from loop import Loop
+    from event_loop import EventLoop
 
     Answer = Callable[[str], "dict[str, Any]"]
 
@@ -62,7 +62,7 @@ def _remove_stale() -> None:
 
 
 class Controller:
-    def __init__(self, sock: socket.socket, loop: Loop, answer: Answer) -> None:
+    def __init__(self, sock: socket.socket, loop: EventLoop, answer: Answer) -> None:
         self._sock = sock
         self._loop = loop
         self._answer = answer

@@ -9,17 +9,17 @@ from __future__ import annotations
 import json
 import os
 
-from checks import ConfigError
+from acceptor import Acceptor
 from config import load
 from control import Controller
 from counters import FAILED, REFUSED, TO_CONSUMER, TO_PRODUCER
-from credentials import read
-from crew import Crew
-from loop import Loop
-from reception import Reception
+from credential_files import read
+from event_loop import EventLoop
 from sockets import check_congestion, text
 from totals import BYTES, CONNECTIONS, Totals
+from validation import ConfigError
 from version import VERSION
+from worker_pool import WorkerPool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,26 +50,26 @@ class Dispatcher:
         self._totals = Totals(log)
         self._keeping = False
         self._wakeup = wakeup
-        self._loop = Loop()
+        self._loop = EventLoop()
         self._loop.watch(wakeup.fileno(), self._loop.stop)
-        self._crew = Crew(self._loop, splice, log, self._leave)
+        self._workers = WorkerPool(self._loop, splice, log, self._close_in_child)
         if credentials is not None:
-            self._crew.brief(credentials.message())
-        self._reception = Reception(config, listeners, self._loop, self._crew, log, self._keep_later)
+            self._workers.send_credentials(credentials.message())
+        self._acceptor = Acceptor(config, listeners, self._loop, self._workers, log, self._keep_later)
         self._controller = Controller(controller, self._loop, self._answer)
 
     def run(self) -> None:
-        self._log.line(f"s2ds {VERSION} listens on {', '.join(self._reception.names)}")
+        self._log.line(f"s2ds {VERSION} listens on {', '.join(self._acceptor.names)}")
         self._totals.keep(self._counted())
         self._loop.run()
-        self._reception.close()
-        self._crew.stop()
+        self._acceptor.close()
+        self._workers.stop()
         self._totals.keep(self._counted(), ended=True)
         self._controller.end()
         self._log.line("s2ds stopped")
 
-    def _leave(self) -> None:
-        for part in (self._loop, self._reception, self._controller, self._wakeup):
+    def _close_in_child(self) -> None:
+        for part in (self._loop, self._acceptor, self._controller, self._wakeup):
             part.close()
 
     def _keep_later(self) -> None:
@@ -80,17 +80,17 @@ class Dispatcher:
 
     def _keep(self) -> None:
         self._keeping = False
-        if self._totals.keep(self._counted()) or self._crew.open():
+        if self._totals.keep(self._counted()) or self._workers.open():
             self._keep_later()
 
     def _counted(self) -> dict[str, int]:
         """By this program since it was started."""
-        counters = self._crew.counters
+        counters = self._workers.counters
         turned_away = counters.total(REFUSED)
         return {
             # Who was refused in the handshake is among those that were handed to a worker.
-            "total": self._crew.handed() - turned_away,
-            "refused": self._reception.refused + turned_away,
+            "total": self._workers.handed() - turned_away,
+            "refused": self._acceptor.refused + turned_away,
             "failed": counters.total(FAILED),
             "to_consumer": counters.total(TO_CONSUMER),
             "to_producer": counters.total(TO_PRODUCER),
@@ -108,36 +108,36 @@ class Dispatcher:
         return {"ok": True, "status": self._status()}
 
     def _reload(self) -> None:
-        config, before = load(), self._reception.config
+        config, before = load(), self._acceptor.config
         if len(config.listeners) != len(before.listeners):
             raise ConfigError("s2ds.json: listeners: may not change while the program runs")
         for index, (new, old) in enumerate(zip(config.listeners, before.listeners)):
-            bound = self._reception.names[index]
+            bound = self._acceptor.names[index]
             if (new.address, new.port) != (old.address, old.port) and text((new.address, new.port)) != bound:
                 raise ConfigError(f"s2ds.json: listeners[{index}]: {bound} may not change while the program runs")
         check_congestion(config)
         credentials = read(config)
-        self._crew.brief(None if credentials is None else credentials.message())
-        self._reception.apply(config)
+        self._workers.send_credentials(None if credentials is None else credentials.message())
+        self._acceptor.apply(config)
         if config.rate != before.rate:
-            self._crew.tell(json.dumps({"rate": config.rate}).encode())
+            self._workers.broadcast(json.dumps({"rate": config.rate}).encode())
         self._log.line("reloaded")
 
     def _status(self) -> dict[str, Any]:
-        crew, reception, totals = self._crew, self._reception, self._totals
+        workers, acceptor, totals = self._workers, self._acceptor, self._totals
         counted = totals.all(self._counted())
-        targets = [listener.target for listener in reception.config.listeners]
+        targets = [listener.target for listener in acceptor.config.listeners]
         return {
             "program": "s2ds",
             "version": VERSION,
             "pid": os.getpid(),
             "since": totals.since,
             "restarts": totals.restarts,
-            "listeners": reception.names,
+            "listeners": acceptor.names,
             "targets": [text(target) if target else None for target in targets],
-            "connections": {"open": crew.open(), **{name: counted[name] for name in CONNECTIONS}},
+            "connections": {"open": workers.open(), **{name: counted[name] for name in CONNECTIONS}},
             "bytes": {name: counted[name] for name in BYTES},
             "last_byte": totals.last_byte,
             "exact": totals.exact,
-            "workers": [{"pid": slot.pid, "open": slot.open()} for slot in crew.running()],
+            "workers": [{"pid": slot.pid, "open": slot.open()} for slot in workers.running()],
         }

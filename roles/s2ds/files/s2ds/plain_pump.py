@@ -14,9 +14,9 @@ from splice import UNSUPPORTED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pool import Pipe
-    from pump import Leg, Means, Wake
-    from rate import Bucket
+    from pipe_pool import Pipe
+    from pump import Leg, Wake, WorkerResources
+    from token_bucket import TokenBucket
 
 # Operations of one direction before the others have their turn.
 ROUNDS = 16
@@ -27,14 +27,16 @@ class PlainFlow(Flow):
 
     __slots__ = ("_held", "_pipe")
 
-    def __init__(self, source: Leg, destination: Leg, means: Means, counter: int, bucket: Bucket, wake: Wake) -> None:
-        super().__init__(source, destination, means, counter, bucket, wake)
+    def __init__(
+        self, source: Leg, destination: Leg, resources: WorkerResources, counter: int, bucket: TokenBucket, wake: Wake
+    ) -> None:
+        super().__init__(source, destination, resources, counter, bucket, wake)
         self._pipe: Pipe | None = None
         self._held = 0  # bytes in the pipe
 
     def turn(self) -> bool:
-        source, destination, means = self.source, self._destination, self._means
-        splice = means.splice
+        source, destination, resources = self.source, self._destination, self._resources
+        splice = resources.splice
         for _unused in range(ROUNDS):
             held = self._held
             if held:
@@ -57,7 +59,7 @@ class PlainFlow(Flow):
             if not source.readable or not destination.writable or destination.gone:
                 self._rest()
                 return False
-            count = self._allowed(means.pool.size)
+            count = self._allowed(resources.pool.size)
             if not count:
                 self._rest()
                 return False
@@ -75,7 +77,7 @@ class PlainFlow(Flow):
             except OSError as error:
                 if error.errno not in UNSUPPORTED:
                     raise Broken(source, error.strerror) from None
-                means.copy_from_now_on(error)
+                resources.copy_from_now_on(error)
                 splice = None
                 continue
             if self._held:
@@ -87,7 +89,7 @@ class PlainFlow(Flow):
     def _take_pipe(self) -> bool:
         if self._pipe is None:
             try:
-                self._pipe = self._means.pool.take()
+                self._pipe = self._resources.pool.take()
             except OSError:
                 return False  # No descriptors left, or only tiny pipes.
         return True
@@ -102,7 +104,7 @@ class PlainFlow(Flow):
 
         So nothing has to be kept for a destination that takes only a part.
         """
-        source, destination, buffer = self.source, self._destination, self._means.buffer()
+        source, destination, buffer = self.source, self._destination, self._resources.buffer()
         got = source.receive(buffer, min(count, COPY_SIZE), socket.MSG_PEEK)
         if got is None:
             return False
@@ -121,7 +123,7 @@ class PlainFlow(Flow):
 
     def _rest(self) -> None:
         if self._pipe is not None:
-            self._means.pool.give(self._pipe)
+            self._resources.pool.give(self._pipe)
             self._pipe = None
 
     def close(self) -> None:
@@ -133,6 +135,8 @@ class PlainFlow(Flow):
 
 
 class PlainPump(Pump):
-    def __init__(self, client: Leg, target: Leg, means: Means, limits: tuple[Bucket, Bucket], wake: Wake) -> None:
-        up = PlainFlow(client, target, means, TO_PRODUCER, limits[0], wake)
-        super().__init__(up, PlainFlow(target, client, means, TO_CONSUMER, limits[1], wake), first=up)
+    def __init__(
+        self, client: Leg, target: Leg, resources: WorkerResources, limits: tuple[TokenBucket, TokenBucket], wake: Wake
+    ) -> None:
+        up = PlainFlow(client, target, resources, TO_PRODUCER, limits[0], wake)
+        super().__init__(up, PlainFlow(target, client, resources, TO_CONSUMER, limits[1], wake), first=up)

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from typing import Callable
 
     from log import Log
-    from pool import Pool
-    from rate import Bucket
+    from pipe_pool import PipePool
     from splice import Splice
+    from token_bucket import TokenBucket
 
     Wake = Callable[[], None]
 
@@ -101,10 +101,10 @@ class Leg:
             raise Broken(self, error.strerror) from None
 
 
-class Means:
+class WorkerResources:
     """What all connections of a worker share."""
 
-    def __init__(self, splice: Splice | None, pool: Pool, counters: memoryview, log: Log) -> None:
+    def __init__(self, splice: Splice | None, pool: PipePool, counters: memoryview, log: Log) -> None:
         self.splice = splice
         self._log = log
         self.pool = pool
@@ -128,7 +128,7 @@ class Flow:
         "_bucket",
         "_counter",
         "_destination",
-        "_means",
+        "_resources",
         "_wake",
         "ended",
         "finished",
@@ -136,10 +136,12 @@ class Flow:
         "source",
     )
 
-    def __init__(self, source: Leg, destination: Leg, means: Means, counter: int, bucket: Bucket, wake: Wake) -> None:
+    def __init__(
+        self, source: Leg, destination: Leg, resources: WorkerResources, counter: int, bucket: TokenBucket, wake: Wake
+    ) -> None:
         self.source = source
         self._destination = destination
-        self._means = means
+        self._resources = resources
         self._counter = counter
         self._bucket = bucket
         self._wake = wake
@@ -166,7 +168,7 @@ class Flow:
 
     def _delivered(self, count: int) -> None:
         self.moved += count
-        self._means.counters[self._counter] += count
+        self._resources.counters[self._counter] += count
 
     def _finish(self) -> None:
         """Pass the end of the stream on, once."""

@@ -11,7 +11,7 @@ import random
 import socket
 import struct
 
-from checks import ConfigError, family
+from validation import ConfigError, family
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

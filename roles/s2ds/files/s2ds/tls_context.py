@@ -15,16 +15,12 @@ import os
 import ssl
 
 from credentials import CredentialError
-from tls_channel import Channel
-from tls_pump import TlsPump
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Iterator, NoReturn
 
     from credentials import Credentials
-    from pump import Leg, Means, Wake
-    from rate import Bucket
 
 # What is read from a socket at a time.
 CHUNK = 1 << 18
@@ -57,14 +53,6 @@ class TlsContext:
         bytes(BLOCK)
         self.input = memoryview(bytearray(CHUNK))
         self.output = memoryview(bytearray(ROOM))
-
-    def channel(self, leg: Leg) -> Channel:
-        return Channel(self, leg)
-
-    def pump(
-        self, channel: Channel, client: Leg, target: Leg, means: Means, limits: tuple[Bucket, Bucket], wake: Wake
-    ) -> TlsPump:
-        return TlsPump(channel, client, target, self.input, means, limits, wake)
 
     def _trust(self, text: str) -> bytes:
         """The peer's certificate, for the comparison: as an anchor alone it might have issued others."""

@@ -15,9 +15,9 @@ from pump import Broken, Flow, Pump
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pump import Leg, Means, Wake
-    from rate import Bucket
+    from pump import Leg, Wake, WorkerResources
     from tls_channel import Channel
+    from token_bucket import TokenBucket
 
 # Operations of one direction before the others have their turn.
 ROUNDS = 8
@@ -29,9 +29,16 @@ class Sealing(Flow):
     __slots__ = ("_channel", "_held", "_input", "_notified")
 
     def __init__(
-        self, channel: Channel, source: Leg, buffer: memoryview, means: Means, counter: int, bucket: Bucket, wake: Wake
+        self,
+        channel: Channel,
+        source: Leg,
+        buffer: memoryview,
+        resources: WorkerResources,
+        counter: int,
+        bucket: TokenBucket,
+        wake: Wake,
     ) -> None:
-        super().__init__(source, channel.leg, means, counter, bucket, wake)
+        super().__init__(source, channel.leg, resources, counter, bucket, wake)
         self._channel = channel
         self._input = buffer
         self._held = 0  # bytes of the application that the channel holds
@@ -82,12 +89,12 @@ class Opening(Flow):
         channel: Channel,
         destination: Leg,
         buffer: memoryview,
-        means: Means,
+        resources: WorkerResources,
         counter: int,
-        bucket: Bucket,
+        bucket: TokenBucket,
         wake: Wake,
     ) -> None:
-        super().__init__(channel.leg, destination, means, counter, bucket, wake)
+        super().__init__(channel.leg, destination, resources, counter, bucket, wake)
         self._channel = channel
         self._input = buffer
         self._held = memoryview(b"")  # decrypted, and not taken yet
@@ -154,17 +161,17 @@ class TlsPump(Pump):
         client: Leg,
         target: Leg,
         buffer: memoryview,
-        means: Means,
-        limits: tuple[Bucket, Bucket],
+        resources: WorkerResources,
+        limits: tuple[TokenBucket, TokenBucket],
         wake: Wake,
     ) -> None:
         up: Flow
         down: Flow
         if channel.leg is client:
-            up = first = Opening(channel, target, buffer, means, TO_PRODUCER, limits[0], wake)
-            down = Sealing(channel, target, buffer, means, TO_CONSUMER, limits[1], wake)
+            up = first = Opening(channel, target, buffer, resources, TO_PRODUCER, limits[0], wake)
+            down = Sealing(channel, target, buffer, resources, TO_CONSUMER, limits[1], wake)
         else:
-            up = Sealing(channel, client, buffer, means, TO_PRODUCER, limits[0], wake)
-            down = first = Opening(channel, client, buffer, means, TO_CONSUMER, limits[1], wake)
+            up = Sealing(channel, client, buffer, resources, TO_PRODUCER, limits[0], wake)
+            down = first = Opening(channel, client, buffer, resources, TO_CONSUMER, limits[1], wake)
         # First: the channel must be empty of what came in before the other direction may end.
         super().__init__(up, down, first)

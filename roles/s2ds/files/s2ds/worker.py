@@ -13,15 +13,15 @@ import traceback
 from collections import deque
 from select import EPOLLIN, epoll
 
-from checks import family
+from connection import Connection
 from counters import CLOSED, FAILED
 from credentials import CredentialError, Credentials
-from link import Link
 from log import Refusals
-from pool import Pool
-from pump import Means
-from rate import Bucket
+from pipe_pool import PipePool
+from pump import WorkerResources
 from timers import Timers
+from token_bucket import TokenBucket
+from validation import family
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,22 +46,22 @@ class Worker:
         self.tls: TlsContext | None = None
         self._credentials: Credentials | None = None
         self.timers = Timers()
-        self.ready: deque[Link] = deque()
-        self.limits = (Bucket(self.timers), Bucket(self.timers))
-        self.means = Means(splice, Pool(0), counters, log)
-        self._links: dict[int, Link] = {}
+        self.ready: deque[Connection] = deque()
+        self.limits = (TokenBucket(self.timers), TokenBucket(self.timers))
+        self.resources = WorkerResources(splice, PipePool(0), counters, log)
+        self._connections: dict[int, Connection] = {}
         self._channel = channel
         self._epoll = epoll()
         self.modify = self._epoll.modify
         self._epoll.register(channel.fileno(), EPOLLIN)
 
-    def watch(self, fd: int, link: Link, events: int) -> None:
+    def watch(self, fd: int, connection: Connection, events: int) -> None:
         self._epoll.register(fd, events)
-        self._links[fd] = link
+        self._connections[fd] = connection
 
     def forget(self, fd: int) -> None:
         # Not left to close(): the dispatcher may still hold the socket for a moment.
-        if self._links.pop(fd, None) is not None:
+        if self._connections.pop(fd, None) is not None:
             self._epoll.unregister(fd)
 
     def run(self) -> None:
@@ -69,31 +69,31 @@ class Worker:
             while True:
                 self._round()
         except Stop:
-            for link in set(self._links.values()):
-                link.close("forwarder stopped")
+            for connection in set(self._connections.values()):
+                connection.close("forwarder stopped")
 
     def _round(self) -> None:
-        ready, links = self.ready, self._links
-        orders = False
+        ready, connections = self.ready, self._connections
+        jobs = False
         for fd, mask in self._epoll.poll(0 if ready else self.timers.wait()):
-            link = links.get(fd)
-            if link is None:
-                orders = True
+            connection = connections.get(fd)
+            if connection is None:
+                jobs = True
             else:
-                link.event(fd, mask)
+                connection.event(fd, mask)
         self.timers.run()
         for _unused in range(len(ready)):
-            link = ready.popleft()
+            connection = ready.popleft()
             try:
-                link.turn()
+                connection.turn()
             except Exception:
                 self.log.line("unexpected: " + traceback.format_exc().replace("\n", " | "))
-                link.close("internal error")
+                connection.close("internal error")
         # Last: a new connection may get the number of a descriptor that just had an event.
-        if orders:
-            self._orders()
+        if jobs:
+            self._take_jobs()
 
-    def _orders(self) -> None:
+    def _take_jobs(self) -> None:
         """Each message is one connection with all that applies to it. End of file: the dispatcher is no more."""
         room = socket.CMSG_SPACE(array.array("i").itemsize)
         while True:
@@ -105,42 +105,42 @@ class Worker:
                 raise Stop from None
             if not message:
                 raise Stop
-            order = json.loads(message)
-            if "rate" in order:
+            job = json.loads(message)
+            if "rate" in job:
                 for bucket in self.limits:
-                    bucket.set(order["rate"])
-            if "tls" in order:
-                self._credentials = Credentials(**order["tls"]) if order["tls"] else None
+                    bucket.set(job["rate"])
+            if "tls" in job:
+                self._credentials = Credentials(**job["tls"]) if job["tls"] else None
                 self.tls = None
-            if "tick" in order:
-                self.means.pool.trim()
-            if "target" in order:
-                self._order(order, extra)
+            if "tick" in job:
+                self.resources.pool.trim()
+            if "target" in job:
+                self._take_job(job, extra)
 
-    def _order(self, order: dict[str, Any], extra: list[tuple[int, int, bytes]]) -> None:
+    def _take_job(self, job: dict[str, Any], extra: list[tuple[int, int, bytes]]) -> None:
         descriptors = array.array("i")
         for level, kind, data in extra:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
         if not descriptors:
             # The kernel had no number for it any more and has reset the connection.
-            self._failed(order, "out of descriptors")
+            self._failed(job, "out of descriptors")
             return
-        sock = socket.socket(family(order["peer"][0], "peer"), socket.SOCK_STREAM, 0, descriptors[0])
+        sock = socket.socket(family(job["peer"][0], "peer"), socket.SOCK_STREAM, 0, descriptors[0])
         sock.setblocking(False)
         try:
             self._prepare_tls()
         except (CredentialError, OSError) as error:
             sock.close()
-            self._failed(order, f"credentials: {error}")
+            self._failed(job, f"credentials: {error}")
             return
-        self.means.pool.resize(order["pipe_size"])
-        Link(self, order, sock).start()
+        self.resources.pool.resize(job["pipe_size"])
+        Connection(self, job, sock).start()
 
-    def _failed(self, order: dict[str, Any], reason: str) -> None:
-        self.log.line(f"failed #{order['id']} reason={reason!r}")
-        self.means.counters[FAILED] += 1
-        self.means.counters[CLOSED] += 1
+    def _failed(self, job: dict[str, Any], reason: str) -> None:
+        self.log.line(f"failed #{job['id']} reason={reason!r}")
+        self.resources.counters[FAILED] += 1
+        self.resources.counters[CLOSED] += 1
 
     def _prepare_tls(self) -> None:
         """Once for each set of credentials. No connection of an encrypted session goes on without."""

@@ -30,7 +30,7 @@ def program(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     before = set(sys.modules)
     sys.path.insert(0, str(PROGRAM))
     try:
-        names = ("counters", "credentials", "pump", "rate", "timers", "tls_context")
+        names = ("counters", "credentials", "pump", "timers", "tls_channel", "tls_context", "tls_pump", "token_bucket")
         yield SimpleNamespace(**{name: importlib.import_module(name) for name in names})
     finally:
         sys.path.remove(str(PROGRAM))
@@ -53,11 +53,11 @@ class Hop:
             for name, sock in (("client", wire), ("target", open_end))
         ]
         self.legs = legs
-        self.channel = tls.channel(legs[0])
+        self.channel = program.tls_channel.Channel(tls, legs[0])
         counters = program.counters.Counters(1).block(0)
-        means = program.pump.Means(None, None, counters, None)
-        limits = tuple(program.rate.Bucket(program.timers.Timers()) for _unused in range(2))
-        self.pump = tls.pump(self.channel, *legs, means, limits, lambda: None)
+        resources = program.pump.WorkerResources(None, None, counters, None)
+        limits = tuple(program.token_bucket.TokenBucket(program.timers.Timers()) for _unused in range(2))
+        self.pump = program.tls_pump.TlsPump(self.channel, *legs, tls.input, resources, limits, lambda: None)
 
     def shake(self, seconds: float = 5) -> None:
         end = time.monotonic() + seconds

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from typing import Callable
 
     from config import Config
-    from crew import Crew
+    from event_loop import EventLoop
     from log import Log
-    from loop import Loop
+    from worker_pool import WorkerPool
 
 # Accepting rests for a moment where there is no descriptor for a connection or no room in a worker's queue.
 PAUSES = {
@@ -47,13 +47,13 @@ class Arrival:
         self.index = index
 
 
-class Reception:
+class Acceptor:
     def __init__(
         self,
         config: Config,
         listeners: list[socket.socket],
-        loop: Loop,
-        crew: Crew,
+        loop: EventLoop,
+        workers: WorkerPool,
         log: Log,
         arrived: Callable[[], None],
     ) -> None:
@@ -63,7 +63,7 @@ class Reception:
         self.refused = 0
         self._listeners = listeners
         self._loop = loop
-        self._crew = crew
+        self._workers = workers
         self._log = log
         self._arrived = arrived
         self._arrivals: deque[Arrival] = deque()
@@ -129,7 +129,7 @@ class Reception:
             return "not allowed"
         if config.listeners[arrival.index].target is None:
             return "no target"
-        if self._crew.open() + len(self._arrivals) >= config.max_connections:
+        if self._workers.open() + len(self._arrivals) >= config.max_connections:
             return f"more than {config.max_connections} connections"
         return ""
 
@@ -159,7 +159,7 @@ class Reception:
         if target is None:
             raise OSError(errno.ECANCELED, "no target")
         self._number += 1
-        order = {
+        job = {
             "id": self._number,
             "peer": arrival.peer,
             "listener": self.names[arrival.index],
@@ -172,4 +172,4 @@ class Reception:
         }
         # A rate is exact only where one process counts.
         workers = 1 if config.rate else config.workers
-        self._crew.hand(json.dumps(order).encode(), arrival.sock.fileno(), workers)
+        self._workers.dispatch(json.dumps(job).encode(), arrival.sock.fileno(), workers)

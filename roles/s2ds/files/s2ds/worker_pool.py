@@ -22,8 +22,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable
 
+    from event_loop import EventLoop
     from log import Log
-    from loop import Loop
     from splice import Splice
 
 MOST = 64
@@ -41,7 +41,7 @@ class Slot:
         self.block = block
         self.pid = 0
         self.channel: socket.socket | None = None
-        self.briefing = b""  # which one it got last
+        self.credentials = b""  # which one it got last
         self.handed = 0
         self._lost = 0
         self.idle_ticks = 0
@@ -55,17 +55,17 @@ class Slot:
         return lost
 
 
-class Crew:
-    def __init__(self, loop: Loop, splice: Splice | None, log: Log, leave: Callable[[], None]) -> None:
-        """`leave` closes, in a new worker, all that belongs to the dispatcher alone."""
+class WorkerPool:
+    def __init__(self, loop: EventLoop, splice: Splice | None, log: Log, close_in_child: Callable[[], None]) -> None:
+        """`close_in_child` closes, in a new worker, all that belongs to the dispatcher alone."""
         self.counters = Counters(MOST)
         self._slots = [Slot(self.counters.block(number)) for number in range(MOST)]
         self._loop = loop
         self._splice = splice
         self._log = log
-        self._leave = leave
+        self._close_in_child = close_in_child
         self._ticking = False
-        self._briefing = b""
+        self._credentials = b""
 
     def handed(self) -> int:
         return sum(slot.handed for slot in self._slots)
@@ -76,13 +76,13 @@ class Crew:
     def running(self) -> list[Slot]:
         return [slot for slot in self._slots if slot.channel is not None]
 
-    def brief(self, credentials: dict[str, str] | None) -> None:
+    def send_credentials(self, credentials: dict[str, str] | None) -> None:
         """What a worker must know before it gets a connection from now on."""
         message = json.dumps({"tls": credentials}).encode()
-        if message != self._briefing:
-            self._briefing = message
+        if message != self._credentials:
+            self._credentials = message
 
-    def hand(self, message: bytes, descriptor: int, workers: int) -> None:
+    def dispatch(self, message: bytes, descriptor: int, workers: int) -> None:
         """Give a connection to the worker with the fewest, of at most so many workers (0: automatic)."""
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))
         while True:
@@ -90,9 +90,9 @@ class Crew:
             assert slot.channel is not None
             try:
                 # By the same way and before: so no connection is treated by what held before a reload.
-                if slot.briefing is not self._briefing:
-                    slot.channel.send(self._briefing, socket.MSG_DONTWAIT)
-                    slot.briefing = self._briefing
+                if slot.credentials is not self._credentials:
+                    slot.channel.send(self._credentials, socket.MSG_DONTWAIT)
+                    slot.credentials = self._credentials
                 slot.channel.sendmsg([message], [rights], socket.MSG_DONTWAIT)
             except ConnectionError:
                 self._ended(slot)
@@ -101,7 +101,7 @@ class Crew:
                 slot.idle_ticks = 0
                 return
 
-    def tell(self, message: bytes) -> None:
+    def broadcast(self, message: bytes) -> None:
         for slot in self.running():
             assert slot.channel is not None
             try:
@@ -151,7 +151,7 @@ class Crew:
         if not pid:
             self._work(slot, ours, theirs)
         theirs.close()
-        slot.pid, slot.channel, slot.idle_ticks, slot.briefing = pid, ours, 0, b""
+        slot.pid, slot.channel, slot.idle_ticks, slot.credentials = pid, ours, 0, b""
         self._loop.watch(ours.fileno(), lambda: self._ended(slot))
         self._tick_later()
 
@@ -167,7 +167,7 @@ class Crew:
                 if other.channel is not None:
                     other.channel.close()
             ours.close()
-            self._leave()
+            self._close_in_child()
             Worker(theirs, slot.block, self._splice, self._log).run()
         except BaseException:
             self._log.line("unexpected: " + traceback.format_exc().replace("\n", " | "))
@@ -200,6 +200,6 @@ class Crew:
             if slot.idle_ticks > IDLE_TICKS:
                 self._close(slot)
                 os.waitpid(slot.pid, 0)
-        self.tell(b'{"tick": true}')
+        self.broadcast(b'{"tick": true}')
         if self.running():
             self._tick_later()

@@ -24,7 +24,7 @@ BURST_SECONDS = 0.05
 SHORTEST_WAIT = 0.0005
 
 
-class Bucket:
+class TokenBucket:
     def __init__(self, timers: Timers) -> None:
         self.rate = 0.0  # bytes per second, 0: no limit
         self._timers = timers

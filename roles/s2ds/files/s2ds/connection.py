@@ -34,10 +34,10 @@ DRAIN_STEP = 0.02
 DRAIN_SECONDS = 30.0
 
 
-class Link:
-    def __init__(self, worker: Worker, order: dict[str, Any], sock: socket.socket) -> None:
+class Connection:
+    def __init__(self, worker: Worker, job: dict[str, Any], sock: socket.socket) -> None:
         self._worker = worker
-        self._order = order
+        self._job = job
         self._client = Leg("client", sock, worker.modify)
         self._target: Leg | None = None
         self._tls = worker.tls
@@ -60,13 +60,13 @@ class Link:
             self._connect()
 
     def _connect(self) -> None:
-        order = self._order
+        job = self._job
         self._step = self._connected
         try:
-            sock = outgoing(tuple(order["target"]), order["source"], order["congestion"])
+            sock = outgoing(tuple(job["target"]), job["source"], job["congestion"])
             self._target = Leg("target", sock, self._worker.modify)
             self._target.writable = False  # until it is connected
-            code = sock.connect_ex(tuple(order["target"]))
+            code = sock.connect_ex(tuple(job["target"]))
             if code not in (0, errno.EINPROGRESS):
                 raise OSError(code, os.strerror(code))
             self._worker.watch(self._target.fd, self, READABLE | EPOLLOUT)
@@ -131,7 +131,9 @@ class Link:
     def _shake_hands(self, leg: Leg) -> None:
         """Before anything else passes over the encrypted leg, both ends of it show who they are."""
         assert self._tls is not None
-        self._channel = self._tls.channel(leg)
+        from tls_channel import Channel
+
+        self._channel = Channel(self._tls, leg)
         self._step = self._authenticated
         self._limit_time(f"{leg.name}: no handshake")
         self._wake()
@@ -162,14 +164,18 @@ class Link:
         worker = self._worker
         self._stop_timer()
         if self._tls is None or self._channel is None:
-            self._pump = PlainPump(self._client, target, worker.means, worker.limits, self.wake)
+            self._pump = PlainPump(self._client, target, worker.resources, worker.limits, self.wake)
         else:
-            self._pump = self._tls.pump(self._channel, self._client, target, worker.means, worker.limits, self.wake)
+            from tls_pump import TlsPump
+
+            self._pump = TlsPump(
+                self._channel, self._client, target, self._tls.input, worker.resources, worker.limits, self.wake
+            )
         worker.log.line(f"open {self}")
 
     def _limit_time(self, what: str) -> None:
         self._stop_timer()
-        seconds = self._order["timeout"]
+        seconds = self._job["timeout"]
         self._timer = self._worker.timers.after(seconds, lambda: self._late(f"{what} within {seconds:g} s"))
 
     def _late(self, what: str) -> None:
@@ -212,12 +218,12 @@ class Link:
         return int(struct.unpack("i", answer)[0])
 
     def _fail(self, reason: str) -> None:
-        self._worker.means.counters[FAILED] += 1
+        self._worker.resources.counters[FAILED] += 1
         self._worker.log.line(f"failed {self} reason={reason!r}")
         self._end()
 
     def _refuse(self, reason: str) -> None:
-        self._worker.means.counters[REFUSED] += 1
+        self._worker.resources.counters[REFUSED] += 1
         self._worker.refusals.line(f"{self} reason={reason!r}")
         self._end()
 
@@ -246,8 +252,8 @@ class Link:
             if leg is not None:
                 self._worker.forget(leg.fd)
                 leg.sock.close()
-        self._worker.means.counters[CLOSED] += 1
+        self._worker.resources.counters[CLOSED] += 1
 
     def __str__(self) -> str:
-        order = self._order
-        return f"#{order['id']} {text(order['peer'])} -> {order['listener']} -> {text(order['target'])}"
+        job = self._job
+        return f"#{job['id']} {text(job['peer'])} -> {job['listener']} -> {text(job['target'])}"

@@ -41,7 +41,7 @@ class Pipe:
         os.close(self.input)
 
 
-class Pool:
+class PipePool:
     def __init__(self, size: int) -> None:
         self.size = size
         self._idle: list[Pipe] = []

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Handler = Callable[[], None]
 
 
-class Loop:
+class EventLoop:
     def __init__(self) -> None:
         self.timers = Timers()
         self._handlers: dict[int, Handler] = {}

@@ -1,0 +1,52 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Reads the files with the credentials that a configuration names, and checks them before anybody relies on them."""
+
+from __future__ import annotations
+
+import json
+
+from config import NAME
+from credentials import PARTS, CredentialError, Credentials
+from validation import ConfigError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from config import Config, TlsFiles
+
+LONGEST = 65536
+
+
+def read(config: Config) -> Credentials | None:
+    """The credentials that a configuration names, if it names any; ConfigError where they are of no use."""
+    files = config.tls
+    if files is None:
+        return None
+    # Only here: a session without encryption does without OpenSSL and its memory.
+    from tls_context import TlsContext
+
+    try:
+        credentials = Credentials(files.side, *(_read(files, part) for part in PARTS))
+        TlsContext(credentials)
+    except CredentialError as error:
+        path = json.dumps(getattr(files, error.part))
+        raise ConfigError(f"{NAME}: tls.{error.part}: {path} {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{NAME}: tls: {error.strerror or error}") from None
+    return credentials
+
+
+def _read(files: TlsFiles, part: str) -> str:
+    try:
+        with open(getattr(files, part), "rb") as file:
+            text = file.read(LONGEST + 1)
+    except OSError as error:
+        raise CredentialError(part, f"cannot be read: {error.strerror}") from None
+    if len(text) > LONGEST:
+        raise CredentialError(part, f"is larger than {LONGEST} bytes")
+    try:
+        return text.decode("ascii")
+    except ValueError:
+        raise CredentialError(part, "is not PEM") from None
