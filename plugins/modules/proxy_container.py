@@ -317,15 +317,12 @@ proxy_container:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES, RUNTIMES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import host_policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.options import INSTANCE_OPTIONS, read_instance
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.standalone import STATES
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.standalone_container import (
-    PROXIES,
-    RUNTIMES,
-    StandaloneContainer,
-)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.standalone_container import StandaloneContainer
 
 
 def main() -> None:
@@ -334,8 +331,8 @@ def main() -> None:
         argument_spec={
             "name": {"type": "str", "required": True},
             "state": {"type": "str", "choices": list(STATES), "default": "started"},
-            "proxy": {"type": "str", "choices": list(PROXIES), "default": "haproxy"},
-            "runtime": {"type": "str", "choices": list(RUNTIMES)},
+            "proxy": {"type": "str", "choices": sorted(PROXIES), "default": "haproxy"},
+            "runtime": {"type": "str", "choices": [name for name in RUNTIMES if RUNTIMES[name].engine]},
             "engine": {"type": "str", "default": "unix:///var/run/docker.sock"},
             "image": {"type": "str"},
             "helper_image": {"type": "str"},

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The door: every value from outside that is not an address is checked here, before anything changes."""
+"""The values of a session that have a shape of their own, and what no policy can allow more of."""
 
 from __future__ import annotations
 

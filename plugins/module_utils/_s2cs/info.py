@@ -14,12 +14,13 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, Sequence
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import reason
 from ansible_collections.scistream.gateway.plugins.module_utils._common.version import VERSION
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import STREAMING, Session
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store import Store
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import PROXIES, data_server
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import data_server
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Status
 
 # What is shown under another name than the key of the policy.
@@ -108,8 +109,8 @@ def gateway(policy: Policy, store: Store) -> dict[str, Any]:
         "proxies": {
             name: {
                 "runtimes": list(item.get("runtimes", ["process"])),
-                "encryptions": list(PROXIES[name]().encryptions) if name in PROXIES else [],
-                "transports": list(PROXIES[name]().transports) if name in PROXIES else [],
+                "encryptions": list(PROXIES[name].encryptions) if name in PROXIES else [],
+                "transports": list(PROXIES[name].transports) if name in PROXIES else [],
             }
             for name, item in policy.proxies.items()
         },

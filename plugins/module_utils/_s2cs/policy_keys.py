@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, Callable, Mapping
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import parse_address, parse_networks
+from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES, RUNTIMES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import (
     ENCRYPTIONS,
@@ -30,7 +31,6 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy imp
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.targets import parse_rules
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import SUPERVISORS, Layout
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxy_settings import read_settings, unknown
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import PROXIES, RUNTIMES
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.janus.settings import (
     JanusSettings,
     parse_settings,

@@ -30,8 +30,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.an
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Runtime, Task
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec, Status
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Runtime
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec, Status, Task
 
 # A gateway may be busy; what ends by itself is told at once.
 _READY_SECONDS = 60.0
@@ -56,7 +56,7 @@ class S2DS:
     def check(self, instance: DataServerSpec) -> None:
         """Refuse, before anything changes, what cannot be done."""
         self.proxy.check(instance)
-        if instance.encryption not in self.runtime.encryptions:
+        if instance.encryption not in self.runtime.capabilities.encryptions:
             raise S2DSException(
                 f"encryption: the runtime {self.runtime.name} cannot do {instance.encryption}, because what it is told "
                 "others can read: choose another runtime, or ask for encryption none"
@@ -78,7 +78,7 @@ class S2DS:
         if self._is_wanted(instance):
             self._files(instance)
             self.proxy.command(self.runtime.directory(task))
-        if self.runtime.name in ("process", "docker"):
+        if self.runtime.capabilities.listens_here:
             own = before.listeners if before else ()
             others = [listener for listener in instance.listeners if listener not in own]
             occupants.check(others, instance.transport, self.runtime.site.directory(instance.name))
@@ -367,7 +367,7 @@ class S2DS:
         return files
 
     def _is_wanted(self, instance: DataServerSpec) -> bool:
-        return self.proxy.holds_listeners or bool(instance.targets)
+        return self.proxy.capabilities.holds_listeners or bool(instance.targets)
 
     def _task(self, instance: DataServerSpec) -> Task:
         proxy = self.proxy

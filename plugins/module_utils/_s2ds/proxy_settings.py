@@ -10,10 +10,11 @@ import re
 from dataclasses import fields
 from typing import Any, Iterable, Mapping
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ValueRefused, show
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.loader import proxy_class
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import PROXIES
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker import (
     settings as container_settings,
 )
@@ -33,7 +34,7 @@ def read_settings(option: str, proxy: str, given: Mapping[str, Any]) -> tuple[di
     """
     if not given:
         return {}, []
-    kind = PROXIES[proxy]()
+    kind = proxy_class(proxy)
     names = {*kind.setting_names(), *(field.name for field in fields(container_settings.ContainerSettings))}
     good: dict[str, Any] = {}
     problems: list[str] = []
@@ -79,7 +80,7 @@ def _settled(kind: type[Proxy], name: str, value: Any) -> Any:
 
 def _check(kind: type[Proxy], settings: Mapping[str, Any]) -> None:
     own, containers = container_settings.split(settings)
-    container_settings.read(f"proxies.{kind.name}.settings", kind.image, containers)
+    container_settings.read(f"proxies.{kind.name}.settings", PROXIES[kind.name].image, containers)
     kind(Layout("/"), own)
 
 

@@ -2,59 +2,26 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The proxies and runtimes that there are. A new proxy is a file beside this one, a function and a line here.
+"""The data server of a proxy and a runtime.
 
-The imports are written out because Ansible sends to a gateway what it finds imported by name, and are inside of
-functions because a gateway compiles what it was sent anew at each call: only what is used should cost that.
+Imports are inside of functions because a gateway compiles what it was sent anew at each call: only what is used should
+cost that.
 """
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping
+from typing import Any, Mapping
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES, RUNTIMES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.loader import proxy_class
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker import (
     settings as container_settings,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.settings import ContainerSettings
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Runtime
-
-RUNTIMES = ("process", "docker", "dockersock", "janus")
-
-
-def _s2ds() -> type[Proxy]:
-    from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.s2ds import NativeProxy
-
-    return NativeProxy
-
-
-def _haproxy() -> type[Proxy]:
-    from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.haproxy import HAProxy
-
-    return HAProxy
-
-
-def _nginx() -> type[Proxy]:
-    from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.nginx import Nginx
-
-    return Nginx
-
-
-def _stunnel() -> type[Proxy]:
-    from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.stunnel import Stunnel
-
-    return Stunnel
-
-
-PROXIES: Mapping[str, Callable[[], type[Proxy]]] = {
-    "s2ds": _s2ds,
-    "haproxy": _haproxy,
-    "nginx": _nginx,
-    "stunnel": _stunnel,
-}
 
 
 def data_server(site: Layout, proxy: str, runtime: str, settings: Mapping[str, Any], lenient: bool = False) -> S2DS:
@@ -70,8 +37,7 @@ def data_server(site: Layout, proxy: str, runtime: str, settings: Mapping[str, A
     Raises:
         ValueRefused: This version of the collection does not have one of them, or a setting is wrong.
     """
-    if proxy not in PROXIES:
-        raise ValueRefused("proxy", proxy, f"this version has {', '.join(sorted(PROXIES))}")
+    kind = proxy_class(proxy)
     if runtime not in RUNTIMES:
         raise ValueRefused("runtime", runtime, f"this version has {', '.join(RUNTIMES)}")
     if lenient:
@@ -79,10 +45,11 @@ def data_server(site: Layout, proxy: str, runtime: str, settings: Mapping[str, A
             return data_server(site, proxy, runtime, settings)
         except ScistreamError:
             settings = {}
-    kind = PROXIES[proxy]()
     own, containers = container_settings.split(settings)
-    where = _runtime(site, runtime, container_settings.read(f"proxies.{proxy}.settings", kind.image, containers))
-    return S2DS(kind(site, own, where.contained), where)
+    where = _runtime(
+        site, runtime, container_settings.read(f"proxies.{proxy}.settings", PROXIES[proxy].image, containers)
+    )
+    return S2DS(kind(site, own, RUNTIMES[runtime].contained), where)
 
 
 def _runtime(site: Layout, name: str, settings: ContainerSettings) -> Runtime:

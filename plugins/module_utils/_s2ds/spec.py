@@ -2,12 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a data server is told about one instance of itself, whatever proxy it is and wherever it runs."""
+"""What a data server is told about itself, whatever proxy it is and wherever it runs, and what it tells."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, Sequence
+from typing import Any, Callable, NamedTuple, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import Endpoint
 
@@ -69,3 +70,69 @@ class Status:
     log: Sequence[str] = ()
     health: str = "ok"
     reason: str = ""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a runtime is asked to run.
+
+    Args:
+        name: Name of the instance.
+        unit: Prefix of the systemd template unit that the proxy's role installed.
+        user: The unprivileged user that runs it where S2CS is root.
+        open_files: How many files each of its processes may come to have open.
+        tasks: How many processes and threads a start or a reload adds.
+        most_tasks: How many it may come to have otherwise.
+        kept: Files that it writes below its directory and that are to outlive it.
+    """
+
+    name: str
+    unit: str
+    user: str
+    open_files: int = 0
+    tasks: int = 0
+    most_tasks: int = 0
+    kept: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Place:
+    """An instance as this process sees it, for a proxy that looks at itself.
+
+    Args:
+        directory: The directory of the instance.
+        notes: Directory for what a proxy has to remember of itself between two calls.
+        pid: Turns a process id that the program knows into the one by which this process knows it; None: there is none.
+    """
+
+    directory: str
+    notes: str
+    pid: Callable[[int], int | None] = lambda number: number
+
+
+class Access(NamedTuple):
+    """Who may use what is in an instance's directory.
+
+    Args:
+        owner: User and group of the directory and its files.
+        run: User, group and mode of the part that the program writes.
+        mode: Mode of the files.
+        secret: User, group and mode of a file that holds a secret.
+    """
+
+    owner: Sequence[int]
+    run: Sequence[int]
+    mode: int
+    secret: Sequence[int]
+
+
+class Control(ABC):
+    """What a proxy may do with its own instance, wherever that runs."""
+
+    @abstractmethod
+    def signal(self, number: int) -> None:
+        """Send a signal to the main process."""
+
+    @abstractmethod
+    def log(self, lines: int = 10) -> list[str]:
+        """Return the last lines of the log."""

@@ -13,13 +13,14 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Mapping
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_path
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials, places
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.options import read_instance
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import PROXIES as KINDS
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.loader import proxy_class
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import data_server
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.container import EngineContainer
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.dockersock import (
@@ -27,11 +28,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.d
     DockerSock,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.settings import read, split
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Task
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Task
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.standalone import RECORD, STARTED, Standalone
-
-PROXIES = ("haproxy", "nginx", "s2ds", "stunnel")
-RUNTIMES = ("docker", "dockersock")
 
 _STATE_DIR = "/var/lib/scistream"
 _TEMPLATE_DIR = "/etc/scistream/templates"
@@ -104,7 +102,7 @@ class StandaloneContainer:
             return
         if not self._wanted.listeners:
             raise ValueRefused("listeners", self._params["listeners"], "name at least one")
-        if not self._wanted.targets and not KINDS[self._params["proxy"]]().holds_listeners:
+        if not self._wanted.targets and not PROXIES[self._params["proxy"]].holds_listeners:
             raise ValueRefused("targets", self._params["targets"], "this proxy needs at least one")
 
     def _data_server(self) -> S2DS:
@@ -126,7 +124,7 @@ class StandaloneContainer:
 
     def _templates(self) -> str:
         """Return the directory with the template: that of the roles, or one with the text that was given."""
-        config = getattr(KINDS[self._params["proxy"]](), "config", None)
+        config = getattr(proxy_class(self._params["proxy"]), "config", None)
         if config is None or self._params["template"] is None:
             return _TEMPLATE_DIR
         with suppress(FileExistsError):

@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import show
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import PROXIES
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import CertificateError, fingerprint
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream
 
@@ -29,8 +29,8 @@ def readable(text: str, most: int = 1000) -> str:
 
 def announces_cuts(proxy: Any) -> bool:
     """Tell whether an application can see that a connection was cut, and did not end."""
-    kind: Any = PROXIES.get(str(proxy))
-    return bool(getattr(kind, "announces_cuts", proxy == "s2ds"))
+    found = PROXIES.get(str(proxy))
+    return found is not None and found.announces_cuts
 
 
 def located(session: Mapping[str, Any]) -> list[str]:

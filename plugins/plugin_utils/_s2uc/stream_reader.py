@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import parse_endpoints, parse_networks
+from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES, RUNTIMES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ValueRefused, show
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import (
     ENCRYPTIONS,
@@ -18,7 +19,6 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.session_
     check_uid,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_choice, check_rate
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import PROXIES, RUNTIMES
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import stream_values as values
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import (
     CertificateError,
@@ -183,7 +183,7 @@ class StreamReader:
         if self.item.get("encryption") not in (None, *ENCRYPTIONS):
             return
         if stream.encryption == "none":
-            able = [name for name, kind in PROXIES.items() if "none" in kind().encryptions]
+            able = [name for name, proxy in PROXIES.items() if "none" in proxy.encryptions]
             if stream.proxy is not None and stream.proxy not in able:
                 self._problem(
                     f"encryption: none: {stream.proxy} always encrypts; choose another proxy "

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import registry
+from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker import (
     settings as container_settings,
 )
@@ -50,7 +50,7 @@ def test_stunnel_as_its_dockerfile_makes_it(images: dict[str, str]) -> None:
 
 
 def test_the_roles_look_for_what_the_programs_take() -> None:
-    taken = {name: proxy().image for name, proxy in registry.PROXIES.items()}
+    taken = {name: proxy.image for name, proxy in PROXIES.items()}
     for role, names in (("docker", taken), ("dockersock", taken), ("janus", {"haproxy", "nginx", "s2ds"})):
         path = Path(COLLECTION, "roles", role, "vars", "main.yml")
         variables: dict[str, Any] = yaml.safe_load(path.read_text())

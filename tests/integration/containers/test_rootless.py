@@ -18,7 +18,8 @@ import docker as sdk
 import jinja2.sandbox
 import pytest
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import registry
+from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.loader import proxy_class
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker import docker as container_docker
 from ansible_collections.scistream.gateway.tests.integration.containers.rig import (
     container,
@@ -43,7 +44,7 @@ def as_nobody(groups: list[int], action: Callable[[S2CS], None], images: dict[st
         importlib.import_module(f"{MODULES}.s2cs_{name}")
     for name in ("ascii", "idna", "latin_1", "unicode_escape"):
         importlib.import_module(f"encodings.{name}")
-    assert jinja2.sandbox and container_docker and all(load() for load in registry.PROXIES.values())
+    assert jinja2.sandbox and container_docker and all(map(proxy_class, PROXIES))
     sdk.APIClient(version="auto").close()
     root = Path(tempfile.mkdtemp(prefix="scistream-"))
     try:

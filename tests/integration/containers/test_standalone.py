@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.scistream.gateway.tests.integration.containers.rig import PROXIES
 from ansible_collections.scistream.gateway.tests.integration.proxies.certificates import of_gateway
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import COLLECTION, call, own_address
 from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import Application, ask, connect, exchange
@@ -143,9 +142,3 @@ def test_refused(instance: Instance, wrong: dict[str, Any], words: str, applicat
     result = call("proxy_container", options)
     assert result.get("failed") and words in result["msg"], result
     assert not instance.left()
-
-
-def test_proxies_are_all_here() -> None:
-    from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import standalone_container
-
-    assert sorted(PROXIES) == sorted(standalone_container.PROXIES)

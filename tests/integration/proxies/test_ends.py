@@ -15,7 +15,7 @@ import time
 
 import pytest
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import PROXIES
+from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES
 from ansible_collections.scistream.gateway.tests.integration.proxies.rig import Stream, program
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS
 from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import PATIENCE, eventually, kill, pair
@@ -81,7 +81,7 @@ def _end_of(connection: socket.socket) -> str:
 
 @pytest.mark.parametrize("kind", ["haproxy", "haproxy-tls", "nginx", "stunnel", "s2ds", "s2ds-tls"])
 def test_what_a_cut_looks_like(gateway: S2CS, kind: str) -> None:
-    told = "reset" if PROXIES[program(kind)]().announces_cuts else "end"
+    told = "reset" if PROXIES[program(kind)].announces_cuts else "end"
     found: dict[str, str] = {}
     with Source() as source:
         stream = Stream(gateway, kind, source.endpoint)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.connection_log import NOTES, RESERVE
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import PROXIES
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.loader import proxy_class
 from ansible_collections.scistream.gateway.tests.integration.proxies.rig import Stream, directory, policy, program
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS, own_uid
 from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import Application, eventually, exchange
@@ -25,7 +25,7 @@ KINDS = ["haproxy", "nginx", "stunnel"]
 
 
 def _log(gateway: S2CS, stream: Stream) -> Path:
-    return directory(gateway, stream.session) / PROXIES[program(stream.kind)]().log
+    return directory(gateway, stream.session) / proxy_class(program(stream.kind)).log
 
 
 def _through(stream: Stream, number: int) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 import jinja2.sandbox
 import pytest
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import registry
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.loader import proxy_class
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes import supervised
 from ansible_collections.scistream.gateway.tests.integration.proxies.rig import (
     CONFIGURATIONS,
@@ -113,7 +113,7 @@ def test_without_root(kind: str) -> None:
         importlib.import_module(f"{MODULES}.s2cs_{name}")
     for name in ("ascii", "idna", "latin_1", "unicode_escape"):
         importlib.import_module(f"encodings.{name}")
-    assert jinja2.sandbox and ssl and supervised and all(load() for load in registry.PROXIES.values())
+    assert jinja2.sandbox and ssl and supervised and all(map(proxy_class, ("s2ds", *PROXIES)))
     root = Path(tempfile.mkdtemp(prefix="scistream-"))
     offered = {**policy(root), "program_dir": str(root / "programs")}
     # The checkout may be out of nobody's reach as well.

@@ -20,7 +20,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.so
     sockets,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.untrusted import read
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Place
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Place
 
 _LONGEST_PID = 20
 _LONGEST_COMMAND = 4096

@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Callable
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import untrusted
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Place
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Place
 
 NOTES = "counters.json"
 # Room for some ten thousand connections.

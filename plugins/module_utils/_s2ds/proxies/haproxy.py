@@ -37,8 +37,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.te
     LONGEST_SECONDS,
     automatic,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Control, Place
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Control, DataServerSpec, Place
 
 _MASTER = "run/master.sock"
 _RELOAD_SECONDS = 20.0
@@ -57,12 +56,8 @@ class HAProxy(ObservedProxy):
     """HAProxy in TCP mode."""
 
     name = "haproxy"
-    unit = "scistream-haproxy"
-    user = "scistream-haproxy"
     config = "haproxy.cfg"
     log = CONNECTIONS
-    encryptions = ("tls", "none")
-    image = "haproxy:2.6-bookworm"
     paths: ClassVar[Mapping[str, str]] = {"program": "haproxy"}
     numbers: ClassVar[Mapping[str, Sequence[int]]] = {
         "threads": (0, 0, 64),

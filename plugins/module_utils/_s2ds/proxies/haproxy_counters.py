@@ -15,7 +15,7 @@ from typing import Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.answers import LARGEST_COUNT, BadAnswer
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import start_time
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Place
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Place
 
 _REFUSED_COLUMNS = ("dcon", "dses")
 _DIGITS = 18

@@ -33,8 +33,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.te
     LONGEST_SECONDS,
     automatic,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Control, Place
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Control, DataServerSpec, Place
 
 _PID = "run/nginx.pid"
 _RELOAD_SECONDS = 20.0
@@ -55,13 +54,8 @@ class Nginx(ObservedProxy):
     """nginx with nothing but its stream module."""
 
     name = "nginx"
-    unit = "scistream-nginx"
-    user = "scistream-nginx"
     config = "nginx.conf"
     log = CONNECTIONS
-    encryptions = ("tls", "none")
-    image = "nginx:1.26-bookworm"
-    transports = ("tcp", "udp", "both")
     paths: ClassVar[Mapping[str, str]] = {"program": "nginx", "stream_module": "auto"}
     numbers: ClassVar[Mapping[str, Sequence[int]]] = {
         "workers": (0, 0, 64),

@@ -18,7 +18,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.ac
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.connection_log import COUNTED, Take, Tally
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.untrusted import size
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.templated import ConfiguredProxy
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Place
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Place
 
 _LOOKS, _SECONDS = 3, 1.0
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, Callable, Iterable, Mapping, Sequence
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES, ProxyCapabilities
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Control, Place
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Control, DataServerSpec, Place
 
 # Runs a command in a directory to its end; returns its exit status and what it wrote.
 RunOnce = Callable[[Sequence[str], str], "tuple[int, list[str]]"]
@@ -23,17 +23,8 @@ class Proxy(ABC):
 
     Attributes:
         name: As users write it.
-        unit: Prefix of its systemd template unit.
         config: Name of the configuration in the instance's directory.
-        user: The unprivileged user that runs it where S2CS is root.
-        holds_listeners: Whether it listens from the REQ on; others are started by the first UPDATE.
-        limits_rate: Whether it can keep a session to a rate.
         verifies: Whether a configuration can be checked before it replaces the one in force.
-        encryptions: How it can protect the connection between the two gateways.
-        transports: What it can forward.
-        image: The image that it comes in where it runs in a container.
-        announces_cuts: Whether a stream that was cut ends differently from one that came to its end, so that the
-            application at the other end can tell.
         log: The log of connections that it writes below its directory and S2CS keeps small; empty: there is none.
         open_files: How many files each of its processes has open with as many connections as the settings allow.
 
@@ -47,16 +38,8 @@ class Proxy(ABC):
     """
 
     name: str
-    unit: str
     config: str
-    user: str
-    holds_listeners = False
-    limits_rate = False
     verifies = False
-    encryptions: Sequence[str] = ("none",)
-    transports: Sequence[str] = ("tcp",)
-    image: str
-    announces_cuts = False
     log = ""
     open_files: int = 4096
 
@@ -65,6 +48,21 @@ class Proxy(ABC):
         self.contained = contained
         self.settings = settings
 
+    @property
+    def capabilities(self) -> ProxyCapabilities:
+        """What it can do."""
+        return PROXIES[self.name]
+
+    @property
+    def user(self) -> str:
+        """The unprivileged user that runs it where S2CS is root."""
+        return f"scistream-{self.name}"
+
+    @property
+    def unit(self) -> str:
+        """Prefix of its systemd template unit."""
+        return f"scistream-{self.name}"
+
     @classmethod
     @abstractmethod
     def setting_names(cls) -> Iterable[str]:
@@ -72,13 +70,13 @@ class Proxy(ABC):
 
     def check(self, instance: DataServerSpec) -> None:
         """Refuse, before anything changes, what this proxy cannot do."""
-        if instance.rate is not None and not self.limits_rate:
+        if instance.rate is not None and not self.capabilities.limits_rate:
             raise S2DSException(
                 f"rate: the proxy {self.name} cannot limit the rate of a session; leave rate out, or choose s2ds"
             )
         for option, wanted, able in (
-            ("encryption", instance.encryption, self.encryptions),
-            ("transport", instance.transport, self.transports),
+            ("encryption", instance.encryption, self.capabilities.encryptions),
+            ("transport", instance.transport, self.capabilities.transports),
         ):
             if wanted not in able:
                 raise S2DSException(
@@ -86,7 +84,7 @@ class Proxy(ABC):
                     "ask for that, or choose another proxy"
                 )
         _check_encryption(instance)
-        if not self.holds_listeners and not all(listener.port for listener in instance.listeners):
+        if not self.capabilities.holds_listeners and not all(listener.port for listener in instance.listeners):
             raise S2DSException(f"listeners: the proxy {self.name} cannot choose ports itself; name them")
 
     @property

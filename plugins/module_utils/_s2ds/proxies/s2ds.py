@@ -11,7 +11,6 @@ import os
 from typing import Any, Iterable, Mapping
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
-from ansible_collections.scistream.gateway.plugins.module_utils._common.version import VERSION
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import answers
@@ -19,8 +18,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.ha
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.unix_socket import NobodyThere, ask
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.s2ds_settings import SETTINGS, checked
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Control, Place
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Control, DataServerSpec, Place
 
 _CONFIG = "s2ds.json"
 _CONTROL = "run/control.sock"
@@ -33,14 +31,7 @@ class NativeProxy(Proxy):
     """Our own forwarder: splice(2) through enlarged pipes, in one program of the standard library."""
 
     name = "s2ds"
-    unit = "scistream-s2ds"
     config = _CONFIG
-    user = "scistream-s2ds"
-    holds_listeners = True
-    limits_rate = True
-    announces_cuts = True
-    encryptions = ("tls", "none")
-    image = f"scistream/s2ds:{VERSION}"
 
     def __init__(self, site: Layout, settings: Mapping[str, Any], contained: bool = False) -> None:
         own = checked(settings)

@@ -13,7 +13,6 @@ import time
 from typing import ClassVar, Mapping, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
-from ansible_collections.scistream.gateway.plugins.module_utils._common.version import VERSION
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import connection_log
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.activity import (
     longest_file,
@@ -28,8 +27,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies im
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.observed import ObservedProxy, Seen
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import RunOnce
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.templated import LONGEST_SECONDS
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Control, Place
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Control, DataServerSpec, Place
 
 _PID = "run/stunnel.pid"
 _RELOAD_SECONDS = 20.0
@@ -49,13 +47,9 @@ class Stunnel(ObservedProxy):
     """stunnel: TLS server for the role producer, TLS client for the role consumer."""
 
     name = "stunnel"
-    unit = "scistream-stunnel"
-    user = "scistream-stunnel"
     config = "stunnel.conf"
     log = "run/stunnel.log"
     tells_beginnings = True
-    image = f"scistream/stunnel:{VERSION}"
-    encryptions = ("tls",)
     paths: ClassVar[Mapping[str, str]] = {"program": "stunnel"}
     numbers: ClassVar[Mapping[str, Sequence[int]]] = {
         "connect_timeout": (10, 1, 3600),

@@ -14,7 +14,8 @@ from typing import ClassVar, Sequence
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import Endpoint
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.settings import ContainerSettings
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Runtime, Task
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Runtime
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Task
 
 # The user of containers where the host has none for the proxy.
 _NOBODY = 65532
@@ -28,7 +29,6 @@ class ProxyContainer(Runtime):
         settings: The administrator's settings of containers.
     """
 
-    contained = True
     name: ClassVar[str]
 
     def __init__(self, site: Layout, settings: ContainerSettings) -> None:

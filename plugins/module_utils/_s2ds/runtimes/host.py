@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Sequence
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import programs
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes import identity
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Access, Runtime, Task
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Runtime
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Access, Task
 
 if TYPE_CHECKING:
     from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy

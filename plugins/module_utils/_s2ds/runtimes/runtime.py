@@ -11,69 +11,20 @@ import os
 import pwd
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, ClassVar, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import Endpoint
+from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import (
+    RUNTIMES,
+    RuntimeCapabilities,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import occupants
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Access, Control, Place, Task
 
 if TYPE_CHECKING:
     from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a runtime is asked to run.
-
-    Args:
-        name: Name of the instance.
-        unit: Prefix of the systemd template unit that the proxy's role installed.
-        user: The unprivileged user that runs it where S2CS is root.
-        open_files: How many files each of its processes may come to have open.
-        tasks: How many processes and threads a start or a reload adds.
-        most_tasks: How many it may come to have otherwise.
-        kept: Files that it writes below its directory and that are to outlive it.
-    """
-
-    name: str
-    unit: str
-    user: str
-    open_files: int = 0
-    tasks: int = 0
-    most_tasks: int = 0
-    kept: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class Place:
-    """An instance as this process sees it, for a proxy that looks at itself.
-
-    Args:
-        directory: The directory of the instance.
-        notes: Directory for what a proxy has to remember of itself between two calls.
-        pid: Turns a process id that the program knows into the one by which this process knows it; None: there is none.
-    """
-
-    directory: str
-    notes: str
-    pid: Callable[[int], int | None] = lambda number: number
-
-
-class Access(NamedTuple):
-    """Who may use what is in an instance's directory.
-
-    Args:
-        owner: User and group of the directory and its files.
-        run: User, group and mode of the part that the program writes.
-        mode: Mode of the files.
-        secret: User, group and mode of a file that holds a secret.
-    """
-
-    owner: Sequence[int]
-    run: Sequence[int]
-    mode: int
-    secret: Sequence[int]
 
 
 class Runtime(ABC):
@@ -81,16 +32,17 @@ class Runtime(ABC):
 
     Attributes:
         name: As users write it.
-        contained: Whether programs come out of an image, so that nothing of this host can be asked about them.
-        encryptions: What may be asked for here; a key is for nobody but the program.
     """
 
     name: ClassVar[str] = "process"
-    contained: ClassVar[bool] = False
-    encryptions: ClassVar[Sequence[str]] = ("tls", "none")
 
     def __init__(self, site: Layout) -> None:
         self.site = site
+
+    @property
+    def capabilities(self) -> RuntimeCapabilities:
+        """What it is like."""
+        return RUNTIMES[self.name]
 
     def check(self, task: Task, proxy: Proxy) -> None:  # noqa: B027 - not every runtime can tell
         """Refuse, before anything changes, what cannot run here."""
@@ -208,18 +160,6 @@ class Runtime(ABC):
         if self.site.changes_user:
             own = pwd.getpwnam(user).pw_uid
         return own, group, 0o600
-
-
-class Control(ABC):
-    """What a proxy may do with its own instance, wherever that runs."""
-
-    @abstractmethod
-    def signal(self, number: int) -> None:
-        """Send a signal to the main process."""
-
-    @abstractmethod
-    def log(self, lines: int = 10) -> list[str]:
-        """Return the last lines of the log."""
 
 
 @dataclass(frozen=True)

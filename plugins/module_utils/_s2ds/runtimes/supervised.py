@@ -25,7 +25,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.pr
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes import user_manager
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.host import HostRuntime
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Task, tail
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import tail
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Task
 
 if TYPE_CHECKING:
     from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy

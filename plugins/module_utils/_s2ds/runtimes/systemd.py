@@ -19,7 +19,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.files import write
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import is_stopped
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.host import HostRuntime
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Task
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Task
 
 if TYPE_CHECKING:
     from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy

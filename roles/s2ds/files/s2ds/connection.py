@@ -22,12 +22,33 @@ from timers import now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable
+    from collections import deque
+    from typing import Any, Callable, Protocol
 
-    from pump import Pump
-    from timers import Timer
+    from log import Log, Refusals
+    from pump import Pump, WorkerResources
+    from timers import Timer, Timers
     from tls_channel import Channel
-    from worker import Worker
+    from tls_context import TlsContext
+    from token_bucket import TokenBucket
+
+    class Worker(Protocol):
+        """What a connection uses of the worker that it belongs to."""
+
+        log: Log
+        refusals: Refusals
+        tls: TlsContext | None
+        timers: Timers
+        ready: deque[Connection]
+        limits: tuple[TokenBucket, TokenBucket]
+        resources: WorkerResources
+
+        def modify(self, fd: int, eventmask: int, /) -> None: ...
+
+        def watch(self, fd: int, connection: Connection, events: int) -> None: ...
+
+        def forget(self, fd: int) -> None: ...
+
 
 # How often it is looked whether the last bytes arrived, and how long they may stand still.
 DRAIN_STEP = 0.02

@@ -19,8 +19,8 @@ import pytest
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import is_alive, working_in
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Task
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.supervised import SupervisedProcess
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Task
 from ansible_collections.scistream.gateway.tests.unit.roles.s2cs.test_supervise import PROGRAM, changed_copy, eventually
 
 TASK = Task("camera", "unit", "user")

@@ -20,7 +20,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.d
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.engine import Engine
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.names import NamedContainer
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.settings import ContainerSettings
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Control, Task
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Control, Task
 
 if TYPE_CHECKING:
     from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy

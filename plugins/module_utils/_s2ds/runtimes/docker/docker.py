@@ -18,7 +18,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.d
     EngineContainer,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.settings import ContainerSettings
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Control, Place, Task
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Control, Place, Task
 
 if TYPE_CHECKING:
     from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy

@@ -32,7 +32,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.d
     NOTES as HELPER_NOTES,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.settings import ContainerSettings
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Control, Task
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Control, Task
 
 if TYPE_CHECKING:
     from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy

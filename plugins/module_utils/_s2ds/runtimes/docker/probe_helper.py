@@ -13,54 +13,20 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import signal
 import time
 from typing import Any, Mapping
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.engine import Engine
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Control
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Control
 
-# What a helper runs, without the proxies: what is imported by the last one of them.
-_MODULES = (
-    "_common.addresses",
-    "_common.errors",
-    "_common.values",
-    "_common.version",
-    "_s2ds.credentials",
-    "_s2ds.data_server",
-    "_s2ds.files",
-    "_s2ds.layout",
-    "_s2ds.observe.activity",
-    "_s2ds.observe.answers",
-    "_s2ds.observe.connection_log",
-    "_s2ds.observe.halted",
-    "_s2ds.observe.occupants",
-    "_s2ds.observe.processes",
-    "_s2ds.observe.socket_diag",
-    "_s2ds.observe.unix_socket",
-    "_s2ds.observe.untrusted",
-    "_s2ds.programs",
-    "_s2ds.proxies.haproxy",
-    "_s2ds.proxies.haproxy_counters",
-    "_s2ds.proxies.nginx",
-    "_s2ds.proxies.observed",
-    "_s2ds.proxies.proxy",
-    "_s2ds.proxies.rendering",
-    "_s2ds.proxies.s2ds",
-    "_s2ds.proxies.s2ds_settings",
-    "_s2ds.proxies.stunnel",
-    "_s2ds.proxies.stunnel_log",
-    "_s2ds.proxies.templated",
-    "_s2ds.registry",
-    "_s2ds.runtimes.docker.settings",
-    "_s2ds.runtimes.runtime",
-    "_s2ds.spec",
-    "_s2ds.x509_der",
-    "_s2ds.runtimes.docker.probe_helper_main",
-)
 _PACKAGE = __name__.rsplit(".", 4)[0]
-_MAIN = f"{_PACKAGE}.{_MODULES[-1]}"
+_MAIN = f"{_PACKAGE}._s2ds.runtimes.docker.probe_helper_main"
+# What a module imports as it is loaded; what it imports later is for what a helper does not do.
+_IMPORT = re.compile(rf"^from ({re.escape(_PACKAGE)}[\w.]*) import (\([^)]*\)|.*)$", re.MULTILINE)
 # A reload may take a while.
 _ANSWER_SECONDS = {"probe": 15.0, "tidy": 15.0, "reload": 40.0}
 _LARGEST_LINE = 4 << 20
@@ -229,8 +195,27 @@ def _printable(text: str) -> str:
 
 
 def sources() -> dict[str, str]:
-    """Return the source of what a helper runs, by the names of the modules."""
-    return {name: _source(name) for name in (f"{_PACKAGE}.{part}" for part in _MODULES)}
+    """Return the source of what a helper runs, and of all that this imports, by the names of the modules."""
+    found: dict[str, str] = {}
+    wanted = [_MAIN, *(f"{_PACKAGE}._s2ds.proxies.{proxy}" for proxy in PROXIES)]
+    while wanted:
+        name = wanted.pop()
+        if name not in found:
+            found[name] = _source(name)
+            wanted += _imported(found[name])
+    return found
+
+
+def _imported(source: str) -> list[str]:
+    """Return the modules of this collection that a module imports as it is loaded."""
+    found = []
+    for name, members in _IMPORT.findall(source):
+        about = importlib.util.find_spec(name)
+        if about is not None and about.submodule_search_locations is not None:
+            found += [f"{name}.{member.split()[0]}" for member in members.strip("()").split(",") if member.strip()]
+        else:
+            found.append(name)
+    return found
 
 
 def _source(name: str) -> str:

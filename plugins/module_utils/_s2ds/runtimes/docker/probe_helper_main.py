@@ -13,8 +13,8 @@ from typing import IO, Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import PROXIES
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Control, Place
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.loader import proxy_class
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Control, Place
 
 # The file systems of the container's main process, in the namespace of processes that is shared with it.
 _ROOT = "/proc/1/root"
@@ -69,7 +69,7 @@ def serve(requests: IO[bytes], answers: IO[str], notes: str = NOTES, root: str =
 
 def _act(request: dict[str, Any], control: Control, notes: str, root: str) -> Any:
     place = Place(root + request["directory"], notes)
-    proxy = PROXIES[request["proxy"]]()(Layout("/"), {}, True)
+    proxy = proxy_class(request["proxy"])(Layout("/"), {}, True)
     if request["operation"] == "probe":
         return proxy.probe(place)
     if request["operation"] == "tidy":

@@ -14,7 +14,7 @@ import os
 import secrets
 import stat
 import time
-from typing import Any, ClassVar, Mapping, Sequence
+from typing import Any, Mapping, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials
@@ -43,7 +43,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.j
     container_of,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.janus.settings import JanusSettings
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Task
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Task
 
 # One word of a command may have 128 KiB; a check needs a little more around it than a start.
 _LARGEST = 131071 - 1024
@@ -68,7 +68,6 @@ class Janus(ProxyContainer):
 
     name = "janus"
     # What Janus is told all its users can read.
-    encryptions: ClassVar[Sequence[str]] = ("none",)
 
     def __init__(self, site: Layout, settings: ContainerSettings) -> None:
         super().__init__(site, settings)

@@ -24,9 +24,9 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_serve
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import end, is_alive, start_time
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import data_server
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Task, tail
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import tail
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.supervised import SupervisedProcess
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec, Task
 
 ROLES = Path(__file__).resolve().parents[5] / "roles"
 ADDRESS = "127.0.0.7"

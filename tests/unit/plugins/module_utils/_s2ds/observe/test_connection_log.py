@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import connection_log, untrusted
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.connection_log import Tally
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies import haproxy, stunnel_log
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Place
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Place
 
 LOG = "run/connections.log"
 TAKE = connection_log.take_ended(lambda state: {"403": "refused", "502": "failed"}.get(state, ""))

@@ -247,7 +247,7 @@ def test_settings_that_are_refused(tmp_path: Path, kind: type[ConfiguredProxy], 
 @pytest.mark.parametrize("kind", PROXIES)
 def test_what_a_proxy_cannot_do(tmp_path: Path, kind: type[ConfiguredProxy]) -> None:
     proxy = make(kind, tmp_path, program="/bin/true")
-    fine = instance(encryption=proxy.encryptions[0])
+    fine = instance(encryption=proxy.capabilities.encryptions[0])
     proxy.check(fine)
     certificate = OWN["producer"].certificate
     cases: list[tuple[dict[str, Any], str]] = [

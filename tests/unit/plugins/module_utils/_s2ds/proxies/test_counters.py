@@ -22,7 +22,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies im
     stunnel_log,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.haproxy_counters import Master
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Place
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Place
 
 
 @pytest.fixture

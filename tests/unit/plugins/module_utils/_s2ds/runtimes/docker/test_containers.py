@@ -25,7 +25,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.d
     read,
     split,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Task
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Task
 
 DIGEST = "sha256:" + "0" * 64
 

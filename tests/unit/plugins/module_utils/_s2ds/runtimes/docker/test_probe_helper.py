@@ -18,28 +18,28 @@ from typing import Any, cast
 
 import pytest
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import PROXIES
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker import probe_helper
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.engine import Engine
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.probe_helper import Helper
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Control
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Control
 
 PACKAGE = probe_helper.__name__.rsplit(".", 4)[0]
 ALL = """
 importlib.import_module(sys.argv[1])
-for load in importlib.import_module(sys.argv[2]).PROXIES.values():
-    load()
+for name in sys.argv[4:]:
+    importlib.import_module(sys.argv[2]).proxy_class(name)
 print(json.dumps([name for name in sys.modules if name.startswith(sys.argv[3])]))
 """
 
 
 def test_what_is_sent_is_what_the_helper_needs() -> None:
-    """In an interpreter that has nothing but the standard library; whoever imports more adds it to the list."""
+    """In an interpreter that has nothing but the standard library."""
     code = json.dumps(probe_helper.sources()).encode()
     command = [sys.executable, "-I", "-S", "-c", probe_helper.LOADER + ALL]
     done = subprocess.run(
-        [*command, probe_helper._MAIN, f"{PACKAGE}._s2ds.registry", f"{PACKAGE}."],
+        [*command, probe_helper._MAIN, f"{PACKAGE}._s2ds.proxies.loader", f"{PACKAGE}.", *PROXIES],
         input=b"%d\n" % len(code) + code,
         capture_output=True,
         check=False,

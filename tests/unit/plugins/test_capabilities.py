@@ -1,0 +1,55 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The table of proxies and runtimes, and what must agree with it because it cannot read it."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES, RUNTIMES
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ENCRYPTIONS, TRANSPORTS
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies import loader
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
+from ansible_collections.scistream.gateway.plugins.modules import proxy_container
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def _is_proxy(name: str) -> bool:
+    """Tell whether a file defines a proxy, or what proxies have in common."""
+    module = importlib.import_module(f"{loader.__name__.rpartition('.')[0]}.{name}")
+    kinds = [kind for kind in vars(module).values() if isinstance(kind, type) and issubclass(kind, Proxy)]
+    return any(kind.__module__ == module.__name__ for kind in kinds)
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_each_proxy_is_what_its_row_says(name: str) -> None:
+    kind = loader.proxy_class(name)
+    assert kind.name == name and kind.__module__.endswith(f".proxies.{name}")
+    assert set(PROXIES[name].encryptions) <= set(ENCRYPTIONS) and set(PROXIES[name].transports) <= set(TRANSPORTS)
+    assert (ROOT / "roles" / name).is_dir()
+
+
+def test_each_proxy_has_a_row() -> None:
+    found = [loader.proxy_class(name) for name in PROXIES]
+    families = {kind.__module__.rpartition(".")[2] for proxy in found for kind in proxy.__mro__[1:]}
+    files = {path.stem for path in (ROOT / "plugins/module_utils/_s2ds/proxies").glob("*.py") if _is_proxy(path.stem)}
+    assert files - families == set(PROXIES)
+
+
+def test_runtimes_do_what_there_is() -> None:
+    assert all(set(runtime.encryptions) <= set(ENCRYPTIONS) for runtime in RUNTIMES.values())
+
+
+def test_the_documented_choices_are_those_that_there_are() -> None:
+    options: dict[str, Any] = yaml.safe_load(proxy_container.DOCUMENTATION)["options"]
+    assert options["proxy"]["choices"] == sorted(PROXIES)
+    assert options["runtime"]["choices"] == [name for name in RUNTIMES if RUNTIMES[name].engine]
+    assert set(options["transport"]["choices"]) == set(TRANSPORTS)
