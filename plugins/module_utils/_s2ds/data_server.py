@@ -27,13 +27,12 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors imp
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.files import Replacement, read
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.instance import Instance, Status
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.patience import Patience
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Runtime, Task
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import make_directory
 
-# A gateway may be busy; what ends by itself is told at once.
-_READY_SECONDS = 60.0
 # For a proxy to answer again after a reload.
 _AGAIN_SECONDS = 5.0
 # Where a configuration is tried, below the directory of the instance.
@@ -119,8 +118,7 @@ class S2DS:
         if not self._is_wanted(instance):
             return [str(listener) for listener in instance.listeners]
         task = self._task(instance)
-        deadline = time.monotonic() + _READY_SECONDS
-        pause = 0.005
+        patience = Patience(self.runtime.ready_seconds)
         while True:
             answer, reason = None, ""
             try:
@@ -132,13 +130,12 @@ class S2DS:
                 return self._seen(instance, answer)
             if self.runtime.has_failed(task):
                 raise S2DSException(f"the data server {instance.name} ended at once: {self._last_words(task)}")
-            if time.monotonic() > deadline:
+            if patience.is_over():
                 raise S2DSException(
-                    f"the data server {instance.name} was not ready after {_READY_SECONDS:.0f} s: "
+                    f"the data server {instance.name} was not ready after {patience.waited:.0f} s: "
                     f"{reason or self._last_words(task)}"
                 )
-            time.sleep(pause)
-            pause = min(pause * 1.5, 0.1)
+            patience.rest()
 
     def _seen(self, instance: Instance, answer: Mapping[str, Any]) -> list[str]:
         """Return the listeners that a program says it has, after a look whether this host has them."""

@@ -83,11 +83,13 @@ class Runtime(ABC):
         name: As users write it.
         contained: Whether programs come out of an image, so that nothing of this host can be asked about them.
         encryptions: What may be asked for here; a key is for nobody but the program.
+        ready_seconds: For a program to come up here. What ends by itself is told at once.
     """
 
     name: ClassVar[str] = "process"
     contained: ClassVar[bool] = False
     encryptions: ClassVar[Sequence[str]] = ("tls", "none")
+    ready_seconds: ClassVar[float] = 30.0
 
     def __init__(self, site: Site) -> None:
         self.site = site
