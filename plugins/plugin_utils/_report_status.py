@@ -189,9 +189,9 @@ def _counted(counters: Mapping[str, Any], now: datetime) -> list[str]:
     ]
     if parts:
         parts[0] = f"connections {parts[0]}"
-    about = "" if counters.get("exact", True) else "about "
+    least = "" if counters.get("exact", True) else "at least "
     parts.append(
-        f"{about}{size(moved.get('to_consumer'))} to the consumer, {size(moved.get('to_producer'))} to the producer"
+        f"{least}{size(moved.get('to_consumer'))} to the consumer, {size(moved.get('to_producer'))} to the producer"
     )
     restarts = counters.get("restarts")
     if restarts:

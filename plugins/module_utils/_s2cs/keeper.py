@@ -17,6 +17,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session im
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.steps import Steps, together
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store import Store
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.turn import Turn
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import occupants
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.errors import S2DSException, ScistreamError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import data_server
@@ -94,8 +95,8 @@ class Keeper:
         if not taken:
             return error
         return S2DSException(
-            f"address already in use: {', '.join(taken)}: end that program and run this again; or release the session "
-            "and request it again, which gives it other ports"
+            f"{occupants.in_use(taken)}: end that program and run this again; or release the session and request it "
+            "again, which gives it other ports"
         )
 
     def reclaim(self, wanted: Sequence[tuple[str, str]]) -> None:

@@ -96,13 +96,21 @@ class Tally:
             moment: When.
             lost: Whether connections may have been open that ended with the one before.
         """
+        self.finish(lost and self.starts > 0)
+        self.starts += 1
+        self.since, self.began = self.since or moment, moment
+
+    def finish(self, lost: bool) -> None:
+        """Take in that the data server has ended.
+
+        Args:
+            lost: Whether connections may have been open that ended with it.
+        """
         # They carried at least what was seen of them.
         for name in COUNTED:
             setattr(self, name, max(getattr(self, name), self.seen.get(name, 0)))
-        self.exact = self.exact and not (self.starts and lost)
+        self.exact = self.exact and not lost
         self.seen, self.open = {}, {}
-        self.starts += 1
-        self.since, self.began = self.since or moment, moment
 
     def add(self, ended: float, to_consumer: int, to_producer: int) -> None:
         """Take in what a connection carried that has ended."""

@@ -96,7 +96,7 @@ def test_status_tells_of_restarts_and_of_silence() -> None:
     results = {"gw-a": {"sessions": [session("producer", running=True, counters=counters)]}}
     lines = _report_status.status(results, now=now)
     assert (
-        "about 1 B to the consumer, 0 B to the producer, 2 restarts of the data server since 2026-01-31 12:50:00Z"
+        "at least 1 B to the consumer, 0 B to the producer, 2 restarts of the data server since 2026-01-31 12:50:00Z"
         in lines[1]
     )
     assert lines[2] == "    WARNING: no byte has moved for 15m 0s"

@@ -19,12 +19,14 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.s2
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Control, Place
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.site import Site
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.unix import NobodyThere, ask
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.untrusted import read
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.version import VERSION
 
 _CONFIG = "s2ds.json"
 _CONTROL = "run/control.sock"
 _TOTALS = "run/counters.json"
 _PROGRAM_IN_IMAGE = "/usr/local/lib/scistream/s2ds"
+_LONGEST_TOTALS = 4096
 _MOST_WORKERS = 64
 
 
@@ -105,6 +107,23 @@ class NativeProxy(Proxy):
         found = {**answers.counters(status), "listeners": answers.listeners(status)}
         check_going("the forwarder", _workers(place, status))
         return found
+
+    def totals(self, place: Place) -> dict[str, Any] | None:
+        """Return the totals that the forwarder wrote down last."""
+        text = read(place.directory, _TOTALS, limit=_LONGEST_TOTALS)
+        # So much before it writes anything.
+        if text.strip() in ("", "null"):
+            return None
+        found = answers.document(text)
+        return answers.counters(
+            {
+                **found,
+                "connections": {"open": 0, **{name: found.get(name) for name in ("total", "refused", "failed")}},
+                "bytes": {name: found.get(name) for name in ("to_consumer", "to_producer")},
+                # One that was killed may have counted a little more.
+                "exact": found.get("exact") is True and found.get("ended") is True,
+            }
+        )
 
 
 def _workers(place: Place, status: Mapping[str, Any]) -> list[int]:
