@@ -173,7 +173,7 @@ orphans:
   description:
     - What has a directory on this gateway and no session in the store, because the store was lost or replaced.
     - M(scistream.gateway.s2cs_release) with its RV(ignore:uid) ends and removes it, if an administrator asks for it.
-  returned: success, or if the store is damaged
+  returned: success, or if the store is damaged, of another version or cannot be used for another reason
   type: list
   elements: dict
   contains:
@@ -314,7 +314,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import orphans, report
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RowError, StoreDamaged
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RowError, StoreUnusable
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.module import CONFIG, ROLE, SECRET, UID
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy_file import load_policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store import Store
@@ -338,7 +338,8 @@ def main() -> None:
             unreadable = [asdict(row) for row in store.unreadable]
             lost = orphans.found(policy, directories, store.keys())
             gateway = report.gateway(policy, store)
-    except StoreDamaged as error:
+    except StoreUnusable as error:
+        lost = [item for item in lost if (item["uid"], item["role"]) not in error.known]
         module.fail_json(msg=str(error), orphans=lost)
     except (ScistreamError, OSError) as error:
         module.fail_json(msg=reason(error))

@@ -58,6 +58,7 @@ def status(
         if went_wrong(answer) or "sessions" not in answer:
             # Why is said at the end, with what else is missing.
             lines.append(f"{gateway}: no answer")
+            lines.extend(f"  WARNING: {line}" for line in _orphans(answer))
             continue
         sessions = meant(answer, uids, streams)
         shown = [session for session in sessions if show == "all" or problems(session, now)]

@@ -136,6 +136,15 @@ def test_status_of_what_belongs_to_no_session() -> None:
     ]
 
 
+def test_status_of_a_gateway_whose_store_cannot_be_used() -> None:
+    orphan = {"uid": UID, "role": "producer", "running": True}
+    answer = {"failed": True, "msg": "the session store is damaged", "orphans": [orphan]}
+    assert stream_report({"gw-a": answer}, "status") == [
+        "gw-a: no answer",
+        f"  WARNING: producer of {UID} runs without a session: release it with stream_release -e uid={UID}",
+    ]
+
+
 def test_status_of_the_dead_and_the_waiting() -> None:
     dead = session("producer", running=False, counters=None, log=[f"line {number}" for number in range(9)])
     waiting = session("consumer", state="reserved", running=True, expires="2026-01-31T12:03:00Z")
