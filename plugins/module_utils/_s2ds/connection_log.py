@@ -33,7 +33,6 @@ _LARGE = 4 * RESERVE
 _SECONDS = 3.0
 _LARGEST = (1 << 63) - 1
 _LATEST = float(1 << 40)
-_READS = 3
 _MOMENT = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,6})?", re.ASCII)
 # With what belongs to the client and the server behind it, or without.
 _FIELDS = (4, 6)
@@ -177,13 +176,14 @@ def take_ended(
 
 def look(place: Place, log: str, take: Take) -> Tally:
     """Return what was kept with what the log has had since; nothing is written."""
-    for _unused in range(_READS):
+    deadline = time.monotonic() + _SECONDS
+    while True:
         before = kept(place)
         tally = deepcopy(before)
         with untrusted.opened(place.directory, log) as descriptor:
             complete = not tally.offset if descriptor is None else _take_in(tally, descriptor, take)
         # Somebody may have added up in between, and freed what was to be read.
-        if kept(place) == before:
+        if kept(place) == before or time.monotonic() > deadline:
             break
     tally.exact = tally.exact and complete
     return tally
