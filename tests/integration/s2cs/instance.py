@@ -142,9 +142,11 @@ class S2CS:
         self.config = root / "s2cs.json"
         self.programs = root / "programs"
         self.programs.mkdir(parents=True)
-        for program in (COLLECTION / "roles/s2cs/files").glob("*.py"):
-            install(program, self.programs)
-        install(COLLECTION / "roles/s2ds/files/s2ds", self.programs)
+        # Whoever names others may be one who cannot read the checkout.
+        if "program_dir" not in policy:
+            for program in (COLLECTION / "roles/s2cs/files").glob("*.py"):
+                install(program, self.programs)
+            install(COLLECTION / "roles/s2ds/files/s2ds", self.programs)
         self.policy: dict[str, Any] = {
             "gateway": "gw-test",
             "state_dir": str(self.state),
