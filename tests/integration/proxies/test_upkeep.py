@@ -30,10 +30,10 @@ from ansible_collections.scistream.gateway.tests.integration.proxies.rig import 
     program,
 )
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import (
-    COLLECTION,
     MODULES,
     S2CS,
     SECRET,
+    install_programs,
     own_uid,
 )
 from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import (
@@ -143,8 +143,7 @@ def test_without_root(kind: str) -> None:
     offered = {**policy(root), "program_dir": str(root / "programs")}
     # The checkout may be out of nobody's reach as well.
     (root / "programs").mkdir()
-    for name in ("supervise.py", "isolate.py", "records.py"):
-        shutil.copy(COLLECTION / "roles/s2cs/files" / name, root / "programs")
+    install_programs(root / "programs")
     os.chown(root, 65534, 65534)
     root.chmod(0o755)
     pid = os.fork()
