@@ -81,7 +81,9 @@ sessions:
       type: str
       sample: ok
     reason:
-      description: Why it is not well, and what happens next; empty if it is.
+      description:
+        - Why it is not well, and what happens next; empty if it is.
+        - If another program has taken one of its listeners, that program.
       returned: always
       type: str
       sample: ""
@@ -90,7 +92,8 @@ sessions:
         - What the data server has counted for this session, in connections and bytes. The counters go on through every
           update, and through every restart of the data server and of the gateway.
         - C(to_consumer) is towards the side that connected, C(to_producer) towards the target.
-      returned: always, null if the data server does not run
+        - Of a data server that does not run or does not answer, what is known of its totals.
+      returned: always, null if nothing is known
       type: dict
       contains:
         since:
@@ -107,6 +110,7 @@ sessions:
           description:
             - C(open) now, C(total) so far, C(refused) because the client is not allowed or did not show the right
               certificate, and C(failed) because the target could not be reached.
+            - C(open) is null if the data server does not answer and may have connections all the same.
           returned: always
           type: dict
           sample: {open: 1, total: 3, refused: 0, failed: 0}
@@ -126,7 +130,7 @@ sessions:
         exact:
           description:
             - Whether C(connections) and C(bytes) are exact. If V(false), they are a lower bound, because a data server
-              was killed with connections open, or because its log was full or damaged.
+              ended while connections may have been open, does not answer, or because its log was full or damaged.
           returned: always
           type: bool
           sample: true
@@ -169,7 +173,7 @@ orphans:
   description:
     - What has a directory on this gateway and no session in the store, because the store was lost or replaced.
     - M(scistream.gateway.s2cs_release) with its RV(ignore:uid) ends and removes it, if an administrator asks for it.
-  returned: success, or if the store is damaged
+  returned: success, or if the store is damaged, of another version or cannot be used for another reason
   type: list
   elements: dict
   contains:
@@ -313,7 +317,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import check_uid
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import info, orphans
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.action_module import CONFIG, ROLE, SECRET, UID
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RowError, StoreDamaged
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RowError, StoreUnusable
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy_file import load_policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store import Store
 
@@ -334,7 +338,8 @@ def main() -> None:
             unreadable = [asdict(row) for row in store.unreadable]
             lost = orphans.found(policy, directories, store.keys())
             gateway = info.gateway(policy, store)
-    except StoreDamaged as error:
+    except StoreUnusable as error:
+        lost = [item for item in lost if (item["uid"], item["role"]) not in error.known]
         module.fail_json(msg=str(error), orphans=lost)
     except (ScistreamError, OSError) as error:
         module.fail_json(msg=reason(error))

@@ -95,7 +95,7 @@ released:
     counters:
       description:
         - What its data server counted in all, as M(scistream.gateway.s2cs_info) shows it.
-        - Null if it did not run or did not answer.
+        - If it did not run or did not answer, what is known of its totals. Null if nothing is known.
       returned: always
       type: dict
       sample:

@@ -213,7 +213,8 @@ s2ds:
       sample: "-----BEGIN CERTIFICATE-----..."
     counters:
       description:
-        - Its counters, as M(scistream.gateway.s2cs_info) describes them; null if it does not run.
+        - Its counters, as M(scistream.gateway.s2cs_info) describes them, also if it does not run;
+          null if nothing is known.
       returned: if it is not absent
       type: dict
       sample:

@@ -17,10 +17,13 @@ import re
 import shutil
 import subprocess
 import tempfile
+from datetime import datetime
 from pathlib import Path
-from typing import Dict, Iterator, Sequence
+from typing import Dict, Iterator
 
 Picture = Dict[str, Dict[str, str]]
+
+_DOCKER = "Docker "
 
 # Looked at whole. What others keep there changes by itself: databases of packages, engines, the system's own services.
 _TREES = ("/etc", "/usr/local", "/var/lib", "/run/systemd/system", "/run/systemd/transient")
@@ -43,15 +46,23 @@ def picture() -> Picture:
         "file": dict(_files()),
         "mount": dict(_mounts()),
         "network interface or address": dict(_network()),
-        **{f"Docker {kind}": dict.fromkeys(_docker(kind), "") for kind in ("container", "network", "volume")},
+        **{f"{_DOCKER}{kind}": dict(_docker(kind)) for kind in ("container", "network", "volume")},
     }
 
 
-def differences(before: Picture, after: Picture) -> list[str]:
-    """Name what is new, gone or another one."""
+def differences(before: Picture, after: Picture, since: datetime) -> list[str]:
+    """Name what is new, gone or another one.
+
+    Args:
+        before: The first picture.
+        after: The second one.
+        since: When the first one was taken. What an engine that did not run then has had for longer is not new.
+    """
     found = []
     for kind, then in before.items():
         now = after[kind]
+        if kind.startswith(_DOCKER):
+            now = {name: made for name, made in now.items() if name in then or _moment(made) >= since}
         found += [f"left behind: {kind} {name}" for name in sorted(now.keys() - then.keys())]
         found += [f"gone: {kind} {name}" for name in sorted(then.keys() - now.keys())]
         found += [f"changed: {kind} {name}" for name in sorted(then.keys() & now.keys()) if then[name] != now[name]]
@@ -138,11 +149,23 @@ def _network() -> Iterator[tuple[str, str]]:
             yield interface, ""
 
 
-def _docker(kind: str) -> Sequence[str]:
+def _docker(kind: str) -> Iterator[tuple[str, str]]:
+    """Names, each with when it was made."""
     everything = ["--all"] if kind == "container" else []
-    name = "{{.Names}}" if kind == "container" else "{{.Name}}"
+    names = _lines("docker", kind, "ls", "--quiet", *everything)
     own = ("bridge", "host", "none") if kind == "network" else ()
-    return [found for found in _lines("docker", kind, "ls", *everything, "--format", name) if found not in own]
+    made = "{{json .CreatedAt}}" if kind == "volume" else "{{json .Created}}"
+    for line in _lines("docker", kind, "inspect", "--format", f"{made} {{{{.Name}}}}", *names) if names else []:
+        moment, _space, name = line.partition(" ")
+        # The engine's own networks are made anew whenever it starts.
+        if name not in own:
+            yield name.lstrip("/"), moment.strip('"')
+
+
+def _moment(text: str) -> datetime:
+    """Read a time as Docker writes it, to the second; the fraction has any number of digits."""
+    moment = datetime.fromisoformat(re.sub(r"\.[0-9]+", "", text).replace("Z", "+00:00"))
+    return moment if moment.tzinfo else moment.astimezone()
 
 
 def _lines(*command: str) -> list[str]:

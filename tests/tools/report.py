@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Sequence
 
@@ -41,6 +42,7 @@ def run(parts: Sequence[Part], arguments: list[str], left_out: Sequence[str] = (
         if time.time() - old.stat().st_mtime > LEFT_OVER:
             shutil.rmtree(old, ignore_errors=True)
     presence = host.Presence()
+    since = datetime.now(timezone.utc).replace(microsecond=0)
     alone, before = presence.alone(), host.picture()
     with tempfile.TemporaryDirectory(prefix="run-", dir=str(CACHE)) as directory:
         workspace = Workspace(Path(directory), artifact.installed(env), env, arguments, echo=len(parts) == 1)
@@ -53,15 +55,17 @@ def run(parts: Sequence[Part], arguments: list[str], left_out: Sequence[str] = (
             jobs = _side_by_side(parts, workspace)
         finally:
             workspace.stop()
-        jobs.append(Job("host", workspace).execute(lambda job: _compare(job, before, alone and presence.alone())))
+        jobs.append(
+            Job("host", workspace).execute(lambda job: _compare(job, before, since, alone and presence.alone()))
+        )
         _tell(jobs[-1], workspace, len(jobs), len(jobs))
         _keep_logs(workspace)
         return _close(jobs, left_out)
 
 
-def _compare(job: Job, before: host.Picture, alone: bool) -> None:
+def _compare(job: Job, before: host.Picture, since: datetime, alone: bool) -> None:
     """The machine is as it was, but for packages, images, and the engine itself."""
-    found = host.differences(before, host.picture())
+    found = host.differences(before, host.picture(), since)
     if found and not alone:
         job.skipped = 1
         job.notes += ["another run was at work on this machine; one of the two left this:", *found]

@@ -21,6 +21,8 @@ _SHAPE = re.compile(
     r"(?:\[(?P<v6>[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)\]|(?P<host>[^\s:\[\]]+)):(?P<port>0|[1-9][0-9]{0,5})", re.ASCII
 )
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", re.ASCII)
+# What to do where a source address and a target do not go together.
+OTHER_VERSION = "give addresses of the same version of IP"
 _FORM = 'give "address:port", "[IPv6 address]:port" or "host name:port"'
 
 
@@ -170,8 +172,13 @@ def fits(endpoint: Endpoint, egress: str | None) -> bool:
     return egress is None or (":" in egress) == (":" in endpoint.host)
 
 
-def resolve(endpoint: Endpoint, egress: str | None = None) -> Endpoint:
+def resolve(endpoint: Endpoint, egress: str | None = None, option: str = "targets") -> Endpoint:
     """Replace a host name by its first address that fits the source address of connections.
+
+    Args:
+        endpoint: The target.
+        egress: The source address.
+        option: Where the target was given, for the message.
 
     Raises:
         S2DSException: The name has no address, or none that fits.
@@ -180,7 +187,5 @@ def resolve(endpoint: Endpoint, egress: str | None = None) -> Endpoint:
     for item in found:
         if fits(item, egress):
             return item
-    raise S2DSException(
-        f"targets: {endpoint} cannot be reached from {egress}, which is of the other version of IP; its addresses are "
-        f"{', '.join(item.host for item in found)}"
-    )
+    known = "" if endpoint.address is not None else f", whose addresses are {', '.join(item.host for item in found)}"
+    raise S2DSException(f"egress: {egress} cannot reach {option} {endpoint}{known}: {OTHER_VERSION}")

@@ -19,6 +19,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.ba
     Refused,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError, RowError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.lost_store import LostStore
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy_file import DEFAULT_CONFIG, load_policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.sessions import SessionManager
@@ -55,7 +56,7 @@ def run(
         required: Which of these options must be given.
         read: Checks the options of one session.
         action: What is to be done with all of them.
-        lenient: Whether it works with a policy in which something is wrong.
+        lenient: Whether it works with a policy in which something is wrong, and without a store that can be used.
     """
     item_options = {name: {**spec, "required": name in required} for name, spec in session_options.items()}
     # With these, Ansible itself says which option is missing, in the single form as well.
@@ -75,7 +76,9 @@ def run(
     try:
         policy = load_policy(module.params["config"], lenient)
         wanted = [_read(read, item, policy, None if given is None else index) for index, item in enumerate(items)]
-        keeper = SessionManager(policy, check_mode=module.check_mode)
+        keeper = SessionManager(policy, check_mode=module.check_mode, lenient=lenient)
+        if isinstance(keeper.store, LostStore):
+            module.warn(str(keeper.store.error))
         try:
             changes = action(keeper).run(wanted)
         finally:

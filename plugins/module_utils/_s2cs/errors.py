@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from typing import Collection
+
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
 
 
@@ -37,8 +39,17 @@ class StoreError(S2CSError):
     """The session store cannot be read or written."""
 
 
-class StoreDamaged(StoreError):
-    """The session store is there, and is no database or a damaged one."""
+class StoreUnusable(StoreError):
+    """The session store is there, and cannot be used before somebody has done something about it.
+
+    Args:
+        message: What is wrong with it, and what helps.
+        known: Uid and role of the sessions that are known to be in it all the same.
+    """
+
+    def __init__(self, message: str, known: Collection[tuple[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.known = frozenset(known)
 
 
 class RowError(StoreError):

@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from typing import Sequence
 
-from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import Endpoint, addresses, fits
+from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import (
+    OTHER_VERSION,
+    Endpoint,
+    addresses,
+    fits,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
@@ -42,22 +47,25 @@ def _settled(policy: Policy, session: Session, option: str, target: Endpoint, be
     found.sort(key=lambda item: str(item) != before)
     if target.address is not None:
         policy.check_target(option, session.role, target)
+    egress = f"egress.{session.role}"
     reasons: list[str] = []
-    refused = False
+    refused = unfit = False
     for item in found:
         why = policy.target_refusal(session.role, item)
         refused = refused or why is not None
         if why is None and not fits(item, session.egress):
-            why = f"it cannot be reached from the egress address {session.egress}, which is of the other version of IP"
+            why = f"it cannot be reached from the egress address {session.egress}: {OTHER_VERSION}"
+            unfit = True
         if why is None and str(item) in session.listeners:
             why = "it is a listener of this session: a loop"
         if why is None:
             return item
         reasons.append(f"{item}, {why}")
     if target.address is not None:
-        raise ValueRefused(option, str(target), reasons[0].partition(", ")[2])
+        rule = f" (policy: {egress})" if unfit else ""
+        raise ValueRefused(option, str(target), reasons[0].partition(", ")[2] + rule)
     raise RefusedError(
         f"{option}: {target} stands for no address that is allowed on gateway {policy.gateway} for the role "
         f"{session.role} by its policy {policy.config}: {'; '.join(reasons)}",
-        f"targets.{session.role}" if refused else "egress",
+        f"targets.{session.role}" if refused else egress if unfit else "",
     )

@@ -14,11 +14,13 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import orphans
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.steps import Steps, together
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.turn import Turn
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import StateError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import StateError, StoreUnusable
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.lost_store import LostStore
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import STREAMING, Session
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store import Store
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import occupants
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import data_server
 
 # How long an action may spend on the logs of sessions that it has nothing to do with.
@@ -31,13 +33,34 @@ class SessionManager:
     Args:
         policy: The administrator's policy.
         check_mode: Decide as always, but change nothing.
+        lenient: Do without a store that cannot be used: what runs can be ended all the same.
+
+    Raises:
+        StoreError: The store cannot be used.
     """
 
-    def __init__(self, policy: Policy, check_mode: bool = False) -> None:
+    def __init__(self, policy: Policy, check_mode: bool = False, lenient: bool = False) -> None:
         self.policy = policy
         self.check_mode = check_mode
-        self.store = Store(policy.site.state_dir, read_only=check_mode)
+        self.store = self._opened(lenient)
         self.mended: set[tuple[str, str]] = set()
+
+    def _opened(self, lenient: bool) -> Store:
+        directory = self.policy.site.state_dir
+        try:
+            store = Store(directory, read_only=self.check_mode)
+            if lenient:
+                try:
+                    # It may be whole at its beginning only.
+                    store.all()
+                except BaseException:
+                    store.close()
+                    raise
+            return store
+        except StoreUnusable as error:
+            if not lenient:
+                raise
+            return LostStore(directory, error)
 
     def needed(self, uid: str, role: str) -> Steps[Session]:
         """Return a session that must be there; one that has expired is released now."""
@@ -94,8 +117,8 @@ class SessionManager:
         if not taken:
             return error
         return S2DSException(
-            f"address already in use: {', '.join(taken)}: end that program and run this again; or release the session "
-            "and request it again, which gives it other ports"
+            f"{occupants.in_use(taken)}: end that program and run this again; or release the session and request it "
+            "again, which gives it other ports"
         )
 
     def reclaim(self, wanted: Sequence[tuple[str, str]]) -> None:

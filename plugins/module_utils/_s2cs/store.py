@@ -18,19 +18,24 @@ import fcntl
 import hashlib
 import os
 import sqlite3
-import stat
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Iterable, Iterator
 
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import store_files
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import (
     RowError,
-    StoreDamaged,
     StoreError,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.limits import Limits
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ports import Choose
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import Session, from_json
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store_errors import (
+    BUSY_SECONDS,
+    damaged,
+    failed,
+    of_version,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import make_directory
 
 _SCHEMA_VERSION = 1
@@ -44,14 +49,8 @@ CREATE TABLE IF NOT EXISTS port (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS last_port (address TEXT PRIMARY KEY, port INTEGER NOT NULL) WITHOUT ROWID;
 """
-# Long enough for any number of writers in line, each of which needs a few milliseconds.
-_BUSY_SECONDS = 60
 # Room for what any change of a session touches of the database.
 _JOURNAL_SIZE = 1 << 18
-# What SQLite says of a database that only somebody who has a copy of it could mend.
-_DAMAGED = ("not a database", "malformed", "no such table", "no such column")
-_FULL = "disk is full"
-_BUSY = "is locked"
 
 
 @dataclass(frozen=True)
@@ -92,15 +91,11 @@ class Store:
                         return database
                     database.close()
                 # There is none, or the first call that wanted to make one was killed before it did.
-                database = _configured(":memory:")
-                database.executescript(_SCHEMA)
-                return database
+                return empty()
             make_directory(self._directory, 0o711)
             # Made here rather than by SQLite, so that it never exists with another mode.
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._lock_file = os.open(
-                os.path.join(self._directory, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-            )
+            self._lock_file = os.open(self.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             database = _configured(self._path)
             database.execute("PRAGMA journal_mode = PERSIST")
             if not self._version(database):
@@ -113,23 +108,23 @@ class Store:
                 "or run the role scistream.gateway.s2cs"
             ) from None
         except sqlite3.Error as error:
-            raise self._failed("opened", error) from None
+            raise failed(self._path, "opened", error) from None
 
     def _check_file(self) -> None:
         """Refuse what is in the place of the database and is none, before it is opened: that can take forever."""
         try:
-            mode = os.lstat(self._path).st_mode
+            what = store_files.kind(os.lstat(self._path).st_mode)
         except OSError:
-            return
-        if not stat.S_ISREG(mode):
-            raise self._damaged("it is no regular file")
+            what = ""
+        if what:
+            raise damaged(self._path, f"it is {what}")
+        writes = not self._read_only or os.access(self._path, os.W_OK)
+        store_files.check(self._path, self.lock_path, writes)
 
-    def _damaged(self, why: str) -> StoreDamaged:
-        return StoreDamaged(
-            f"the session store {self._path} is damaged ({why}); the data servers do not need it and go on. Move "
-            f"it out of the way (mv {self._path} {self._path}.damaged); then s2cs_info lists what still runs as "
-            "orphans, s2cs_release ends each of them by its uid, and the streams can be opened anew"
-        )
+    @property
+    def lock_path(self) -> str:
+        """The file with the locks of sessions."""
+        return os.path.join(self._directory, "lock")
 
     def _keep_room(self, database: sqlite3.Connection) -> None:
         """Give the journal the room that a release needs when the disk is full by then."""
@@ -152,34 +147,15 @@ class Store:
                 if database.in_transaction:
                     database.execute("ROLLBACK")
 
-    def _failed(self, what: str, error: sqlite3.Error) -> StoreError:
-        """Return the error that tells what is wrong with the store, and what helps."""
-        text = str(error)
-        if _FULL in text:
-            return StoreError(
-                f"no space is left on the file system of {self._path}: make room, or release sessions, which can be "
-                "done on a full disk (s2cs_release)"
-            )
-        if any(sign in text for sign in _DAMAGED):
-            return self._damaged(text)
-        if _BUSY in text:
-            return StoreError(
-                f"the session store {self._path} was in use by another program for {_BUSY_SECONDS} s: end that program "
-                f"(fuser -v {self._path} names it) and try again"
-            )
-        return StoreError(
-            f"the session store {self._path} cannot be {what}: {text}; run as the user that owns it, or run the role "
-            "scistream.gateway.s2cs"
-        )
-
     def _version(self, database: sqlite3.Connection) -> int:
         """Return the version of a store, 0 for an empty one; refuse those of other versions of the collection."""
         version = int(database.execute("PRAGMA user_version").fetchone()[0])
         if version not in (0, _SCHEMA_VERSION):
-            raise StoreError(
-                f"the session store {self._path} has version {version}, and this version of the collection knows "
-                f"{_SCHEMA_VERSION}: use the version that made it, or release all sessions with that and remove it"
-            )
+            known = set()
+            # What another version keeps nobody knows; whose sessions they are can be told, if anything.
+            with suppress(sqlite3.Error):
+                known = {(str(uid), str(role)) for uid, role in database.execute("SELECT uid, role FROM session")}
+            raise of_version(self._path, version, _SCHEMA_VERSION, known)
         return version
 
     def close(self) -> None:
@@ -203,7 +179,7 @@ class Store:
                     self._database.execute("ROLLBACK")
                 raise
         except sqlite3.Error as error:
-            raise self._failed("written", error) from None
+            raise failed(self._path, "written", error) from None
 
     @contextmanager
     def locked(self, keys: Iterable[tuple[str, str]], wait: bool = True) -> Iterator[bool]:
@@ -229,7 +205,7 @@ class Store:
     def is_locked(self, uid: str, role: str) -> bool:
         """Tell whether an action of another process holds the lock of a session."""
         try:
-            descriptor = os.open(os.path.join(self._directory, "lock"), os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(self.lock_path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return False
         try:
@@ -322,11 +298,18 @@ class Store:
         try:
             return self._database.execute(query, values).fetchall()
         except sqlite3.Error as error:
-            raise self._failed("read", error) from None
+            raise failed(self._path, "read", error) from None
+
+
+def empty() -> sqlite3.Connection:
+    """Return a database without sessions, in memory."""
+    database = _configured(":memory:")
+    database.executescript(_SCHEMA)
+    return database
 
 
 def _configured(path: str, uri: bool = False) -> sqlite3.Connection:
-    database = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, uri=uri)
+    database = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, uri=uri)
     # A text that is none makes its row unreadable, and no other.
     database.text_factory = lambda data: data.decode("utf-8", "replace")
     database.execute("PRAGMA foreign_keys = ON")

@@ -11,30 +11,21 @@ import shutil
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import Any, Iterator, Mapping
+from typing import Iterator, Mapping
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import parse_endpoint
-from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import (
-    S2DSException,
-    ScistreamError,
-    reason,
-)
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, ScistreamError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.files import Replacement, read
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import make_directory
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observation import Observer
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import connection_log, occupants
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.answers import (
-    check_listeners,
-    counters,
-    printable,
-)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.patience import Patience
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Runtime
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec, Status, Task
 
-# A gateway may be busy; what ends by itself is told at once.
-_READY_SECONDS = 60.0
 # For a proxy to answer again after a reload.
 _AGAIN_SECONDS = 5.0
 # Where a configuration is tried, below the directory of the instance.
@@ -120,8 +111,7 @@ class S2DS:
         if not self._is_wanted(instance):
             return [str(listener) for listener in instance.listeners]
         task = self._task(instance)
-        deadline = time.monotonic() + _READY_SECONDS
-        pause = 0.005
+        patience = Patience(self.runtime.ready_seconds)
         while True:
             answer, reason = None, ""
             try:
@@ -130,25 +120,15 @@ class S2DS:
                 # What comes up may be busy, or not complete yet.
                 reason = str(error)
             if answer is not None:
-                return self._seen(instance, answer)
+                return self._observer(instance).listeners(answer)
             if self.runtime.has_failed(task):
                 raise S2DSException(f"the data server {instance.name} ended at once: {self._last_words(task)}")
-            if time.monotonic() > deadline:
+            if patience.is_over():
                 raise S2DSException(
-                    f"the data server {instance.name} was not ready after {_READY_SECONDS:.0f} s: "
+                    f"the data server {instance.name} was not ready after {patience.waited:.0f} s: "
                     f"{reason or self._last_words(task)}"
                 )
-            time.sleep(pause)
-            pause = min(pause * 1.5, 0.1)
-
-    def _seen(self, instance: DataServerSpec, answer: Mapping[str, Any]) -> list[str]:
-        """Return the listeners that a program says it has, after a look whether this host has them."""
-        listeners = list(answer.get("listeners") or map(str, instance.listeners))
-        check_listeners(listeners, instance.listeners, instance.port_range)
-        problem = self.runtime.unseen(self._task(instance), listeners, instance.transport)
-        if problem:
-            raise S2DSException(problem)
-        return listeners
+            patience.rest()
 
     def needs_update(self, instance: DataServerSpec) -> bool:
         """Tell whether ``update_listeners`` would do anything."""
@@ -219,7 +199,7 @@ class S2DS:
             except S2DSException as error:
                 reason = str(error)
             if answer is not None:
-                self._seen(instance, answer)
+                self._observer(instance).listeners(answer)
                 return
             if time.monotonic() > deadline:
                 said = reason or self._last_words(self._task(instance))
@@ -265,7 +245,7 @@ class S2DS:
 
     def strangers(self, instance: DataServerSpec) -> list[str]:
         """Return which listeners something else on this host has, each with the process that has it."""
-        return self.runtime.strangers(self._task(instance), instance.listeners, instance.transport)
+        return self._observer(instance).strangers()
 
     def is_as_set(self, instance: DataServerSpec) -> bool:
         """Tell whether it was started with the settings that would be used now."""
@@ -293,28 +273,7 @@ class S2DS:
 
     def status(self, instance: DataServerSpec) -> Status:
         """Return what is seen of the data server; it changes nothing."""
-        task = self._task(instance)
-        if not self._is_wanted(instance):
-            return Status(False, health="idle")
-        try:
-            answer = self.runtime.probe(task, self.proxy)
-            if answer is None:
-                said = [printable(line) for line in self.runtime.said(task, self.proxy)]
-                return Status(False, log=said, health="down", reason=f"its data server does not run: {words(said)}")
-            self._seen(instance, answer)
-            return Status(True, counters(answer) if answer.get("connections") else None)
-        except (ScistreamError, OSError, ValueError) as error:
-            # Whatever one of them does, the others are to be seen all the same.
-            why = printable(reason(error))
-            return Status(False, log=[why], health="silent" if self._is_seen(task) else "unknown", reason=why)
-
-    def _is_seen(self, task: Task) -> bool:
-        """Tell whether where it runs can be looked at; else nothing is known of it."""
-        try:
-            self.runtime.is_running(task)
-        except (ScistreamError, OSError, ValueError):
-            return False
-        return True
+        return self._observer(instance).status() if self._is_wanted(instance) else Status(False, health="idle")
 
     def has_much_to_tidy(self, instance: DataServerSpec) -> bool:
         """Tell whether the log of connections takes much room here."""
@@ -387,6 +346,9 @@ class S2DS:
             directory = self.runtime.site.directory(instance.name)
             connection_log.make(directory, self.proxy.log, self.runtime.file_mode)
         self.runtime.start(task, self.proxy.command(self.runtime.directory(task)))
+
+    def _observer(self, instance: DataServerSpec) -> Observer:
+        return Observer(self.proxy, self.runtime, instance, self._task(instance))
 
     def _last_words(self, task: Task) -> str:
         return words(self.runtime.said(task, self.proxy))

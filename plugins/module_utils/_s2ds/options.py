@@ -7,9 +7,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import (
+    Endpoint,
     parse_address,
     parse_endpoints,
     parse_networks,
@@ -56,7 +57,7 @@ def read_instance(prefix: str, params: Mapping[str, Any]) -> DataServerSpec:
         name=f"{prefix}-{params['name']}",
         listeners=listeners,
         # What is stopped or removed connects to nothing; a name without an address must not be in the way.
-        targets=[resolve(target, egress) for target in targets] if params["state"] == "started" else [],
+        targets=_resolved(targets, egress) if params["state"] == "started" else [],
         clients=[str(network) for network in parse_networks("clients", params["clients"])],
         egress=egress,
         rate=check_rate(params["rate"]),
@@ -68,6 +69,10 @@ def read_instance(prefix: str, params: Mapping[str, Any]) -> DataServerSpec:
         key=params["key"],
         peer_certificate=params["peer_certificate"],
     )
+
+
+def _resolved(targets: Sequence[Endpoint], egress: str | None) -> list[Endpoint]:
+    return [resolve(target, egress, f"targets[{index}]") for index, target in enumerate(targets)]
 
 
 def _read_encryption(params: Mapping[str, Any]) -> str:

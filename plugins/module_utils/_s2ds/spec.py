@@ -58,7 +58,7 @@ class Status:
 
     Args:
         running: Whether the proxy itself answers, not only whether it was started.
-        counters: Its counters as ``s2cs_info`` shows them, or None when not to be had.
+        counters: Its counters as ``s2cs_info`` shows them, the last ones that are known if it does not answer, or None.
         log: Why it does not run or does not answer although it should: the reason, or the last lines of its log.
         health: ``ok``, ``idle`` (nothing is to run yet), ``down`` (it should run and does not), ``silent`` (it runs and
             does not answer) or ``unknown``.

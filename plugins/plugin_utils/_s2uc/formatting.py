@@ -64,11 +64,12 @@ def traffic(counters: Mapping[str, Any]) -> list[str]:
     """Return what a data server counted in all."""
     moved, connections = counters.get("bytes") or {}, counters.get("connections") or {}
     parts = []
+    least = "" if counters.get("exact", True) else "at least "
     if connections.get("total") is not None:
-        parts.append(f"{connections['total']} connection{'' if connections['total'] == 1 else 's'} in all")
+        parts.append(f"{least}{connections['total']} connection{'' if connections['total'] == 1 else 's'} in all")
     if moved:
         parts.append(
-            f"{size(moved.get('to_consumer'))} to the consumer, {size(moved.get('to_producer'))} to the producer"
+            f"{least}{size(moved.get('to_consumer'))} to the consumer, {size(moved.get('to_producer'))} to the producer"
         )
     return parts
 

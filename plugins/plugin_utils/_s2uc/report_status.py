@@ -58,6 +58,7 @@ def status(
         if went_wrong(answer) or "sessions" not in answer:
             # Why is said at the end, with what else is missing.
             lines.append(f"{gateway}: no answer")
+            lines.extend(f"  WARNING: {line}" for line in _orphans(answer))
             continue
         sessions = meant(answer, uids, streams)
         shown = [session for session in sessions if show == "all" or problems(session, now)]
@@ -189,9 +190,9 @@ def _counted(counters: Mapping[str, Any], now: datetime) -> list[str]:
     ]
     if parts:
         parts[0] = f"connections {parts[0]}"
-    about = "" if counters.get("exact", True) else "about "
+    least = "" if counters.get("exact", True) else "at least "
     parts.append(
-        f"{about}{size(moved.get('to_consumer'))} to the consumer, {size(moved.get('to_producer'))} to the producer"
+        f"{least}{size(moved.get('to_consumer'))} to the consumer, {size(moved.get('to_producer'))} to the producer"
     )
     restarts = counters.get("restarts")
     if restarts:

@@ -28,7 +28,13 @@ from ansible_collections.scistream.gateway.tests.integration.containers.rig impo
     open_stream,
 )
 from ansible_collections.scistream.gateway.tests.integration.proxies.rig import MIB, Whole, policy, transfer
-from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import MODULES, S2CS, SECRET, own_uid
+from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import (
+    MODULES,
+    S2CS,
+    SECRET,
+    install_programs,
+    own_uid,
+)
 
 NOBODY = 65534
 SOCKET = Path("/var/run/docker.sock")
@@ -49,7 +55,9 @@ def as_nobody(groups: list[int], action: Callable[[S2CS], None], images: dict[st
     root = Path(tempfile.mkdtemp(prefix="scistream-"))
     try:
         (root / "policy").mkdir()
-        offered = policy(root / "policy")
+        offered = {**policy(root / "policy"), "program_dir": str(root / "programs")}
+        (root / "programs").mkdir()
+        install_programs(root / "programs")
         for path in (root, *root.rglob("*")):
             os.chown(path, NOBODY, NOBODY)
         pid = os.fork()

@@ -21,7 +21,13 @@ from ansible_collections.scistream.gateway.tests.integration.containers.rig impo
 )
 from ansible_collections.scistream.gateway.tests.integration.proxies.rig import CONFIGURATIONS
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS, SECRET, own_uid
-from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import Application, ask, connect, exchange
+from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import (
+    Application,
+    ask,
+    connect,
+    eventually,
+    exchange,
+)
 from ansible_collections.scistream.gateway.tests.testbed.engine import docker
 
 
@@ -32,9 +38,15 @@ def test_ended_by_hand_seen_and_mended(
 ) -> None:
     stream = open_stream(gateway, proxy, runtime, application.endpoint)
     name = container(gateway, stream)["Name"][1:]
+    assert exchange(stream.listener) == b"one:hello"
+    eventually("it is counted", lambda: stream.counters()["bytes"]["to_producer"] == len(b"hello"))
     docker(*({"kill": ["kill"], "rm": ["rm", "--force"]}[what]), name)
     seen = gateway.info(stream.uid)
     assert not seen["running"] and name in str(seen["log"]), seen
+    if runtime == "docker" and proxy == "haproxy":
+        # Its log is a file of this host.
+        assert seen["counters"]["bytes"] == {"to_consumer": len(b"one:hello"), "to_producer": len(b"hello")}
+    assert runtime != "docker" or (seen["counters"]["connections"]["open"], seen["counters"]["exact"]) == (0, False)
     same = {"uid": stream.uid, "role": "producer", "remote_listeners": [application.endpoint]}
     assert gateway.call("update", check=True, **same)["changed"]
     assert gateway.done("update", **same)["changed"]

@@ -13,6 +13,7 @@ import signal
 import ssl
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import jinja2.sandbox
@@ -29,10 +30,10 @@ from ansible_collections.scistream.gateway.tests.integration.proxies.rig import 
     program,
 )
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import (
-    COLLECTION,
     MODULES,
     S2CS,
     SECRET,
+    install_programs,
     own_uid,
 )
 from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import (
@@ -42,6 +43,26 @@ from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import
     kill,
     processes,
 )
+
+
+def _carry_and_kill(stream: Stream) -> None:
+    """Send something through, and kill the data server of the role producer with its supervisor."""
+    assert exchange(stream.listener) == b"one:hello"
+    eventually("it is counted", lambda: stream.counters()["bytes"]["to_producer"] == len(b"hello"))
+    eventually("nothing is open", lambda: not stream.counters()["connections"]["open"])
+    pid = stream.main_process()
+    kill(stream.s2cs.supervisor(stream.session)["pid"])
+    kill(pid)
+    eventually("it is seen to be gone", lambda: not stream.s2cs.info(stream.uid)["running"])
+
+
+def test_a_dead_proxy_is_released_with_its_totals(gateway: S2CS, kind: str, application: Application) -> None:
+    stream = Stream(gateway, kind, application.endpoint)
+    _carry_and_kill(stream)
+    seen = gateway.info(stream.uid)
+    released = gateway.done("release", uid=stream.uid, role="producer")["released"]
+    assert [item["counters"] for item in released] == [seen["counters"]]
+    assert released[0]["counters"]["bytes"] == {"to_consumer": len(b"one:hello"), "to_producer": len(b"hello")}
 
 
 def test_a_killed_proxy_is_started_again(gateway: S2CS, kind: str, application: Application) -> None:
@@ -63,11 +84,15 @@ def test_a_killed_proxy_is_started_again(gateway: S2CS, kind: str, application: 
 
 def test_a_dead_proxy_is_seen_and_mended(gateway: S2CS, kind: str, application: Application) -> None:
     stream = Stream(gateway, kind, application.endpoint)
-    kill(gateway.supervisor(stream.session)["pid"])
-    kill(stream.main_process())
-    eventually("it is seen to be gone", lambda: not gateway.info(stream.uid)["running"])
+    _carry_and_kill(stream)
     seen = gateway.info(stream.uid)
-    assert not seen["running"] and seen["counters"] is None and seen["log"]
+    assert not seen["running"] and seen["log"]
+    before = seen["counters"]
+    # Tries in vain, while the other side came up, may be among the connections.
+    assert before["connections"]["open"] == 0 and before["connections"]["total"] >= 1
+    assert before["bytes"] == {"to_consumer": len(b"one:hello"), "to_producer": len(b"hello")}
+    # Only a log that tells of beginnings shows that nothing was open.
+    assert before["exact"] == (kind == "stunnel") and abs(time.time() - before["since"]) < 600
     stream.point(application.endpoint)
     assert gateway.info(stream.uid)["running"]
     assert exchange(stream.listener) == b"one:hello"
@@ -118,8 +143,7 @@ def test_without_root(kind: str) -> None:
     offered = {**policy(root), "program_dir": str(root / "programs")}
     # The checkout may be out of nobody's reach as well.
     (root / "programs").mkdir()
-    for name in ("supervise.py", "isolate.py", "records.py"):
-        shutil.copy(COLLECTION / "roles/s2cs/files" / name, root / "programs")
+    install_programs(root / "programs")
     os.chown(root, 65534, 65534)
     root.chmod(0o755)
     pid = os.fork()

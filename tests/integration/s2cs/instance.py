@@ -127,6 +127,13 @@ def start(module: str, options: dict[str, Any], check: bool = False, user: str =
     return Call(module, {**options, "_ansible_check_mode": check, "_ansible_diff": True}, user)
 
 
+def install_programs(directory: Path) -> None:
+    """Install what the roles install."""
+    for program in (COLLECTION / "roles/s2cs/files").glob("*.py"):
+        install(program, directory)
+    install(COLLECTION / "roles/s2ds/files/s2ds", directory)
+
+
 class S2CS:
     """One control server: a policy, a state directory, and listener addresses that only it uses.
 
@@ -142,9 +149,9 @@ class S2CS:
         self.config = root / "s2cs.json"
         self.programs = root / "programs"
         self.programs.mkdir(parents=True)
-        for program in (COLLECTION / "roles/s2cs/files").glob("*.py"):
-            install(program, self.programs)
-        install(COLLECTION / "roles/s2ds/files/s2ds", self.programs)
+        # Whoever names others may be one who cannot read the checkout.
+        if "program_dir" not in policy:
+            install_programs(self.programs)
         self.policy: dict[str, Any] = {
             "gateway": "gw-test",
             "state_dir": str(self.state),

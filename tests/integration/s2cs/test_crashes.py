@@ -177,7 +177,10 @@ def test_supervisor_killed(s2cs: S2CS, application: Application, victims: list[s
             kill(state[victim])
         eventually("all processes ended", lambda: not s2cs.processes())
     info = s2cs.info()
-    assert info["running"] is False and info["log"] and info["counters"] is None and info["state"] == "streaming"
+    assert info["running"] is False and info["log"] and info["state"] == "streaming"
+    # What is written down is a second old at most.
+    assert info["counters"]["connections"]["open"] == 0 and info["counters"]["connections"]["total"] <= 1
+    assert info["counters"]["exact"] == (victims == ["pid"])
     assert s2cs.call("update", check=True, **which)["changed"]
     mended = s2cs.done("update", **which)
     assert mended["changed"] and mended["session"]["listeners"] == session["listeners"]

@@ -87,9 +87,10 @@ def test_store_that_is_no_store(s2cs: S2CS, application: Application, how: str) 
         assert {item["uid"] for item in told["orphans"]} == {item["uid"] for item in sessions}
         assert "s2cs_info" in s2cs.call("release", uid=own_uid())["msg"]
         assert "s2cs_info" in s2cs.call("request", False, uid=own_uid(), **REQUEST)["msg"]
-        # What the message says.
+        # What the message says: one that is to end ends now, whatever becomes of the store.
+        check_orphan_ends(s2cs, sessions.pop())
         path.rename(path.with_name("s2cs.db.damaged"))
-    assert [exchange(item["listeners"][0]) for item in sessions] == [b"one:hello"] * 3
+    assert [exchange(item["listeners"][0]) for item in sessions] == [b"one:hello"] * len(sessions)
     found = s2cs.done("info")
     assert found["sessions"] == []
     assert {item["uid"]: item["running"] for item in found["orphans"]} == {item["uid"]: True for item in sessions}
@@ -99,6 +100,94 @@ def test_store_that_is_no_store(s2cs: S2CS, application: Application, how: str) 
     assert [item["uid"] for item in s2cs.done("info")["sessions"]] == [sessions[0]["uid"]]
     s2cs.done("release", sessions=[{"uid": item["uid"]} for item in sessions])
     assert s2cs.done("info")["orphans"] == [] and s2cs.left() == []
+
+
+def check_orphan_ends(s2cs: S2CS, session: dict[str, Any]) -> None:
+    """Release what runs without a session that can be read, with the store as it is."""
+    which = {"uid": session["uid"], "role": "producer"}
+    before = sorted(path.name for path in s2cs.state.glob("s2cs.db*"))
+    assert exchange(session["listeners"][0]) == b"one:hello"
+    assert s2cs.call("release", check=True, uid=session["uid"])["changed"]
+    released = s2cs.done("release", uid=session["uid"])
+    assert released["changed"] and [{key: item[key] for key in which} for item in released["released"]] == [which]
+    assert len(released["warnings"]) == 1 and str(s2cs.state / "s2cs.db") in str(released["warnings"])
+    assert not [path for path in s2cs.processes().values() if session["uid"] in path]
+    assert session["uid"] not in str(s2cs.call("info").get("orphans"))
+    assert before == sorted(path.name for path in s2cs.state.glob("s2cs.db*"))
+
+
+@pytest.mark.parametrize("readable", [True, False], ids=["readable", "unreadable"])
+def test_store_of_a_newer_version(s2cs: S2CS, application: Application, readable: bool) -> None:
+    """What it has is for the version that made it; what it does not have can be ended."""
+    kept, lost = s2cs.stream(application.endpoint), s2cs.stream(application.endpoint)
+    with contextlib.closing(sqlite3.connect(s2cs.state / "s2cs.db")) as database, database:
+        for table in ("session", "port"):
+            database.execute(f"DELETE FROM {table} WHERE uid = ?", (lost["uid"],))
+        database.execute("PRAGMA user_version = 2")
+        if not readable:
+            database.execute("ALTER TABLE session RENAME TO streams")
+    told = s2cs.call("info")
+    assert told["failed"] and "has version 2" in told["msg"]
+    expected = {lost["uid"]} if readable else {lost["uid"], kept["uid"]}
+    assert {item["uid"] for item in told["orphans"]} == expected and all(item["running"] for item in told["orphans"])
+    check_orphan_ends(s2cs, lost)
+    if readable:
+        s2cs.refused("release", "has version 2", "use the version that made it", uid=kept["uid"])
+    else:
+        check_orphan_ends(s2cs, kept)
+    assert exchange(kept["listeners"][0]) == b"one:hello" if readable else not s2cs.processes()
+    with contextlib.closing(sqlite3.connect(s2cs.state / "s2cs.db")) as database, database:
+        database.execute("PRAGMA user_version = 1")
+        if not readable:
+            database.execute("ALTER TABLE streams RENAME TO session")
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("s2cs.db-journal", "directory"),
+        ("s2cs.db-wal", "link"),
+        ("lock", "fifo"),
+        *([] if os.geteuid() else [("s2cs.db-journal", "foreign")]),
+    ],
+)
+def test_what_is_in_the_place_of_a_file_beside_the_store(
+    s2cs: S2CS, application: Application, name: str, how: str
+) -> None:
+    kept, ended = s2cs.stream(application.endpoint), s2cs.stream(application.endpoint)
+    path = s2cs.state / name
+    path.unlink(missing_ok=True)
+    if how == "foreign":
+        path.touch(0o600)
+        os.chown(path, 65534, -1)
+    else:
+        make = {"directory": os.mkdir, "fifo": os.mkfifo, "link": lambda path: os.symlink("/nowhere", path)}
+        make[how](path)
+    words = "chown root" if how == "foreign" else f"mv {path} {path}.moved"
+    told = s2cs.call("info")
+    assert told["failed"] and str(path) in told["msg"] and words in told["msg"], told
+    assert {item["uid"] for item in told["orphans"]} == {kept["uid"], ended["uid"]}
+    store = (s2cs.state / "s2cs.db").read_bytes()
+    before = (s2cs.listening(), sorted(s2cs.processes()), sorted(os.listdir(s2cs.state)))
+    for action, options in (
+        ("request", {**REQUEST, "uid": own_uid()}),
+        ("update", {"uid": kept["uid"], "role": "producer"}),
+    ):
+        message = s2cs.call(action, **options)["msg"]
+        assert str(path) in message and words in message and "I/O" not in message, message
+    assert before == (s2cs.listening(), sorted(s2cs.processes()), sorted(os.listdir(s2cs.state)))
+    assert store == (s2cs.state / "s2cs.db").read_bytes()
+    check_orphan_ends(s2cs, ended)
+    # What the message says.
+    if how == "foreign":
+        os.chown(path, os.geteuid(), -1)
+    else:
+        path.rename(f"{path}.moved")
+    assert s2cs.info(kept["uid"])["running"] and exchange(kept["listeners"][0]) == b"one:hello"
+    s2cs.done("release", sessions=[{"uid": kept["uid"]}, {"uid": ended["uid"]}])
+    with contextlib.suppress(FileNotFoundError):
+        moved = Path(f"{path}.moved")
+        moved.rmdir() if how == "directory" else moved.unlink()
 
 
 def test_orphans_are_for_administrators(s2cs: S2CS, application: Application) -> None:

@@ -78,7 +78,8 @@ def test_a_release_tells_the_totals_and_what_it_cut(site: Site, producer: int) -
         connection.settimeout(10)
     assert "gw-b: released busy consumer: " in message
     assert "1 connection in all, 0 B to the consumer, 0 B to the producer" in message
-    assert message.count("WARNING: 1 open connection was cut") == 2
+    # The gateway that is released first ends it for both; by the time of the other it may be gone.
+    assert message.count("WARNING: 1 open connection was cut") in (1, 2)
 
 
 def _uid(opened: Outcome) -> str:

@@ -94,7 +94,7 @@ def test_where_a_description_may_be(site: Site, where: str) -> None:
         outcome = site.ok("stream_open", "--check", "-e", f"@{path}")
     else:
         inventory = site.hosts("gw-a", "gw-b")
-        inventory["gateways"]["vars"] = {"streams": streams, "app_port": 7000, "count": 3}
+        inventory["gateways"]["vars"] = {"scistream_streams": streams, "app_port": 7000, "count": 3}
         if where == "templated":
             streams[0]["producer"]["listeners"] = [f"{site.network}.1:{{{{ app_port }}}}"]
             streams[0]["num_conn"] = "{{ count }}"

@@ -7,13 +7,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Sequence
+from typing import Any, Collection, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.base import Action, Change
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.steps import Steps
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.turn import Turn
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RowError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RowError, StoreUnusable
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.messages import Release
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ownership import (
     check_administrator,
@@ -36,6 +36,8 @@ class ReleaseAction(Action[_One]):
 
     each_alone = True
     releases = True
+    # The streams of which this gateway had something when the action began.
+    _left: Collection[str] = ()
 
     def items(self, given: Sequence[Release]) -> list[_One]:
         """Return each session once, whether it was named with its role or by the stream."""
@@ -44,6 +46,7 @@ class ReleaseAction(Action[_One]):
             for role in item.roles:
                 known = found.get((item.uid, role))
                 found[item.uid, role] = _One(item.uid, role, item.secret or (known.secret if known else None))
+        self._left = {uid for uid, role in found if self.keeper.has_left(uid, role)}
         return list(found.values())
 
     def act(self, item: _One, turn: Turn) -> Steps[Change]:
@@ -52,6 +55,11 @@ class ReleaseAction(Action[_One]):
             before = self.store.get(item.uid, item.role)
         except RowError:
             return (yield from self._unknown(item, has_row=True))
+        except StoreUnusable as error:
+            # What is in the store is for those who can read it. Of a stream that has nothing here nothing is known.
+            if (item.uid, item.role) in error.known or item.uid not in self._left:
+                raise
+            return (yield from self._unknown(item, has_row=False))
         if before is None:
             return (yield from self._unknown(item, has_row=False))
         # Nobody owns what expired: any action releases it.

@@ -33,7 +33,6 @@ _LARGE = 4 * RESERVE
 _SECONDS = 3.0
 _LARGEST = (1 << 63) - 1
 _LATEST = float(1 << 40)
-_READS = 3
 _MOMENT = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,6})?", re.ASCII)
 # With what belongs to the client and the server behind it, or without.
 _FIELDS = (4, 6)
@@ -96,13 +95,21 @@ class Tally:
             moment: When.
             lost: Whether connections may have been open that ended with the one before.
         """
+        self.finish(lost and self.starts > 0)
+        self.starts += 1
+        self.since, self.began = self.since or moment, moment
+
+    def finish(self, lost: bool) -> None:
+        """Take in that the data server has ended.
+
+        Args:
+            lost: Whether connections may have been open that ended with it.
+        """
         # They carried at least what was seen of them.
         for name in COUNTED:
             setattr(self, name, max(getattr(self, name), self.seen.get(name, 0)))
-        self.exact = self.exact and not (self.starts and lost)
+        self.exact = self.exact and not lost
         self.seen, self.open = {}, {}
-        self.starts += 1
-        self.since, self.began = self.since or moment, moment
 
     def add(self, ended: float, to_consumer: int, to_producer: int) -> None:
         """Take in what a connection carried that has ended."""
@@ -169,13 +176,14 @@ def take_ended(
 
 def look(place: Place, log: str, take: Take) -> Tally:
     """Return what was kept with what the log has had since; nothing is written."""
-    for _unused in range(_READS):
+    deadline = time.monotonic() + _SECONDS
+    while True:
         before = kept(place)
         tally = deepcopy(before)
         with untrusted.opened(place.directory, log) as descriptor:
             complete = not tally.offset if descriptor is None else _take_in(tally, descriptor, take)
         # Somebody may have added up in between, and freed what was to be read.
-        if kept(place) == before:
+        if kept(place) == before or time.monotonic() > deadline:
             break
     tally.exact = tally.exact and complete
     return tally

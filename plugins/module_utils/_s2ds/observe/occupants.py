@@ -47,6 +47,11 @@ def strangers(listeners: Sequence[Endpoint], transport: str, directory: str) -> 
     return sorted(found.values())
 
 
+def in_use(taken: Sequence[str]) -> str:
+    """Return in words that listeners are taken."""
+    return f"address already in use: {', '.join(taken)}"
+
+
 def check(listeners: Sequence[Endpoint], transport: str, directory: str) -> None:
     """Refuse listeners at addresses that this host does not have, and at ports that something else has.
 
@@ -64,9 +69,7 @@ def check(listeners: Sequence[Endpoint], transport: str, directory: str) -> None
             ) from None
     taken = strangers([listener for listener in listeners if listener.port], transport, directory)
     if taken:
-        raise S2DSException(
-            f"listeners: address already in use: {', '.join(taken)}: name other ports, or end that program"
-        )
+        raise S2DSException(f"listeners: {in_use(taken)}: name other ports, or end that program")
 
 
 def _bound(table: str) -> Iterable[tuple[tuple[str, int], str]]:

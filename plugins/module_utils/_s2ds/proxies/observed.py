@@ -68,8 +68,8 @@ class ObservedProxy(ConfiguredProxy):
     def is_encrypted(self, place: Place) -> bool:
         """Tell whether what is accepted is encrypted."""
 
-    def zone(self, tally: Tally, seen: Seen) -> float:
-        """Return what to add to the times in the log."""
+    def zone(self, tally: Tally, seen: Seen | None) -> float:
+        """Return what to add to the times in the log, by what is seen of the proxy, if anything is."""
         return 0.0
 
     def probe(self, place: Place) -> dict[str, Any] | None:
@@ -82,6 +82,27 @@ class ObservedProxy(ConfiguredProxy):
             if seen is None or size(place.directory, self.log) <= tally.offset or time.monotonic() > late:
                 break
         return None if seen is None else self._counters(place, tally, seen)
+
+    def totals(self, place: Place) -> dict[str, Any] | None:
+        """Return what its log comes to, and what was seen of it last."""
+        tally = connection_log.look(place, self.log, self.take(place))
+        if not tally.starts:
+            return None
+        tally.finish(lost=bool(tally.open) or not self.tells_beginnings)
+        zone = self.zone(tally, None)
+        return {
+            "since": tally.since + zone,
+            "restarts": tally.restarts,
+            "connections": {
+                "open": 0,
+                "total": tally.total,
+                "refused": tally.refused + tally.refused_before(""),
+                "failed": tally.failed,
+            },
+            "bytes": {"to_consumer": tally.to_consumer, "to_producer": tally.to_producer},
+            "last_byte": tally.last + zone if tally.last else None,
+            "exact": tally.exact,
+        }
 
     def tidy(self, place: Place) -> None:
         """Keep what its log came to and what is seen of it, and free the room of that."""

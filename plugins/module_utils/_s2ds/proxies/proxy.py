@@ -131,6 +131,14 @@ class Proxy(ABC):
             S2DSException: It is there and does not serve, or answers what no data server of ours would.
         """
 
+    def totals(self, place: Place) -> dict[str, Any] | None:
+        """Return what the session has counted in all as far as that is written down, for one that does not answer.
+
+        Returns:
+            Its counters, with nothing open; None if nothing is known.
+        """
+        return None
+
     def tidy(self, place: Place) -> None:  # noqa: B027 - not every proxy has a log
         """Keep what the log of connections came to, so that it can be freed; only while nobody else does so."""
 

@@ -16,6 +16,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout imp
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import answers
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.halted import check_going, works_in
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.unix_socket import NobodyThere, ask
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.untrusted import read
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.s2ds_settings import SETTINGS, checked
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Control, DataServerSpec, Place
@@ -24,6 +25,7 @@ _CONFIG = "s2ds.json"
 _CONTROL = "run/control.sock"
 _TOTALS = "run/counters.json"
 _PROGRAM_IN_IMAGE = "/usr/local/lib/scistream/s2ds"
+_LONGEST_TOTALS = 4096
 _MOST_WORKERS = 64
 
 
@@ -97,6 +99,23 @@ class NativeProxy(Proxy):
         found = {**answers.counters(status), "listeners": answers.listeners(status)}
         check_going("the forwarder", _workers(place, status))
         return found
+
+    def totals(self, place: Place) -> dict[str, Any] | None:
+        """Return the totals that the forwarder wrote down last."""
+        text = read(place.directory, _TOTALS, limit=_LONGEST_TOTALS)
+        # So much before it writes anything.
+        if text.strip() in ("", "null"):
+            return None
+        found = answers.document(text)
+        return answers.counters(
+            {
+                **found,
+                "connections": {"open": 0, **{name: found.get(name) for name in ("total", "refused", "failed")}},
+                "bytes": {name: found.get(name) for name in ("to_consumer", "to_producer")},
+                # One that was killed may have counted a little more.
+                "exact": found.get("exact") is True and found.get("ended") is True,
+            }
+        )
 
 
 def _workers(place: Place, status: Mapping[str, Any]) -> list[int]:

@@ -120,9 +120,14 @@ class Stunnel(ObservedProxy):
         """Return what takes in a line of its log."""
         return stunnel_log.take_lines(_is_client(place))
 
-    def zone(self, tally: connection_log.Tally, seen: Seen) -> float:
-        """Return how far its clock is from UTC, by when it says that it was started, and when it really was."""
-        return round((seen.since - tally.began) / _ZONE_STEP) * _ZONE_STEP if tally.began else 0.0
+    def zone(self, tally: connection_log.Tally, seen: Seen | None) -> float:
+        """Return how far its clock is from UTC, by when it says that it was started, and when it really was.
+
+        Without that it is taken to have been in this host's zone, and in UTC in a container.
+        """
+        if seen is not None:
+            return round((seen.since - tally.began) / _ZONE_STEP) * _ZONE_STEP if tally.began else 0.0
+        return 0.0 if self.contained else time.mktime(time.gmtime(tally.began)) - tally.began
 
     def said(self, place: Place) -> list[str]:
         """Return what it wrote to its log since it was started last; once it runs it writes nowhere else."""

@@ -32,9 +32,11 @@ class Runtime(ABC):
 
     Attributes:
         name: As users write it.
+        ready_seconds: For a program to come up here. What ends by itself is told at once.
     """
 
     name: ClassVar[str] = "process"
+    ready_seconds: ClassVar[float] = 30.0
 
     def __init__(self, site: Layout) -> None:
         self.site = site
@@ -57,6 +59,10 @@ class Runtime(ABC):
     def probe(self, task: Task, proxy: Proxy) -> dict[str, Any] | None:
         """Return what a proxy tells of itself, or None without an answer."""
         return proxy.probe(self._place(task))
+
+    def totals(self, task: Task, proxy: Proxy) -> dict[str, Any] | None:
+        """Return what a proxy that does not answer has written down of what it counted, or None."""
+        return proxy.totals(self._place(task))
 
     def reload(self, task: Task, proxy: Proxy) -> None:
         """Have a running proxy take over its changed configuration, and wait until it is in force."""
@@ -84,6 +90,10 @@ class Runtime(ABC):
     def strangers(self, task: Task, listeners: Sequence[Endpoint], transport: str) -> list[str]:
         """Return which listeners something else on this host has, each with the process that has it."""
         return occupants.strangers(listeners, transport, self.site.directory(task.name))
+
+    def is_held(self, task: Task) -> bool:
+        """Tell whether it is kept from going on, with all that it has, and may go on any moment."""
+        return False
 
     def is_elsewhere(self, task: Task) -> bool:
         """Tell whether it runs where a start would not put it now."""

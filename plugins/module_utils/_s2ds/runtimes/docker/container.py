@@ -144,6 +144,10 @@ class EngineContainer(NamedContainer):
         """Tell whether the container runs, and is not paused."""
         return engine_state.runs(self._found(task))
 
+    def is_held(self, task: Task) -> bool:
+        """Tell whether the container is paused."""
+        return engine_state.is_paused(self._found(task))
+
     def is_elsewhere(self, task: Task) -> bool:
         """Tell whether another engine has the container than that of the policy."""
         return self._at(task) is not self.engine

@@ -14,11 +14,12 @@ import os
 import secrets
 import stat
 import time
-from typing import Any, Mapping, Sequence
+from typing import Any, ClassVar, Mapping, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.patience import Patience
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.container import ProxyContainer
@@ -47,8 +48,6 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec impor
 
 # One word of a command may have 128 KiB; a check needs a little more around it than a start.
 _LARGEST = 131071 - 1024
-# A gateway may be busy; what ends by itself is told at once.
-_READY_SECONDS = 60.0
 # For what a container wrote to get into its log.
 _LOG_SECONDS = 10.0
 _REPORT_LINES = 1000
@@ -68,6 +67,8 @@ class Janus(ProxyContainer):
 
     name = "janus"
     # What Janus is told all its users can read.
+    # A controller, a node and an engine have to get to it.
+    ready_seconds: ClassVar[float] = 60.0
 
     def __init__(self, site: Layout, settings: ContainerSettings) -> None:
         super().__init__(site, settings)
@@ -167,15 +168,15 @@ class Janus(ProxyContainer):
     def reload(self, task: Task, proxy: Proxy) -> None:
         """Replace the container, and wait until the new one serves."""
         self.start(task, proxy.command(self.directory(task)))
-        deadline = time.monotonic() + _READY_SECONDS
+        patience = Patience(self.ready_seconds)
         while self.probe(task, proxy) is None:
             if self.has_failed(task):
                 raise S2DSException(f"the data server {task.name} ended at once: {words(self.log(task))}")
-            if time.monotonic() > deadline:
+            if patience.is_over():
                 raise S2DSException(
-                    f"the data server {task.name} was not ready after {_READY_SECONDS:.0f} s: {words(self.log(task))}"
+                    f"the data server {task.name} was not ready after {patience.waited:.0f} s: {words(self.log(task))}"
                 )
-            time.sleep(0.1)
+            patience.rest()
 
     def is_as_set(self, task: Task) -> bool:
         """Tell whether it runs on the node, with the profile and the image of now."""

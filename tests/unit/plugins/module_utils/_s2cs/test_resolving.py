@@ -77,9 +77,9 @@ def test_refusal_names_the_name_and_all_its_addresses(known: list[str]) -> None:
     assert all(address in message for address in known) and message.endswith("(policy: targets.producer)")
     assert "[2001:db8::5]:7000, it cannot be reached from the egress address 10.1.0.1" in message
     known[:] = ["2001:db8::5"]
-    with pytest.raises(RefusedError, match=r"10\.1\.0\.1.*\(policy: egress\)$"):
+    with pytest.raises(RefusedError, match=r"10\.1\.0\.1.*\(policy: egress\.producer\)$"):
         settle(policy(), session, "targets", [APP])
-    with pytest.raises(S2DSException, match=r"cannot be reached from 10\.1\.0\.1.*2001:db8::5"):
+    with pytest.raises(S2DSException, match=r"^egress: 10\.1\.0\.1 cannot reach targets app.*2001:db8::5: give"):
         resolve(APP, "10.1.0.1")
     assert str(resolve(APP, "2001:db8::1")) == "[2001:db8::5]:7000"
 
@@ -99,6 +99,10 @@ def test_addresses_that_cannot_be(known: list[str]) -> None:
         settle(policy("192.0.2.1"), SESSION, "targets", [Endpoint("192.0.2.1", 5100)])
     with pytest.raises(ValueRefused, match="cannot be reached from the egress address"):
         settle(policy(), replace(SESSION, egress="10.1.0.1"), "targets", [Endpoint("2001:db8::5", 7000)])
+    with pytest.raises(ValueRefused, match=r"same version of IP \(policy: egress\.producer\)$"):
+        settle(policy(), replace(SESSION, egress="1::"), "targets", [Endpoint("10.1.0.5", 7002)])
+    with pytest.raises(S2DSException, match=r"^egress: 1:: cannot reach targets\[1\] 127\.0\.0\.1:7002: give"):
+        resolve(Endpoint("127.0.0.1", 7002), "1::", "targets[1]")
     known += ["192.0.2.1"]
     with pytest.raises(RefusedError, match="a loop"):
         settle(policy("192.0.2.1"), SESSION, "targets", [Endpoint(APP.host, 5100)])

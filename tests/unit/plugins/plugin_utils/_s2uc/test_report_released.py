@@ -86,6 +86,16 @@ def test_released_ends_with_the_totals_and_warns_of_what_it_cut(proxy: str, warn
     ]
 
 
+def test_released_of_what_was_dead() -> None:
+    """The last totals that are known, which something may be missing of."""
+    counters = {"connections": {"open": 0, "total": 1}, "bytes": {"to_consumer": 9, "to_producer": 5}, "exact": False}
+    results = {"gw-a": {"released": [{"uid": UID, "role": "producer", "listeners": [], "counters": counters}]}}
+    totals = "at least 1 connection in all, at least 9 B to the consumer, 5 B to the producer"
+    assert stream_report(results, "released", uids=[UID]) == [
+        f"gw-a: released stream producer: no listeners, {totals} (uid {UID})"
+    ]
+
+
 @pytest.mark.parametrize(
     ("message", "text"),
     [

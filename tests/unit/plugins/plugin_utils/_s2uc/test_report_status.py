@@ -101,7 +101,7 @@ def test_status_tells_of_restarts_and_of_silence() -> None:
     results = {"gw-a": {"sessions": [session("producer", running=True, counters=counters)]}}
     lines = report_status.status(results, now=now)
     assert (
-        "about 1 B to the consumer, 0 B to the producer, 2 restarts of the data server since 2026-01-31 12:50:00Z"
+        "at least 1 B to the consumer, 0 B to the producer, 2 restarts of the data server since 2026-01-31 12:50:00Z"
         in lines[1]
     )
     assert lines[2] == "    WARNING: no byte has moved for 15m 0s"
@@ -137,6 +137,15 @@ def test_status_of_what_belongs_to_no_session() -> None:
     )
     assert lines[1:] == [
         "  WARNING: policy: listen: is wrong",
+        f"  WARNING: producer of {UID} runs without a session: release it with stream_release -e uid={UID}",
+    ]
+
+
+def test_status_of_a_gateway_whose_store_cannot_be_used() -> None:
+    orphan = {"uid": UID, "role": "producer", "running": True}
+    answer = {"failed": True, "msg": "the session store is damaged", "orphans": [orphan]}
+    assert stream_report({"gw-a": answer}, "status") == [
+        "gw-a: no answer",
         f"  WARNING: producer of {UID} runs without a session: release it with stream_release -e uid={UID}",
     ]
 

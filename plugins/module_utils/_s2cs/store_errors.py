@@ -1,0 +1,79 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is told of a session store that fails: what is wrong with it, and what helps."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Collection
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import StoreError, StoreUnusable
+
+# Long enough for any number of writers in line, each of which needs a few milliseconds.
+BUSY_SECONDS = 60
+# What SQLite says of a database that only somebody who has a copy of it could mend.
+_DAMAGED = ("not a database", "malformed", "no such table", "no such column")
+# What it says where the files cannot be read or written as they should.
+_BROKEN = ("disk I/O error", "unable to open", "unable to delete")
+_FULL = "disk is full"
+_BUSY = "is locked"
+
+
+def damaged(path: str, why: str) -> StoreUnusable:
+    """Return the error of a store that nobody can use any more."""
+    return StoreUnusable(
+        f"the session store {path} is damaged ({why}); the data servers do not need it and go on. s2cs_info lists them "
+        f"as orphans, and s2cs_release ends each by its uid. Move the store out of the way (mv {path} {path}.damaged), "
+        "and the streams can be opened anew"
+    )
+
+
+def of_version(path: str, version: int, ours: int, known: Collection[tuple[str, str]]) -> StoreUnusable:
+    """Return the error of a store of another version.
+
+    Args:
+        path: The store.
+        version: Its version.
+        ours: The one that this version of the collection knows.
+        known: Uid and role of its sessions, as far as they can be read.
+    """
+    return StoreUnusable(
+        f"the session store {path} has version {version}, and this version of the collection knows {ours}: use the "
+        "version that made it, or release all sessions with that and remove it. What has no session there s2cs_info "
+        "lists as orphans, and s2cs_release ends it",
+        known,
+    )
+
+
+def failed(path: str, what: str, error: sqlite3.Error) -> StoreError:
+    """Return the error that tells what is wrong with a store.
+
+    Args:
+        path: The store.
+        what: What was tried with it: ``opened``, ``read`` or ``written``.
+        error: What SQLite says.
+    """
+    text = str(error)
+    if _FULL in text:
+        return StoreError(
+            f"no space is left on the file system of {path}: make room, or release sessions, which can be done on a "
+            "full disk (s2cs_release)"
+        )
+    if any(sign in text for sign in _DAMAGED):
+        return damaged(path, text)
+    if _BUSY in text:
+        return StoreError(
+            f"the session store {path} was in use by another program for {BUSY_SECONDS} s: end that program (fuser -v "
+            f"{path} names it) and try again"
+        )
+    if any(sign in text for sign in _BROKEN):
+        return StoreUnusable(
+            f"the session store {path} cannot be {what}: {text}; see the kernel's log and the rights of {path}*. The "
+            "data servers go on; s2cs_info lists them as orphans, and s2cs_release ends them"
+        )
+    return StoreError(
+        f"the session store {path} cannot be {what}: {text}; run as the user that owns it, or run the role "
+        "scistream.gateway.s2cs"
+    )

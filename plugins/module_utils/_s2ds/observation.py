@@ -1,0 +1,105 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is seen of a data server. Whatever one of them does, the others are to be seen all the same."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any, Mapping
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import (
+    S2DSException,
+    ScistreamError,
+    reason,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import occupants
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.answers import (
+    check_listeners,
+    counters,
+    printable,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Runtime
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec, Status, Task
+
+
+class Observer:
+    """Looks at one data server, and changes nothing.
+
+    Args:
+        proxy: What forwards.
+        runtime: Where it runs.
+        instance: What it was told.
+        task: The same for the runtime.
+    """
+
+    def __init__(self, proxy: Proxy, runtime: Runtime, instance: DataServerSpec, task: Task) -> None:
+        self._proxy = proxy
+        self._runtime = runtime
+        self._instance = instance
+        self._task = task
+
+    def listeners(self, answer: Mapping[str, Any]) -> list[str]:
+        """Return the listeners that a program says it has, after a look whether this host has them."""
+        instance = self._instance
+        listeners = list(answer.get("listeners") or map(str, instance.listeners))
+        check_listeners(listeners, instance.listeners, instance.port_range)
+        problem = self._runtime.unseen(self._task, listeners, instance.transport)
+        if problem:
+            raise S2DSException(problem)
+        return listeners
+
+    def strangers(self) -> list[str]:
+        """Return which listeners something else on this host has, each with the process that has it."""
+        return self._runtime.strangers(self._task, self._instance.listeners, self._instance.transport)
+
+    def status(self) -> Status:
+        """Return what is seen of one that is to run."""
+        try:
+            answer = self._runtime.probe(self._task, self._proxy)
+            if answer is None:
+                return self._down()
+            self.listeners(answer)
+            return Status(True, counters(answer) if answer.get("connections") else None)
+        except (ScistreamError, OSError, ValueError) as error:
+            return self._without_answer(printable(reason(error)))
+
+    def _down(self) -> Status:
+        """Return what is known of one that does not run."""
+        said = [printable(line) for line in self._runtime.said(self._task, self._proxy)]
+        why, taken = f"its data server does not run: {words(said)}", []
+        held = self._runtime.is_held(self._task)
+        # Where nobody can tell whose they are, its last words have to do.
+        with suppress(ScistreamError, OSError, ValueError):
+            taken = [] if held else self.strangers()
+        if taken:
+            why = (
+                f"{occupants.in_use(taken)}: end that program and open the stream again; or release it first, which "
+                "gives it other ports"
+            )
+        return Status(False, self._totals(held), said, "down", why)
+
+    def _without_answer(self, why: str) -> Status:
+        """Return what is known of one that does not answer, or not as it should."""
+        try:
+            self._runtime.is_running(self._task)
+        except (ScistreamError, OSError, ValueError):
+            return Status(False, log=[why], health="unknown", reason=why)
+        return Status(False, self._totals(held=True), [why], "silent", why)
+
+    def _totals(self, held: bool) -> dict[str, Any] | None:
+        """Return the last totals that are known.
+
+        Args:
+            held: Whether it may go on with what it has open.
+        """
+        with suppress(ScistreamError, OSError, ValueError):
+            told = self._runtime.totals(self._task, self._proxy)
+            found = None if told is None else counters(told)
+            if found is not None and held:
+                found["connections"]["open"], found["exact"] = None, False
+            return found
+        return None

@@ -1,0 +1,105 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is in the place of a file that belongs to the session store: named before anything is opened or made."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import StoreUnusable
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.lost_store import LostStore
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store import Store
+from ansible_collections.scistream.gateway.tests.unit.plugins.module_utils._s2cs.test_store import reserve
+
+NAMES = ("s2cs.db-journal", "s2cs.db-wal", "s2cs.db-shm", "lock")
+
+
+def bind(path: Path) -> None:
+    """Make a socket."""
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(os.path.relpath(path))
+
+
+MAKE: dict[str, Callable[[Path], None]] = {
+    "a directory": Path.mkdir,
+    "a pipe": os.mkfifo,
+    "a symbolic link": lambda path: path.symlink_to("/nowhere"),
+    "a socket": bind,
+}
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """A state directory with a store."""
+    store = Store(str(tmp_path))
+    reserve(store, "a")
+    store.close()
+    return tmp_path
+
+
+def refusal(state: Path, read_only: bool) -> str:
+    """Return why a store is refused, which leaves everything as it was."""
+    before = {path.name: path.lstat() for path in state.iterdir()}
+    with pytest.raises(StoreUnusable) as error:
+        Store(str(state), read_only)
+    after = {path.name: path.lstat() for path in state.iterdir()}
+    assert {name: about.st_ino for name, about in before.items()} == {name: item.st_ino for name, item in after.items()}
+    assert [about.st_mtime_ns for about in before.values()] == [after[name].st_mtime_ns for name in before]
+    assert error.value.known == frozenset()
+    return str(error.value)
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+@pytest.mark.parametrize("what", MAKE)
+@pytest.mark.parametrize("name", NAMES)
+def test_no_file(state: Path, monkeypatch: pytest.MonkeyPatch, name: str, what: str, read_only: bool) -> None:
+    path = state / name
+    path.unlink(missing_ok=True)
+    monkeypatch.chdir(state)
+    MAKE[what](path)
+    message = refusal(state, read_only)
+    assert f"{path} is {what} where" in message and f"(mv {path} {path}.moved)" in message
+    # What runs can be ended all the same.
+    with pytest.raises(StoreUnusable, match=re.escape(f"{path} is {what}")):
+        LostStore(str(state), StoreUnusable(message)).get("a", "producer")
+    path.rename(f"{path}.moved")
+    store = Store(str(state), read_only)
+    assert [session.uid for session in store.all()] == ["a"]
+    store.close()
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+@pytest.mark.parametrize("name", ["s2cs.db", *NAMES])
+def test_file_that_somebody_else_made(state: Path, monkeypatch: pytest.MonkeyPatch, name: str, read_only: bool) -> None:
+    """Told by the number of its owner alone, so that this takes no rights."""
+    path = state / name
+    path.touch()
+    (state / "s2cs.db").chmod(0o600)
+    real = os.lstat
+
+    def lstat(place: str) -> os.stat_result:
+        about = real(place)
+        if str(place) != str(path):
+            return about
+        return os.stat_result([*about[:4], 54321, *about[5:10]])
+
+    monkeypatch.setattr(os, "lstat", lstat)
+    with pytest.raises(
+        StoreUnusable, match=rf"{path} belongs to 54321, and (the store|its directory) to \S+; .*\(chown \S+ {path}\)"
+    ):
+        Store(str(state), read_only)
+
+
+def test_a_store_of_nothing(tmp_path: Path) -> None:
+    """Where there is no store yet, what lies there is no better."""
+    (tmp_path / "s2cs.db-wal").mkdir()
+    assert "s2cs.db-wal is a directory" in refusal(tmp_path, read_only=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["s2cs.db-wal"]
