@@ -285,11 +285,11 @@ def main() -> None:
             dedicated_users=params["dedicated_user"],
         )
         places.check(site)
-        server = data_server(site, "s2ds", "process", params["settings"])
-        instance = Standalone(server, wanted.name, module.check_mode)
+        server = data_server(site, "s2ds", "process", params["settings"], wanted)
+        instance = Standalone(server, module.check_mode)
         before = instance.look()
-        changed = instance.ensure(params["state"], wanted)
-        after = instance.expect(params["state"], wanted) if module.check_mode and changed else instance.look()
+        changed = instance.ensure(params["state"])
+        after = instance.expect(params["state"]) if module.check_mode and changed else instance.look()
     except ScistreamError as error:
         module.fail_json(msg=str(error))
     except OSError as error:

@@ -21,7 +21,7 @@ HOST_POLICY = DEFAULT_CONFIG
 _ADVICE = "have an administrator of this gateway do it, or request a session (s2cs_request)"
 
 
-def check_instance(instance: DataServerSpec) -> None:
+def check_instance(spec: DataServerSpec) -> None:
     """Refuse what the policy of this host keeps for sessions, or keeps from them.
 
     Raises:
@@ -37,15 +37,15 @@ def check_instance(instance: DataServerSpec) -> None:
     policy = load_policy(HOST_POLICY)
     if is_administrator(policy, caller):
         return
-    for index, listener in enumerate(instance.listeners):
-        if listener.host in policy.listen.values() and _may_be_of_a_session(policy, instance, listener):
+    for index, listener in enumerate(spec.listeners):
+        if listener.host in policy.listen.values() and _may_be_of_a_session(policy, spec, listener):
             raise RefusedError(
                 f"listeners[{index}]: {listener} is within the ports {policy.port_range[0]}-{policy.port_range[1]}, "
                 f"which are for the sessions of gateway {policy.gateway}: {_ADVICE}",
                 "port_range",
             )
-    roles = [instance.role] if instance.role in policy.listen else sorted(policy.listen)
-    for index, target in enumerate(instance.targets):
+    roles = [spec.role] if spec.role in policy.listen else sorted(policy.listen)
+    for index, target in enumerate(spec.targets):
         reasons = [policy.target_refusal(role, target) for role in roles]
         if all(reason is not None for reason in reasons):
             raise RefusedError(
@@ -55,10 +55,10 @@ def check_instance(instance: DataServerSpec) -> None:
             )
 
 
-def _may_be_of_a_session(policy: Policy, instance: DataServerSpec, listener: Endpoint) -> bool:
+def _may_be_of_a_session(policy: Policy, spec: DataServerSpec, listener: Endpoint) -> bool:
     """Tell whether a listener has, or could be given, a port out of the range of the policy."""
     low, high = policy.port_range
     if listener.port:
         return low <= listener.port <= high
-    chosen = instance.port_range
+    chosen = spec.port_range
     return chosen is not None and chosen[0] <= high and low <= chosen[1]

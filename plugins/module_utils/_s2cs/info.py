@@ -82,8 +82,8 @@ def _statuses(policy: Policy, found: Sequence[Session]) -> list[Status]:
 def _status(policy: Policy, session: Session) -> Status:
     settings = policy.proxies.get(session.proxy, {}).get("settings", {})
     try:
-        server = data_server(policy.site, session.proxy, session.runtime, settings, lenient=True)
-        return server.status(session.instance())
+        spec = session.spec()
+        return data_server(policy.site, session.proxy, session.runtime, settings, spec, lenient=True).status()
     except Exception as error:  # pylint: disable=broad-except
         # Whatever is wrong with one must not hide the others.
         return Status(False, health="unknown", reason=f"its data server cannot be looked at: {reason(error)}")

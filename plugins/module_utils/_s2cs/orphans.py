@@ -56,27 +56,26 @@ def exists(policy: Policy, uid: str, role: str) -> bool:
 
 def remove(policy: Policy, uid: str, role: str) -> None:
     """End whatever runs in the directory of a session, and remove it."""
-    instance = DataServerSpec(session_name(uid, role), ())
-    servers = _all(policy)
+    servers = _all(policy, DataServerSpec(session_name(uid, role), ()))
     failed: ScistreamError | None = None
     for server in servers:
         try:
-            server.end(instance)
+            server.end()
         except ScistreamError as error:
             failed = failed or error
     if failed is not None:
         raise failed
     # The directory is that of all of them.
-    servers[0].release(instance)
+    servers[0].release()
 
 
-def _all(policy: Policy) -> list[S2DS]:
+def _all(policy: Policy, spec: DataServerSpec) -> list[S2DS]:
     """Return every kind of data server that it may be."""
     kinds: dict[tuple[str, str], Any] = {(proxy, "process"): {} for proxy in PROXIES}
     for proxy, item in policy.proxies.items():
         kinds.update({(proxy, runtime): item.get("settings", {}) for runtime in item.get("runtimes", ())})
     return [
-        data_server(policy.site, proxy, runtime, settings, lenient=True)
+        data_server(policy.site, proxy, runtime, settings, spec, lenient=True)
         for (proxy, runtime), settings in kinds.items()
         if proxy in PROXIES
     ]

@@ -124,7 +124,7 @@ class Session:
             if key in asked and getattr(self, key) != getattr(other, key)
         ]
 
-    def instance(self, key: str | None = None) -> DataServerSpec:
+    def spec(self, key: str | None = None) -> DataServerSpec:
         """Return what the data server of this session is told.
 
         Args:
@@ -216,7 +216,7 @@ def from_json(text: Any) -> Session:
         if value not in here:
             raise ValueError(f"it has a {name} that this version of the collection does not know: {value}")
     try:
-        session.instance()
+        session.spec()
         session.shown()
     except (ScistreamError, ValueError, OverflowError, OSError) as error:
         raise ValueError(f"it has a field that makes no sense: {error}") from None

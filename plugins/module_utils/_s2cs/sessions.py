@@ -21,6 +21,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session im
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store import Store
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import occupants
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.plan import Plan
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import data_server
 
 # How long an action may spend on the logs of sessions that it has nothing to do with.
@@ -97,23 +98,22 @@ class SessionManager:
     def mend(self, session: Session) -> Steps[bool]:
         """Bring the data server of a session to what the session says, if it is not; returns whether it was not."""
         server = self.data_server(session)
-        instance = session.instance()
         try:
-            needed: bool = yield lambda: server.needs_update(instance)
-            if needed and not self.check_mode:
-                yield lambda: server.update_listeners(instance)
+            plan: Plan = yield server.plan
+            if plan.needed and not self.check_mode:
+                yield lambda: server.carry_out(plan)
                 self.mended.add((session.uid, session.role))
         except S2DSException as error:
             raise (yield from self.explained(session, error)) from None
-        return needed
+        return plan.needed
 
     def explained(self, session: Session, error: S2DSException) -> Steps[S2DSException]:
         """Return the error of a data server with the reason first, where something else has its listeners."""
-        server, instance = self.data_server(session, lenient=True), session.instance()
+        server = self.data_server(session, lenient=True)
         taken: list[str] = []
         # Where nobody can tell whose they are, the error stands as it is.
         with suppress(ScistreamError, OSError):
-            taken = yield lambda: server.strangers(instance)
+            taken = yield server.strangers
         if not taken:
             return error
         return S2DSException(
@@ -149,28 +149,28 @@ class SessionManager:
             if key in wanted or session.state != STREAMING or time.monotonic() > until:
                 continue
             with suppress(ScistreamError, OSError):
-                server, instance = self.data_server(session, lenient=True), session.instance()
-                if server.has_much_to_tidy(instance):
+                server = self.data_server(session, lenient=True)
+                if server.has_much_to_tidy():
                     with self.store.locked([key], wait=False) as held:
                         if held:
-                            server.tidy(instance)
+                            server.tidy()
 
-    def data_server(self, session: Session, lenient: bool = False) -> S2DS:
+    def data_server(self, session: Session, key: str | None = None, lenient: bool = False) -> S2DS:
         """Return what forwards for a session; it may have been taken off the offer since.
 
         Args:
             session: The session.
+            key: The private key of its certificate, where that is new.
             lenient: Do without settings of the policy that are wrong: to end it, they do not matter.
         """
         settings = self.policy.proxies.get(session.proxy, {}).get("settings", {})
-        return data_server(self.policy.site, session.proxy, session.runtime, settings, lenient)
+        return data_server(self.policy.site, session.proxy, session.runtime, settings, session.spec(key), lenient)
 
     def point_back(self, before: Session) -> Steps[None]:
         """Return a data server, and its session, to where they were before an UPDATE."""
         server = self.data_server(before)
-        instance = before.instance()
         try:
-            yield lambda: server.update_listeners(instance)
+            yield server.update_listeners
         except BaseException:
             # The next action on it tries again.
             self.store.save(before.changed(pending="update"))
@@ -180,17 +180,16 @@ class SessionManager:
     def bring(self, before: Session, after: Session, turn: Turn) -> Steps[bool]:
         """Bring a data server and its session from one state to another; returns whether the data server had to be."""
         server = self.data_server(after)
-        instance = after.instance()
-        needed: bool = yield lambda: server.needs_update(instance)
+        plan: Plan = yield server.plan
         if self.check_mode:
-            return needed
-        if not needed:
+            return plan.needed
+        if not plan.needed:
             self.keep(before, after, turn)
             return False
         # From here on a crash is repaired to the state before: what is new is not yet in the store.
         self.store.save(before.changed(pending="update"))
         try:
-            yield lambda: server.update_listeners(instance)
+            yield lambda: server.carry_out(plan)
         except BaseException as error:
             # It left what was there before, and so does the store.
             with suppress(ScistreamError):
@@ -227,12 +226,11 @@ class SessionManager:
         Where it fails, the session stands as it was: what has ended of it the next REQ or UPDATE mends.
         """
         server = self.data_server(session, lenient=True)
-        instance = session.instance()
         # On a full disk there may be no room for the mark, and it is what ends here that makes some.
         with suppress(ScistreamError):
             self.store.save(session.changed(pending="release"))
         try:
-            yield lambda: server.release(instance)
+            yield server.release
         except BaseException:
             with suppress(ScistreamError):
                 self.store.save(session)

@@ -14,10 +14,12 @@ import contextlib
 import os
 import re
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Iterator
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import x509_der as reading
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.files import read
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec
 
 if TYPE_CHECKING:
@@ -40,14 +42,37 @@ _KEY = re.compile(
 )
 
 
-def files(instance: DataServerSpec) -> dict[str, str | None]:
+def files(spec: DataServerSpec) -> dict[str, str | None]:
     """Return the files that an instance has; None for one that it does not have, and no key where it stays."""
-    if instance.encryption == "none":
+    if spec.encryption == "none":
         return {}
-    found = {CERTIFICATE: _text(instance.certificate), PEER: _text(instance.peer_certificate)}
-    if instance.key is not None or instance.certificate is None:
-        found[KEY] = _text(instance.key)
+    found = {CERTIFICATE: _text(spec.certificate), PEER: _text(spec.peer_certificate)}
+    if spec.key is not None or spec.certificate is None:
+        found[KEY] = _text(spec.key)
     return found
+
+
+def files_in(directory: str, spec: DataServerSpec) -> dict[str, str | None]:
+    """Return the files that an instance is to have in a directory, after a check of those that are new there.
+
+    Raises:
+        S2DSException: Something is wrong with a new one; it names the option.
+    """
+    wanted = files(spec)
+    before = read(directory, wanted)
+    new = {name for name, text in wanted.items() if text is not None and text != before[name]}
+    if new:
+        # What is there already may have expired, and yet something else be wanted.
+        own = bool(new - {PEER})
+        check(
+            replace(
+                spec,
+                certificate=spec.certificate if own else None,
+                peer_certificate=spec.peer_certificate if PEER in new else None,
+            ),
+            (spec.key or read_key(directory)) if own else None,
+        )
+    return wanted
 
 
 def read_key(directory: str) -> str | None:
@@ -61,36 +86,36 @@ def read_key(directory: str) -> str | None:
         raise S2DSException(f"key: {directory}/{KEY} cannot be read: {type(error).__name__}") from None
 
 
-def check(instance: DataServerSpec, key: str | None) -> None:
+def check(spec: DataServerSpec, key: str | None) -> None:
     """Refuse credentials that no connection could come about with.
 
     Args:
-        instance: With the certificates that it is to have; what is None is not looked at.
+        spec: With the certificates that it is to have; what is None is not looked at.
         key: The private key that it is to have.
 
     Raises:
         S2DSException: Something is wrong; it names the option, and never shows a key.
     """
-    if instance.certificate is not None:
-        check_certificate("certificate", instance.certificate)
+    if spec.certificate is not None:
+        check_certificate("certificate", spec.certificate)
         if key is None:
             raise S2DSException("key: it is missing; give the private key of the certificate with it")
         check_key(key)
-        _check_pair(instance.certificate, key, instance.role)
+        _check_pair(spec.certificate, key, spec.role)
     elif key is not None:
         raise S2DSException("certificate: it is missing; give the certificate of the key with it")
-    if instance.peer_certificate is not None:
-        check_certificate("peer_certificate", instance.peer_certificate)
+    if spec.peer_certificate is not None:
+        check_certificate("peer_certificate", spec.peer_certificate)
 
 
-def check_complete(instance: DataServerSpec, has_key: bool) -> None:
+def check_complete(spec: DataServerSpec, has_key: bool) -> None:
     """Refuse to forward encrypted with something missing."""
-    if instance.encryption == "none" or not instance.targets:
+    if spec.encryption == "none" or not spec.targets:
         return
     for option, given, when in (
-        ("certificate", instance.certificate, "the HELLO gives certificate and key of this gateway"),
+        ("certificate", spec.certificate, "the HELLO gives certificate and key of this gateway"),
         ("key", has_key or None, "the HELLO gives certificate and key of this gateway"),
-        ("peer_certificate", instance.peer_certificate, "the first UPDATE gives the certificate of the other gateway"),
+        ("peer_certificate", spec.peer_certificate, "the first UPDATE gives the certificate of the other gateway"),
     ):
         if given is None:
             raise S2DSException(f"{option}: it is missing, and nothing is forwarded with encryption tls: {when}")
@@ -135,12 +160,12 @@ def check_key(text: str) -> None:
         raise S2DSException("key: it is not one private key in PEM format and nothing else")
 
 
-def peer_name(instance: DataServerSpec) -> str | None:
+def peer_name(spec: DataServerSpec) -> str | None:
     """Return the name that the certificate of the other gateway is for; None where it has none."""
-    if instance.peer_certificate is None:
+    if spec.peer_certificate is None:
         return None
     try:
-        return next(iter(reading.parse(instance.peer_certificate).names), None)
+        return next(iter(reading.parse(spec.peer_certificate).names), None)
     except ValueError as error:
         raise S2DSException(f"peer_certificate: {error}") from None
 

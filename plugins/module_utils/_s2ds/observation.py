@@ -23,7 +23,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.an
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Runtime
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec, Status, Task
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec, Status
 
 
 class Observer:
@@ -32,34 +32,32 @@ class Observer:
     Args:
         proxy: What forwards.
         runtime: Where it runs.
-        instance: What it was told.
-        task: The same for the runtime.
+        spec: What it is to be like.
     """
 
-    def __init__(self, proxy: Proxy, runtime: Runtime, instance: DataServerSpec, task: Task) -> None:
+    def __init__(self, proxy: Proxy, runtime: Runtime, spec: DataServerSpec) -> None:
         self._proxy = proxy
         self._runtime = runtime
-        self._instance = instance
-        self._task = task
+        self._spec = spec
 
     def listeners(self, answer: Mapping[str, Any]) -> list[str]:
         """Return the listeners that a program says it has, after a look whether this host has them."""
-        instance = self._instance
-        listeners = list(answer.get("listeners") or map(str, instance.listeners))
-        check_listeners(listeners, instance.listeners, instance.port_range)
-        problem = self._runtime.unseen(self._task, listeners, instance.transport)
+        spec = self._spec
+        listeners = list(answer.get("listeners") or map(str, spec.listeners))
+        check_listeners(listeners, spec.listeners, spec.port_range)
+        problem = self._runtime.unseen(listeners, spec.transport)
         if problem:
             raise S2DSException(problem)
         return listeners
 
     def strangers(self) -> list[str]:
         """Return which listeners something else on this host has, each with the process that has it."""
-        return self._runtime.strangers(self._task, self._instance.listeners, self._instance.transport)
+        return self._runtime.strangers(self._spec.listeners, self._spec.transport)
 
     def status(self) -> Status:
         """Return what is seen of one that is to run."""
         try:
-            answer = self._runtime.probe(self._task, self._proxy)
+            answer = self._runtime.probe(self._proxy)
             if answer is None:
                 return self._down()
             self.listeners(answer)
@@ -69,9 +67,9 @@ class Observer:
 
     def _down(self) -> Status:
         """Return what is known of one that does not run."""
-        said = [printable(line) for line in self._runtime.said(self._task, self._proxy)]
+        said = [printable(line) for line in self._runtime.said(self._proxy)]
         why, taken = f"its data server does not run: {words(said)}", []
-        held = self._runtime.is_held(self._task)
+        held = self._runtime.is_held()
         # Where nobody can tell whose they are, its last words have to do.
         with suppress(ScistreamError, OSError, ValueError):
             taken = [] if held else self.strangers()
@@ -85,7 +83,7 @@ class Observer:
     def _without_answer(self, why: str) -> Status:
         """Return what is known of one that does not answer, or not as it should."""
         try:
-            self._runtime.is_running(self._task)
+            self._runtime.is_running()
         except (ScistreamError, OSError, ValueError):
             return Status(False, log=[why], health="unknown", reason=why)
         return Status(False, self._totals(held=True), [why], "silent", why)
@@ -97,7 +95,7 @@ class Observer:
             held: Whether it may go on with what it has open.
         """
         with suppress(ScistreamError, OSError, ValueError):
-            told = self._runtime.totals(self._task, self._proxy)
+            told = self._runtime.totals(self._proxy)
             found = None if told is None else counters(told)
             if found is not None and held:
                 found["connections"]["open"], found["exact"] = None, False

@@ -22,16 +22,20 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.d
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.settings import ContainerSettings
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Runtime
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec, Task
 
 
-def data_server(site: Layout, proxy: str, runtime: str, settings: Mapping[str, Any], lenient: bool = False) -> S2DS:
-    """Return the data server for a proxy in a runtime.
+def data_server(
+    site: Layout, proxy: str, runtime: str, settings: Mapping[str, Any], spec: DataServerSpec, lenient: bool = False
+) -> S2DS:
+    """Return the data server of a session: a proxy in a runtime.
 
     Args:
         site: Where things are.
         proxy: What forwards.
         runtime: Where it runs.
         settings: The administrator's settings for them.
+        spec: What it is to be like.
         lenient: Take the defaults where a setting is wrong: for looking at it and ending it they do not matter.
 
     Raises:
@@ -42,35 +46,34 @@ def data_server(site: Layout, proxy: str, runtime: str, settings: Mapping[str, A
         raise ValueRefused("runtime", runtime, f"this version has {', '.join(RUNTIMES)}")
     if lenient:
         try:
-            return data_server(site, proxy, runtime, settings)
+            return data_server(site, proxy, runtime, settings, spec)
         except ScistreamError:
             settings = {}
     own, containers = container_settings.split(settings)
-    where = _runtime(
-        site, runtime, container_settings.read(f"proxies.{proxy}.settings", PROXIES[proxy].image, containers)
-    )
-    return S2DS(kind(site, own, RUNTIMES[runtime].contained), where)
+    container = container_settings.read(f"proxies.{proxy}.settings", PROXIES[proxy].image, containers)
+    forwarder = kind(site, own, RUNTIMES[runtime].contained)
+    return S2DS(forwarder, _runtime(runtime, site, forwarder.task(spec), container), spec)
 
 
-def _runtime(site: Layout, name: str, settings: ContainerSettings) -> Runtime:
+def _runtime(name: str, site: Layout, task: Task, settings: ContainerSettings) -> Runtime:
     if name == "docker":
         from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.docker import Docker
 
-        return Docker(site, settings)
+        return Docker(site, task, settings)
     if name == "dockersock":
         from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.dockersock import (
             DockerSock,
         )
 
-        return DockerSock(site, settings)
+        return DockerSock(site, task, settings)
     if name == "janus":
         from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.janus.runtime import Janus
 
-        return Janus(site, settings)
+        return Janus(site, task, settings)
     if site.has_systemd:
         from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.either import EitherRuntime
 
-        return EitherRuntime(site)
+        return EitherRuntime(site, task)
     from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.supervised import SupervisedProcess
 
-    return SupervisedProcess(site)
+    return SupervisedProcess(site, task)

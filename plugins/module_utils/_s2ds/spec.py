@@ -77,7 +77,8 @@ class Task:
     """What a runtime is asked to run.
 
     Args:
-        name: Name of the instance.
+        name: Name of the data server on this gateway.
+        proxy: Name of the proxy.
         unit: Prefix of the systemd template unit that the proxy's role installed.
         user: The unprivileged user that runs it where S2CS is root.
         open_files: How many files each of its processes may come to have open.
@@ -87,6 +88,7 @@ class Task:
     """
 
     name: str
+    proxy: str
     unit: str
     user: str
     open_files: int = 0

@@ -30,16 +30,15 @@ class Standalone:
     """Brings one instance of a data server to a wanted state.
 
     Args:
-        server: The data server.
-        name: Name of the instance, as the runtime knows it.
+        server: The data server, as it is to be when it is started.
         check_mode: Decide as always, but change nothing.
     """
 
-    def __init__(self, server: S2DS, name: str, check_mode: bool) -> None:
+    def __init__(self, server: S2DS, check_mode: bool) -> None:
         self.server = server
-        self.name = name
+        self.name = server.spec.name
         self.check_mode = check_mode
-        self._directory = server.runtime.site.directory(name)
+        self._directory = server.runtime.home
 
     def look(self) -> dict[str, Any]:
         """Return what the instance is like now."""
@@ -49,107 +48,111 @@ class Standalone:
             return {"name": self.name, "state": STOPPED, "running": False}
         if found is None:
             return {"name": self.name, "state": ABSENT, "running": False}
-        status = self.server.status(found)
+        status = self.server.as_specified(found).status()
         return self._described(found, STARTED if status.running else STOPPED, status)
 
-    def expect(self, state: str, wanted: DataServerSpec) -> dict[str, Any]:
+    def expect(self, state: str) -> dict[str, Any]:
         """Return what the instance would be like in a state; which ports would be chosen nobody can tell."""
         if state == ABSENT:
             return {"name": self.name, "state": ABSENT, "running": False}
         found = self._record()
         if state == STOPPED:
-            return self._described(found or wanted, STOPPED, Status(False))
-        return self._described(_with_ports_of(found, wanted), STARTED, Status(True))
+            return self._described(found or self.server.spec, STOPPED, Status(False))
+        return self._described(_with_ports_of(found, self.server.spec), STARTED, Status(True))
 
-    def _described(self, instance: DataServerSpec, state: str, status: Status) -> dict[str, Any]:
+    def _described(self, spec: DataServerSpec, state: str, status: Status) -> dict[str, Any]:
         return {
             "name": self.name,
             "state": state,
-            "listeners": [str(item) for item in instance.listeners],
-            "targets": [str(item) for item in instance.targets],
-            "clients": list(instance.clients),
-            "egress": instance.egress,
-            "rate": instance.rate,
-            "encryption": instance.encryption,
-            "certificate": instance.certificate,
-            "peer_certificate": instance.peer_certificate,
+            "listeners": [str(item) for item in spec.listeners],
+            "targets": [str(item) for item in spec.targets],
+            "clients": list(spec.clients),
+            "egress": spec.egress,
+            "rate": spec.rate,
+            "encryption": spec.encryption,
+            "certificate": spec.certificate,
+            "peer_certificate": spec.peer_certificate,
             **asdict(status),
         }
 
-    def ensure(self, state: str, wanted: DataServerSpec) -> bool:
+    def ensure(self, state: str) -> bool:
         """Bring the instance to a state; returns whether anything had to be done.
 
         Args:
             state: ``started``, ``stopped`` or ``absent``.
-            wanted: What it is to be like when it is started.
 
         Raises:
             S2DSException: It cannot be brought there; what was before stands.
         """
         with self._locked():
             if state == ABSENT:
-                return self._remove(wanted)
+                return self._remove()
             found = self._record()
             if state == STOPPED:
                 return self._stop(found)
-            wanted = _with_ports_of(found, wanted)
-            if found is not None and self._can_be_updated(found, wanted):
-                return self._update(wanted, again=found != replace(wanted, key=None))
+            wanted = self.server.as_specified(_with_ports_of(found, self.server.spec))
+            if found is not None and self._can_be_updated(found, wanted.spec):
+                return self._update(wanted, again=found != replace(wanted.spec, key=None))
             return self._start(found, wanted)
 
     def _can_be_updated(self, found: DataServerSpec, wanted: DataServerSpec) -> bool:
         return (
             list(found.listeners) == list(wanted.listeners)
             and (found.role, found.encryption, found.transport) == (wanted.role, wanted.encryption, wanted.transport)
-            and self.server.is_as_set(wanted)
+            and self.server.is_as_set()
         )
 
-    def _remove(self, instance: DataServerSpec) -> bool:
+    def _remove(self) -> bool:
         if self.check_mode:
             return os.path.isdir(self._directory)
-        return self.server.release(instance)
+        return self.server.release()
 
     def _stop(self, found: DataServerSpec | None) -> bool:
         if found is None:
             raise S2DSException(f"state: there is no instance {self.name} to stop; start it first, or use absent")
         if self.check_mode:
-            return self.server.status(found).running
-        return self.server.stop(found)
+            return self.server.as_specified(found).status().running
+        return self.server.stop()
 
-    def _update(self, wanted: DataServerSpec, again: bool) -> bool:
+    def _update(self, wanted: S2DS, again: bool) -> bool:
+        plan = wanted.plan(again)
         if self.check_mode:
-            return again or self.server.needs_update(wanted)
-        changed = self.server.update_listeners(wanted, again)
+            return plan.needed
+        changed = wanted.carry_out(plan)
         try:
-            self._write_record(wanted)
+            self._write_record(wanted.spec)
         except BaseException:
             # Without it the next call would not know what runs.
             found = self._record()
             if found is not None:
                 with suppress(ScistreamError, OSError):
-                    self.server.update_listeners(found)
+                    self.server.as_specified(found).update_listeners()
             raise
         return changed
 
-    def _start(self, found: DataServerSpec | None, wanted: DataServerSpec) -> bool:
+    def _start(self, found: DataServerSpec | None, wanted: S2DS) -> bool:
         # Before anything ends that runs.
-        self.server.foresee(wanted, found)
+        wanted.foresee(found)
         if self.check_mode:
             return True
+        before: S2DS | None = None
         if found is not None:
-            key = self.server.key(found)
-            found, wanted = replace(found, key=key), replace(wanted, key=wanted.key or key)
-            self.server.release(found)
+            key = self.server.key
+            before = wanted.as_specified(replace(found, key=key))
+            wanted = wanted.as_specified(replace(wanted.spec, key=wanted.spec.key or key))
+            before.release()
         try:
-            self.server.start(wanted)
-            self._write_record(self.server.settle(wanted))
+            self._begin(wanted)
         except BaseException:
-            self.server.release(wanted)
-            if found is not None:
-                self.server.start(found)
-                self._write_record(self.server.settle(found))
+            wanted.release()
+            if before is not None:
+                self._begin(before)
             raise
         return True
+
+    def _begin(self, server: S2DS) -> None:
+        server.start()
+        self._write_record(server.settle().spec)
 
     def _record(self) -> DataServerSpec | None:
         try:
@@ -160,10 +163,8 @@ class Standalone:
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise S2DSException(f"{self._directory}/{RECORD} cannot be read: {error}; use state absent") from None
 
-    def _write_record(self, instance: DataServerSpec) -> None:
-        self.server.write_files(
-            instance, {RECORD: json.dumps(asdict(replace(instance, key=None)), sort_keys=True) + "\n"}
-        )
+    def _write_record(self, spec: DataServerSpec) -> None:
+        self.server.write_files({RECORD: json.dumps(asdict(replace(spec, key=None)), sort_keys=True) + "\n"})
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -28,7 +28,6 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.d
     DockerSock,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.settings import read, split
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Task
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.standalone import RECORD, STARTED, Standalone
 
 _STATE_DIR = "/var/lib/scistream"
@@ -57,9 +56,9 @@ class StandaloneContainer:
             if not isinstance(runtime, EngineContainer):
                 raise S2DSException(f"runtime: {runtime} does not run on a Docker engine: choose docker or dockersock")
             self._runtime = runtime
-            self._instance = Standalone(self._server, self._wanted.name, check_mode)
+            self._instance = Standalone(self._server, check_mode)
             if isinstance(runtime, DockerSock) and runtime.site.identity:
-                runtime.fetch(self._task, self._names())
+                runtime.fetch(self._names())
         except BaseException:
             shutil.rmtree(self._directory)
             raise
@@ -74,7 +73,7 @@ class StandaloneContainer:
         """Return what the instance is like now."""
         return {
             **self._instance.look(),
-            "container": self._runtime.container(self._task),
+            "container": self._runtime.container(),
             "proxy": self._params["proxy"],
             "runtime": self._runtime.name,
             "engine": self._runtime.settings.engine,
@@ -83,15 +82,11 @@ class StandaloneContainer:
 
     def ensure(self) -> bool:
         """Bring the instance to its state; returns whether anything had to be done."""
-        return self._instance.ensure(self._params["state"], self._wanted)
+        return self._instance.ensure(self._params["state"])
 
     def expect(self) -> dict[str, Any]:
         """Return what the instance would be like."""
-        return {**self.look(), **self._instance.expect(self._params["state"], self._wanted)}
-
-    @property
-    def _task(self) -> Task:
-        return Task(self._wanted.name, self._server.proxy.unit, self._server.proxy.user)
+        return {**self.look(), **self._instance.expect(self._params["state"])}
 
     def _names(self) -> list[str]:
         """Return the names of the files that an instance may have."""
@@ -120,7 +115,7 @@ class StandaloneContainer:
             identity=_IDENTITY if remote else "",
         )
         places.check(site, starts=False)
-        return data_server(site, params["proxy"], runtime, settings)
+        return data_server(site, params["proxy"], runtime, settings, self._wanted)
 
     def _templates(self) -> str:
         """Return the directory with the template: that of the roles, or one with the text that was given."""

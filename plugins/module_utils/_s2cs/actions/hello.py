@@ -21,6 +21,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session im
     secret_matches,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.plan import Plan
 
 
 class HelloAction(Action[Hello]):
@@ -56,21 +57,20 @@ class HelloAction(Action[Hello]):
             raise StateError(f"certificate: {which} has encryption none, where it would protect nothing; leave it out")
         if before.state == STREAMING and after.certificate != before.certificate:
             raise StateError(f"certificate: {which} is streaming with another one; release it first (s2cs_release)")
-        server = self.keeper.data_server(before)
-        given = after.instance(key)
-        new: bool = yield lambda: server.needs_credentials(given)
-        if new and not self.check_mode:
-            turn.undo(_put_back, server, before, server.key(before.instance()))
+        server = self.keeper.data_server(after, key)
+        plan: Plan = yield server.plan_credentials
+        if plan.needed and not self.check_mode:
+            turn.undo(_put_back, server.as_specified(before.spec(server.key)))
             # Killed from here on, the session has none, and the next HELLO gives it some.
             turn.undo(self.store.save, before)
             self.store.save(before.changed(certificate=None))
-            yield lambda: server.write_credentials(given)
+            yield lambda: server.carry_out(plan)
             self.store.save(after)
         else:
             self.keeper.keep(before, after, turn)
-        return Change(before.uid, before.role, before, after, mended=new)
+        return Change(before.uid, before.role, before, after, mended=plan.needed)
 
 
-def _put_back(server: S2DS, session: Session, key: str | None) -> Steps[None]:
+def _put_back(before: S2DS) -> Steps[None]:
     """Return the files of certificate and key to how they were."""
-    yield lambda: server.write_credentials(session.instance(key))
+    yield before.write_credentials

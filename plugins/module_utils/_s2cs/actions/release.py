@@ -84,8 +84,8 @@ class ReleaseAction(Action[_One]):
     def _counters(self, session: Session) -> Steps[dict[str, Any] | None]:
         """Return what its data server counted, if it says so."""
         try:
-            server, instance = self.keeper.data_server(session, lenient=True), session.instance()
-            status = yield lambda: server.status(instance)
+            server = self.keeper.data_server(session, lenient=True)
+            status = yield server.status
         except (ScistreamError, OSError):
             return None
         counters: dict[str, Any] | None = status.counters

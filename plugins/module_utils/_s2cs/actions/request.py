@@ -37,7 +37,6 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session im
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.sessions import SessionManager
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.x509_der import parse
 
 # How often other ports are chosen when something on the host takes those that were free a moment ago.
@@ -64,7 +63,7 @@ class RequestAction(Action[Request]):
         if before is None and self.keeper.has_left(item.uid, item.role):
             check_administrator(self.policy, item.uid, item.role)
         server = self.keeper.data_server(fresh)
-        yield lambda: server.check(fresh.instance())
+        yield server.check
         if self.check_mode:
             return Change(item.uid, item.role, None, self._plan(fresh, address))
         if before is not None:
@@ -86,7 +85,7 @@ class RequestAction(Action[Request]):
             reserved = self.store.reserve(fresh.changed(pending="request"), address, picks, self.policy.limits)
             turn.undo(self.keeper.drop, reserved)
             try:
-                yield partial(_launch, server, reserved.instance())
+                yield partial(_launch, server.as_specified(reserved.spec()))
                 return reserved
             except S2DSException as error:
                 try:
@@ -96,7 +95,7 @@ class RequestAction(Action[Request]):
                     raise error from None
                 turn.forget()
                 # What the data server says counts too: the other one may have let go again by now.
-                free = all(ports.is_free(item.host, item.port) for item in reserved.instance().listeners)
+                free = all(ports.is_free(item.host, item.port) for item in reserved.spec().listeners)
                 if not left or (free and _PORT_TAKEN not in str(error)):
                     raise
         raise AssertionError("the last try returns or raises")
@@ -109,7 +108,7 @@ class RequestAction(Action[Request]):
         planned = [
             listener.port
             for session in self._planned
-            for listener in session.instance().listeners
+            for listener in session.spec().listeners
             if listener.host == address
         ]
 
@@ -168,9 +167,9 @@ class RequestAction(Action[Request]):
         return session.awaiting()
 
 
-def _launch(server: S2DS, instance: DataServerSpec) -> None:
-    server.start(instance)
-    server.wait_ready(instance)
+def _launch(server: S2DS) -> None:
+    server.start(checked=True)
+    server.wait_ready()
 
 
 def _check_lifetime(before: Session, after: Session) -> None:

@@ -61,7 +61,7 @@ class UpdateAction(Action[Update]):
 
     def _was_used(self, session: Session) -> bool:
         """Tell whether a connection has reached the listeners of a session, as far as its data server can tell."""
-        counters = self.keeper.data_server(session).status(session.instance()).counters or {}
+        counters = self.keeper.data_server(session).status().counters or {}
         connections: Mapping[str, Any] = counters.get("connections") or {}
         return connections.get("total") != 0
 

@@ -76,13 +76,13 @@ class HAProxy(ObservedProxy):
         # Two sockets, and the pipe of either direction.
         self.open_files = 6 * self.settings["max_connections"] + 512
 
-    def template_settings(self, instance: DataServerSpec) -> dict[str, Any]:
+    def template_settings(self, spec: DataServerSpec) -> dict[str, Any]:
         """Return the settings with the number of threads."""
-        return {**self.settings, "threads": automatic(self.settings["threads"], len(instance.listeners))}
+        return {**self.settings, "threads": automatic(self.settings["threads"], len(spec.listeners))}
 
-    def tasks(self, instance: DataServerSpec) -> int:
+    def tasks(self, spec: DataServerSpec) -> int:
         """Return the threads of a worker, and some for the master."""
-        return int(self.template_settings(instance)["threads"]) + 2
+        return int(self.template_settings(spec)["threads"]) + 2
 
     def command(self, directory: str) -> list[str]:
         """Return the command of the master, which starts the workers; its sockets are in the directory."""

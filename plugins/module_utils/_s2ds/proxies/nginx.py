@@ -77,15 +77,15 @@ class Nginx(ObservedProxy):
         # What the template asks for.
         self.open_files = 4 * self.settings["max_connections"] + 512
 
-    def files(self, instance: DataServerSpec) -> dict[str, str]:
+    def files(self, spec: DataServerSpec) -> dict[str, str]:
         """Return the configuration; a server is known to nginx by a name as well, so its certificate must have one."""
-        if instance.encryption != "none" and instance.role == "consumer" and not credentials.peer_name(instance):
+        if spec.encryption != "none" and spec.role == "consumer" and not credentials.peer_name(spec):
             raise S2DSException(
                 "peer_certificate: nginx needs a name to check: give a certificate with a DNS name or a common name"
             )
-        return super().files(instance)
+        return super().files(spec)
 
-    def template_settings(self, instance: DataServerSpec) -> dict[str, Any]:
+    def template_settings(self, spec: DataServerSpec) -> dict[str, Any]:
         """Return the settings with the number of workers and the path of the module, empty if it is built in."""
         module = self.settings["stream_module"]
         if module == "auto":
@@ -93,12 +93,12 @@ class Nginx(ObservedProxy):
             paths = () if self.contained else _MODULES
             module = next((path for path in paths if os.path.exists(path)), "")
         # Datagrams of one peer must all meet the same worker.
-        workers = automatic(self.settings["workers"], len(instance.listeners)) if instance.transport == "tcp" else 1
+        workers = automatic(self.settings["workers"], len(spec.listeners)) if spec.transport == "tcp" else 1
         return {**self.settings, "stream_module": module, "workers": workers}
 
-    def tasks(self, instance: DataServerSpec) -> int:
+    def tasks(self, spec: DataServerSpec) -> int:
         """Return the workers, and some for the master."""
-        return int(self.template_settings(instance)["workers"]) + 2
+        return int(self.template_settings(spec)["workers"]) + 2
 
     def command(self, directory: str) -> list[str]:
         """Return the command of the master, which starts the workers."""

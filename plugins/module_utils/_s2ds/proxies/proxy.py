@@ -12,7 +12,7 @@ from typing import Any, Callable, Iterable, Mapping, Sequence
 from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES, ProxyCapabilities
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Control, DataServerSpec, Place
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Control, DataServerSpec, Place, Task
 
 # Runs a command in a directory to its end; returns its exit status and what it wrote.
 RunOnce = Callable[[Sequence[str], str], "tuple[int, list[str]]"]
@@ -68,23 +68,23 @@ class Proxy(ABC):
     def setting_names(cls) -> Iterable[str]:
         """Return the names of the settings that an administrator may give."""
 
-    def check(self, instance: DataServerSpec) -> None:
+    def check(self, spec: DataServerSpec) -> None:
         """Refuse, before anything changes, what this proxy cannot do."""
-        if instance.rate is not None and not self.capabilities.limits_rate:
+        if spec.rate is not None and not self.capabilities.limits_rate:
             raise S2DSException(
                 f"rate: the proxy {self.name} cannot limit the rate of a session; leave rate out, or choose s2ds"
             )
         for option, wanted, able in (
-            ("encryption", instance.encryption, self.capabilities.encryptions),
-            ("transport", instance.transport, self.capabilities.transports),
+            ("encryption", spec.encryption, self.capabilities.encryptions),
+            ("transport", spec.transport, self.capabilities.transports),
         ):
             if wanted not in able:
                 raise S2DSException(
                     f"{option}: the proxy {self.name} cannot do {wanted}; it can do {' or '.join(able)}: "
                     "ask for that, or choose another proxy"
                 )
-        _check_encryption(instance)
-        if not self.capabilities.holds_listeners and not all(listener.port for listener in instance.listeners):
+        _check_encryption(spec)
+        if not self.capabilities.holds_listeners and not all(listener.port for listener in spec.listeners):
             raise S2DSException(f"listeners: the proxy {self.name} cannot choose ports itself; name them")
 
     @property
@@ -92,16 +92,29 @@ class Proxy(ABC):
         """Files that it writes below its directory and that are to outlive it."""
         return [self.log] if self.log else []
 
-    def tasks(self, instance: DataServerSpec) -> int:
+    def tasks(self, spec: DataServerSpec) -> int:
         """Return how many processes and threads a start or a reload adds at most."""
         return 4
 
-    def most_tasks(self, instance: DataServerSpec) -> int:
+    def most_tasks(self, spec: DataServerSpec) -> int:
         """Return how many processes and threads there may come to be by connections alone."""
         return 0
 
+    def task(self, spec: DataServerSpec) -> Task:
+        """Return what a runtime is asked to run."""
+        return Task(
+            spec.name,
+            self.name,
+            self.unit,
+            self.user,
+            self.open_files,
+            self.tasks(spec),
+            self.most_tasks(spec),
+            self.kept,
+        )
+
     @abstractmethod
-    def files(self, instance: DataServerSpec) -> dict[str, str]:
+    def files(self, spec: DataServerSpec) -> dict[str, str]:
         """Return the configuration: the text of each file in the instance's directory."""
 
     @abstractmethod
@@ -150,21 +163,21 @@ class Proxy(ABC):
         """Have the program itself check the configuration in a directory that is like that of the instance."""
 
 
-def _check_encryption(instance: DataServerSpec) -> None:
+def _check_encryption(spec: DataServerSpec) -> None:
     """Refuse what does not go together with the encryption."""
-    if instance.encryption == "none":
+    if spec.encryption == "none":
         for option, given in (
-            ("certificate", instance.certificate),
-            ("key", instance.key),
-            ("peer_certificate", instance.peer_certificate),
+            ("certificate", spec.certificate),
+            ("key", spec.key),
+            ("peer_certificate", spec.peer_certificate),
         ):
             if given is not None:
                 raise S2DSException(f"{option}: encryption is none, so that it would protect nothing; leave it out")
         return
-    if instance.transport != "tcp":
+    if spec.transport != "tcp":
         raise S2DSException(
-            f"encryption: {instance.encryption} protects tcp only, and transport is {instance.transport}; "
+            f"encryption: {spec.encryption} protects tcp only, and transport is {spec.transport}; "
             "datagrams have to be asked for with encryption none"
         )
-    if not instance.role:
+    if not spec.role:
         raise S2DSException("role: with encryption tls say which side of the stream this is, producer or consumer")

@@ -91,34 +91,34 @@ def check_template(path: str, role: str) -> None:
         raise S2DSException(f"there is no template {path}: run the role {role} on this gateway")
 
 
-def instance_values(instance: DataServerSpec) -> dict[str, Any]:
+def instance_values(spec: DataServerSpec) -> dict[str, Any]:
     """Return what every template may use of an instance."""
     return {
-        "name": instance.name,
-        "role": instance.role,
-        "encryption": instance.encryption,
-        "transport": instance.transport,
-        "tls": _tls(instance),
+        "name": spec.name,
+        "role": spec.role,
+        "encryption": spec.encryption,
+        "transport": spec.transport,
+        "tls": _tls(spec),
         "listeners": [
-            {"name": f"listener{index}", **_endpoint(listener), "target": _endpoint(instance.target_of(index))}
-            for index, listener in enumerate(instance.listeners)
+            {"name": f"listener{index}", **_endpoint(listener), "target": _endpoint(spec.target_of(index))}
+            for index, listener in enumerate(spec.listeners)
         ],
-        "clients": [str(ipaddress.ip_network(network)) for network in instance.clients],
-        "source": None if instance.egress is None else str(ipaddress.ip_address(instance.egress)),
+        "clients": [str(ipaddress.ip_network(network)) for network in spec.clients],
+        "source": None if spec.egress is None else str(ipaddress.ip_address(spec.egress)),
         "version": VERSION,
     }
 
 
-def _tls(instance: DataServerSpec) -> dict[str, Any] | None:
+def _tls(spec: DataServerSpec) -> dict[str, Any] | None:
     """Return what a program is to be told of TLS, or None where there is none."""
-    if instance.encryption == "none":
+    if spec.encryption == "none":
         return None
     return {
-        "side": credentials.SIDES[instance.role],
+        "side": credentials.SIDES[spec.role],
         "certificate": credentials.CERTIFICATE,
         "key": credentials.KEY,
         "peer": credentials.PEER,
-        "peer_name": credentials.peer_name(instance),
+        "peer_name": credentials.peer_name(spec),
         "ciphersuites": credentials.CIPHERSUITES,
     }
 

@@ -52,11 +52,11 @@ class NativeProxy(Proxy):
         """Return the names of the settings."""
         return SETTINGS
 
-    def files(self, instance: DataServerSpec) -> dict[str, str]:
+    def files(self, spec: DataServerSpec) -> dict[str, str]:
         """Return the forwarder's configuration: never one with a target and without the TLS that was asked for."""
         listeners: list[dict[str, Any]] = []
-        for index, listener in enumerate(instance.listeners):
-            target = instance.target_of(index)
+        for index, listener in enumerate(spec.listeners):
+            target = spec.target_of(index)
             listeners.append(
                 {
                     "address": listener.host,
@@ -66,11 +66,11 @@ class NativeProxy(Proxy):
             )
         document = {
             "listeners": listeners,
-            "port_range": list(instance.port_range) if instance.port_range else None,
-            "allow": list(instance.clients),
-            "source": instance.egress,
-            "rate": instance.rate,
-            "tls": _tls(instance),
+            "port_range": list(spec.port_range) if spec.port_range else None,
+            "allow": list(spec.clients),
+            "source": spec.egress,
+            "rate": spec.rate,
+            "tls": _tls(spec),
             **self.settings,
         }
         return {_CONFIG: json.dumps(document, indent=1, sort_keys=True) + "\n"}
@@ -126,12 +126,12 @@ def _workers(place: Place, status: Mapping[str, Any]) -> list[int]:
     return [pid for pid in pids if works_in(pid, place.directory)]
 
 
-def _tls(instance: DataServerSpec) -> dict[str, str] | None:
+def _tls(spec: DataServerSpec) -> dict[str, str] | None:
     """Return how the connection between the gateways is protected; without targets there is none yet."""
-    if instance.encryption == "none" or not instance.targets:
+    if spec.encryption == "none" or not spec.targets:
         return None
     return {
-        "side": credentials.SIDES[instance.role],
+        "side": credentials.SIDES[spec.role],
         "certificate": credentials.CERTIFICATE,
         "key": credentials.KEY,
         "peer": credentials.PEER,

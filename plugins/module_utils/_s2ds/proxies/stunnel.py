@@ -60,17 +60,17 @@ class Stunnel(ObservedProxy):
     }
     flags: ClassVar[Mapping[str, bool]] = {"clients_by_firewall": False}
 
-    def check(self, instance: DataServerSpec) -> None:
+    def check(self, spec: DataServerSpec) -> None:
         """Refuse also what would let anyone connect who may not: stunnel cannot tell clients by their addresses."""
-        super().check(instance)
-        if instance.role == "consumer" and instance.clients and not self.settings["clients_by_firewall"]:
+        super().check(spec)
+        if spec.role == "consumer" and spec.clients and not self.settings["clients_by_firewall"]:
             raise S2DSException(
                 "clients: the proxy stunnel cannot restrict who connects to the listeners of the role consumer, and "
-                f"the policy allows only {', '.join(instance.clients)[:200]}: choose another proxy for this gateway, "
+                f"the policy allows only {', '.join(spec.clients)[:200]}: choose another proxy for this gateway, "
                 "or have its firewall keep others out and set clients_by_firewall in the policy's proxies.stunnel"
             )
 
-    def most_tasks(self, instance: DataServerSpec) -> int:
+    def most_tasks(self, spec: DataServerSpec) -> int:
         """Return the threads, one for each connection, of which there may be as many as files allow."""
         return self.open_files // 2 + 64
 

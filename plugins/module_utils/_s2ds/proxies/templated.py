@@ -74,28 +74,28 @@ class ConfiguredProxy(Proxy):
             return self.paths["program"]
         return programs.find(self.settings["program"], self.role_name)
 
-    def check(self, instance: DataServerSpec) -> None:
+    def check(self, spec: DataServerSpec) -> None:
         """Refuse, before anything changes, what this proxy cannot do, also because something is not installed."""
-        super().check(instance)
+        super().check(spec)
         rendering.check_jinja2()
         rendering.check_template(self.template, self.role_name)
         if not self.contained:
             programs.find(self.settings["program"], self.role_name)
 
-    def files(self, instance: DataServerSpec) -> dict[str, str]:
+    def files(self, spec: DataServerSpec) -> dict[str, str]:
         """Return the configuration."""
-        values = {**rendering.instance_values(instance), "settings": self.template_settings(instance)}
+        values = {**rendering.instance_values(spec), "settings": self.template_settings(spec)}
         text = rendering.render(self.template, self.role_name, values)
         unused = [name for name in (credentials.CERTIFICATE, credentials.PEER) if values["tls"] and name not in text]
         if unused:
             # A template of before there was any TLS would do without it, and nobody would see that.
             raise S2DSException(
-                f"the template {self.template} cannot be used with encryption {instance.encryption}: what it makes "
+                f"the template {self.template} cannot be used with encryption {spec.encryption}: what it makes "
                 f"says nothing of {' and '.join(unused)}; have it use the values tls"
             )
         return {self.config: text}
 
-    def template_settings(self, instance: DataServerSpec) -> dict[str, Any]:
+    def template_settings(self, spec: DataServerSpec) -> dict[str, Any]:
         """Return the settings as the template gets them: what is automatic is decided."""
         return dict(self.settings)
 

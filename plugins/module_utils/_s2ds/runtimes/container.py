@@ -26,23 +26,24 @@ class ProxyContainer(Runtime):
 
     Args:
         site: Where things are on this gateway.
+        task: What runs, or is to run.
         settings: The administrator's settings of containers.
     """
 
     name: ClassVar[str]
 
-    def __init__(self, site: Layout, settings: ContainerSettings) -> None:
-        super().__init__(site)
+    def __init__(self, site: Layout, task: Task, settings: ContainerSettings) -> None:
+        super().__init__(site, task)
         self.settings = settings
 
-    def strangers(self, task: Task, listeners: Sequence[Endpoint], transport: str) -> list[str]:
+    def strangers(self, listeners: Sequence[Endpoint], transport: str) -> list[str]:
         """Return which listeners something else on this host has: while the container runs, it has them itself.
 
         Its processes need not work in the directory of the instance, by which they could be told from others.
         """
-        return [] if self.is_running(task) else super().strangers(task, listeners, transport)
+        return [] if self.is_running() else super().strangers(listeners, transport)
 
-    def user(self, task: Task) -> int:
+    def user(self) -> int:
         """Return the number of the user and of the group that the program runs as; never root."""
         if self.settings.container_user is not None:
             return self.settings.container_user
@@ -50,12 +51,12 @@ class ProxyContainer(Runtime):
             return os.geteuid()
         if self.site.dedicated_users:
             with suppress(KeyError):
-                return pwd.getpwnam(task.user).pw_uid
+                return pwd.getpwnam(self.task.user).pw_uid
         return _NOBODY
 
-    def group(self, task: Task) -> int:
+    def group(self) -> int:
         """Return the number of the group that the program runs as."""
         if self.settings.container_user is None and not os.geteuid() and self.site.dedicated_users:
             with suppress(KeyError):
-                return pwd.getpwnam(task.user).pw_gid
-        return os.getegid() if self.user(task) == os.geteuid() else self.user(task)
+                return pwd.getpwnam(self.task.user).pw_gid
+        return os.getegid() if self.user() == os.geteuid() else self.user()

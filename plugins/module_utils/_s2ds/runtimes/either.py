@@ -19,15 +19,15 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.s
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Task
 
 if TYPE_CHECKING:
-    from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
+    pass
 
 
 class EitherRuntime(HostRuntime):
     """Starts with what the site chose, and finds what the other one started."""
 
-    def __init__(self, site: Layout) -> None:
-        super().__init__(site)
-        self.units, self.processes = SystemdUnit(site), SupervisedProcess(site)
+    def __init__(self, site: Layout, task: Task) -> None:
+        super().__init__(site, task)
+        self.units, self.processes = SystemdUnit(site, task), SupervisedProcess(site, task)
 
     @property
     def chosen(self) -> SystemdUnit | SupervisedProcess:
@@ -39,40 +39,40 @@ class EitherRuntime(HostRuntime):
         """What may have started one before."""
         return self.processes if self.site.uses_systemd else self.units
 
-    def check(self, task: Task, proxy: Proxy) -> None:
+    def check(self) -> None:
         """Refuse what cannot be started now."""
-        self.chosen.check(task, proxy)
+        self.chosen.check()
 
-    def start(self, task: Task, command: Sequence[str]) -> None:
+    def start(self, command: Sequence[str]) -> None:
         """End what the other one started, and start it anew."""
-        self.other.stop(task)
-        self.chosen.start(task, command)
+        self.other.stop()
+        self.chosen.start(command)
 
-    def stop(self, task: Task, keep: bool = True) -> bool:
+    def stop(self, keep: bool = True) -> bool:
         """End it, whoever started it."""
-        ended = [runtime.stop(task, keep) for runtime in (self.processes, self.units)]
+        ended = [runtime.stop(keep) for runtime in (self.processes, self.units)]
         return any(ended)
 
-    def is_running(self, task: Task) -> bool:
+    def is_running(self) -> bool:
         """Tell whether its main process runs."""
-        return self._holder(task).is_running(task)
+        return self._holder().is_running()
 
-    def signal(self, task: Task, number: int) -> None:
+    def signal(self, number: int) -> None:
         """Send a signal to its main process."""
-        self._holder(task).signal(task, number)
+        self._holder().signal(number)
 
-    def has_failed(self, task: Task) -> bool:
+    def has_failed(self) -> bool:
         """Tell whether it ended by itself since it was started."""
-        return self._holder(task).has_failed(task)
+        return self._holder().has_failed()
 
-    def has(self, task: Task) -> bool:
+    def has(self) -> bool:
         """Tell whether one of both has started it."""
-        return self._holder(task).has(task)
+        return self._holder().has()
 
-    def log(self, task: Task, lines: int = 10) -> list[str]:
+    def log(self, lines: int = 10) -> list[str]:
         """Return the last lines of its log."""
-        return self._holder(task).log(task, lines)
+        return self._holder().log(lines)
 
-    def _holder(self, task: Task) -> SystemdUnit | SupervisedProcess:
+    def _holder(self) -> SystemdUnit | SupervisedProcess:
         """Return what has it: the other one only if the chosen one has not."""
-        return self.other if self.other.has(task) and not self.chosen.has(task) else self.chosen
+        return self.other if self.other.has() and not self.chosen.has() else self.chosen

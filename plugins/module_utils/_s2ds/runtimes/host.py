@@ -15,50 +15,49 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import programs
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes import identity
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Runtime
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Access, Task
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Access
 
 if TYPE_CHECKING:
-    from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
+    pass
 
 
 class HostRuntime(Runtime):
     """A runtime on this host. Where S2CS is root, each session has a user of its own (see ``identity``)."""
 
-    def check(self, task: Task, proxy: Proxy) -> None:
+    def check(self) -> None:
         """Refuse where nobody is there to run it, or the programs for that are missing."""
         if self.site.changes_user:
-            identity.find(self.site, task.name, task.user)
+            identity.find(self.site, self.task.name, self.task.user)
         self.need(self.site.program("isolate.py"))
 
-    def access(self, task: Task) -> Access:
+    def access(self) -> Access:
         """Return who may use the files of an instance: root and the user of the session, or ourselves."""
         if not self.site.changes_user:
-            return super().access(task)
-        user, group = identity.ensure(self.site, task.name, task.user)
+            return super().access()
+        user, group = identity.ensure(self.site, self.task.name, self.task.user)
         return Access((0, group), (user, group, 0o700), 0o640, (user, group, 0o600))
 
-    def run_once(self, task: Task, command: Sequence[str], directory: str) -> tuple[int, list[str]]:
+    def run_once(self, command: Sequence[str], directory: str) -> tuple[int, list[str]]:
         """Run the instance's program to its end, as the user of the session."""
-        who = identity.find(self.site, task.name, task.user) if self.site.changes_user else None
+        who = identity.find(self.site, self.task.name, self.task.user) if self.site.changes_user else None
         return programs.run(command, directory, who, self.groups())
 
-    def remove(self, task: Task) -> bool:
+    def remove(self) -> bool:
         """End it; nothing of it is kept, so that this works on a full disk as well."""
-        found = self.stop(task, keep=False)
-        self.unmount(task)
+        found = self.stop(keep=False)
+        self.unmount()
         return found
 
     @abstractmethod
-    def stop(self, task: Task, keep: bool = True) -> bool:
+    def stop(self, keep: bool = True) -> bool:
         """End it and everything that belongs to it; returns whether there was something to end.
 
         Args:
-            task: What is to end.
             keep: Whether the files that it wrote are kept.
         """
 
     @abstractmethod
-    def has(self, task: Task) -> bool:
+    def has(self) -> bool:
         """Tell whether this is what started it, and did not end it."""
 
     def groups(self) -> list[int]:
@@ -66,21 +65,21 @@ class HostRuntime(Runtime):
         paths = (self.site.state_dir, self.site.sessions_dir)
         return sorted({os.stat(path).st_gid for path in paths if os.path.isdir(path)} - {0})
 
-    def save(self, task: Task) -> None:
+    def save(self) -> None:
         """Keep the files that it wrote, and unmount its directory ``run``, if whoever ran it did not."""
-        directory = self.site.directory(task.name)
+        directory = self.home
         if os.path.ismount(os.path.join(directory, "run")):
             command = [self.site.interpreter, "-I", "-S", self.site.program("isolate.py"), "save", directory]
             subprocess.run(command, check=False, capture_output=True, cwd="/")
-            self.unmount(task)
+            self.unmount()
 
-    def unmount(self, task: Task) -> None:
+    def unmount(self) -> None:
         """Unmount the directory ``run``, if it is a mount.
 
         Raises:
             S2DSException: That is not possible.
         """
-        path = os.path.join(self.site.directory(task.name), "run")
+        path = os.path.join(self.home, "run")
         while os.path.ismount(path):
             done = subprocess.run(["umount", "--lazy", path], check=False, capture_output=True, text=True)
             if done.returncode:

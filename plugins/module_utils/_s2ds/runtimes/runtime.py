@@ -28,87 +28,93 @@ if TYPE_CHECKING:
 
 
 class Runtime(ABC):
-    """One place where data servers run; there is one class for each.
+    """One place where data servers run, for one of them; there is one class for each.
 
     Attributes:
         name: As users write it.
         ready_seconds: For a program to come up here. What ends by itself is told at once.
+
+    Args:
+        site: Where things are on this gateway.
+        task: What runs, or is to run.
     """
 
     name: ClassVar[str] = "process"
     ready_seconds: ClassVar[float] = 30.0
 
-    def __init__(self, site: Layout) -> None:
+    def __init__(self, site: Layout, task: Task) -> None:
         self.site = site
+        self.task = task
+        #: The directory of the instance, as this process sees it.
+        self.home = site.directory(task.name)
 
     @property
     def capabilities(self) -> RuntimeCapabilities:
         """What it is like."""
         return RUNTIMES[self.name]
 
-    def check(self, task: Task, proxy: Proxy) -> None:  # noqa: B027 - not every runtime can tell
+    def check(self) -> None:  # noqa: B027 - not every runtime can tell
         """Refuse, before anything changes, what cannot run here."""
 
-    def directory(self, task: Task) -> str:
+    def directory(self) -> str:
         """Return the path of an instance's directory as its program sees it."""
-        return self.site.directory(task.name)
+        return self.home
 
-    def deliver(self, task: Task) -> None:  # noqa: B027 - most programs see the files where they are
+    def deliver(self) -> None:  # noqa: B027 - most programs see the files where they are
         """Have the program see the files of the instance as they are now."""
 
-    def probe(self, task: Task, proxy: Proxy) -> dict[str, Any] | None:
+    def probe(self, proxy: Proxy) -> dict[str, Any] | None:
         """Return what a proxy tells of itself, or None without an answer."""
-        return proxy.probe(self._place(task))
+        return proxy.probe(self._place())
 
-    def totals(self, task: Task, proxy: Proxy) -> dict[str, Any] | None:
+    def totals(self, proxy: Proxy) -> dict[str, Any] | None:
         """Return what a proxy that does not answer has written down of what it counted, or None."""
-        return proxy.totals(self._place(task))
+        return proxy.totals(self._place())
 
-    def reload(self, task: Task, proxy: Proxy) -> None:
+    def reload(self, proxy: Proxy) -> None:
         """Have a running proxy take over its changed configuration, and wait until it is in force."""
-        proxy.reload(self._place(task), RuntimeControl(self, task))
+        proxy.reload(self._place(), RuntimeControl(self))
 
-    def tidy(self, task: Task, proxy: Proxy) -> None:
+    def tidy(self, proxy: Proxy) -> None:
         """Keep what the proxy's log of connections came to, and free its room."""
-        proxy.tidy(self._place(task))
+        proxy.tidy(self._place())
 
-    def said(self, task: Task, proxy: Proxy, lines: int = 10) -> list[str]:
+    def said(self, proxy: Proxy, lines: int = 10) -> list[str]:
         """Return the last lines of its log, and of what the proxy itself wrote to another one."""
-        return [*self.log(task, lines), *proxy.said(self._place(task))[-lines:]]
+        return [*self.log(lines), *proxy.said(self._place())[-lines:]]
 
-    def remove(self, task: Task) -> bool:
+    def remove(self) -> bool:
         """End it and remove what it had outside of its directory; returns whether there was anything."""
-        return self.stop(task)
+        return self.stop()
 
-    def check_room(self, task: Task, proxy: Proxy) -> None:  # noqa: B027 - not every runtime has such limits
+    def check_room(self) -> None:  # noqa: B027 - not every runtime has such limits
         """Refuse, before anything changes, a reload for which there may be too few processes."""
 
-    def unseen(self, task: Task, listeners: Sequence[str], transport: str) -> str:
+    def unseen(self, listeners: Sequence[str], transport: str) -> str:
         """Say which listeners of the program this host does not have; empty where it has all."""
         return ""
 
-    def strangers(self, task: Task, listeners: Sequence[Endpoint], transport: str) -> list[str]:
+    def strangers(self, listeners: Sequence[Endpoint], transport: str) -> list[str]:
         """Return which listeners something else on this host has, each with the process that has it."""
-        return occupants.strangers(listeners, transport, self.site.directory(task.name))
+        return occupants.strangers(listeners, transport, self.home)
 
-    def is_held(self, task: Task) -> bool:
+    def is_held(self) -> bool:
         """Tell whether it is kept from going on, with all that it has, and may go on any moment."""
         return False
 
-    def is_elsewhere(self, task: Task) -> bool:
+    def is_elsewhere(self) -> bool:
         """Tell whether it runs where a start would not put it now."""
         return False
 
-    def is_as_set(self, task: Task) -> bool:
+    def is_as_set(self) -> bool:
         """Tell whether it runs with the settings that would be used now."""
         return True
 
-    def _place(self, task: Task) -> Place:
-        directory = self.site.directory(task.name)
-        return Place(directory, directory)
+    def _place(self) -> Place:
+        return Place(self.home, self.home)
 
     @abstractmethod
-    def run_once(self, task: Task, command: Sequence[str], directory: str) -> tuple[int, list[str]]:
+    def run_once(self, command: Sequence[str], directory: str) -> tuple[int, list[str]]:
         """Run the instance's program to its end in a directory of this process, to have something checked.
 
         Returns:
@@ -116,40 +122,40 @@ class Runtime(ABC):
         """
 
     @abstractmethod
-    def start(self, task: Task, command: Sequence[str]) -> None:
+    def start(self, command: Sequence[str]) -> None:
         """Start a program in the instance's directory, again after each crash; returns before it is ready."""
 
     @abstractmethod
-    def stop(self, task: Task) -> bool:
+    def stop(self) -> bool:
         """End it and everything that belongs to it; returns whether there was something to end."""
 
     @abstractmethod
-    def is_running(self, task: Task) -> bool:
+    def is_running(self) -> bool:
         """Tell whether its main process runs now."""
 
     @abstractmethod
-    def signal(self, task: Task, number: int) -> None:
+    def signal(self, number: int) -> None:
         """Send a signal to its main process."""
 
     @abstractmethod
-    def has_failed(self, task: Task) -> bool:
+    def has_failed(self) -> bool:
         """Tell whether it ended by itself since it was started."""
 
     @abstractmethod
-    def log(self, task: Task, lines: int = 10) -> list[str]:
+    def log(self, lines: int = 10) -> list[str]:
         """Return the last lines of its log."""
 
-    def access(self, task: Task) -> Access:
+    def access(self) -> Access:
         """Return who may use what is in the directory of an instance."""
-        user, group = self.owner(task.user)
-        return Access((user, group), (user, group, 0o770), self.file_mode, self.secret_access(task.user))
+        user, group = self.owner()
+        return Access((user, group), (user, group, 0o770), self.file_mode, self.secret_access())
 
     @property
     def file_mode(self) -> int:
         """Mode of an instance's files: their group is that of the program where another user runs it."""
         return 0o640 if self.site.changes_user else 0o600
 
-    def owner(self, user: str) -> Sequence[int]:
+    def owner(self) -> Sequence[int]:
         """Return the user and group ids that own an instance's directory: root and the proxy's group, or ourselves.
 
         Raises:
@@ -158,17 +164,17 @@ class Runtime(ABC):
         if not self.site.changes_user:
             return os.geteuid(), os.getegid()
         try:
-            return 0, grp.getgrgid(pwd.getpwnam(user).pw_gid).gr_gid
+            return 0, grp.getgrgid(pwd.getpwnam(self.task.user).pw_gid).gr_gid
         except KeyError:
             raise S2DSException(
-                f"there is no user {user} on this gateway to run the data server: run the role of this proxy"
+                f"there is no user {self.task.user} on this gateway to run the data server: run the role of this proxy"
             ) from None
 
-    def secret_access(self, user: str) -> Sequence[int]:
+    def secret_access(self) -> Sequence[int]:
         """Return user, group and mode of a secret: of the program that reads it, and of nobody else."""
-        own, group = self.owner(user)
+        own, group = self.owner()
         if self.site.changes_user:
-            own = pwd.getpwnam(user).pw_uid
+            own = pwd.getpwnam(self.task.user).pw_uid
         return own, group, 0o600
 
 
@@ -177,15 +183,14 @@ class RuntimeControl(Control):
     """The same by means of the runtime."""
 
     runtime: Runtime
-    task: Task
 
     def signal(self, number: int) -> None:
         """Send a signal to the main process."""
-        self.runtime.signal(self.task, number)
+        self.runtime.signal(number)
 
     def log(self, lines: int = 10) -> list[str]:
         """Return the last lines of the log."""
-        return self.runtime.log(self.task, lines)
+        return self.runtime.log(lines)
 
 
 def tail(path: str, lines: int) -> list[str]:

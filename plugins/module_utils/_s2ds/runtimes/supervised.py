@@ -26,10 +26,9 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.pr
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes import user_manager
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.host import HostRuntime
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import tail
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Task
 
 if TYPE_CHECKING:
-    from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
+    pass
 
 # The supervisor gives its command 5 s to end and then kills it.
 _GRACE_SECONDS = 8.0
@@ -43,9 +42,9 @@ _OWN_LINE = " supervisor: "
 class SupervisedProcess(HostRuntime):
     """A process under our own supervisor, for gateways without systemd and for S2CS without root."""
 
-    def check(self, task: Task, proxy: Proxy) -> None:
+    def check(self) -> None:
         """Refuse also where the data server would end when its user logs out."""
-        super().check(task, proxy)
+        super().check()
         if self.site.uses_systemd:
             raise S2DSException(
                 "supervisor: units of systemd take root and a host that systemd runs; choose auto or process"
@@ -53,17 +52,17 @@ class SupervisedProcess(HostRuntime):
         self.need(self.site.program("supervise.py"))
         user_manager.check()
 
-    def start(self, task: Task, command: Sequence[str]) -> None:
+    def start(self, command: Sequence[str]) -> None:
         """Start the supervisor, which starts the command."""
-        self.stop(task)
+        self.stop()
         program = self.site.program("supervise.py")
         self.need(program)
-        user = ["--user", task.user] if self.site.changes_user else []
-        directory = self.site.directory(task.name)
+        user = ["--user", self.task.user] if self.site.changes_user else []
+        directory = self.home
         held = self._hold(directory)
         if held is None:
             raise S2DSException(f"another supervisor holds the directory {directory}; release the session first")
-        before, environment = user_manager.scope(task.name)
+        before, environment = user_manager.scope(self.task.name)
         try:
             # It inherits the lock: from its first moment on anyone can see that there is one, even if we are killed.
             subprocess.Popen(
@@ -96,11 +95,11 @@ class SupervisedProcess(HostRuntime):
         finally:
             os.close(held)
 
-    def stop(self, task: Task, keep: bool = True) -> bool:
+    def stop(self, keep: bool = True) -> bool:
         """End the supervisor with its command, also a command whose supervisor was killed."""
         alive = False
-        directory = self.site.directory(task.name)
-        state = self._state(task) or self._await_birth(task)
+        directory = self.home
+        state = self._state() or self._await_birth()
         if state:
             alive = is_alive(state["pid"], state["start"]) or is_alive(state["child"], state["child_start"])
             end(state["pid"], state["start"], _GRACE_SECONDS)
@@ -113,18 +112,18 @@ class SupervisedProcess(HostRuntime):
             alive = True
             for pid, started in _members(directory).items():
                 end(pid, started, _GRACE_SECONDS)
-        self._forget(task)
+        self._forget()
         if keep:
-            self.save(task)
+            self.save()
         return alive
 
-    def has(self, task: Task) -> bool:
+    def has(self) -> bool:
         """Tell whether there is a supervisor, or there was one that was not told to end."""
-        return os.path.exists(self._path(task)) or self._is_held(self.site.directory(task.name))
+        return os.path.exists(self._path()) or self._is_held(self.home)
 
-    def is_running(self, task: Task) -> bool:
+    def is_running(self) -> bool:
         """Tell whether the supervisor and its command run, and nobody stopped the command for a while."""
-        state = self._state(task)
+        state = self._state()
         return (
             bool(state)
             and is_alive(state["pid"], state["start"])
@@ -132,28 +131,28 @@ class SupervisedProcess(HostRuntime):
             and not is_stopped(state["child"])
         )
 
-    def signal(self, task: Task, number: int) -> None:
+    def signal(self, number: int) -> None:
         """Send a signal to the command."""
-        state = self._state(task)
-        if not self.is_running(task):
-            raise S2DSException(f"the data server {task.name} is not running and cannot be reloaded")
+        state = self._state()
+        if not self.is_running():
+            raise S2DSException(f"the data server {self.task.name} is not running and cannot be reloaded")
         os.kill(state["child"], number)
 
-    def has_failed(self, task: Task) -> bool:
+    def has_failed(self) -> bool:
         """Tell whether the command ended since the supervisor started, or the supervisor is gone."""
-        if not self._is_held(self.site.directory(task.name)):
+        if not self._is_held(self.home):
             return True
-        state = self._state(task)
+        state = self._state()
         if not state:
             return False
-        return bool(state["last_exit"]) or not is_alive(state["pid"], state["start"]) or not self.is_running(task)
+        return bool(state["last_exit"]) or not is_alive(state["pid"], state["start"]) or not self.is_running()
 
-    def log(self, task: Task, lines: int = 10) -> list[str]:
+    def log(self, lines: int = 10) -> list[str]:
         """Return the last lines that the command wrote since it was started, or else what the supervisor says of it."""
-        directory = self.site.directory(task.name)
+        directory = self.home
         said = [line for name in ("log.1", "log") for line in tail(os.path.join(directory, name), 10 * lines)]
         said = ([line for line in said if _OWN_LINE not in line] or said)[-lines:]
-        state = self._state(task)
+        state = self._state()
         if state and is_stopped(state["child"]) and is_alive(state["child"], state["child_start"]):
             pid = state["child"]
             said.append(f"process {pid} was stopped by a signal; kill -CONT {pid} lets it go on")
@@ -181,27 +180,27 @@ class SupervisedProcess(HostRuntime):
             return None
         return held
 
-    def _await_birth(self, task: Task) -> dict[str, Any]:
+    def _await_birth(self) -> dict[str, Any]:
         """Return the state of a supervisor that was started a moment ago, {} if there is none or it does not say."""
-        directory = self.site.directory(task.name)
+        directory = self.home
         deadline = time.monotonic() + _BIRTH_SECONDS
         while self._is_held(directory) and time.monotonic() < deadline:
-            state = self._state(task)
+            state = self._state()
             # Neither does it where the disk is full, or somebody wrote into its file.
-            if state or os.path.exists(self._path(task)):
+            if state or os.path.exists(self._path()):
                 return state
             if len(_members(directory)) > 1:
                 return {}
             time.sleep(0.01)
         return {}
 
-    def _path(self, task: Task) -> str:
-        return os.path.join(self.site.directory(task.name), "supervisor.json")
+    def _path(self) -> str:
+        return os.path.join(self.home, "supervisor.json")
 
-    def _state(self, task: Task) -> dict[str, Any]:
+    def _state(self) -> dict[str, Any]:
         """Return what the supervisor says of itself, {} where that is not to be had or makes no sense."""
         try:
-            with open(self._path(task), encoding="ascii") as stream:
+            with open(self._path(), encoding="ascii") as stream:
                 state = json.loads(stream.read(_STATE_LIMIT))
         except (OSError, ValueError, RecursionError):
             return {}
@@ -210,9 +209,9 @@ class SupervisedProcess(HostRuntime):
         right = all(type(state.get(name)) is int and state[name] >= 0 for name in _NUMBERS)
         return state if right and all(isinstance(state.get(name), str) for name in _TEXTS) else {}
 
-    def _forget(self, task: Task) -> None:
+    def _forget(self) -> None:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            os.unlink(self._path(task))
+            os.unlink(self._path())
 
 
 def _members(directory: str) -> dict[int, str]:

@@ -19,10 +19,9 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.files import write
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import is_stopped
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.host import HostRuntime
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Task
 
 if TYPE_CHECKING:
-    from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
+    pass
 
 _START = "start"
 _SECONDS = 60.0
@@ -31,94 +30,95 @@ _SECONDS = 60.0
 class SystemdUnit(HostRuntime):
     """An instance of a template unit that the proxy's role installed."""
 
-    def check(self, task: Task, proxy: Proxy) -> None:
+    def check(self) -> None:
         """Refuse where the unit is not there, or is one of another gateway."""
-        super().check(task, proxy)
-        unit, directory = self._unit(task), self.site.directory(task.name)
+        super().check()
+        unit = self._unit()
         if not self.site.changes_user:
             raise S2DSException(
                 "dedicated_user: units of systemd run each data server as a user of its own; leave it out, or choose "
                 "supervisor process"
             )
-        shown = self._show(task, "LoadState", "WorkingDirectory")
+        shown = self._show("LoadState", "WorkingDirectory")
         if shown.get("LoadState") == "not-found":
             raise S2DSException(
-                f"there is no unit {task.unit}@.service on this gateway: run the role scistream.gateway.{proxy.name}"
+                f"there is no unit {self.task.unit}@.service on this gateway: run the role "
+                f"scistream.gateway.{self.task.proxy}"
             )
         if shown.get("LoadState") != "loaded":
             raise S2DSException(
                 f"systemd cannot use the unit {unit} ({shown.get('LoadState')}): see systemctl status {unit}"
             )
         place = shown.get("WorkingDirectory", "")
-        if os.path.normpath(place) != os.path.normpath(directory):
+        if os.path.normpath(place) != os.path.normpath(self.home):
             raise S2DSException(
-                f"state_dir: the unit {task.unit}@.service works in {place}, not in {directory}: leave state_dir out, "
-                "or choose supervisor process"
+                f"state_dir: the unit {self.task.unit}@.service works in {place}, not in {self.home}: leave state_dir "
+                "out, or choose supervisor process"
             )
 
-    def start(self, task: Task, command: Sequence[str]) -> None:
+    def start(self, command: Sequence[str]) -> None:
         """Enable the unit for the next boot and start it now, with a command that only root can change."""
-        unit, access = self._unit(task), self.access(task)
+        unit, access = self._unit(), self.access()
         text = json.dumps({"command": list(command)}) + "\n"
-        write(self.site.directory(task.name), {_START: text}, (*access.owner, 0o640), (), ())
+        write(self.home, {_START: text}, (*access.owner, 0o640), (), ())
         # An instance of a template needs no daemon-reload; only the link for the next boot is made.
         self._systemctl("enable", "--no-reload", "--quiet", unit)
         self._systemctl("restart", "--no-block", unit)
 
-    def stop(self, task: Task, keep: bool = True) -> bool:
+    def stop(self, keep: bool = True) -> bool:
         """Stop the unit with all its processes and disable it."""
-        shown = self._show(task, "ActiveState", "LoadState")
+        shown = self._show("ActiveState", "LoadState")
         state = shown.get("ActiveState", "")
         if shown.get("LoadState") == "not-found" and state in ("inactive", ""):
             return False
         was_running = state not in ("inactive", "failed", "")
-        unit = self._unit(task)
+        unit = self._unit()
         self._systemctl("disable", "--no-reload", "--quiet", unit)
         self._systemctl("stop", unit)
         # A unit that failed stays listed otherwise; there is nothing to reset where it did not.
         self._run("systemctl", "reset-failed", unit)
         if keep:
-            self.save(task)
+            self.save()
         return was_running
 
-    def is_running(self, task: Task) -> bool:
+    def is_running(self) -> bool:
         """Tell whether the unit is active, and nobody stopped its main process for a while."""
-        shown = self._show(task, "ActiveState", "MainPID")
+        shown = self._show("ActiveState", "MainPID")
         return shown.get("ActiveState") == "active" and not is_stopped(int(shown.get("MainPID", "0")))
 
-    def signal(self, task: Task, number: int) -> None:
+    def signal(self, number: int) -> None:
         """Send a signal to the unit's main process."""
         # Versions before 252 call the option --kill-who, and newer ones know that as well.
-        done = self._run("systemctl", "kill", "--kill-who=main", f"--signal={int(number)}", self._unit(task))
+        done = self._run("systemctl", "kill", "--kill-who=main", f"--signal={int(number)}", self._unit())
         if done.returncode:
             raise S2DSException(
-                f"the data server {task.name} is not running and cannot be reloaded: {done.stderr.strip()}"
+                f"the data server {self.task.name} is not running and cannot be reloaded: {done.stderr.strip()}"
             )
 
-    def has_failed(self, task: Task) -> bool:
+    def has_failed(self) -> bool:
         """Tell whether the unit failed or was restarted."""
-        shown = self._show(task, "ActiveState", "NRestarts")
+        shown = self._show("ActiveState", "NRestarts")
         return shown.get("ActiveState") == "failed" or shown.get("NRestarts", "0") != "0"
 
-    def has(self, task: Task) -> bool:
+    def has(self) -> bool:
         """Tell whether the unit was started here and not stopped since."""
-        shown = self._show(task, "ActiveState", "LoadState")
+        shown = self._show("ActiveState", "LoadState")
         return shown.get("LoadState") == "loaded" and shown.get("ActiveState") not in ("inactive", "")
 
-    def log(self, task: Task, lines: int = 10) -> list[str]:
+    def log(self, lines: int = 10) -> list[str]:
         """Return the last lines that the program wrote since it was started, or else what systemd says of it."""
-        unit = self._unit(task)
-        since = self._since(task)
+        unit = self._unit()
+        since = self._since()
         said = self._journal(lines, *since, f"_SYSTEMD_UNIT={unit}")
         said = said or self._journal(lines, *since, f"UNIT={unit}", "_PID=1")
-        pid = int(self._show(task, "MainPID").get("MainPID", "0"))
+        pid = int(self._show("MainPID").get("MainPID", "0"))
         if is_stopped(pid):
             said = [*said, f"process {pid} was stopped by a signal; kill -CONT {pid} lets it go on"]
         return said
 
-    def _since(self, task: Task) -> list[str]:
+    def _since(self) -> list[str]:
         try:
-            return [f"--since=@{os.stat(os.path.join(self.site.directory(task.name), _START)).st_mtime:.6f}"]
+            return [f"--since=@{os.stat(os.path.join(self.home, _START)).st_mtime:.6f}"]
         except OSError:
             return []
 
@@ -126,12 +126,11 @@ class SystemdUnit(HostRuntime):
         shown = self._run("journalctl", "--quiet", "--no-pager", "--output=cat", f"--lines={lines}", *matches)
         return shown.stdout.splitlines()
 
-    @staticmethod
-    def _unit(task: Task) -> str:
-        return f"{task.unit}@{task.name}.service"
+    def _unit(self) -> str:
+        return f"{self.task.unit}@{self.task.name}.service"
 
-    def _show(self, task: Task, *properties: str) -> dict[str, str]:
-        shown = self._systemctl("show", f"--property={','.join(properties)}", self._unit(task))
+    def _show(self, *properties: str) -> dict[str, str]:
+        shown = self._systemctl("show", f"--property={','.join(properties)}", self._unit())
         return dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
 
     @classmethod

@@ -23,7 +23,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.s
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Task
 from ansible_collections.scistream.gateway.tests.unit.roles.s2cs.test_supervise import PROGRAM, changed_copy, eventually
 
-TASK = Task("camera", "unit", "user")
+TASK = Task("camera", "s2ds", "unit", "user")
 SLEEP = ["sleep", "1000"]
 
 
@@ -37,7 +37,7 @@ def site(tmp_path: Path) -> Iterator[Layout]:
     found = Layout(str(tmp_path / "state"), str(programs), supervisor="process", dedicated_users=False)
     os.makedirs(os.path.join(found.directory("camera"), "run"))
     yield found
-    SupervisedProcess(found).remove(TASK)
+    SupervisedProcess(found, TASK).remove()
     assert not working_in(found.directory("camera"))
 
 
@@ -54,7 +54,7 @@ def full(site: Layout) -> Iterator[Path]:
     ballast = Path(site.sessions_dir, "ballast")
     fill(ballast)
     yield ballast
-    SupervisedProcess(site).remove(TASK)
+    SupervisedProcess(site, TASK).remove()
     subprocess.run(["umount", "--lazy", site.sessions_dir], check=True)
     directory.mkdir(exist_ok=True)
 
@@ -68,7 +68,7 @@ def fill(path: Path) -> None:
 
 def says(runtime: SupervisedProcess, word: str) -> bool:
     """Tell whether this word is all that a data server wrote."""
-    return runtime.log(TASK) == [word]
+    return runtime.log() == [word]
 
 
 def size(path: Path) -> int:
@@ -90,75 +90,75 @@ def state(site: Layout) -> dict[str, object]:
 
 def test_started_on_a_full_disk(site: Layout, full: Path) -> None:
     """Nothing can be written down; it runs all the same, is found without that, and ended."""
-    runtime = SupervisedProcess(site)
-    runtime.start(TASK, SLEEP)
+    runtime = SupervisedProcess(site, TASK)
+    runtime.start(SLEEP)
     eventually(lambda: len(working_in(site.directory("camera"))) == 2)
-    assert state(site) == {} and not runtime.has_failed(TASK)
+    assert state(site) == {} and not runtime.has_failed()
     full.unlink()
-    eventually(lambda: state(site) and runtime.is_running(TASK))
+    eventually(lambda: state(site) and runtime.is_running())
     fill(full)
     os.kill(int(str(state(site)["child"])), signal.SIGKILL)
-    eventually(lambda: state(site).get("restarts") == 1 and runtime.is_running(TASK))
-    assert runtime.stop(TASK) and not working_in(site.directory("camera"))
+    eventually(lambda: state(site).get("restarts") == 1 and runtime.is_running())
+    assert runtime.stop() and not working_in(site.directory("camera"))
 
 
 def test_ended_on_a_full_disk_from_the_start(site: Layout, full: Path) -> None:
-    runtime = SupervisedProcess(site)
-    runtime.start(TASK, SLEEP)
+    runtime = SupervisedProcess(site, TASK)
+    runtime.start(SLEEP)
     eventually(lambda: len(working_in(site.directory("camera"))) == 2)
-    assert runtime.stop(TASK) and not working_in(site.directory("camera")) and full.exists()
+    assert runtime.stop() and not working_in(site.directory("camera")) and full.exists()
 
 
 def test_output_without_end(site: Layout, tmp_path: Path) -> None:
-    runtime = SupervisedProcess(replace(site, program_dir=str(tmp_path)))
+    runtime = SupervisedProcess(replace(site, program_dir=str(tmp_path)), TASK)
     changed_copy(tmp_path, ("LOG_LIMIT = 8 * 1024 * 1024", "LOG_LIMIT = 100000"))
-    runtime.start(TASK, ["yes", "a line of a program that never ends"])
+    runtime.start(["yes", "a line of a program that never ends"])
     directory = Path(site.directory("camera"))
     eventually((directory / "log.1").exists)
     for _unused in range(200):
         assert sum(size(path) for path in directory.glob("log*")) < 400000
-    assert runtime.is_running(TASK) and runtime.log(TASK)[0].startswith("a line of")
+    assert runtime.is_running() and runtime.log()[0].startswith("a line of")
 
 
 @pytest.mark.parametrize("then", ["exec sleep 1000", "exit 1"])
 def test_too_much_in_run(site: Layout, tmp_path: Path, then: str) -> None:
     """Where the directory cannot be mounted, who fills it is ended, and stays so."""
-    runtime = SupervisedProcess(replace(site, program_dir=str(tmp_path)))
+    runtime = SupervisedProcess(replace(site, program_dir=str(tmp_path)), TASK)
     changed_copy(tmp_path)
     (tmp_path / "limits.json").write_text('{"run_bytes": 1000000}')
-    runtime.start(TASK, ["sh", "-c", f"dd if=/dev/zero of=run/big bs=100000 count=100 status=none; {then}"])
+    runtime.start(["sh", "-c", f"dd if=/dev/zero of=run/big bs=100000 count=100 status=none; {then}"])
     eventually(lambda: state(site).get("last_exit") == "too much in run")
-    assert not runtime.is_running(TASK) and runtime.has_failed(TASK)
-    assert "more than 1000000 bytes into its directory run" in runtime.log(TASK)[-1]
-    assert runtime.stop(TASK)
+    assert not runtime.is_running() and runtime.has_failed()
+    assert "more than 1000000 bytes into its directory run" in runtime.log()[-1]
+    assert runtime.stop()
 
 
 def test_stopped_by_a_signal(site: Layout) -> None:
-    runtime = SupervisedProcess(site)
-    runtime.start(TASK, SLEEP)
-    eventually(lambda: runtime.is_running(TASK))
+    runtime = SupervisedProcess(site, TASK)
+    runtime.start(SLEEP)
+    eventually(lambda: runtime.is_running())
     pid = int(str(state(site)["child"]))
     os.kill(pid, signal.SIGSTOP)
-    eventually(lambda: not runtime.is_running(TASK))
-    assert f"process {pid} was stopped" in runtime.log(TASK)[-1]
+    eventually(lambda: not runtime.is_running())
+    assert f"process {pid} was stopped" in runtime.log()[-1]
     os.kill(pid, signal.SIGCONT)
-    eventually(lambda: runtime.is_running(TASK))
+    eventually(lambda: runtime.is_running())
     os.kill(pid, signal.SIGSTOP)
     os.kill(int(str(state(site)["pid"])), signal.SIGSTOP)
-    assert runtime.stop(TASK) and not working_in(site.directory("camera"))
+    assert runtime.stop() and not working_in(site.directory("camera"))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"pid": "1"}', "[" * 100000])
 def test_state_that_was_spoilt(site: Layout, text: str) -> None:
-    runtime = SupervisedProcess(site)
-    runtime.start(TASK, SLEEP)
-    eventually(lambda: runtime.is_running(TASK))
+    runtime = SupervisedProcess(site, TASK)
+    runtime.start(SLEEP)
+    eventually(lambda: runtime.is_running())
     before = state(site)
     Path(site.directory("camera"), "supervisor.json").write_text(text)
     # Somebody who looks around there has nothing to do with it.
     with subprocess.Popen(SLEEP, cwd=site.directory("camera")) as visitor:
-        assert not runtime.is_running(TASK) and runtime.has(TASK)
-        assert runtime.stop(TASK)
+        assert not runtime.is_running() and runtime.has()
+        assert runtime.stop()
         assert visitor.poll() is None
         visitor.kill()
     for process in ("pid", "child"):
@@ -166,17 +166,17 @@ def test_state_that_was_spoilt(site: Layout, text: str) -> None:
 
 
 def test_only_what_it_wrote_since_it_was_started(site: Layout) -> None:
-    runtime = SupervisedProcess(site)
+    runtime = SupervisedProcess(site, TASK)
     for word in ("first", "second"):
-        runtime.start(TASK, ["sh", "-c", f"echo {word}; exec sleep 1000"])
+        runtime.start(["sh", "-c", f"echo {word}; exec sleep 1000"])
         eventually(partial(says, runtime, word))
-    runtime.start(TASK, ["/nonexistent/program"])
-    eventually(lambda: runtime.has_failed(TASK))
-    eventually(lambda: runtime.log(TASK) and "cannot be started" in runtime.log(TASK)[0])
+    runtime.start(["/nonexistent/program"])
+    eventually(lambda: runtime.has_failed())
+    eventually(lambda: runtime.log() and "cannot be started" in runtime.log()[0])
 
 
 def test_no_rights_and_no_core(site: Layout) -> None:
-    runtime = SupervisedProcess(site)
-    runtime.start(TASK, ["sh", "-c", "ulimit -c; grep NoNewPrivs /proc/self/status; exec sleep 1000"])
-    eventually(lambda: len(runtime.log(TASK)) == 2)
-    assert runtime.log(TASK) == ["0", "NoNewPrivs:\t1"]
+    runtime = SupervisedProcess(site, TASK)
+    runtime.start(["sh", "-c", "ulimit -c; grep NoNewPrivs /proc/self/status; exec sleep 1000"])
+    eventually(lambda: len(runtime.log()) == 2)
+    assert runtime.log() == ["0", "NoNewPrivs:\t1"]

@@ -35,28 +35,28 @@ class Docker(EngineContainer):
 
     name = "docker"
 
-    def __init__(self, site: Layout, settings: ContainerSettings) -> None:
-        super().__init__(site, settings)
+    def __init__(self, site: Layout, task: Task, settings: ContainerSettings) -> None:
+        super().__init__(site, task, settings)
         if settings.engine.startswith("ssh:"):
             raise S2DSException(
                 f"engine: {settings.engine} does not share the files of this host; choose the runtime dockersock for it"
             )
 
-    def _mounts(self, task: Task) -> dict[str, Any]:
-        directory = self.site.directory(task.name)
-        kept = [_bind(os.path.join(directory, name), f"{_INSIDE}/{name}", False) for name in task.kept]
+    def _mounts(self) -> dict[str, Any]:
+        directory = self.home
+        kept = [_bind(os.path.join(directory, name), f"{_INSIDE}/{name}", False) for name in self.task.kept]
         return {"mounts": [_bind(directory, _INSIDE, True), *kept]}
 
     def _trial_mounts(self, directory: str) -> dict[str, Any]:
         return {"mounts": [_bind(directory, _INSIDE, True)]}
 
-    def _prepare(self, task: Task) -> None:
+    def _prepare(self) -> None:
         """Have the files that outlive the program, which the engine mounts, where nobody made them before."""
-        run = os.stat(os.path.join(self.site.directory(task.name), "run"))
-        for name in task.kept:
+        run = os.stat(os.path.join(self.home, "run"))
+        for name in self.task.kept:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             with suppress(FileExistsError):
-                descriptor = os.open(os.path.join(self.site.directory(task.name), name), flags, 0o600)
+                descriptor = os.open(os.path.join(self.home, name), flags, 0o600)
                 try:
                     if name.endswith(".json"):
                         os.write(descriptor, b"null\n")
@@ -65,21 +65,21 @@ class Docker(EngineContainer):
                 finally:
                     os.close(descriptor)
 
-    def _options(self, task: Task, image: str, command: Sequence[str]) -> dict[str, Any]:
+    def _options(self, image: str, command: Sequence[str]) -> dict[str, Any]:
         # A log that is full loses its next lines; it does not end the program.
-        patient = ["/bin/sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"] if task.kept else []
-        return super()._options(task, image, [*patient, *command])
+        patient = ["/bin/sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"] if self.task.kept else []
+        return super()._options(image, [*patient, *command])
 
-    def _ask(self, task: Task, proxy: Proxy, found: dict[str, Any]) -> dict[str, Any] | None:
-        return proxy.probe(self._place_of(task, found))
+    def _ask(self, proxy: Proxy, found: dict[str, Any]) -> dict[str, Any] | None:
+        return proxy.probe(self._place_of(found))
 
-    def _reload(self, task: Task, proxy: Proxy, found: dict[str, Any], control: Control) -> None:
-        proxy.reload(self._place_of(task, found), control)
+    def _reload(self, proxy: Proxy, found: dict[str, Any], control: Control) -> None:
+        proxy.reload(self._place_of(found), control)
 
-    def _place_of(self, task: Task, found: dict[str, Any]) -> Place:
+    def _place_of(self, found: dict[str, Any]) -> Place:
         """Return the instance as its program sees it, whose file systems are not those of this host."""
         main = int(found["State"]["Pid"])
-        directory = self.site.directory(task.name)
+        directory = self.home
         return Place(f"/proc/{main}/root{_INSIDE}", directory, lambda number: _outer_pid(main, number))
 
 

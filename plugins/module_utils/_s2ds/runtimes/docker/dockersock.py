@@ -50,70 +50,68 @@ class DockerSock(EngineContainer):
     name = "dockersock"
     sends_files = True
 
-    def __init__(self, site: Layout, settings: ContainerSettings) -> None:
-        super().__init__(site, settings)
+    def __init__(self, site: Layout, task: Task, settings: ContainerSettings) -> None:
+        super().__init__(site, task, settings)
         self._helper: Helper | None = None
 
-    def check(self, task: Task, proxy: Proxy) -> None:
+    def check(self) -> None:
         """Refuse also where the image of the helper is missing."""
-        super().check(task, proxy)
+        super().check()
         if self.settings.pull == "never":
             self._need_image(self.settings.helper_image)
 
-    def deliver(self, task: Task) -> None:
+    def deliver(self) -> None:
         """Replace the files in the container, if there is one."""
-        if self._has_ever_been() and self._found(task) is not None:
-            self._put(self._at(task), self.container(task), task, self.site.directory(task.name))
+        if self._has_ever_been() and self._found() is not None:
+            self._put(self._at(), self.container(), self.home)
 
-    def fetch(self, task: Task, names: Sequence[str]) -> None:
+    def fetch(self, names: Sequence[str]) -> None:
         """Write files that an instance has on the engine into its directory here, as far as it has them."""
-        engine, name = self._at(task), self.container(task)
-        if self._found(task) is not None:
-            self._fetch(engine, name, task, names)
+        engine, name = self._at(), self.container()
+        if self._found() is not None:
+            self._fetch(engine, name, names)
         elif engine.volume(name):
-            self._fetch_from_volume(engine, task, names)
+            self._fetch_from_volume(engine, names)
 
-    def remove(self, task: Task) -> bool:
+    def remove(self) -> bool:
         """Remove the volume as well."""
-        removed = super().remove(task)
-        return self._remove_volume(task) or removed
+        removed = super().remove()
+        return self._remove_volume() or removed
 
-    def _ask(self, task: Task, proxy: Proxy, found: dict[str, Any]) -> dict[str, Any] | None:
+    def _ask(self, proxy: Proxy, found: dict[str, Any]) -> dict[str, Any] | None:
         try:
-            answer: dict[str, Any] | None = self._help(task, found, "probe", proxy)
+            answer: dict[str, Any] | None = self._help(found, "probe", proxy)
         except S2DSException:
             # Where the container ended a moment ago, the helper ended with it.
-            again = self._found(task)
+            again = self._found()
             if again is not None and engine_state.runs(again) and again["State"]["Pid"] == found["State"]["Pid"]:
                 raise
             return None
         return answer
 
-    def _reload(self, task: Task, proxy: Proxy, found: dict[str, Any], control: Control) -> None:
-        self._help(task, found, "reload", proxy, control)
+    def _reload(self, proxy: Proxy, found: dict[str, Any], control: Control) -> None:
+        self._help(found, "reload", proxy, control)
 
-    def tidy(self, task: Task, proxy: Proxy) -> None:
+    def tidy(self, proxy: Proxy) -> None:
         """Have the helper do that, where the log is."""
-        found = self._found(task)
+        found = self._found()
         if found is not None and engine_state.runs(found):
-            self._help(task, found, "tidy", proxy)
+            self._help(found, "tidy", proxy)
 
-    def _help(
-        self, task: Task, found: dict[str, Any], operation: str, proxy: Proxy, control: Control | None = None
-    ) -> Any:
+    def _help(self, found: dict[str, Any], operation: str, proxy: Proxy, control: Control | None = None) -> Any:
         """Have the helper do something; one that failed is no more."""
-        before = self._notes(task)
+        before = self._notes()
         try:
-            answer, notes = self._beside(task, found).ask(operation, proxy.name, self.directory(task), before, control)
+            answer, notes = self._beside(found).ask(operation, proxy.name, self.directory(), before, control)
         except BaseException:
             with suppress(S2DSException):
                 self._end_helper()
             raise
         if notes != before:
-            self._write_notes(task, notes)
+            self._write_notes(notes)
         return answer
 
-    def _beside(self, task: Task, found: dict[str, Any]) -> Helper:
+    def _beside(self, found: dict[str, Any]) -> Helper:
         """Return the helper, made where there is none: root, with the two rights that it takes to look at others.
 
         The program can neither stop it nor touch what it says; it writes nothing but the proxy's notes, in its memory.
@@ -124,9 +122,8 @@ class DockerSock(EngineContainer):
             options = {
                 "image": self._get_image(self.settings.helper_image),
                 "user": "0:0",
-                "labels": {**self._labels(task), "scistream.purpose": "helper"},
+                "labels": {**self._labels(), "scistream.purpose": "helper"},
                 "host_config": self._host(
-                    task,
                     auto_remove=True,
                     pid_mode=f"container:{beside[0]}",
                     cap_add=["DAC_OVERRIDE", "SYS_PTRACE"],
@@ -136,30 +133,30 @@ class DockerSock(EngineContainer):
                     memswap_limit=_HELPER_MEMORY,
                 ),
             }
-            self._helper = Helper(self._at(task), beside, options)
+            self._helper = Helper(self._at(), beside, options)
         return self._helper
 
-    def _notes(self, task: Task) -> dict[str, str]:
+    def _notes(self) -> dict[str, str]:
         found = {}
         for name in NOTES:
-            with suppress(FileNotFoundError), open(self._path(task, name), encoding="utf-8") as stream:
+            with suppress(FileNotFoundError), open(self._path(name), encoding="utf-8") as stream:
                 found[name] = stream.read(_LARGEST_NOTE)
         return found
 
-    def _write_notes(self, task: Task, notes: dict[str, str]) -> None:
+    def _write_notes(self, notes: dict[str, str]) -> None:
         for name in NOTES:
             if name in notes:
-                self._write(task, name, notes[name].encode())
+                self._write(name, notes[name].encode())
         if self.site.identity:
             # Nothing is kept here between two calls.
-            self.deliver(task)
+            self.deliver()
 
-    def _path(self, task: Task, name: str) -> str:
-        return os.path.join(self.site.directory(task.name), name)
+    def _path(self, name: str) -> str:
+        return os.path.join(self.home, name)
 
-    def _write(self, task: Task, name: str, content: bytes) -> None:
-        os.makedirs(self.site.directory(task.name), exist_ok=True)
-        path = self._path(task, name)
+    def _write(self, name: str, content: bytes) -> None:
+        os.makedirs(self.home, exist_ok=True)
+        path = self._path(name)
         with open(os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
             stream.write(content)
         os.rename(f"{path}.new", path)
@@ -169,13 +166,13 @@ class DockerSock(EngineContainer):
             self._helper.end()
             self._helper = None
 
-    def _remove_container(self, task: Task) -> None:
+    def _remove_container(self) -> None:
         # It shares the container's processes and volume.
         self._end_helper()
-        super()._remove_container(task)
+        super()._remove_container()
 
-    def _remove_volume(self, task: Task) -> bool:
-        engine, name = self._at(task), self.container(task)
+    def _remove_volume(self) -> bool:
+        engine, name = self._at(), self.container()
         if not self._has_ever_been() or not engine.volume(name):
             return False
         deadline = time.monotonic() + _VOLUME_SECONDS
@@ -189,53 +186,53 @@ class DockerSock(EngineContainer):
                     raise
                 time.sleep(0.1)
 
-    def _fetch(self, engine: Engine, container: str, task: Task, names: Sequence[str]) -> None:
+    def _fetch(self, engine: Engine, container: str, names: Sequence[str]) -> None:
         for name in names:
-            content = engine.get(container, f"{self.directory(task)}/{name}")
+            content = engine.get(container, f"{self.directory()}/{name}")
             if content is not None:
-                self._write(task, name, content)
+                self._write(name, content)
 
-    def _fetch_from_volume(self, engine: Engine, task: Task, names: Sequence[str]) -> None:
+    def _fetch_from_volume(self, engine: Engine, names: Sequence[str]) -> None:
         """Read the volume of an instance that has no container, by a container that is never started."""
-        name = f"{self.container(task)}-check"
+        name = f"{self.container()}-check"
         engine.remove_container(name)
         engine.create(
             name,
             image=self._get_image(self.settings.image),
-            labels=self._labels(task),
+            labels=self._labels(),
             command=["true"],
-            host_config=self._host(task, **self._mounts(task)),
+            host_config=self._host(**self._mounts()),
         )
         try:
-            self._fetch(engine, name, task, names)
+            self._fetch(engine, name, names)
         finally:
             engine.remove_container(name)
 
     # -- how files get into containers
 
-    def _mounts(self, task: Task) -> dict[str, Any]:
-        options = {"Labels": self._labels(task), "NoCopy": True}
+    def _mounts(self) -> dict[str, Any]:
+        options = {"Labels": self._labels(), "NoCopy": True}
         return {
             "mounts": [
-                {"Type": "volume", "Source": self.container(task), "Target": ROOT, "VolumeOptions": options},
+                {"Type": "volume", "Source": self.container(), "Target": ROOT, "VolumeOptions": options},
             ]
         }
 
     def _trial_mounts(self, directory: str) -> dict[str, Any]:
         return {"mounts": [{"Type": "volume", "Target": ROOT, "VolumeOptions": {"NoCopy": True}}]}
 
-    def _prepare(self, task: Task) -> None:
+    def _prepare(self) -> None:
         # So that no file of the past is left, such as a key.
-        self._remove_volume(task)
+        self._remove_volume()
 
-    def _fill(self, task: Task) -> None:
-        self._put(self.engine, self.container(task), task, self.site.directory(task.name))
+    def _fill(self) -> None:
+        self._put(self.engine, self.container(), self.home)
 
-    def _fill_trial(self, task: Task, name: str, directory: str) -> None:
-        self._put(self.engine, name, task, directory)
+    def _fill_trial(self, name: str, directory: str) -> None:
+        self._put(self.engine, name, directory)
 
-    def _put(self, engine: Engine, name: str, task: Task, directory: str) -> None:
-        engine.put(name, ROOT, self._entries(directory, self.user(task), self.group(task)))
+    def _put(self, engine: Engine, name: str, directory: str) -> None:
+        engine.put(name, ROOT, self._entries(directory, self.user(), self.group()))
 
     @staticmethod
     def _entries(directory: str, user: int, group: int) -> Iterator[tuple[tarfile.TarInfo, bytes]]:

@@ -27,9 +27,9 @@ def tasks(settings: ContainerSettings, task: Task) -> int:
     return settings.pids or max(_LEAST_TASKS, task.most_tasks)
 
 
-def check(settings: ContainerSettings, task: Task, proxy: str) -> None:
+def check(settings: ContainerSettings, task: Task) -> None:
     """Refuse limits within which a program cannot carry the connections that it is to carry."""
-    option = f"proxies.{proxy}.settings"
+    option = f"proxies.{task.proxy}.settings"
     if settings.nofile is not None and settings.nofile < task.open_files:
         raise S2DSException(
             f"{option}.nofile: {settings.nofile} open files are too few for max_connections, which need "
@@ -42,7 +42,7 @@ def check(settings: ContainerSettings, task: Task, proxy: str) -> None:
         )
 
 
-def check_room(counted: tuple[int, int] | None, task: Task, proxy: str) -> None:
+def check_room(counted: tuple[int, int] | None, task: Task) -> None:
     """Refuse a reload for which there are too few processes left: those before serve their last connections."""
     if counted is None or not counted[1]:
         return
@@ -51,7 +51,8 @@ def check_room(counted: tuple[int, int] | None, task: Task, proxy: str) -> None:
         raise S2DSException(
             f"the container of {task.name} has {used} of at most {most} processes and threads, and an UPDATE needs "
             f"{task.tasks} more, because the program keeps those that still serve connections from before earlier "
-            f"UPDATEs: wait until such connections end, or release the session and raise proxies.{proxy}.settings.pids"
+            "UPDATEs: wait until such connections end, or release the session and raise "
+            f"proxies.{task.proxy}.settings.pids"
         )
 
 

@@ -13,16 +13,15 @@ from dataclasses import asdict, replace
 from ansible_collections.scistream.gateway.plugins.module_utils._common.version import VERSION
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.container import ProxyContainer
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker import notes as engine_notes
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Task
 
 
 class NamedContainer(ProxyContainer):
     """A container with a name and labels of ours."""
 
-    def container(self, task: Task) -> str:
+    def container(self) -> str:
         """Return the name of the container: the instance's, and what tells this S2CS from others on the engine."""
-        digest = hashlib.sha256(f"{self._identity()} {task.name}".encode()).hexdigest()
-        return f"scistream-{task.name}-{digest[:8]}"
+        digest = hashlib.sha256(f"{self._identity()} {self.task.name}".encode()).hexdigest()
+        return f"scistream-{self.task.name}-{digest[:8]}"
 
     def _identity(self) -> str:
         return engine_notes.identity(self.site)
@@ -34,20 +33,20 @@ class NamedContainer(ProxyContainer):
         """Tell whether this S2CS ever had a container; without one the engine need not be asked."""
         return bool(self._identity())
 
-    def _labels(self, task: Task) -> dict[str, str]:
-        role, _separator, uid = task.name.partition("-")
+    def _labels(self) -> dict[str, str]:
+        role, _separator, uid = self.task.name.partition("-")
         return {
-            "scistream.name": task.name,
+            "scistream.name": self.task.name,
             "scistream.role": role,
             "scistream.uid": uid,
             "scistream.s2cs": self._identity(),
             "scistream.state_dir": "" if self.site.identity else self.site.state_dir,
             "scistream.runtime": self.name,
             "scistream.version": VERSION,
-            "scistream.settings": self._settings_digest(task),
+            "scistream.settings": self._settings_digest(),
         }
 
-    def _settings_digest(self, task: Task) -> str:
+    def _settings_digest(self) -> str:
         settings = asdict(replace(self.settings, pull="", helper_image=""))
-        document = json.dumps([self.name, task.unit, settings], sort_keys=True)
+        document = json.dumps([self.name, self.task.unit, settings], sort_keys=True)
         return hashlib.sha256(document.encode()).hexdigest()[:16]

@@ -62,21 +62,21 @@ class Janus(ProxyContainer):
 
     Args:
         site: Where things are on this gateway, and the controller.
+        task: What runs, or is to run.
         settings: The administrator's settings of containers; only the image matters, the rest is Janus's profile.
     """
 
     name = "janus"
-    # What Janus is told all its users can read.
     # A controller, a node and an engine have to get to it.
     ready_seconds: ClassVar[float] = 60.0
 
-    def __init__(self, site: Layout, settings: ContainerSettings) -> None:
-        super().__init__(site, settings)
+    def __init__(self, site: Layout, task: Task, settings: ContainerSettings) -> None:
+        super().__init__(site, task, settings)
         self._known: JanusClient | None = None
 
     # -- what a runtime does
 
-    def check(self, task: Task, proxy: Proxy) -> None:
+    def check(self) -> None:
         """Refuse what Janus cannot run, without its node, profile or image."""
         settings = self._janus
         for kind, wanted, known in (
@@ -90,51 +90,51 @@ class Janus(ProxyContainer):
                     "scistream.gateway.janus, which says what is missing"
                 )
 
-    def directory(self, task: Task) -> str:
+    def directory(self) -> str:
         """Return the directory in the container."""
         return DIRECTORY
 
-    def start(self, task: Task, command: Sequence[str]) -> None:
+    def start(self, command: Sequence[str]) -> None:
         """Have one session with a container that runs this; connections through a former one end."""
-        wanted = self._wanted(task, command)
-        session = self._session(task)
+        wanted = self._wanted(command)
+        session = self._session()
         # From here on there may be something in Janus to give back, whatever happens.
-        descriptor = os.open(self._marker(task), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(self._marker(), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         os.close(descriptor)
         session.bring(wanted)
 
-    def stop(self, task: Task) -> bool:
+    def stop(self) -> bool:
         """Delete the session with its container: a stopped one would keep its old configuration."""
-        marker = self._marker(task)
+        marker = self._marker()
         if os.path.isdir(os.path.dirname(marker)) and not os.path.exists(marker):
             # It has not been started, and Janus need not even be there.
             return False
-        removed = self._session(task).remove()
+        removed = self._session().remove()
         if os.path.exists(marker):
             os.unlink(marker)
         return removed
 
-    def is_running(self, task: Task) -> bool:
+    def is_running(self) -> bool:
         """Tell whether a container of this instance runs."""
-        return self._session(task).running() is not None
+        return self._session().running() is not None
 
-    def signal(self, task: Task, number: int) -> None:
+    def signal(self, number: int) -> None:
         """Refuse: a changed configuration is a new container."""
-        raise S2DSException(f"the data server {task.name} runs under Janus, which hands on no signals")
+        raise S2DSException(f"the data server {self.task.name} runs under Janus, which hands on no signals")
 
-    def has_failed(self, task: Task) -> bool:
+    def has_failed(self) -> bool:
         """Tell whether there is no container of this instance that runs."""
-        return not self.is_running(task)
+        return not self.is_running()
 
-    def log(self, task: Task, lines: int = 10) -> list[str]:
+    def log(self, lines: int = 10) -> list[str]:
         """Return the last lines of its container's log."""
-        return self._session(task).log(lines)
+        return self._session().log(lines)
 
-    def run_once(self, task: Task, command: Sequence[str], directory: str) -> tuple[int, list[str]]:
+    def run_once(self, command: Sequence[str], directory: str) -> tuple[int, list[str]]:
         """Run a command in the container that runs, beside the proxy; without one, only a start can tell."""
         files = self._files(directory)
-        _check_size(task, start_command(command, files))
-        found = self._session(task).running()
+        _check_size(self.task, start_command(command, files))
+        found = self._session().running()
         if found is None:
             return 0, []
         nonce = _nonce()
@@ -142,12 +142,12 @@ class Janus(ProxyContainer):
         status = said.pop() if said else ""
         return (0, []) if status in ("", "status 0") else (1, said)
 
-    def probe(self, task: Task, proxy: Proxy) -> dict[str, Any] | None:
+    def probe(self, proxy: Proxy) -> dict[str, Any] | None:
         """Return what the container says of itself, if it was made of the configuration that is here."""
-        if not self._files(self.site.directory(task.name)):
+        if not self._files(self.home):
             return None
-        wanted = self._wanted(task, proxy.command(self.directory(task)))
-        for found in self._session(task).like(wanted):
+        wanted = self._wanted(proxy.command(self.directory()))
+        for found in self._session().like(wanted):
             nonce = _nonce()
             try:
                 report = parse(self._told(found, report_command(proxy.name, nonce), nonce))
@@ -155,40 +155,40 @@ class Janus(ProxyContainer):
                 continue
             except ValueError:
                 raise S2DSException(
-                    f"what the container of {task.name} tells of itself makes no sense: release the session, or see "
-                    "what runs in it"
+                    f"what the container of {self.task.name} tells of itself makes no sense: release the session, or "
+                    "see what runs in it"
                 ) from None
             if report.listens and not report.closed:
                 return report.counters or {}
         return None
 
-    def tidy(self, task: Task, proxy: Proxy) -> None:
+    def tidy(self, proxy: Proxy) -> None:
         """Nothing of the log is here, and it ends with its container."""
 
-    def reload(self, task: Task, proxy: Proxy) -> None:
+    def reload(self, proxy: Proxy) -> None:
         """Replace the container, and wait until the new one serves."""
-        self.start(task, proxy.command(self.directory(task)))
+        self.start(proxy.command(self.directory()))
         patience = Patience(self.ready_seconds)
-        while self.probe(task, proxy) is None:
-            if self.has_failed(task):
-                raise S2DSException(f"the data server {task.name} ended at once: {words(self.log(task))}")
+        while self.probe(proxy) is None:
+            if self.has_failed():
+                raise S2DSException(f"the data server {self.task.name} ended at once: {words(self.log())}")
             if patience.is_over():
                 raise S2DSException(
-                    f"the data server {task.name} was not ready after {patience.waited:.0f} s: {words(self.log(task))}"
+                    f"the data server {self.task.name} was not ready after {patience.waited:.0f} s: {words(self.log())}"
                 )
             patience.rest()
 
-    def is_as_set(self, task: Task) -> bool:
+    def is_as_set(self) -> bool:
         """Tell whether it runs on the node, with the profile and the image of now."""
         wanted = Wanted(self._janus.node, self.settings.image, self._janus.profile, "")
-        return self._session(task).is_placed(wanted)
+        return self._session().is_placed(wanted)
 
     @property
     def file_mode(self) -> int:
         """Only S2CS reads what is here."""
         return 0o600
 
-    def owner(self, user: str) -> Sequence[int]:
+    def owner(self) -> Sequence[int]:
         """Return ourselves: no user of this host runs the program."""
         return os.geteuid(), os.getegid()
 
@@ -212,16 +212,16 @@ class Janus(ProxyContainer):
             )
         return self._known
 
-    def _session(self, task: Task) -> JanusSession:
-        return JanusSession(self._client, session_name(task.name))
+    def _session(self) -> JanusSession:
+        return JanusSession(self._client, session_name(self.task.name))
 
-    def _wanted(self, task: Task, command: Sequence[str]) -> Wanted:
-        arguments = start_command(command, self._files(self.site.directory(task.name)))
-        _check_size(task, arguments)
+    def _wanted(self, command: Sequence[str]) -> Wanted:
+        arguments = start_command(command, self._files(self.home))
+        _check_size(self.task, arguments)
         return Wanted(self._janus.node, self.settings.image, self._janus.profile, arguments)
 
-    def _marker(self, task: Task) -> str:
-        return os.path.join(self.site.directory(task.name), _MARKER)
+    def _marker(self) -> str:
+        return os.path.join(self.home, _MARKER)
 
     @staticmethod
     def _files(directory: str) -> dict[str, bytes]:
@@ -262,10 +262,10 @@ class Janus(ProxyContainer):
             time.sleep(0.05)
 
 
-def session_name(instance: str) -> str:
+def session_name(spec: str) -> str:
     """Return the name that Janus knows an instance by: scistream-<uid>-<role> for a session of S2CS."""
-    role, dash, uid = instance.partition("-")
-    return f"scistream-{uid}-{role}" if dash and role in ("producer", "consumer") else f"scistream-{instance}"
+    role, dash, uid = spec.partition("-")
+    return f"scistream-{uid}-{role}" if dash and role in ("producer", "consumer") else f"scistream-{spec}"
 
 
 def _check_size(task: Task, arguments: str) -> None:

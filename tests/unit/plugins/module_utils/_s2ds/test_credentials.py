@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.addresse
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import x509_der as reading
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import data_server
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.janus.runtime import Janus
@@ -149,35 +151,40 @@ def test_no_key_is_shown() -> None:
     assert OWN.key.splitlines()[1] not in repr(HELLO) + str(HELLO)
 
 
+def _server(site: Layout, proxy: str = "s2ds", **settings: str) -> Callable[[DataServerSpec], S2DS]:
+    """Return what makes the data server of a spec."""
+    return lambda spec: data_server(site, proxy, "process", settings, spec)
+
+
 def _texts(directory: Path) -> dict[str, str]:
     return {name: (directory / name).read_text() for name in credentials.FILES if (directory / name).exists()}
 
 
 def test_the_files_of_an_instance(tmp_path: Path) -> None:
-    server = data_server(Layout(str(tmp_path), supervisor="process", dedicated_users=False), "s2ds", "process", {})
-    where = Path(server.runtime.site.directory("producer-x"))
+    server = _server(Layout(str(tmp_path), supervisor="process", dedicated_users=False))
+    where = Path(server(HELLO).runtime.home)
     own = {"gateway.crt": OWN.certificate, "gateway.crt.key": OWN.key}
-    assert server.needs_credentials(HELLO) and not where.exists()
-    assert server.write_credentials(HELLO) and not server.write_credentials(HELLO)
-    assert _texts(where) == own and server.key(HELLO) == OWN.key
+    assert server(HELLO).plan_credentials().needed and not where.exists()
+    assert server(HELLO).write_credentials() and not server(HELLO).write_credentials()
+    assert _texts(where) == own and server(HELLO).key == OWN.key
     assert all((where / name).stat().st_mode & 0o777 == 0o600 for name in own)
     # The key that is there stays where none is given, and with another certificate it is of no use.
-    assert server.write_credentials(replace(HELLO, key=None, peer_certificate=PEER.certificate))
+    assert server(replace(HELLO, key=None, peer_certificate=PEER.certificate)).write_credentials()
     assert _texts(where) == {**own, "peer.crt": PEER.certificate}
     other = of_gateway("producer", UID)
     with pytest.raises(S2DSException, match="key: it does not belong"):
-        server.write_credentials(replace(HELLO, key=None, certificate=other.certificate))
-    assert not server.write_credentials(replace(HELLO, key=None, peer_certificate=PEER.certificate))
-    assert server.write_credentials(replace(HELLO, certificate=other.certificate, key=other.key))
+        server(replace(HELLO, key=None, certificate=other.certificate)).write_credentials()
+    assert not server(replace(HELLO, key=None, peer_certificate=PEER.certificate)).write_credentials()
+    assert server(replace(HELLO, certificate=other.certificate, key=other.key)).write_credentials()
     assert _texts(where) == {"gateway.crt": other.certificate, "gateway.crt.key": other.key}
-    assert server.write_credentials(RESERVED)
-    assert _texts(where) == {} and server.key(HELLO) is None
+    assert server(RESERVED).write_credentials()
+    assert _texts(where) == {} and server(HELLO).key is None
 
 
 def test_what_cannot_be_written_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    server = data_server(Layout(str(tmp_path), supervisor="process", dedicated_users=False), "s2ds", "process", {})
-    where = Path(server.runtime.site.directory("producer-x"))
-    server.write_credentials(HELLO)
+    server = _server(Layout(str(tmp_path), supervisor="process", dedicated_users=False))
+    where = Path(server(HELLO).runtime.home)
+    server(HELLO).write_credentials()
     rename, other = os.rename, of_gateway("producer", UID)
 
     def no_room(source: str, target: str) -> None:
@@ -187,7 +194,7 @@ def test_what_cannot_be_written_leaves_what_was_there(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(os, "rename", no_room)
     with pytest.raises(OSError, match="space"):
-        server.write_credentials(replace(HELLO, certificate=other.certificate, key=other.key))
+        server(replace(HELLO, certificate=other.certificate, key=other.key)).write_credentials()
     assert _texts(where) == {"gateway.crt": OWN.certificate, "gateway.crt.key": OWN.key}
 
 
@@ -197,28 +204,28 @@ def test_nothing_is_forwarded_with_something_missing(tmp_path: Path, proxy: str,
     for path in ROLES.glob("*/files/*.j2"):
         (tmp_path / path.name).write_text(path.read_text())
     site = replace(_site(tmp_path), template_dir=str(tmp_path))
-    server = data_server(site, proxy, "process", {} if proxy == "s2ds" else {"program": "/bin/true"})
+    server = _server(site, proxy, **({} if proxy == "s2ds" else {"program": "/bin/true"}))
     given: dict[str, Any] = {"key": OWN.key, missing: None}
     incomplete = replace(UPDATE, **given)
-    for act in (server.needs_update, server.update_listeners, server.start):
+    for act in (server(incomplete).plan, server(incomplete).start):
         with pytest.raises(S2DSException, match=f"^{missing}: it is missing"):
-            act(incomplete)
+            act()
 
 
 def test_janus_is_told_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    server = data_server(_site(tmp_path), "s2ds", "process", {})
-    monkeypatch.setattr(type(server.runtime), "name", Janus.name)
+    server = _server(_site(tmp_path))
+    monkeypatch.setattr(type(server(RESERVED).runtime), "name", Janus.name)
     with pytest.raises(S2DSException, match=r"^encryption: the runtime janus cannot do tls"):
-        server.check(RESERVED)
-    server.check(replace(RESERVED, encryption="none"))
+        server(RESERVED).check()
+    server(replace(RESERVED, encryption="none")).check()
 
 
 def test_the_forwarder_never_has_a_target_without_tls(tmp_path: Path) -> None:
-    server = data_server(Layout(str(tmp_path)), "s2ds", "process", {})
-    (before,) = server.proxy.files(RESERVED).values()
-    (after,) = server.proxy.files(UPDATE).values()
+    proxy = _server(Layout(str(tmp_path)))(RESERVED).proxy
+    (before,) = proxy.files(RESERVED).values()
+    (after,) = proxy.files(UPDATE).values()
     assert json.loads(before)["tls"] is None and json.loads(before)["listeners"][0]["target"] is None
     files = {"certificate": "gateway.crt", "key": "gateway.crt.key", "peer": "peer.crt"}
     assert json.loads(after)["tls"] == {"side": "accept", **files}
-    (front,) = server.proxy.files(replace(UPDATE, role="consumer")).values()
+    (front,) = proxy.files(replace(UPDATE, role="consumer")).values()
     assert json.loads(front)["tls"] == {"side": "connect", **files}

@@ -12,9 +12,10 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import end, is_alive, start_time
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.plan import NOTHING, RELOAD, START
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import data_server
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import tail
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.supervised import SupervisedProcess
@@ -30,8 +32,10 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec impor
 
 ROLES = Path(__file__).resolve().parents[5] / "roles"
 ADDRESS = "127.0.0.7"
-TASK = Task("camera", "unit", "user")
+TASK = Task("camera", "s2ds", "unit", "user")
 PATIENCE = 20.0
+
+Server = Callable[[DataServerSpec], S2DS]
 
 
 @pytest.fixture
@@ -53,11 +57,14 @@ def site(tmp_path: Path) -> Iterator[Layout]:
 
 
 @pytest.fixture
-def server(site: Layout) -> Iterator[S2DS]:
-    """The native data server."""
-    found = data_server(site, "s2ds", "process", {})
-    yield found
-    found.release(DataServerSpec("camera", ()))
+def server(site: Layout) -> Iterator[Server]:
+    """What makes the native data server of a spec."""
+
+    def make(spec: DataServerSpec) -> S2DS:
+        return data_server(site, "s2ds", "process", {}, spec)
+
+    yield make
+    make(DataServerSpec("camera", ())).release()
 
 
 def _processes(text: str) -> dict[int, str]:
@@ -102,105 +109,132 @@ def application() -> Iterator[tuple[socket.socket, Endpoint]]:
         yield listener, Endpoint(ADDRESS, listener.getsockname()[1])
 
 
-def test_life(server: S2DS, site: Layout, application: tuple[socket.socket, Endpoint]) -> None:
+def test_life(server: Server, site: Layout, application: tuple[socket.socket, Endpoint]) -> None:
     listener, target = application
-    server.start(_instance())
-    reserved = server.settle(_instance())
-    assert reserved.listeners[0].port and server.status(reserved).running
+    server(_instance()).start()
+    reserved = server(_instance()).settle().spec
+    assert reserved.listeners[0].port and server(reserved).status().running
     streaming = replace(reserved, targets=[target])
-    assert server.needs_update(streaming)
-    assert server.update_listeners(streaming) and _connects(streaming, listener)
-    assert not server.needs_update(streaming) and not server.update_listeners(streaming)
-    counters = server.status(streaming).counters
+    assert server(streaming).plan().needed
+    assert server(streaming).update_listeners() and _connects(streaming, listener)
+    assert not server(streaming).plan().needed and not server(streaming).update_listeners()
+    counters = server(streaming).status().counters
     assert counters and counters["connections"]["total"] == 1
-    assert server.stop(streaming) and not server.stop(streaming)
-    assert not server.status(streaming).running and server.status(streaming).log
-    assert server.update_listeners(streaming) and _connects(streaming, listener)
-    assert server.release(streaming) and not server.release(streaming)
+    assert server(streaming).stop() and not server(streaming).stop()
+    assert not server(streaming).status().running and server(streaming).status().log
+    assert server(streaming).update_listeners() and _connects(streaming, listener)
+    assert server(streaming).release() and not server(streaming).release()
     assert not os.path.exists(site.directory("camera"))
 
 
-def test_update_that_is_refused_changes_nothing(server: S2DS, application: tuple[socket.socket, Endpoint]) -> None:
+def test_update_that_is_refused_changes_nothing(server: Server, application: tuple[socket.socket, Endpoint]) -> None:
     listener, target = application
-    server.start(_instance(target))
-    instance = server.settle(_instance(target))
+    server(_instance(target)).start()
+    instance = server(_instance(target)).settle().spec
     with pytest.raises(S2DSException, match="family"):
-        server.update_listeners(replace(instance, targets=[Endpoint("::1", 5)], egress=ADDRESS))
-    assert not server.needs_update(instance) and _connects(instance, listener)
+        server(replace(instance, targets=[Endpoint("::1", 5)], egress=ADDRESS)).update_listeners()
+    assert not server(instance).plan().needed and _connects(instance, listener)
 
 
-def test_listener_that_cannot_be_had(server: S2DS, site: Layout, application: tuple[socket.socket, Endpoint]) -> None:
+def test_what_has_to_be_done_is_found_out_once(
+    server: Server, application: tuple[socket.socket, Endpoint], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener, target = application
+    server(_instance()).start()
+    found = server(replace(server(_instance()).settle().spec, targets=[target]))
+    done: list[str] = []
+    for where, name in ((found.proxy, "check"), (found.proxy, "files"), (found.runtime, "probe")):
+        monkeypatch.setattr(where, name, _noting(done, name, getattr(where, name)))
+    plan = found.plan()
+    assert (plan.step, plan.needed, sorted(done)) == (RELOAD, True, ["check", "files", "probe"])
+    done.clear()
+    assert found.carry_out(plan) and _connects(found.spec, listener)
+    assert set(done) == {"probe"}
+    assert (found.plan().step, found.plan(again=True).step) == (NOTHING, RELOAD)
+    found.stop()
+    assert found.plan().step == START
+
+
+def _noting(done: list[str], name: str, does: Callable[..., Any]) -> Callable[..., Any]:
+    def noted(*arguments: Any) -> Any:
+        done.append(name)
+        return does(*arguments)
+
+    return noted
+
+
+def test_listener_that_cannot_be_had(server: Server, site: Layout, application: tuple[socket.socket, Endpoint]) -> None:
     _listener, taken = application
     instance = DataServerSpec("camera", [taken])
-    server.start(instance)
+    server(instance).start()
     with pytest.raises(S2DSException, match=str(taken)):
-        server.wait_ready(instance)
-    assert server.release(instance) and not os.path.exists(site.directory("camera"))
+        server(instance).wait_ready()
+    assert server(instance).release() and not os.path.exists(site.directory("camera"))
 
 
-def test_released_at_the_very_moment_of_its_start(server: S2DS, site: Layout) -> None:
+def test_released_at_the_very_moment_of_its_start(server: Server, site: Layout) -> None:
     """A supervisor that has not told who it is yet is waited for, not overlooked."""
     for _unused in range(5):
-        server.start(_instance())
-        assert server.release(_instance())
+        server(_instance()).start()
+        assert server(_instance()).release()
         assert not _processes(site.directory("camera"))
 
 
-def test_started_again_at_once(server: S2DS, site: Layout) -> None:
+def test_started_again_at_once(server: Server, site: Layout) -> None:
     for _unused in range(4):
-        server.start(_instance())
-    server.settle(_instance())
+        server(_instance()).start()
+    server(_instance()).settle()
     assert len({command.split("--lock")[0] for command in _processes(site.directory("camera")).values()}) <= 2
-    assert server.runtime.is_running(TASK)
+    assert server(_instance()).runtime.is_running()
 
 
-def test_supervisor_that_does_not_start(server: S2DS, site: Layout) -> None:
+def test_supervisor_that_does_not_start(server: Server, site: Layout) -> None:
     Path(site.program_dir, "supervise.py").unlink()
     Path(site.program_dir, "supervise.py").write_text("raise SystemExit(5)\n")
-    server.start(_instance())
+    server(_instance()).start()
     with pytest.raises(S2DSException, match="ended at once"):
-        server.wait_ready(_instance())
+        server(_instance()).wait_ready()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null"])
-def test_state_that_cannot_be_read(server: S2DS, site: Layout, text: str) -> None:
+def test_state_that_cannot_be_read(server: Server, site: Layout, text: str) -> None:
     """It is written as a whole, so this is what somebody else did; nothing is killed by guess."""
     directory = Path(site.directory("camera"))
     directory.mkdir(parents=True)
     (directory / "supervisor.json").write_text(text)
-    assert not server.stop(_instance())
-    assert not server.runtime.is_running(TASK)
+    assert not server(_instance()).stop()
+    assert not server(_instance()).runtime.is_running()
 
 
-def test_recycled_pid_is_left_alone(server: S2DS, site: Layout) -> None:
+def test_recycled_pid_is_left_alone(server: Server, site: Layout) -> None:
     """The file of a supervisor from before a reboot names processes that are others now."""
     directory = Path(site.directory("camera"))
     directory.mkdir(parents=True)
     ours = {"pid": os.getpid(), "start": "1@another-boot", "child": os.getppid(), "child_start": "1@another-boot"}
     (directory / "supervisor.json").write_text(json.dumps({**ours, "restarts": 0, "last_exit": ""}))
-    assert not server.stop(_instance())
+    assert not server(_instance()).stop()
     assert not (directory / "supervisor.json").exists()
 
 
 def test_runtime(site: Layout) -> None:
-    runtime = SupervisedProcess(site)
+    runtime = SupervisedProcess(site, TASK)
     os.makedirs(site.directory("camera"))
-    assert not runtime.stop(TASK) and not runtime.is_running(TASK) and runtime.log(TASK) == []
-    runtime.start(TASK, ["sh", "-c", "trap '' TERM; echo hello; exec sleep 1000"])
+    assert not runtime.stop() and not runtime.is_running() and runtime.log() == []
+    runtime.start(["sh", "-c", "trap '' TERM; echo hello; exec sleep 1000"])
     deadline = time.monotonic() + PATIENCE
-    while not runtime.log(TASK):
+    while not runtime.log():
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert runtime.is_running(TASK) and not runtime.has_failed(TASK) and runtime.log(TASK) == ["hello"]
+    assert runtime.is_running() and not runtime.has_failed() and runtime.log() == ["hello"]
     state = _state(site)
     # The command whose supervisor was killed, and which does not heed SIGTERM, is ended as well.
     os.kill(int(str(state["pid"])), signal.SIGKILL)
     _eventually(int(str(state["pid"])), str(state["start"]))
-    assert runtime.has_failed(TASK) and not runtime.is_running(TASK)
-    assert runtime.stop(TASK)
+    assert runtime.has_failed() and not runtime.is_running()
+    assert runtime.stop()
     assert not is_alive(int(str(state["child"])), str(state["child_start"]))
     with pytest.raises(S2DSException, match=r"scistream\.gateway\.s2cs"):
-        SupervisedProcess(replace(site, program_dir="/nonexistent")).start(TASK, ["true"])
+        SupervisedProcess(replace(site, program_dir="/nonexistent"), TASK).start(["true"])
 
 
 def test_processes() -> None:
@@ -225,4 +259,4 @@ def test_tail(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("proxy", "runtime"), [("squid", "process"), ("s2ds", "cloud")])
 def test_what_this_version_does_not_have(site: Layout, proxy: str, runtime: str) -> None:
     with pytest.raises(ValueRefused, match="this version has"):
-        data_server(site, proxy, runtime, {})
+        data_server(site, proxy, runtime, {}, _instance())

@@ -25,7 +25,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.d
     read,
     split,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Task
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec, Task
 
 DIGEST = "sha256:" + "0" * 64
 
@@ -77,47 +77,49 @@ def test_the_library_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_docker_does_not_mount_from_afar(tmp_path: Path) -> None:
     with pytest.raises(S2DSException, match="dockersock"):
-        data_server(Layout(str(tmp_path)), "haproxy", "docker", {"engine": "ssh://ops@gw"})
+        data_server(
+            Layout(str(tmp_path)), "haproxy", "docker", {"engine": "ssh://ops@gw"}, DataServerSpec("producer-1", ())
+        )
 
 
 def test_names_differ_between_control_servers(tmp_path: Path) -> None:
-    task = Task("producer-1", "unit", "user")
+    task = Task("producer-1", "haproxy", "unit", "user")
     names = set()
     for number in range(3):
-        runtime = DockerSock(Layout(str(tmp_path / str(number))), ContainerSettings("x:1"))
+        runtime = DockerSock(Layout(str(tmp_path / str(number))), task, ContainerSettings("x:1"))
         runtime._identify()
-        names.add(runtime.container(task))
-        assert runtime.container(task) == DockerSock(runtime.site, ContainerSettings("x:2")).container(task)
+        names.add(runtime.container())
+        assert runtime.container() == DockerSock(runtime.site, task, ContainerSettings("x:2")).container()
     assert len(names) == 3
 
 
 def test_limits_that_the_connections_do_not_fit_into() -> None:
-    task = Task("producer-1", "unit", "user", open_files=6656, tasks=18)
-    container_limits.check(ContainerSettings("x:1"), task, "haproxy")
-    container_limits.check(ContainerSettings("x:1", nofile=6656, pids=36), task, "haproxy")
+    task = Task("producer-1", "haproxy", "unit", "user", open_files=6656, tasks=18)
+    container_limits.check(ContainerSettings("x:1"), task)
+    container_limits.check(ContainerSettings("x:1", nofile=6656, pids=36), task)
     with pytest.raises(S2DSException, match=r"proxies\.haproxy\.settings\.nofile: 256 .* 6656"):
-        container_limits.check(ContainerSettings("x:1", nofile=256), task, "haproxy")
+        container_limits.check(ContainerSettings("x:1", nofile=256), task)
     with pytest.raises(S2DSException, match=r"proxies\.haproxy\.settings\.pids: 35 .* 36"):
-        container_limits.check(ContainerSettings("x:1", pids=35), task, "haproxy")
+        container_limits.check(ContainerSettings("x:1", pids=35), task)
 
 
 def test_limits_are_what_a_program_needs() -> None:
-    many = Task("producer-1", "unit", "user", open_files=6656, most_tasks=2112)
+    many = Task("producer-1", "haproxy", "unit", "user", open_files=6656, most_tasks=2112)
     assert container_limits.open_files(ContainerSettings("x:1"), many) == 6656
     assert container_limits.tasks(ContainerSettings("x:1"), many) == 2112
-    few = Task("producer-1", "unit", "user")
+    few = Task("producer-1", "haproxy", "unit", "user")
     assert container_limits.open_files(ContainerSettings("x:1"), few) == 1024
     assert container_limits.tasks(ContainerSettings("x:1"), few) == 512
     assert container_limits.tasks(ContainerSettings("x:1", pids=20), many) == 20
 
 
 def test_room_for_a_reload() -> None:
-    task = Task("producer-1", "unit", "user", tasks=18)
+    task = Task("producer-1", "haproxy", "unit", "user", tasks=18)
     # An engine that does not count, or has no limit, refuses nothing.
     for counted in (None, (500, 0), (494, 512)):
-        container_limits.check_room(counted, task, "haproxy")
+        container_limits.check_room(counted, task)
     with pytest.raises(S2DSException, match=r"495 of at most 512 .* 18 more"):
-        container_limits.check_room((495, 512), task, "haproxy")
+        container_limits.check_room((495, 512), task)
 
 
 def test_the_program_can_read_and_not_write(tmp_path: Path) -> None:

@@ -1,0 +1,105 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The directory of a data server on this gateway: who may use what of it, and files that change together."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import contextmanager, suppress
+from typing import Callable, Iterator, Mapping
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, ScistreamError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.files import Replacement, read
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import make_directory
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Runtime
+
+# Where a configuration is tried, below the directory.
+_TRIAL = "trial"
+
+
+class Workspace:
+    """The directory of a data server; its program may read it, and write only into its part ``run``.
+
+    Args:
+        runtime: Where the data server runs.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.path = runtime.home
+        self._runtime = runtime
+
+    def make(self) -> None:
+        """Make the directory, where it is not there yet."""
+        self._make(self.path)
+
+    def remove(self) -> bool:
+        """Remove the directory with all that is in it; returns whether there was one."""
+        if not os.path.isdir(self.path):
+            return False
+        try:
+            shutil.rmtree(self.path)
+        except OSError as error:
+            raise S2DSException(f"the directory {self.path} cannot be removed: {error}") from None
+        return True
+
+    def has(self, files: Mapping[str, str | None]) -> bool:
+        """Tell whether the files are as they are to be."""
+        return read(self.path, files) == files
+
+    def write(self, files: Mapping[str, str | None]) -> None:
+        """Replace files, all or none, each as a whole; a text of None removes the file."""
+        with self.replaced(files):
+            pass
+
+    @contextmanager
+    def replaced(self, files: Mapping[str, str | None]) -> Iterator[None]:
+        """Replace files; where what follows fails, for whatever reason, they are put back."""
+        replacement = self._replacement(self.path, files)
+        try:
+            self._runtime.deliver()
+            yield
+        except BaseException:
+            replacement.undo()
+            with suppress(ScistreamError, OSError):
+                self._runtime.deliver()
+            raise
+        replacement.keep()
+
+    def try_out(self, files: Mapping[str, str | None], verify: Callable[[str], None]) -> None:
+        """Have files checked in a directory like this one, where they cannot do any harm.
+
+        Args:
+            files: Those that are to be tried.
+            verify: Raises what is wrong with the files in a directory.
+        """
+        trial = os.path.join(self.path, _TRIAL)
+        try:
+            self._make(trial)
+            self._replacement(trial, {**read(self.path, credentials.FILES), **files}).keep()
+            verify(trial)
+        finally:
+            shutil.rmtree(trial, ignore_errors=True)
+
+    def _make(self, directory: str) -> None:
+        site = self._runtime.site
+        try:
+            make_directory(site.state_dir, 0o711)
+            make_directory(site.sessions_dir, 0o711)
+            access = self._runtime.access()
+            for path, (user, group, mode) in (
+                (directory, (*access.owner, 0o750)),
+                (os.path.join(directory, "run"), access.run),
+            ):
+                os.makedirs(path, exist_ok=True)
+                os.chown(path, user, group)
+                os.chmod(path, mode)
+        except OSError as error:
+            raise S2DSException(f"the directory {directory} cannot be made: {error.strerror}") from None
+
+    def _replacement(self, directory: str, files: Mapping[str, str | None]) -> Replacement:
+        access = self._runtime.access()
+        return Replacement(directory, files, (*access.owner, access.mode), access.secret, (credentials.KEY,))
