@@ -223,4 +223,5 @@ def _source(name: str) -> str:
     text = found.loader.get_source(name) if found is not None and found.loader is not None else None  # type: ignore[attr-defined]
     if text is None:
         raise S2DSException(f"the source of {name} is needed for a helper and cannot be read")
-    return str(text)
+    # Ansible's own loader of collections gives it as it is in the file.
+    return text.decode() if isinstance(text, bytes) else str(text)
