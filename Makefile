@@ -8,12 +8,13 @@ DEMO := PROXY ENCRYPTION RUNTIME SIZE
 export ARGS CONTAINERS
 
 .DEFAULT_GOAL := help
-.PHONY: help demo images test lint test-unit test-integration test-containers test-sanity molecule docs build pins clean
+.PHONY: help demo images test lint test-unit test-integration test-containers test-versions test-sanity units units-all \
+	molecule docs build pins clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s%s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo "  ARGS='...' is handed on to ansible-playbook (demo), pytest (test-unit, test-integration) or molecule."
+	@echo "  ARGS='...' is handed on to ansible-playbook (demo), pytest (test-unit, test-integration), ansible-test (units) or molecule."
 	@echo "  CONTAINERS=no leaves out what needs a Docker engine; the last line of the run says so."
 
 demo: ## Open a stream on this machine: PROXY=, ENCRYPTION=, RUNTIME=, SIZE= choose another one
@@ -36,6 +37,15 @@ test-integration: ## Run the integration tests, on real instances on this machin
 
 test-containers: ## Run the integration tests that need a Docker engine
 	@$(TOOLS) test containers
+
+test-versions: ## Run the playbooks with every supported version of ansible-core
+	@$(TOOLS) test versions
+
+units: ## Run ansible-test units with the oldest Python of gateways, the newest, and one between
+	@$(TOOLS) test units
+
+units-all: ## Run ansible-test units with every Python of gateways that is there
+	@$(TOOLS) test units-all
 
 test-sanity: ## Run ansible-test sanity
 	@$(TOOLS) test sanity

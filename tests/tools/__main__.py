@@ -18,6 +18,7 @@ import tempfile
 
 import artifact
 import demo as demonstration
+import docsite
 import environment
 import packages
 import parts
@@ -71,13 +72,7 @@ def docs() -> int:
     source, target = CACHE / "docs", DIST / "docs"
     for directory in (source, target):
         shutil.rmtree(directory, ignore_errors=True)
-        directory.mkdir(parents=True)
-    name = ".".join(COLLECTION.parts[1:])
-    collect = ["antsibull-docs", "collection", "--use-current", "--squash-hierarchy", "--fail-on-error"]
-    # Labels of Ansible's own documentation are not here; the part "docs" checks those of the collection.
-    settings = (f"project={name}", "extensions=sphinx_antsibull_ext", "suppress_warnings=ref.ref")
-    render = ["sphinx-build", "-q", "-C", *(word for setting in settings for word in ("-D", setting))]
-    for command in ([*collect, "--dest-dir", str(source), name], [*render, str(source), str(target)]):
+    for command in docsite.commands(source, target):
         if subprocess.call(command, env=env):
             raise Failure(f"This failed: {' '.join(command)}")
     print(target / "index.html")

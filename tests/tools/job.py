@@ -136,9 +136,13 @@ class Job:
         if not (self.workspace.collection / directory).is_dir():
             raise Failure(f"nothing to run: there is no {directory}")
         self.run("pytest", "-p", "no:cacheprovider", *arguments, env=env)
-        if not report.exists():
-            return
-        for case in ElementTree.parse(str(report)).getroot().iter("testcase"):
+        if not self.count(report) and not self.errors:
+            raise Failure(f"nothing to run: there are no tests in {directory}")
+
+    def count(self, report: Path) -> int:
+        """Add what pytest reported, and return how many tests that were; none where it did not get as far as that."""
+        cases = list(ElementTree.parse(str(report)).getroot().iter("testcase")) if report.exists() else []
+        for case in cases:
             if case.find("failure") is not None or case.find("error") is not None:
                 self.failed += 1
             elif (skip := case.find("skipped")) is not None:
@@ -146,8 +150,7 @@ class Job:
                 self.notes.append(f"skipped {case.get('name')}: {skip.get('message')}")
             else:
                 self.passed += 1
-        if not self.passed + self.failed + self.skipped:
-            raise Failure(f"nothing to run: there are no tests in {directory}")
+        return len(cases)
 
     def files(self, *patterns: str) -> list[str]:
         """List the files that match, relative to the collection; none at all is a failure."""

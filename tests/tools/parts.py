@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
+import ansible_test
 import artifact
-import sanity as ansible_test
+import docsite
 import versions as core_versions
 from interpreters import targets
 from job import Job
@@ -22,6 +24,8 @@ GATEWAY = ("plugins/modules/*.py", "plugins/module_utils/**/*.py", "roles/*/file
 GATEWAY_PYTHON = "3.8"
 # The longest part would take as long as all others together otherwise; each file keeps the gateways that it made.
 SIDE_BY_SIDE = ("-n", "2", "--dist", "loadfile")
+# Sessions of antsibull-nox that need nothing but the tools of this environment (see antsibull-nox.toml).
+NOX_SESSIONS = ("yamllint", "antsibull-nox-config", "license-check", "extra-checks", "build-import-check")
 # Integration tests that need a container engine.
 IN_CONTAINERS = ("tests/integration/containers", "tests/integration/janus")
 # The examples and pages of the documentation.
@@ -29,21 +33,32 @@ EXAMPLES = "tests/integration/examples"
 # Programs of one file, or several beside each other.
 SCRIPTS = ("roles/*/files/*.py", "playbooks/files/*.py", "benchmarks/**/*.py")
 
+# Some parts wait for gateways most of the time, others keep a processor busy: those run beside, one after the other.
+WAITING, COMPUTING = "waiting", "computing"
+
 
 @dataclass
 class Part:
-    """A part by name, and the packages of the machine that it asks for (see packages.txt)."""
+    """A part by name, the packages of the machine that it asks for (see packages.txt), and beside which it runs."""
 
     name: str
     action: Callable[[Job], None]
     group: str
     needs: tuple[str, ...] = ("checks",)
+    lane: str = WAITING
 
 
 def ruff(job: Job) -> None:
     job.files("**/*.py")
     job.run("ruff", "check", "--no-cache", ".")
     job.run("ruff", "format", "--no-cache", "--check", "--diff", ".")
+
+
+def nox(job: Job) -> None:
+    """Sessions of antsibull-nox: YAML in files and plugins, licences, unwanted files, and the check of Galaxy."""
+    # ansible-lint is a part of its own, and needs no second run.
+    env = {"GALAXY_IMPORTER_RUN_ANSIBLE_LINT": "false", "GALAXY_IMPORTER_TMP_ROOT_DIR": str(job.scratch)}
+    job.run("nox", "--no-venv", "--sessions", *NOX_SESSIONS, env=env)
 
 
 def mypy(job: Job) -> None:
@@ -58,12 +73,9 @@ def mypy(job: Job) -> None:
     job.run(*base, *((root / name).relative_to(tree) for name in packaged), cwd=tree, env={"MYPYPATH": path})
     for program in [*programs, root / "tests" / "tools"]:
         job.run(*base, ".", cwd=program)
+    job.run(*base, "noxfile.py", env={"MYPYPATH": str(root / "tests" / "tools")})
     for script in sorted(scripts):
         job.run(*base, script.name, cwd=script.parent)
-
-
-def yamllint(job: Job) -> None:
-    job.run("yamllint", "--strict", ".")
 
 
 def ansible_lint(job: Job) -> None:
@@ -74,6 +86,12 @@ def ansible_lint(job: Job) -> None:
 def docs(job: Job) -> None:
     job.files("plugins/modules/*.py")
     job.run("antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs", "self", ".")
+
+
+def rendered(job: Job) -> None:
+    """The reference of modules, filters and roles becomes HTML without a warning."""
+    for command in docsite.commands(job.scratch / "source", job.scratch / "html"):
+        job.run(*command, env={"ANSIBLE_COLLECTIONS_PATH": str(job.workspace.build)})
 
 
 def changelog(job: Job) -> None:
@@ -113,11 +131,22 @@ def built(job: Job) -> None:
         job.errors += artifact.faults(artifact.archive(job.scratch))
 
 
-def importer(job: Job) -> None:
-    """Galaxy's own check of the built collection. ansible-lint is a part of its own, and needs no second run."""
-    env = {"GALAXY_IMPORTER_RUN_ANSIBLE_LINT": "false", "GALAXY_IMPORTER_TMP_ROOT_DIR": str(job.scratch)}
-    archive = artifact.archive(job.workspace.build)
-    job.run("python", "-m", "galaxy_importer.main", archive, cwd=job.scratch, env=env)
+def execution_environment(job: Job) -> None:
+    """ansible-builder finds in the collection what it needs, and makes the context of an image with it."""
+    python, system = job.scratch / "requirements.txt", job.scratch / "bindep.txt"
+    job.run("ansible-builder", "introspect", job.workspace.build, "--write-pip", python, "--write-bindep", system)
+    for found in (python, system):
+        if not found.exists() or "scistream.gateway" not in found.read_text(encoding="utf-8"):
+            raise Failure(f"ansible-builder found nothing for {found.name} in meta/execution-environment.yml")
+    collection = {"name": str(artifact.archive(job.workspace.build)), "type": "file"}
+    needs = {"galaxy": {"collections": [collection]}, "python": str(python), "system": str(system)}
+    definition = job.scratch / "execution-environment.yml"
+    definition.write_text(json.dumps({"version": 3, "dependencies": needs}), encoding="utf-8")
+    job.run("ansible-builder", "create", "--file", definition, "--context", job.scratch / "context")
+
+
+def workflows(job: Job) -> None:
+    job.run("zizmor", "--offline", "--no-progress", "--strict-collection", ".github")
 
 
 def unit(job: Job) -> None:
@@ -165,17 +194,21 @@ PARTS = (
     Part("containers", containers, "test", ("checks", "integration", "containers")),
     Part("examples", examples, "test", ("checks", "integration")),
     Part("versions", core_versions.versions, "test"),
-    Part("sanity", ansible_test.sanity, "test"),
-    Part("ansible-lint", ansible_lint, "lint"),
-    Part("mypy", mypy, "lint"),
-    Part("unit", unit, "test", ("checks", "integration")),
-    Part("importer", importer, "lint"),
-    Part("docs", docs, "lint"),
-    Part("gateway-python", gateway_python, "lint"),
-    Part("yamllint", yamllint, "lint"),
-    Part("changelog", changelog, "lint"),
-    Part("shellcheck", shellcheck, "lint"),
-    Part("ruff", ruff, "lint"),
-    Part("artifact", built, "lint"),
+    Part("sanity", ansible_test.sanity, "test", lane=COMPUTING),
+    Part("units", ansible_test.units, "test", ("checks", "integration"), lane=COMPUTING),
+    Part("unit", unit, "test", ("checks", "integration"), lane=COMPUTING),
+    Part("ansible-lint", ansible_lint, "lint", lane=COMPUTING),
+    Part("nox", nox, "lint", lane=COMPUTING),
+    Part("mypy", mypy, "lint", lane=COMPUTING),
+    Part("docsite", rendered, "lint", lane=COMPUTING),
+    Part("docs", docs, "lint", lane=COMPUTING),
+    Part("execution-env", execution_environment, "lint", lane=COMPUTING),
+    Part("gateway-python", gateway_python, "lint", lane=COMPUTING),
+    Part("changelog", changelog, "lint", lane=COMPUTING),
+    Part("workflows", workflows, "lint", lane=COMPUTING),
+    Part("shellcheck", shellcheck, "lint", lane=COMPUTING),
+    Part("ruff", ruff, "lint", lane=COMPUTING),
+    Part("artifact", built, "lint", lane=COMPUTING),
     Part("molecule", molecule, "bed", ("checks", "integration", "containers")),
+    Part("units-all", ansible_test.units_all, "bed", ("checks", "integration")),
 )

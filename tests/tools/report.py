@@ -25,7 +25,7 @@ import packages
 from interpreters import controller
 from job import Job, Workspace
 from layout import CACHE
-from parts import Part
+from parts import COMPUTING, WAITING, Part
 
 HEARTBEAT = 30
 LEFT_OVER = 24 * 60 * 60
@@ -80,10 +80,13 @@ def _variables(venv: Path) -> dict[str, str]:
 
 
 def _side_by_side(parts: Sequence[Part], workspace: Workspace) -> list[Job]:
-    workers = max(2, min(4, os.cpu_count() or 2))
+    """Run two parts at a time that wait for gateways, and beside them those that compute, by the processors left."""
     done: list[Job] = []
-    with ThreadPoolExecutor(workers) as pool:
-        jobs = {pool.submit(_begin, part, workspace): part for part in parts}
+    processors = os.cpu_count() or 2
+    beside = processors - 1 if any(part.lane == WAITING for part in parts) else processors
+    with ThreadPoolExecutor(2) as waiting, ThreadPoolExecutor(max(1, beside)) as computing:
+        lanes = {WAITING: waiting, COMPUTING: computing}
+        jobs = {lanes[part.lane].submit(_begin, part, workspace): part for part in parts}
         left: set[Future[Job]] = set(jobs)
         try:
             while left:
