@@ -25,10 +25,11 @@ STAND_IN = """\
 import ensurepip
 ensurepip.bootstrap()
 """
-# What runs on gateways, and what runs on the control node alone; the rest (tests/unit/roles) are programs of their own,
-# which the part unit tests.
+# What runs on gateways, and what runs on the control node alone.
 ON_GATEWAYS = "tests/unit/plugins/module_utils/"
 ON_THE_CONTROL_NODE = "tests/unit/plugins/plugin_utils/"
+# The programs of gateways, which ansible-test takes for something of the control node.
+PROGRAMS = "tests/unit/roles"
 WORKERS = 2
 
 
@@ -47,7 +48,7 @@ def units(job: Job) -> None:
     """Run the unit tests of gateway code with the oldest and the newest Python that is there, and one between."""
     with _prepared(job) as (env, found):
         versions = [version for version in TARGETS if version in found]
-        chosen = {versions[0], versions[len(versions) // 2], versions[-1]} if versions else set()
+        chosen = {versions[0], versions[(len(versions) - 1) // 2], versions[-1]} if versions else set()
         _units(job, env, [version for version in versions if version in chosen])
     _lacking(job, found)
 
@@ -60,22 +61,28 @@ def units_all(job: Job) -> None:
 
 
 def _units(job: Job, env: dict[str, str], versions: Sequence[str]) -> None:
-    """Gateway code with each of the Pythons, what runs on the control node with the newest that it can have."""
+    """Gateway code with each of the Pythons, its programs with the oldest, the control node's with its newest."""
     if not versions:
         raise Failure("nothing to run: no Python on this machine can make the environments of ansible-test")
     newest = next((version for version in reversed(versions) if version in CONTROLLER), None)
     asked = job.workspace.arguments
-    reports = job.workspace.collection / "tests" / "output" / "junit"
+    output = job.workspace.collection / "tests" / "output"
     for version in versions:
         where = asked or [ON_GATEWAYS, *([ON_THE_CONTROL_NODE] if version == newest else [])]
         options = ["--color", "no", "--num-workers", WORKERS, "--target-python", f"venv/{version}"]
         done = job.run("ansible-test", "units", *options, *where, env=env)
-        found = sorted(reports.glob("python*-units.xml"))
+        found = sorted((output / "junit").glob("python*-units.xml"))
         if done and not asked and len(found) != len(where):
             job.errors.append(f"not all tests ran with Python {version}")
         for report in found:
             job.count(report)
             report.unlink()
+        if version == versions[0] and not asked:
+            # In the environment that ansible-test made.
+            python = (
+                job.workspace.collection / "tests" / "output" / ".tmp" / "delegation" / f"python{version}/bin/python"
+            )
+            job.pytest(PROGRAMS, "-n", WORKERS, python=python)
 
 
 @contextlib.contextmanager

@@ -33,7 +33,7 @@ EXAMPLES = "tests/integration/examples"
 # Programs of one file, or several beside each other.
 SCRIPTS = ("roles/*/files/*.py", "playbooks/files/*.py", "benchmarks/**/*.py")
 
-# Some parts wait for gateways most of the time, others keep a processor busy: those run beside, one after the other.
+# Some parts wait for gateways much of the time, others keep a processor busy: those run beside, one after the other.
 WAITING, COMPUTING = "waiting", "computing"
 
 
@@ -193,7 +193,7 @@ PARTS = (
     Part("gateways", gateways, "test", ("checks", "integration", "containers")),
     Part("containers", containers, "test", ("checks", "integration", "containers")),
     Part("examples", examples, "test", ("checks", "integration")),
-    Part("versions", core_versions.versions, "test"),
+    Part("versions", core_versions.versions, "test", lane=COMPUTING),
     Part("sanity", ansible_test.sanity, "test", lane=COMPUTING),
     Part("units", ansible_test.units, "test", ("checks", "integration"), lane=COMPUTING),
     Part("unit", unit, "test", ("checks", "integration"), lane=COMPUTING),

@@ -219,7 +219,7 @@ def test_second_supervisor_is_refused(supervised: Supervised, handed_over: bool)
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
 def test_signals_are_passed_on(supervised: Supervised, number: signal.Signals) -> None:
-    name = number.name.removeprefix("SIG")
+    name = number.name[len("SIG") :]
     supervised.start("sh", "-c", f"trap 'echo got {name}' {name}; touch ready; while :; do sleep 0.02; done")
     eventually((supervised.directory / "ready").exists)
     os.kill(supervised.state()["pid"], number)

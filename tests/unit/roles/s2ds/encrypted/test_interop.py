@@ -72,10 +72,10 @@ class Other:
             f"{prefix}_certificate_key": self._own.key,
         }
         if side == "accept":
-            settings |= {"ssl_client_certificate": self._peer.certificate, "ssl_verify_client": "on"}
+            settings.update({"ssl_client_certificate": self._peer.certificate, "ssl_verify_client": "on"})
         else:
-            settings |= {"proxy_ssl": "on", "proxy_ssl_verify": "on", "proxy_ssl_name": "producer.producer.stream"}
-            settings |= {"proxy_ssl_trusted_certificate": self._peer.certificate}
+            settings.update({"proxy_ssl": "on", "proxy_ssl_verify": "on", "proxy_ssl_name": "producer.producer.stream"})
+            settings.update({"proxy_ssl_trusted_certificate": self._peer.certificate})
         lines = "".join(f"{name} {value};\n" for name, value in settings.items())
         listen = f"listen 127.0.0.5:{self.port}{' ssl' if side == 'accept' else ''};"
         return (

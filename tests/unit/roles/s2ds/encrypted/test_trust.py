@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import ssl
 import time
 from typing import Any
@@ -18,7 +19,7 @@ def nobody_calls(target: Any) -> bool:
     target.sock.settimeout(0.3)
     try:
         target.sock.accept()
-    except TimeoutError:
+    except socket.timeout:
         return True
     finally:
         target.sock.settimeout(20)
