@@ -114,7 +114,10 @@ def test_life(server: S2DS, site: Site, application: tuple[socket.socket, Endpoi
     counters = server.status(streaming).counters
     assert counters and counters["connections"]["total"] == 1
     assert server.stop(streaming) and not server.stop(streaming)
-    assert not server.status(streaming).running and server.status(streaming).log
+    stopped = server.status(streaming)
+    assert not stopped.running and stopped.log and stopped.counters is not None
+    # It came to its end, so that nothing is missing.
+    assert stopped.counters["connections"] == {**counters["connections"], "open": 0} and stopped.counters["exact"]
     assert server.update_listeners(streaming) and _connects(streaming, listener)
     assert server.release(streaming) and not server.release(streaming)
     assert not os.path.exists(site.directory("camera"))

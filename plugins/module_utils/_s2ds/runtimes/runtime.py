@@ -109,7 +109,10 @@ class Runtime(ABC):
         return proxy.probe(self._place(task))
 
     def totals(self, task: Task, proxy: Proxy) -> dict[str, Any] | None:
-        """Return what a proxy that does not answer has written down of what it counted, or None."""
+        """Return what a proxy that does not answer has written down here of what it counted, or None.
+
+        Nobody else is asked: where it runs may not answer either.
+        """
         return proxy.totals(self._place(task))
 
     def reload(self, task: Task, proxy: Proxy) -> None:
