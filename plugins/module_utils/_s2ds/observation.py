@@ -82,11 +82,12 @@ class Observer:
 
     def _without_answer(self, why: str) -> Status:
         """Return what is known of one that does not answer, or not as it should."""
+        health = "silent"
         try:
             self._runtime.is_running()
         except (ScistreamError, OSError, ValueError):
-            return Status(False, log=[why], health="unknown", reason=why)
-        return Status(False, self._totals(held=True), [why], "silent", why)
+            health = "unknown"
+        return Status(False, self._totals(held=True), [why], health, why)
 
     def _totals(self, held: bool) -> dict[str, Any] | None:
         """Return the last totals that are known.

@@ -34,10 +34,14 @@ def test_streams_come_back_with_the_engine(
     stream = open_stream(s2cs, "haproxy", "docker", application.endpoint)
     # The signal of an update must not count as a stop by hand.
     stream.point(other_application.endpoint)
+    assert exchange(stream.listener) == b"two:hello"
+    eventually("it is counted", lambda: stream.counters()["bytes"]["to_producer"] == len(b"hello"))
     own_engine.stop()
     assert exchange_or_nothing(stream.listener) == b""
     seen = s2cs.info(stream.uid)
     assert not seen["running"] and "does not answer" in seen["log"][0]
+    # Its log is here, whatever the engine does.
+    assert seen["counters"]["bytes"]["to_producer"] == len(b"hello") and not seen["counters"]["exact"]
     own_engine.start()
     eventually("it forwards again", lambda: exchange_or_nothing(stream.listener) == b"two:hello")
     eventually("it is seen to run", lambda: s2cs.info(stream.uid)["running"])

@@ -43,6 +43,9 @@ def test_a_paused_container(
         try:
             seen = gateway.info(stream.uid)
             assert not seen["running"] and f"the container {name} is paused" in str(seen["log"]), seen
+            # Its listeners are its own, and its connection goes on when it does.
+            assert "in use" not in seen["reason"]
+            assert not seen["counters"] or seen["counters"]["connections"]["open"] is None
             for target in (application, other_application):
                 began = time.monotonic()
                 update = {"uid": stream.uid, "role": "producer", "remote_listeners": [target.endpoint]}

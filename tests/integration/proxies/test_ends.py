@@ -102,8 +102,11 @@ def test_what_a_cut_looks_like(gateway: S2CS, kind: str) -> None:
         connection = reading()
         stream.release()
         found["the stream is released"] = _end_of(connection)
-    stream = Stream(gateway, kind, source.endpoint)
-    found["the target does not answer"] = _end_of(_connect(stream.listener))
+    # Bound and not listening: no other application can have the port meanwhile.
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        stream = Stream(gateway, kind, f"127.0.0.1:{nobody.getsockname()[1]}")
+        found["the target does not answer"] = _end_of(_connect(stream.listener))
     assert found == dict.fromkeys(found, told)
 
 

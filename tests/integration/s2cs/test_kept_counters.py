@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 
@@ -45,6 +46,10 @@ def test_counters_outlive_crashes_and_reboots(gateway: S2CS, application: Applic
         assert exchange(listener) == b"one:hello"
     counted(20, 0)
     since = gateway.info(uid)["counters"]["since"]
+    if proxy == "s2ds":
+        # It writes them down once a second, and what is not written does not outlive a kill.
+        path = directory(gateway, session) / "run" / "counters.json"
+        eventually("it is written down", lambda: json.loads(path.read_text())["to_producer"] == 20 * len(b"hello"))
     kill(gateway.supervisor(session)["child"])
     eventually("it is back", lambda: exchange(listener) == b"one:hello")
     counted(21, 1)

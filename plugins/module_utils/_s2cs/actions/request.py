@@ -21,7 +21,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import ports
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.base import Action, Change
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.steps import Steps
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.steps import Steps, in_turn
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.turn import Turn
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError, StateError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.messages import Request
@@ -59,11 +59,14 @@ class RequestAction(Action[Request]):
         before = yield from self.keeper.present(item.uid, item.role)
         if before is not None and not before.is_expired:
             turn.alone = True
+            yield in_turn
             return (yield from self._again(item, fresh, before, turn))
         if before is None and self.keeper.has_left(item.uid, item.role):
             check_administrator(self.policy, item.uid, item.role)
         server = self.keeper.data_server(fresh)
         yield server.check
+        # Which session gets which port is the same in check mode, and each time.
+        yield in_turn
         if self.check_mode:
             return Change(item.uid, item.role, None, self._plan(fresh, address))
         if before is not None:

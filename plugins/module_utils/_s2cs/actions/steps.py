@@ -22,6 +22,13 @@ Steps = Generator[Callable[[], Any], Any, T]
 _AT_ONCE = 16
 
 
+def in_turn() -> None:
+    """Be the step after which a work goes on when all works before it have come as far, or have ended.
+
+    What the works take from one stock, such as ports, they then take in the order in which they were given.
+    """
+
+
 class Stopped(Exception):
     """Thrown into work that is not to go on, because the work on another session failed."""
 
@@ -39,7 +46,7 @@ def together(works: Sequence[Steps[T]], stops: Callable[[int], bool] = lambda in
     """Do several works side by side, and return how each ended.
 
     Args:
-        works: The works. Each begins in its turn, and goes on as soon as its own step is done.
+        works: The works. Each begins in its turn, and goes on as soon as its own step is done (see ``in_turn``).
         stops: Tells, by its index, whether the failure of a work stops the others, which end the step they are in.
     """
     if len(works) == 1:
@@ -78,6 +85,9 @@ class _Group(Generic[T]):
         self._stops = stops
         self._stopping = False
         self._waiting: dict[Future[Any], int] = {}
+        # Which wait for their turn, and which may still take theirs.
+        self._queue: set[int] = set()
+        self._to_come = set(range(len(works)))
 
     def run(self, pool: ThreadPoolExecutor) -> None:
         """Do all works; one whose step is under way when somebody interrupts is taken to the end of that step."""
@@ -88,18 +98,30 @@ class _Group(Generic[T]):
                     break
                 self.ended[index].begun = True
                 self._go(pool, index, lambda work=work: next(work))  # type: ignore[misc]
-            while self._waiting:
+            while self._waiting or self._queue:
                 self._collect(pool)
         except BaseException as error:  # pylint: disable=broad-except
             interrupted = error
             self._stopping = True
-        while self._waiting:
+        while self._waiting or self._queue:
             self._collect(pool)
         if interrupted is not None:
             # Told as the error of a work, so that whoever called takes back what all of them did.
             self.ended[0].error = self.ended[0].error or interrupted
 
     def _collect(self, pool: ThreadPoolExecutor) -> None:
+        for index in sorted(self._queue):
+            if not self._stopping and min(self._to_come) < index:
+                break
+            self._queue.remove(index)
+            self._to_come.discard(index)
+            work = self._works[index]
+            if self._stopping:
+                self._go(pool, index, lambda work=work: work.throw(Stopped()))  # type: ignore[misc]
+            else:
+                self._go(pool, index, lambda work=work: work.send(None))  # type: ignore[misc]
+        if not self._waiting:
+            return
         done, _unused = wait(self._waiting, return_when=FIRST_COMPLETED)
         for future in done:
             index = self._waiting.pop(future)
@@ -117,10 +139,15 @@ class _Group(Generic[T]):
             if self._stopping:
                 self._works[index].throw(Stopped())
                 raise RuntimeError("work that was stopped went on")
-            self._waiting[pool.submit(step)] = index
+            if step is in_turn:
+                self._queue.add(index)
+            else:
+                self._waiting[pool.submit(step)] = index
+            return
         except StopIteration as end:
             self.ended[index].value = end.value
         except BaseException as error:  # pylint: disable=broad-except
             self.ended[index].error = error
             if not isinstance(error, Stopped) and (self._stops(index) or not isinstance(error, Exception)):
                 self._stopping = True
+        self._to_come.discard(index)

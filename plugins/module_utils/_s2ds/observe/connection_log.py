@@ -63,6 +63,7 @@ class Tally:
         told_before: What those before it had told.
         offset: Up to where the log is in it.
         skipping: Whether what comes next in the log is the rest of a line that is too long.
+        mark: What is in the log right before that, by which it is known again.
     """
 
     total: int = 0
@@ -82,6 +83,7 @@ class Tally:
     told_before: int = 0
     offset: int = 0
     skipping: bool = False
+    mark: str = ""
 
     @property
     def restarts(self) -> int:
@@ -215,16 +217,32 @@ def fold(place: Place, log: str, take: Take, seen: Callable[[Tally], None] = lam
 
 def _take_in(tally: Tally, descriptor: int, take: Take) -> bool:
     """Add up the lines from where the totals are; returns whether there was time for all."""
-    if os.fstat(descriptor).st_size < tally.offset:
-        # Somebody cut it, or put another one in its place.
+    old = 0
+    if os.fstat(descriptor).st_size < tally.offset or untrusted.before(descriptor, tally.offset) != tally.mark:
+        # Somebody cut it, or put another one in its place; or the gateway crashed, and what was saved before is back.
+        old = _counted_already(tally, descriptor, take)
         tally.offset, tally.skipping, tally.exact = 0, False, False
     lines = untrusted.Lines(descriptor, tally.offset, tally.skipping, time.monotonic() + _SECONDS)
     with suppress(OSError):
-        for line in lines:
-            take(tally, line)
+        for number, line in enumerate(lines):
+            if number >= old:
+                take(tally, line)
     tally.offset, tally.skipping = lines.offset, lines.skipping
+    tally.mark = untrusted.before(descriptor, tally.offset)
     tally.exact = tally.exact and not lines.left_out
     return lines.complete
+
+
+def _counted_already(tally: Tally, descriptor: int, take: Take) -> int:
+    """Return how many lines of a log that was replaced come before the first start that is not in the totals."""
+    scratch = Tally()
+    with suppress(OSError):
+        for number, line in enumerate(untrusted.Lines(descriptor, 0, False, time.monotonic() + _SECONDS)):
+            starts = scratch.starts
+            take(scratch, line)
+            if scratch.starts > starts and scratch.began > tally.began:
+                return number
+    return 0
 
 
 def kept(place: Place) -> Tally:

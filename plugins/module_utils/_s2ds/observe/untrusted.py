@@ -22,6 +22,8 @@ _PART = 1 << 16
 
 _KEEP_SIZE, _PUNCH_HOLE = 1, 2
 _BLOCK = 4096
+# Of what is enough to know a file again.
+_MARK = 32
 
 
 @contextmanager
@@ -59,6 +61,15 @@ def size(directory: str, name: str) -> int:
     """Return how long a file below a directory is; 0 where there is none."""
     with opened(directory, name) as descriptor:
         return 0 if descriptor is None else os.fstat(descriptor).st_size
+
+
+def before(descriptor: int, offset: int) -> str:
+    """Return a few bytes of a file before an offset, as far as ``free`` leaves them, in hexadecimal digits."""
+    length = min(_MARK, offset % _BLOCK)
+    try:
+        return os.pread(descriptor, length, offset - length).hex()
+    except OSError:
+        return ""
 
 
 class Lines:

@@ -68,7 +68,10 @@ class Runtime(ABC):
         return proxy.probe(self._place())
 
     def totals(self, proxy: Proxy) -> dict[str, Any] | None:
-        """Return what a proxy that does not answer has written down of what it counted, or None."""
+        """Return what a proxy that does not answer has written down here of what it counted, or None.
+
+        Nobody else is asked: where it runs may not answer either.
+        """
         return proxy.totals(self._place())
 
     def reload(self, proxy: Proxy) -> None:

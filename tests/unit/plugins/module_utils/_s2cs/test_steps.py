@@ -12,7 +12,12 @@ import time
 import pytest
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.steps import Steps, Stopped, together
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.steps import (
+    Steps,
+    Stopped,
+    in_turn,
+    together,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.turn import Turn
 
 
@@ -113,3 +118,45 @@ def test_undoing_goes_on_whatever_fails() -> None:
         and len(end.value) == 1
         and "no space is left on the file system of /state" in end.value[0]
     )
+
+
+def queueing(journal: list[str], name: str, seconds: float, fails: str = "", stays: bool = False) -> Steps[str]:
+    """Come as far as the turn after a while, unless it stays away from it."""
+    yield lambda: time.sleep(seconds)
+    if fails:
+        raise ScistreamError(fails)
+    if not stays:
+        yield in_turn
+        journal.append(name)
+    yield lambda: time.sleep(0.01)
+    return name
+
+
+def test_turns_come_in_the_order_in_which_works_were_given() -> None:
+    journal: list[str] = []
+    ended = together([queueing(journal, f"{number:02}", 0.002 * (30 - number)) for number in range(30)])
+    assert journal == [f"{number:02}" for number in range(30)] == [end.value for end in ended]
+
+
+def test_nobody_waits_for_the_turn_of_one_that_ended() -> None:
+    journal: list[str] = []
+    works = [
+        queueing(journal, "a", 0.05, fails="no"),
+        queueing(journal, "b", 0.03, stays=True),
+        queueing(journal, "c", 0),
+        queueing(journal, "d", 0.01),
+    ]
+    ended = together(works)
+    assert journal == ["c", "d"] and [end.value for end in ended] == [None, "b", "c", "d"]
+    assert _alone_too(queueing(journal, "e", 0)) == "e"
+
+
+def _alone_too(work: Steps[str]) -> str | None:
+    return together([work])[0].value
+
+
+def test_who_waits_for_its_turn_is_stopped_with_the_others() -> None:
+    journal: list[str] = []
+    works = [queueing(journal, "a", 0.05, fails="no"), queueing(journal, "b", 0), queueing(journal, "c", 0.1)]
+    ended = together(works, stops=lambda index: True)
+    assert not journal and [type(end.error) for end in ended] == [ScistreamError, Stopped, Stopped]

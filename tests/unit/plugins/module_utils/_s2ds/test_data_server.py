@@ -121,7 +121,10 @@ def test_life(server: Server, site: Layout, application: tuple[socket.socket, En
     counters = server(streaming).status().counters
     assert counters and counters["connections"]["total"] == 1
     assert server(streaming).stop() and not server(streaming).stop()
-    assert not server(streaming).status().running and server(streaming).status().log
+    stopped = server(streaming).status()
+    assert not stopped.running and stopped.log and stopped.counters is not None
+    # It came to its end, so that nothing is missing.
+    assert stopped.counters["connections"] == {**counters["connections"], "open": 0} and stopped.counters["exact"]
     assert server(streaming).update_listeners() and _connects(streaming, listener)
     assert server(streaming).release() and not server(streaming).release()
     assert not os.path.exists(site.directory("camera"))

@@ -94,6 +94,11 @@ def test_released_of_what_was_dead() -> None:
     assert stream_report(results, "released", uids=[UID]) == [
         f"gw-a: released stream producer: no listeners, {totals} (uid {UID})"
     ]
+    # One that is stopped has what it had.
+    counters["connections"]["open"] = None  # type: ignore[index]
+    for check_mode, cuts in ((False, "were"), (True, "would be")):
+        lines = stream_report(results, "released", uids=[UID], check_mode=check_mode)
+        assert lines[1:] == [f"  WARNING: its data server did not answer: connections that it had open {cuts} cut"]
 
 
 @pytest.mark.parametrize(

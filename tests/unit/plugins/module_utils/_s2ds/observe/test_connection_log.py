@@ -189,6 +189,28 @@ def test_a_log_that_was_cut(place: Place) -> None:
     assert (looked(place).total, looked(place).exact) == (11, False)
 
 
+@pytest.mark.parametrize("more", [0, 1, 40, 2000], ids=["nothing new", "shorter", "as long", "longer"])
+@pytest.mark.parametrize("saved", [0, 10, 1000])
+def test_a_log_that_is_back_from_an_earlier_day(place: Place, saved: int, more: int) -> None:
+    """A gateway that crashes comes back with the log that was saved when it was shut down last."""
+    path = Path(place.directory, LOG)
+    append(place, b"start 1000\n" + LINE * saved)
+    back = path.read_bytes()
+    connection_log.fold(place, LOG, TAKE)
+    append(place, LINE * 40)
+    connection_log.fold(place, LOG, TAKE)
+    assert (looked(place).total, looked(place).exact) == (saved + 40, True)
+    path.write_bytes(back + b"start 2000\n" + LINE * more)
+    for _unused in range(2):
+        found = looked(place)
+        assert (found.total, found.restarts, found.since) == (saved + 40 + more, 1, 1000.0)
+        # What was open when it crashed, and what it carried, nobody knows.
+        assert found.to_consumer == 100 * found.total and not found.exact
+        connection_log.fold(place, LOG, TAKE)
+    append(place, LINE)
+    assert looked(place).total == saved + 40 + more + 1
+
+
 @given(st.lists(st.binary(max_size=60), max_size=30))
 @settings(max_examples=200, deadline=None)
 def test_no_line_is_an_error(lines: list[bytes]) -> None:
