@@ -7,10 +7,10 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: s2cs_release
-short_description: Give back everything that a stream has on this gateway (REL)
+short_description: Release everything that a stream has on this gateway (REL)
 version_added: 0.1.0
 description:
-  - Ends the data server of a session and gives back its listeners, processes, files and keys.
+  - Ends the data server of a session and releases its listeners, processes, files and keys.
   - A session belongs to the user who requested it. Others release it with its secret, or as administrators.
   - What is not there is released already. A session whose last action was killed in the middle is released as well.
   - It works on a full disk, with a policy that has faults, and for a row of the session store that cannot be

@@ -17,7 +17,7 @@ description:
   - The same request again starts a data server that died, and lets the time for the next message begin anew.
   - The session belongs to the user who requests it. Others need its secret to update or release it.
   - A session to which no HELLO or UPDATE comes in time expires, and so does one at the end of its lifetime.
-  - The next action on this gateway, whatever it is about, gives back what an expired session held.
+  - The next action on this gateway, whatever it is about, releases what an expired session held.
 author: SciStream gateway developers (@scistream)
 extends_documentation_fragment:
   - scistream.gateway._s2cs
