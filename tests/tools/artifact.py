@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import tarfile
 import tempfile
 from pathlib import Path
-from typing import IO
+from typing import IO, Sequence
 
 import checkout
 from layout import CACHE, COLLECTION, Failure, locked, prune, use
@@ -22,6 +23,8 @@ FILES = {
     *("CHANGELOG.md", "CHANGELOG.rst", "CODE_OF_CONDUCT.md", "FILES.json", "LICENSE", "MANIFEST.json", "README.md"),
     *("REUSE.toml", "SECURITY.md"),
 }
+# As a constant, and as the tag of an image.
+_STATED = re.compile(r'(?:^VERSION = "|scistream/(?:s2ds|stunnel):)([0-9][0-9A-Za-z.-]*)', re.M)
 _in_use: list[IO[str]] = []
 
 
@@ -70,6 +73,19 @@ def _galaxy(arguments: list[str], env: dict[str, str]) -> None:
     )
     if done.returncode:
         raise Failure(f"{done.stdout}\nThis failed: {' '.join(command)}")
+
+
+def versions(collection: Path, names: Sequence[str]) -> list[str]:
+    """Say where another version stands than in galaxy.yml: in the code, and in the names of images."""
+    found = re.search(r"^version: (\S+)$", (collection / "galaxy.yml").read_text(encoding="utf-8"), re.M)
+    if found is None:
+        return ["galaxy.yml names no version"]
+    wrong = []
+    for name in names:
+        for stated in _STATED.findall((collection / name).read_text(encoding="utf-8")):
+            if stated != found[1]:
+                wrong.append(f"{name} says {stated}, and galaxy.yml {found[1]}")
+    return wrong
 
 
 def faults(path: Path) -> list[str]:

@@ -124,10 +124,12 @@ def gateway_python(job: Job) -> None:
 
 
 def built(job: Job) -> None:
-    """The built collection holds what it should and nothing else."""
+    """The built collection holds what it should and nothing else, and calls itself by one version."""
+    names = job.files("plugins/**/*.py", "roles/**/*.py", "roles/**/*.yml", "**/*.md", "tests/integration/**/*.py")
+    job.errors += artifact.versions(job.workspace.collection, names)
     # From everything in the tree, as anyone may build it: what is not to be shipped has to be ignored by galaxy.yml.
     job.run("ansible-galaxy", "collection", "build", "--output-path", job.scratch)
-    if not job.errors:
+    if any(job.scratch.glob("*.tar.gz")):
         job.errors += artifact.faults(artifact.archive(job.scratch))
 
 
