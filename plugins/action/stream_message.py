@@ -16,18 +16,27 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.scistream.gateway.plugins.filter.stream_sessions import stream_sessions
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import journal
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import check_uid
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import journal, messages
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import (
+    Results,
+    ends_all,
+    key_of,
+    new_sessions,
+    registered,
+    stuck,
+    went_wrong,
+)
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.call import call
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import readable
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.outcome import ends_all, key_of, stuck, went_wrong
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import misfits, new_sessions
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.streams import read_streams
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.inputs import given_inputs
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import key_if_any, load_key
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.pairing import misfits
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import Plan
 
 Result = dict[str, Any]
-_ARGUMENTS = frozenset(("message", "config", "plan", "results"))
-_PLAN = frozenset(("streams", "purpose", "gateways", "replies", "uids", "key_file", "probe"))
+_ARGUMENTS = frozenset(("message", "config", "plan"))
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -44,8 +53,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         self._check = bool(self._task.check_mode)
         self._gateway = str(self._variables.get("inventory_hostname"))
         self._config = {"config": arguments["config"]} if arguments.get("config") else {}
-        self._plan = {key: value for key, value in (arguments.get("plan") or {}).items() if key in _PLAN}
-        self._results: Mapping[str, Any] = arguments.get("results") or {}
         send = {
             "request": self._request,
             "hello": self._hello,
@@ -56,23 +63,23 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         }.get(str(arguments.get("message")))
         if send is None or set(arguments) - _ARGUMENTS:
             raise AnsibleError(f"stream_message takes {', '.join(sorted(_ARGUMENTS))}, and one of its messages")
+        self._plan = Plan.of(arguments.get("plan") or {})
         try:
             answer = send()
         except (ScistreamError, AnsibleError) as error:
-            answer = {"refused": True, "msg": readable(str(error).removeprefix("stream_sessions: "))}
+            answer = {"refused": True, "msg": readable(str(error))}
         result.update({"changed": False, "skipped": True} if answer is None else answer)
         return result
 
     def _request(self) -> Result | None:
-        entries = self._entries("request")
-        if not entries:
+        sides = self._sides()
+        if not sides:
             return None
+        entries = messages.requests(sides, self._key())
         if not self._check:
             journal.note(journal.ASKED, self._gateway, entries)
-        answer = self._call("s2cs_request", entries)
-        # Of a call that was lost nobody knows whether it was the first one that made a session.
-        answer = self._judged(answer)
-        answer["new_sessions"] = new_sessions(answer, all_reserved=bool(answer.get("repeated")))
+        answer = self._judged(self._call("s2cs_request", entries))
+        answer["new_sessions"] = new_sessions(answer)
         if not self._check and not answer.get("lost"):
             journal.note(journal.STOOD, self._gateway, entries)
             journal.note(journal.MADE, self._gateway, answer["new_sessions"])
@@ -82,25 +89,27 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         asked = self._answers("request")
         if any(map(ends_all, asked.values())):
             return None
-        entries = self._entries("hello", results=asked, without=[*self._unmade(), *stuck(asked)])
-        return self._judged(self._call("s2cs_hello", entries)) if entries else None
+        sides = self._sides([*self._unmade(asked), *stuck(asked)])
+        if not sides:
+            return None
+        return self._judged(self._call("s2cs_hello", messages.hellos(sides, self._key(), self._plan.purpose, asked)))
 
     def _update(self) -> Result | None:
-        asked, told = self._answers("request"), self._answers("hello")
-        if any(map(ends_all, [*asked.values(), *told.values()])):
+        asked, announced = self._answers("request"), self._answers("hello")
+        if any(map(ends_all, [*asked.values(), *announced.values()])):
             return None
-        apart = [*self._unready(), *stuck(asked), *stuck(told)]
+        sides = self._sides([*self._unready(asked), *stuck(asked), *stuck(announced)])
         if self._check:
-            told = {name: _joined(told.get(name), asked.get(name)) for name in asked}
-        entries = self._entries("update", results=told, without=apart, predict=self._check)
+            announced = {name: _joined(announced.get(name), asked.get(name)) for name in asked}
+        purpose = self._plan.purpose
+        entries = (
+            messages.updates(sides, self._key(), purpose, announced, self._check, self._plan.probe) if sides else []
+        )
         if not entries:
             return None
-        problems = misfits(self._streams(), self._plan["purpose"], told)
+        problems = misfits(self._plan.streams, purpose, announced)
         if problems:
             return {"refused": True, "problems": problems, "msg": "; ".join(problems)}
-        for entry in entries:
-            # The consumer gateway's target is the other gateway, which would count the look as a failed connection.
-            entry["probe_targets"] = bool(self._plan.get("probe")) and entry["role"] == "producer"
         return self._judged(self._call("s2cs_update", entries))
 
     def _undo(self) -> Result | None:
@@ -108,7 +117,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if self._check or not self._anything_wrong():
             return None
         asked = self._answers("request").get(self._gateway) or {}
-        made = [dict(item) for item in asked.get("new_sessions") or []]
+        made = new_sessions(asked)
         unsure = False
         if asked.get("lost"):
             # It may have come to something; what was there before it is not reserved any more.
@@ -125,7 +134,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     def _reserved(self) -> tuple[list[Result], bool]:
         """Return the sessions of this run that are reserved; and whether nobody knows."""
-        wanted = [{"uid": entry["uid"], "role": entry["role"]} for entry in self._entries("request")]
+        wanted = [{"uid": stream.uid, "role": role} for stream, role in self._sides()]
         answer = call(self, "s2cs_info", self._config, self._variables)
         if went_wrong(answer):
             return wanted, True
@@ -137,7 +146,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return [item for item in wanted if item in found], False
 
     def _release(self) -> Result | None:
-        entries = self._entries("release")
+        plan = self._plan
+        uids = [check_uid(uid) for uid in plan.uids]
+        entries = messages.releases(plan.streams, self._gateway, uids, key_if_any(plan.key_file, self._key_text()))
         return self._call("s2cs_release", entries) if entries else None
 
     def _info(self) -> Result:
@@ -146,20 +157,21 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _call(self, module: str, entries: Sequence[Mapping[str, Any]]) -> Result:
         return call(self, module, {**self._config, "sessions": list(entries)}, self._variables)
 
-    def _entries(self, message: str, **more: Any) -> list[Result]:
-        given = {key: value for key, value in self._plan.items() if key != "probe" and value is not None}
-        given["create_key"] = not self._check
-        # It is in no argument of the task, for these may be shown.
-        given["key"] = self._templar.template(self._variables.get("_scistream_key"))
-        return stream_sessions(given.pop("streams", None), message, self._gateway, **given, **more)
+    def _sides(self, without: Sequence[Mapping[str, Any]] = ()) -> list[messages.Side]:
+        return messages.sides_at(self._plan.streams, self._gateway, self._plan.purpose, without)
 
-    def _streams(self) -> Any:
-        plan = self._plan
-        return read_streams(plan["streams"], plan["purpose"], plan.get("gateways"), plan.get("replies") or ())
+    def _key(self) -> bytes:
+        return load_key(self._plan.key_file, not self._check, self._key_text())
 
-    def _answers(self, message: str) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self._results.get(message) or {}
-        return found
+    def _key_text(self) -> str | None:
+        """Return the user's key itself, if it is given; it is in no argument of the task, for these may be shown."""
+        if not self._plan.key_given:
+            return None
+        return given_inputs(self._loader, self._templar, self._variables).key()
+
+    def _answers(self, message: str) -> Results:
+        """Return what the gateways answered to an earlier message of this play."""
+        return registered(self._variables["hostvars"], self._plan.gateways, message)
 
     def _judged(self, answer: Result) -> Result:
         """Find out whether a refusal concerns streams alone that were open before, and are so now."""
@@ -171,17 +183,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return {**answer, "alone": True} if all(key_of(item) in open_now for item in failed) else answer
 
     def _anything_wrong(self) -> bool:
-        answers = [answer for message in ("request", "hello", "update") for answer in self._answers(message).values()]
-        return any(map(ends_all, [*answers, self._results.get("tickets")]))
+        answers = [self._answers(message) for message in ("request", "hello", "update", "opened")]
+        return any(ends_all(answer) for results in answers for answer in results.values())
 
-    def _unmade(self) -> list[Any]:
+    def _unmade(self, asked: Results) -> list[Result]:
         """In check mode REQ makes no session, so that there is none that anything could be said to."""
-        own = self._answers("request").get(self._gateway) or {}
-        return list(own.get("new_sessions") or []) if self._check else []
+        return new_sessions(asked.get(self._gateway) or {}) if self._check else []
 
-    def _unready(self) -> list[Any]:
+    def _unready(self, asked: Results) -> list[Result]:
         """In check mode HELLO announces nothing, so that there is nothing that could be updated."""
-        own = self._answers("request").get(self._gateway) or {}
+        own = asked.get(self._gateway) or {}
         return [item for item in own.get("sessions") or [] if self._check and item.get("state") == "reserved"]
 
 

@@ -72,7 +72,7 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, show
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import plan
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import pairing
 
 
 def connection_map(producer: Any, consumer: Any = None) -> list[dict[str, Any]]:
@@ -80,7 +80,7 @@ def connection_map(producer: Any, consumer: Any = None) -> list[dict[str, Any]]:
         if (not isinstance(session, Mapping) and session is not None) or producer is None:
             raise AnsibleFilterError(f"connection_map: {show(session)} is not a session")
     try:
-        return plan.connection_map(producer, consumer)
+        return pairing.connection_map(producer, consumer)
     except ScistreamError as error:
         raise AnsibleFilterError(f"connection_map: {error}") from None
 

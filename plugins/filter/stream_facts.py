@@ -101,7 +101,7 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.facts import facts
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.streams import read_streams
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_reader import read_streams
 
 
 def stream_facts(

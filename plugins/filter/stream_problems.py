@@ -93,10 +93,10 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 from ansible.utils.display import Display
 
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import KeyFileError, find_key, load_key
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import misfits
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import KeyFileError, check_key
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.pairing import misfits
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import PURPOSES, DescriptionError
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.streams import read_streams
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_reader import read_streams
 
 
 def stream_problems(
@@ -117,20 +117,12 @@ def stream_problems(
         return error.problems
     if key_file is not None:
         try:
-            _look_at_key(key, key_file, create_key and bool(PURPOSES[purpose]))
+            check_key(key_file, key, create_key and bool(PURPOSES[purpose]), _tell)
         except KeyFileError as error:
             if purpose != "release":
                 return [str(error)]
             Display().warning(f"Sessions are released without the secrets of their streams: {error}.")
     return [] if results is None else misfits(found, purpose, results)
-
-
-def _look_at_key(key: str | None, key_file: str, create: bool) -> None:
-    """Find or make the key where its faults can be told: the tasks that use it are not logged."""
-    if create:
-        load_key(key_file, True, key, _tell)
-    else:
-        find_key(key_file, key, _tell)
 
 
 def _tell(text: str) -> None:

@@ -110,20 +110,24 @@ _value:
   elements: str
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible.utils.display import Display
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import describe_key, is_another_secret
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_failed import failed, unchanged
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output import warn_unencrypted
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_failed import (
+    key_hints,
+    not_opened,
+    unchanged,
+)
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_missing import misspelt, unseen
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_opened import opened
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_released import released, unreleased
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_status import status, unencrypted
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.streams import read_streams
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_reader import read_streams
 
 
 def stream_report(
@@ -145,18 +149,14 @@ def stream_report(
     try:
         if kind == "opened":
             found = read_streams(streams, purpose, gateways, replies)
-            _warn(stream.name for stream in found if stream.encryption == "none")
+            warn_unencrypted(stream.name for stream in found if stream.encryption == "none")
             return opened(found, [results, *steps], purpose, check_mode, ticket_dir)
-        found = read_streams(streams, "identify", gateways) if streams else []
         if kind == "failed":
-            told = failed(steps, results, found, tickets or {}, _other_key(steps, key, key_file))
-            apart = unchanged(steps)
-            described = read_streams(streams, purpose, gateways) if apart else []
-            others = [stream for stream in described if stream.uid not in apart]
-            # What is open has to be known although the run fails.
-            return [*told, *opened(others, list(reversed(steps)), purpose)]
+            found = _read(streams, purpose if unchanged(steps) else "identify", gateways)
+            return not_opened(steps, results, found, purpose, tickets or {}, key_hints(steps, key_file, bool(key)))
+        found = _read(streams, "identify", gateways)
         if kind == "status":
-            _warn(unencrypted(results, uids, found))
+            warn_unencrypted(unencrypted(results, uids, found))
             return status(results, uids, found, show=show)
         if kind == "released":
             return released(results, found, uids, gateways, check_mode, next(iter(steps), None))
@@ -164,7 +164,7 @@ def stream_report(
             return _MISSING[kind](results, uids, found)
         if kind == "unreleased":
             lines = unreleased(results, found)
-            return [*lines, *(_other_key([results], key, key_file) if lines else [])]
+            return [*lines, *(key_hints([results], key_file, bool(key)) if lines else [])]
     except ScistreamError as error:
         raise AnsibleFilterError(f"stream_report: {error}") from None
     raise AnsibleFilterError(f"stream_report: {kind!r} is none of the reports that there are")
@@ -173,16 +173,8 @@ def stream_report(
 _MISSING = {"misspelt": misspelt, "unseen": unseen}
 
 
-def _other_key(steps: Iterable[Mapping[str, Any]], key: str | None, key_file: str) -> list[str]:
-    """Say whence this run has its secrets, where a gateway refused one."""
-    messages = [str(answer.get("msg")) for results in steps for answer in results.values()]
-    return [describe_key(key_file, key)] if any(map(is_another_secret, messages)) else []
-
-
-def _warn(names: Iterable[str]) -> None:
-    listed = ", ".join(sorted(set(names)))
-    if listed:
-        Display().warning(f"Not encrypted between the gateways: {listed}.")
+def _read(streams: Any, purpose: str, gateways: Sequence[str] | None) -> list[Stream]:
+    return read_streams(streams, purpose, gateways) if streams else []
 
 
 class FilterModule:

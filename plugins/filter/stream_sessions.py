@@ -125,15 +125,13 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import check_uid
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import plan
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import messages
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import (
     DEFAULT_KEY_FILE,
-    KeyFileError,
-    find_key,
+    key_if_any,
     load_key,
 )
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import ROLES
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.streams import read_streams
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_reader import read_streams
 
 
 def stream_sessions(
@@ -151,38 +149,23 @@ def stream_sessions(
     create_key: bool = True,
     predict: bool = False,
 ) -> list[dict[str, Any]]:
+    if message not in ("request", "hello", "update", "release"):
+        raise AnsibleFilterError(f"stream_sessions: {message!r} is none of request, hello, update, release")
     try:
         if message == "release":
             found = read_streams(streams, "identify", gateways) if streams else []
-            return plan.releases(found, gateway, [check_uid(uid) for uid in uids], _key_if_any(key, key_file))
-        left_out = [(session["uid"], session["role"]) for session in without]
-        found = [
-            stream
-            for stream in read_streams(streams, purpose, gateways, replies)
-            if not all((stream.uid, role) in left_out for role in ROLES)
-        ]
-        if not any(plan.roles_at(stream, gateway, purpose) for stream in found):
+            return messages.releases(found, gateway, [check_uid(uid) for uid in uids], key_if_any(key_file, key))
+        sides = messages.sides_at(read_streams(streams, purpose, gateways, replies), gateway, purpose, without)
+        if not sides:
             return []
-        secret_of = load_key(key_file, create_key, key)
+        secret = load_key(key_file, create_key, key)
         if message == "request":
-            entries = plan.requests(found, gateway, purpose, secret_of)
-        elif message == "hello":
-            entries = plan.hellos(found, gateway, purpose, results or {}, secret_of)
-        elif message == "update":
-            entries = plan.updates(found, gateway, purpose, results or {}, secret_of, predict)
-        else:
-            raise AnsibleFilterError(f"stream_sessions: {message!r} is none of request, hello, update, release")
+            return messages.requests(sides, secret)
+        if message == "hello":
+            return messages.hellos(sides, secret, purpose, results or {})
+        return messages.updates(sides, secret, purpose, results or {}, predict)
     except ScistreamError as error:
         raise AnsibleFilterError(f"stream_sessions: {error}") from None
-    return [entry for entry in entries if (entry["uid"], entry["role"]) not in left_out]
-
-
-def _key_if_any(key: str | None, key_file: str) -> bytes | None:
-    """Return the user's key if it can be had: their own sessions can be released without."""
-    try:
-        return find_key(key_file, key)
-    except KeyFileError:
-        return None
 
 
 class FilterModule:

@@ -109,10 +109,8 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import latest
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.reply import make_reply
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.streams import read_streams
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.ticket import make_ticket
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.facts import files
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_reader import read_streams
 
 
 def stream_tickets(
@@ -122,19 +120,10 @@ def stream_tickets(
         raise AnsibleFilterError(f"stream_tickets: {purpose!r} is none of inbound, outbound, open")
     if purpose == "open":
         return []
-    files = []
     try:
-        for stream in read_streams(streams, purpose, gateways):
-            session = latest(results, stream, "producer" if purpose == "inbound" else "consumer")
-            if session is None or not session.get("listeners"):
-                continue
-            if purpose == "inbound":
-                files.append(make_ticket(stream, session))
-            elif stream.encryption == "tls":
-                files.append(make_reply(stream, session))
+        return files(read_streams(streams, purpose, gateways), results, purpose)
     except ScistreamError as error:
         raise AnsibleFilterError(f"stream_tickets: {error}") from None
-    return files
 
 
 class FilterModule:

@@ -322,7 +322,7 @@ changed_sessions:
   returned: always, unless nothing was tried
   type: list
   elements: dict
-  contains:
+  contains: &identity
     uid:
       description: UUID of the stream.
       returned: always
@@ -333,6 +333,15 @@ changed_sessions:
       returned: always
       type: str
       sample: producer
+new_sessions:
+  description:
+    - The sessions that did not exist before this call. Pass them to M(scistream.gateway.s2cs_release) if a later step
+      fails.
+    - A session that existed and was repaired or changed is not among them.
+  returned: always, unless nothing was tried
+  type: list
+  elements: dict
+  contains: *identity
 """
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ENCRYPTIONS, TRANSPORTS

@@ -87,10 +87,10 @@ def run(
             keeper.store.close()
     except ActionFailed as error:
         failed = [{"uid": item.uid, "role": item.role, "msg": item.message} for item in error.failures]
-        module.fail_json(msg=str(error), failed_sessions=failed, **results(error.changes, False, action.releases))
+        module.fail_json(msg=str(error), failed_sessions=failed, **results(error.changes, False, action))
     except (ScistreamError, OSError) as error:
         module.fail_json(msg=reason(error))
-    module.exit_json(**results(changes, given is None, action.releases))
+    module.exit_json(**results(changes, given is None, action))
 
 
 def _read(read: Callable[[Mapping[str, Any], Policy], Any], item: Any, policy: Policy, index: int | None) -> Any:
@@ -110,13 +110,13 @@ def _read(read: Callable[[Mapping[str, Any], Policy], Any], item: Any, policy: P
         raise told from None
 
 
-def results(changes: Sequence[Change], single: bool, releases: bool) -> dict[str, Any]:
+def results(changes: Sequence[Change], single: bool, action: type[Action[Any]]) -> dict[str, Any]:
     """Return what a changing module returns.
 
     Args:
         changes: What was done to each session.
         single: Whether the call was about one session.
-        releases: Whether it was to end them.
+        action: What was to be done with them.
     """
     result: dict[str, Any] = {
         "changed": any(change.changed for change in changes),
@@ -125,11 +125,13 @@ def results(changes: Sequence[Change], single: bool, releases: bool) -> dict[str
             "after": {f"{item.role} {item.uid}": item.after for item in changes if item.changed},
         },
     }
-    if releases:
+    if action.releases:
         gone = [item for item in changes if item.after is None and item.changed]
         return {**result, "released": [_released(item) for item in gone]}
     result["sessions"] = [item.after for item in changes if item.after is not None]
     result["changed_sessions"] = [{"uid": item.uid, "role": item.role} for item in changes if item.changed]
+    if action.reserves:
+        result["new_sessions"] = [{"uid": item.uid, "role": item.role} for item in changes if item.before is None]
     if single and result["sessions"]:
         result["session"] = result["sessions"][0]
     return result

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a run opened, as data for the next task or job."""
+"""What a run opened, as data for the next task or job, and as files for the other facility."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, Session, latest
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import fingerprint
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import latest
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.reply import make_reply
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import PURPOSES, Stream
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.ticket import make_ticket
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.ticket import make_reply, make_ticket
+
+#: What each half of a stream writes for the other facility.
+FILES = {"inbound": "ticket", "outbound": "reply"}
 
 
 def facts(
-    streams: Sequence[Stream], results: Sequence[Mapping[str, Any]], purpose: str, ticket_dir: str | None = None
+    streams: Sequence[Stream], results: Sequence[Results], purpose: str, ticket_dir: str | None = None
 ) -> dict[str, Any]:
     """Return what is open now, by the names of the streams.
 
@@ -37,9 +39,7 @@ def facts(
     return found
 
 
-def _one(
-    stream: Stream, sessions: Mapping[str, Mapping[str, Any]], purpose: str, ticket_dir: str | None
-) -> dict[str, Any]:
+def _one(stream: Stream, sessions: Mapping[str, Session], purpose: str, ticket_dir: str | None) -> dict[str, Any]:
     states = sorted({str(session.get("state")) for session in sessions.values()})
     fact: dict[str, Any] = {
         "uid": stream.uid,
@@ -50,20 +50,40 @@ def _one(
         "listeners": {role: [str(item) for item in session["listeners"]] for role, session in sessions.items()},
         "fingerprints": _fingerprints(stream, sessions),
     }
-    file = None
-    if purpose == "inbound":
-        file = ("ticket", make_ticket(stream, sessions["producer"]))
-    elif purpose == "outbound" and stream.encryption == "tls":
-        file = ("reply", make_reply(stream, sessions["consumer"]))
-    if file:
-        kind, made = file
+    made = _file(stream, sessions, purpose)
+    if made:
+        kind = FILES[purpose]
         fact["fingerprints"][kind] = made["fingerprint"]
         fact[kind] = made["text"]
         fact[f"{kind}_file"] = os.path.join(ticket_dir, made["file"]) if ticket_dir else None
     return fact
 
 
-def _fingerprints(stream: Stream, sessions: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+def files(streams: Sequence[Stream], results: Sequence[Results], purpose: str) -> list[dict[str, str]]:
+    """Return the tickets or replies of the streams of which one side is open; there are none where both are.
+
+    Args:
+        streams: Those of the run.
+        results: What the gateways answered, the last message first.
+        purpose: open, inbound or outbound.
+    """
+    made = []
+    for stream in streams if purpose in FILES else ():
+        sessions = {role: session for role in PURPOSES[purpose] if (session := latest(results, stream, role))}
+        if all(session.get("listeners") for session in sessions.values()) and sessions:
+            made.append(_file(stream, sessions, purpose))
+    return [file for file in made if file]
+
+
+def _file(stream: Stream, sessions: Mapping[str, Session], purpose: str) -> dict[str, str] | None:
+    if purpose == "inbound":
+        return make_ticket(stream, sessions["producer"])
+    if purpose == "outbound" and stream.encryption == "tls":
+        return make_reply(stream, sessions["consumer"])
+    return None
+
+
+def _fingerprints(stream: Stream, sessions: Mapping[str, Session]) -> dict[str, str]:
     """Return those of the gateways' certificates, and of the ticket or reply that this run was given."""
     certificates = {
         **stream.certificates,

@@ -15,7 +15,6 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import CertificateError, fingerprint
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream
 
-Results = Mapping[str, Any]
 _UID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 #: How a gateway says which of several sessions it means.
 _MENTION = re.compile(rf'sessions\[\d+\] \("({_UID})"\): |(producer|consumer) of ({_UID}): ', re.ASCII)

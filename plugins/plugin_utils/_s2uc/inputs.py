@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from ansible.utils.vars import load_extra_vars
+
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, show
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.document import (
     DocumentError,
@@ -25,11 +27,39 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.document i
 PREFIX = "scistream_"
 #: The variables that have a short name as well.
 SHORT = ("streams", "ticket", "reply", "uid", "uids", "encryption", "consumer_gateway", "ticket_dir", "show")
-KEY, KEY_FILE = PREFIX + "key", PREFIX + "key_file"
+KEY, KEY_FILE, PROBE = PREFIX + "key", PREFIX + "key_file", PREFIX + "probe"
 
 
 class InputError(ScistreamError):
     """A variable cannot be read; the message begins with its name."""
+
+
+def given_inputs(
+    loader: Any, templar: Any, variables: Mapping[str, Any], own: Mapping[str, Any] | None = None
+) -> Inputs:
+    """Return what the run was given, in an action.
+
+    Args:
+        loader: Of the action.
+        templar: Of the action.
+        variables: All variables of the task.
+        own: What the task gives itself, by option. Nothing of the same kind is then taken from variables.
+    """
+    extra = dict(load_extra_vars(loader))
+    seen = dict(variables)
+    if own:
+        for name in SHORT:
+            extra.pop(name, None)
+        for name in (*SHORT, "key", "key_file"):
+            seen.pop(PREFIX + name, None)
+        seen.update({PREFIX + name: value for name, value in own.items()})
+
+    def template(value: Any) -> Any:
+        value = templar.template(value)
+        # ansible-core 2.18 and older leave it to the reader to decrypt what is vaulted.
+        return str(value) if getattr(value, "__ENCRYPTED__", False) else value
+
+    return Inputs(seen, extra, template)
 
 
 class Inputs:
@@ -79,6 +109,11 @@ class Inputs:
         """Return where tickets and replies are written."""
         name = self._first("ticket_dir")
         return str(self._value(name)) if name else "."
+
+    def probe(self) -> bool:
+        """Return whether gateways look if producer applications answer."""
+        value = self._value(PROBE) if self.variables.get(PROBE) is not None else True
+        return str(value).strip().lower() not in ("false", "no", "off", "n", "f", "0")
 
     def show(self) -> str:
         """Return which sessions stream_status shows."""

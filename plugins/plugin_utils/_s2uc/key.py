@@ -87,23 +87,51 @@ def find_key(path: str = "", text: str | None = None, tell: Callable[[str], None
             return None
 
 
-def describe_key(path: str = "", text: str | None = None) -> str:
+def key_if_any(path: str = "", text: str | None = None) -> bytes | None:
+    """Return the key of a user if it can be had: their own sessions can be released without."""
+    try:
+        return find_key(path, text)
+    except KeyFileError:
+        return None
+
+
+def check_key(
+    path: str = "", text: str | None = None, create: bool = True, tell: Callable[[str], None] = lambda _text: None
+) -> None:
+    """Find or make the key where its faults can be told: the tasks that use it are not logged.
+
+    Args:
+        path: Of the key file, the default one if empty.
+        text: The key itself, in the place of a file; none if empty.
+        create: Make a missing file.
+        tell: Is told what the user should know.
+
+    Raises:
+        KeyFileError: The key cannot be used, or cannot be made.
+    """
+    if create:
+        load_key(path, True, text, tell)
+    else:
+        find_key(path, text, tell)
+
+
+def describe_key(path: str = "", given: bool = False) -> str:
     """Return where the key of this run came from, and where another one can be named."""
-    if text:
+    if given:
         return (
-            "the secrets of this run come of the variable scistream_key, and the stream was opened with another key: "
+            "this run derives its secrets from the variable scistream_key, and the stream was opened with another key: "
             "give that one, or name its file with scistream_key_file"
         )
     path = _expanded(path)
     try:
         age = time.time() - os.stat(path).st_mtime
     except OSError:
-        made = "which is not there"
+        made = "which does not exist"
     else:
         moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - age))
         made = f"which is new, made at {moment}" if age < _NEW_SECONDS else f"made at {moment}"
     return (
-        f"the secrets of this run come of the key file {path}, {made}, and the stream was opened with another key: "
+        f"this run derives its secrets from the key file {path}, {made}, and the stream was opened with another key: "
         + _ELSEWHERE
     )
 

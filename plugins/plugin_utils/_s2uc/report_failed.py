@@ -10,16 +10,55 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import (
+    Results,
+    ends_all,
+    new_sessions,
+    stuck,
+    went_wrong,
+)
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.command import release_command
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import Results, listed, named, readable
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.outcome import ends_all, stuck, went_wrong
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import new_sessions
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import listed, named, readable
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import describe_key, is_another_secret
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_opened import opened
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream
 
 #: How a gateway says which side of a stream it means.
 _SIDE = re.compile(r" \((?:producer|consumer)\)|\b(?:producer|consumer): ")
 #: As many sessions of a gateway are told of one by one.
 _MOST = 10
+
+
+def not_opened(
+    steps: Sequence[Results],
+    undone: Results,
+    streams: Sequence[Stream],
+    purpose: str,
+    tickets: Mapping[str, Any],
+    hints: Sequence[str] = (),
+) -> list[str]:
+    """Return why a run failed to open or change its streams, and which of them are open nevertheless.
+
+    Args:
+        steps: The gateways' results of REQ, HELLO and UPDATE, as far as they got.
+        undone: Their results of the REL that followed.
+        streams: Those of the run.
+        purpose: open, inbound or outbound.
+        tickets: The result of writing the tickets or replies.
+        hints: What this control node knows of the reasons.
+
+    Returns:
+        The lines; none if nothing went wrong.
+    """
+    apart = unchanged(steps)
+    others = [stream for stream in streams if apart and stream.uid not in apart]
+    return [*failed(steps, undone, streams, tickets, hints), *opened(others, list(reversed(steps)), purpose)]
+
+
+def key_hints(steps: Sequence[Results], key_file: str = "", key_given: bool = False) -> list[str]:
+    """Say where this run has its secrets from, if a gateway refused one."""
+    messages = [str(answer.get("msg")) for results in steps for answer in results.values()]
+    return [describe_key(key_file, key_given)] if any(map(is_another_secret, messages)) else []
 
 
 def failed(
@@ -35,7 +74,7 @@ def failed(
         steps: The gateways' results of REQ, HELLO and UPDATE, as far as they got.
         undone: Their results of the REL that followed.
         streams: Those of the run; gateways know only their uids.
-        tickets: The result of writing the tickets or replies, one item for each.
+        tickets: The result of writing the tickets or replies, with those that could not be written.
         hints: What this control node knows of the reasons.
 
     Returns:
@@ -102,9 +141,7 @@ def _headline(steps: Sequence[Results], names: Mapping[str, str]) -> str:
     made: set[str] = set()
     stood: set[str] = set()
     for answer in (steps[0] if steps else {}).values():
-        new = answer.get("new_sessions")
-        for item in new_sessions(answer) if new is None else new:
-            made.add(item["uid"])
+        made.update(item["uid"] for item in new_sessions(answer))
         stood.update(item["uid"] for item in answer.get("sessions") or [] if item.get("state") == "streaming")
     before = [name for uid, name in names.items() if uid in stood - made]
     apart = unchanged(steps)
@@ -139,10 +176,10 @@ def _left(undone: Results, names: Mapping[str, str], said: str) -> Iterable[str]
 
 
 def _unwritten(tickets: Mapping[str, Any]) -> Iterable[str]:
-    if not tickets.get("failed"):
+    if not went_wrong(tickets):
         return
-    for item in tickets.get("results") or [tickets]:
-        if item.get("failed"):
-            file = (item.get("item") or {}).get("file")
+    for item in tickets.get("unwritten") or tickets.get("results") or [tickets]:
+        if went_wrong(item):
+            file = item.get("file") or (item.get("item") or {}).get("file")
             whose = f"the file {file}" if file else "a ticket"
             yield f"{whose} could not be written: {item.get('msg') or 'no reason given'}"

@@ -13,8 +13,8 @@ from difflib import SequenceMatcher, get_close_matches
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ValueRefused, show
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import check_uid
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import Results, named
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.outcome import went_wrong
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, went_wrong
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import named
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream
 
 #: How much of a uid, of a word of a name and of a whole name has to be alike.

@@ -12,12 +12,12 @@ from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, latest
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import SUFFIXES
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import Results, announces_cuts, located
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import latest
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.reply import make_reply
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.facts import FILES
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import announces_cuts, located
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import PURPOSES, Stream
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.ticket import ticket_fingerprint
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.ticket import make_reply, ticket_fingerprint
 
 Sessions = Mapping[str, Mapping[str, Any]]
 #: As many connections of a stream are shown one by one.
@@ -63,7 +63,7 @@ def opened(
         if not would:
             lines.extend(f"  {line}" for line in _fingerprints(stream, sessions, purpose))
         lines.extend(f"  {line}" for line in deaf)
-        if ticket_dir is not None and purpose in _HANDOUTS:
+        if ticket_dir is not None and purpose in FILES:
             waits = purpose == "outbound" or not some.get("peer_certificate")
             lines.extend(f"  {line}" for line in _next(stream, purpose, ticket_dir.rstrip("/"), would, waits))
     return [*lines, *_silent_cuts(proxies)]
@@ -158,13 +158,9 @@ def _fingerprints(stream: Stream, sessions: Sessions, purpose: str) -> Iterable[
             yield f"fingerprint of the {kind}: {fingerprint}"
 
 
-#: What each half of a stream writes.
-_HANDOUTS = {"inbound": "ticket", "outbound": "reply"}
-
-
 def _next(stream: Stream, purpose: str, directory: str, would: bool, waits: bool) -> Iterable[str]:
     """Where the ticket or reply is, and who does what with it."""
-    kind, reply = _HANDOUTS[purpose], f"{stream.name}{SUFFIXES['reply']}"
+    kind, reply = FILES[purpose], f"{stream.name}{SUFFIXES['reply']}"
     if kind == "reply" and stream.encryption == "none":
         return
     file = f"{stream.name}{SUFFIXES[kind]}"

@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, went_wrong
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import (
-    Results,
     announces_cuts,
     listed,
     named,
     traffic,
 )
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.outcome import went_wrong
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import roles_at
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.messages import roles_at
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream
 
 Key = tuple[str, str, str]

@@ -11,17 +11,16 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, show
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, moment, went_wrong
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import CertificateError, expiry
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import (
-    Results,
     duration,
     fingerprint_of,
     listed,
     readable,
     size,
 )
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.outcome import went_wrong
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import moment, roles_at
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.messages import roles_at
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream
 
 _LOG_LINES = 5

@@ -6,12 +6,19 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import (
+    MAX_HELLO_TIMEOUT,
+    MAX_LIFETIME,
+    MAX_NUM_CONN,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_number
 
 ROLES = ("producer", "consumer")
 OTHER = {"producer": "consumer", "consumer": "producer"}
@@ -26,6 +33,10 @@ PURPOSES: dict[str, tuple[str, ...]] = {
 
 #: Never to be changed: a uid is made from it, and a second run finds its stream by that uid.
 _NAMESPACE = uuid.UUID("5d0c2c39-0a0c-5f3c-9a3b-6f6f5f2c9c51")
+
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
+_SPAN = re.compile(r"([0-9]{1,9})([smhdw]?)", re.ASCII)
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 
 
 class DescriptionError(ScistreamError):
@@ -90,7 +101,50 @@ class Stream:
     answers: str | None = None
     peer: Peer | None = None
 
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Stream:
+        """Return a stream from its document."""
+        peer = document.get("peer")
+        return cls(**{**document, "peer": None if peer is None else Peer(**peer)})
+
+    def document(self) -> dict[str, Any]:
+        """Return the stream as plain data, which one task of a run hands on to the next."""
+        return asdict(self)
+
 
 def stream_uid(name: str, producer: str, consumer: str) -> str:
     """Return the uid of a stream that was given none: the same name and gateways make the same one."""
     return str(uuid.uuid5(_NAMESPACE, "\n".join((name, producer, consumer))))
+
+
+def _whole(value: Any) -> Any:
+    """Return a number for a text of digits: a template or ``-e num=4`` on the command line makes texts."""
+    return int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value, re.ASCII) else value
+
+
+def check_num_conn(option: str, value: Any) -> int:
+    """Return a number of connections."""
+    return check_number(option, _whole(value), 1, MAX_NUM_CONN)
+
+
+def check_hello_timeout(option: str, value: Any) -> int:
+    """Return how many seconds a session waits for its HELLO."""
+    return check_number(option, _whole(value), 1, MAX_HELLO_TIMEOUT)
+
+
+def check_lifetime(option: str, value: Any) -> int:
+    """Return a time span in seconds, given as such or with a unit."""
+    match = _SPAN.fullmatch(str(value)) if isinstance(value, (str, int)) and not isinstance(value, bool) else None
+    seconds = int(match[1]) * _SECONDS[match[2]] if match else 0
+    if not 1 <= seconds <= MAX_LIFETIME:
+        raise ValueRefused(option, value, "give seconds, or a number with s, m, h, d or w such as 12h or 7d")
+    return seconds
+
+
+def check_name(option: str, value: Any) -> str:
+    """Return the name of a stream; files are named after it."""
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        raise ValueRefused(
+            option, value, "give 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit at each end"
+        )
+    return value

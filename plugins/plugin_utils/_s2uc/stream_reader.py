@@ -2,56 +2,107 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a user writes about one stream, read and checked on the control node before anything changes."""
+"""What a user writes about streams, read and checked on the control node before anything changes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import parse_endpoints, parse_networks
 from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES, RUNTIMES
-from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ValueRefused, show
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, ValueRefused, show
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import (
     ENCRYPTIONS,
     TRANSPORTS,
+    check_gateway,
     check_labels,
     check_uid,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_choice, check_rate
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import stream_values as values
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import (
-    CertificateError,
-    check_certificate,
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.encryption import (
+    encryption_problems,
+    take_certificates,
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import Handout, TicketError
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import (
     PURPOSES,
     ROLES,
+    DescriptionError,
     Peer,
     Stream,
+    check_hello_timeout,
+    check_lifetime,
+    check_name,
+    check_num_conn,
     stream_uid,
 )
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.ticket import expand_ticket
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.ticket import add_reply, expand_ticket
 
 #: The purposes for which a stream may be given as a ticket.
 TAKE_TICKETS = ("outbound", "identify", "release")
 
 #: The keys of a stream that stand for themselves, and how each is checked.
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
-    "num_conn": values.check_num_conn,
+    "num_conn": check_num_conn,
     "proxy": lambda key, value: check_choice(key, value, PROXIES),
     "runtime": lambda key, value: check_choice(key, value, RUNTIMES),
     "encryption": lambda key, value: check_choice(key, value, ENCRYPTIONS),
     "transport": lambda key, value: check_choice(key, value, TRANSPORTS),
-    "hello_timeout": values.check_hello_timeout,
-    "lifetime": values.check_lifetime,
+    "hello_timeout": check_hello_timeout,
+    "lifetime": check_lifetime,
 }
 _STREAM_KEYS = frozenset((*_CHECKS, "name", "uid", "producer", "consumer", "rate", "labels"))
 _SIDE_KEYS = {
     "producer": frozenset(("gateway", "listeners", "remote_listeners", "certificate")),
     "consumer": frozenset(("gateway", "address", "clients", "certificate")),
 }
+
+
+def read_streams(
+    value: Any, purpose: str, gateways: Sequence[str] | None = None, replies: Sequence[Any] = ()
+) -> list[Stream]:
+    """Read the description of all streams of a run.
+
+    Args:
+        value: The variable ``streams`` as the user gave it.
+        purpose: What it is read for, one of PURPOSES.
+        gateways: The gateways that this run reaches; None where that does not matter.
+        replies: Paths of the replies to tickets, of which each belongs to one of the streams.
+
+    Raises:
+        DescriptionError: With every mistake that was found.
+    """
+    if not isinstance(value, (list, tuple)) or not value:
+        ticket = ", or a ticket with -e ticket=PATH" if purpose in TAKE_TICKETS else ""
+        beside = "; a reply needs the description beside it" if replies else ""
+        raise DescriptionError(
+            [
+                f"streams: {show(value)} is not allowed: give a list of at least one stream, "
+                "with -e @streams.yml or -e streams=@streams.yml, or as scistream_streams in the inventory"
+                f"{ticket}{beside}"
+            ]
+        )
+    problems: list[str] = []
+    streams = [StreamReader(item, index, purpose, problems).read(gateways) for index, item in enumerate(value)]
+    for attribute in ("name", "uid"):
+        seen: set[str] = set()
+        for stream in streams:
+            text = getattr(stream, attribute)
+            if text and text in seen:
+                problems.append(
+                    f"stream {show(stream.name)}: {attribute}: {show(text)} is used twice; each stream needs its own"
+                )
+            seen.add(text)
+    if PURPOSES[purpose]:
+        for path in replies:
+            try:
+                add_reply(streams, path, purpose)
+            except ScistreamError as error:
+                problems.append(str(error))
+    if problems:
+        raise DescriptionError(problems)
+    return streams
 
 
 class StreamReader:
@@ -83,7 +134,7 @@ class StreamReader:
         if not self._expand(gateways):
             return stream
         sides = {role: self._side(role) for role in ROLES}
-        stream.name = self._try("name", self.item.get("name"), values.check_name, "")
+        stream.name = self._try("name", self.item.get("name"), check_name, "")
         stream.gateways = {role: self._gateway(role, sides[role], gateways) for role in ROLES}
         if self.purpose == "open" and stream.gateways["producer"] and len(set(stream.gateways.values())) == 1:
             self._problem(
@@ -101,7 +152,7 @@ class StreamReader:
             self._unknown(self.item, _STREAM_KEYS, "")
             self._parameters(stream)
             self._encryption(stream)
-            self._certificates(stream, sides)
+            self._problems(take_certificates(stream, sides, self.purpose))
             self._listeners(stream, sides["producer"])
             self._networks(stream, sides["consumer"])
         if self.purpose == "release" and gateways is not None:
@@ -124,6 +175,10 @@ class StreamReader:
 
     def _problem(self, text: str) -> None:
         self.problems.append(f"{self.label}: {text}")
+
+    def _problems(self, texts: Iterable[str]) -> None:
+        for text in texts:
+            self._problem(text)
 
     def _try(self, option: str, value: Any, check: Callable[[str, Any], Any], default: Any) -> Any:
         """Return the checked value; a mistake is noted and the default returned."""
@@ -150,7 +205,7 @@ class StreamReader:
     def _gateway(self, role: str, side: Mapping[str, Any], gateways: Sequence[str] | None) -> str:
         if not side:
             return ""
-        name: str = self._try(f"{role}.gateway", side.get("gateway"), values.check_gateway, "")
+        name: str = self._try(f"{role}.gateway", side.get("gateway"), check_gateway, "")
         if name and role in self.opens and gateways is not None and name not in gateways:
             self._problem(
                 f"{role}.gateway: {show(name)} is not among the gateways of this run, which are: {_names(gateways)}"
@@ -179,53 +234,9 @@ class StreamReader:
         }
 
     def _encryption(self, stream: Stream) -> None:
-        """Refuse what no gateway can do, and say what to write instead."""
-        if self.item.get("encryption") not in (None, *ENCRYPTIONS):
-            return
-        if stream.encryption == "none":
-            able = [name for name, proxy in PROXIES.items() if "none" in proxy.encryptions]
-            if stream.proxy is not None and stream.proxy not in able:
-                self._problem(
-                    f"encryption: none: {stream.proxy} always encrypts; choose another proxy "
-                    f"({', '.join(able)})" + ("" if self.ticket else ", or write 'encryption: tls'")
-                )
-            return
-        given = "tls" if self.item.get("encryption") else "not given, which means tls"
-        plain = (
-            "ask for a ticket of an unencrypted stream"
-            if self.ticket
-            else "write 'encryption: none' to let this stream cross the network unencrypted"
-        )
-        if stream.runtime == "janus":
-            self._problem(
-                f"encryption: {given}: runtime janus cannot keep a private key; choose another runtime, or {plain}"
-            )
-        if stream.transport in ("udp", "both"):
-            self._problem(
-                f"encryption: {given}: TLS protects TCP only, and transport is {stream.transport}; "
-                f"write 'transport: tcp', or {plain}"
-            )
-
-    def _certificates(self, stream: Stream, sides: Mapping[str, Mapping[str, Any]]) -> None:
-        """A run that reaches one of the gateways takes the other one's certificate from elsewhere."""
-        for role in ROLES:
-            value = sides[role].get("certificate")
-            if value is None:
-                continue
-            if role in self.opens:
-                self._problem(f"{role}.certificate: this run gets it from the gateway itself: leave it out")
-            elif stream.encryption == "none":
-                self._problem(f"{role}.certificate: 'encryption: none' uses none: leave it out, or write the other")
-            elif stream.uid:
-                try:
-                    stream.certificates[role] = check_certificate(value, stream.uid, role)
-                except CertificateError as error:
-                    self._problem(f"{role}.certificate: what is given {error}")
-        if self.purpose == "outbound" and stream.encryption == "tls" and not sides["producer"].get("certificate"):
-            self._problem(
-                "producer.certificate: it is not given, and an encrypted stream needs it; give the ticket of "
-                "stream_inbound with -e ticket=PATH, which brings it, or write 'encryption: none'"
-            )
+        given = self.item.get("encryption")
+        if given in (None, *ENCRYPTIONS):
+            self._problems(encryption_problems(stream, is_given=given is not None, by_ticket=self.ticket))
 
     def _listeners(self, stream: Stream, side: Mapping[str, Any]) -> None:
         if not side:

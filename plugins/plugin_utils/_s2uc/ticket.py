@@ -2,16 +2,17 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Tickets: what the opener of a producer side hands to a colleague who opens the consumer side."""
+"""What two facilities hand to each other: a ticket opens the consumer side, and its reply lets that side in."""
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import parse_endpoints
-from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import show
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import checked_pem
+from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import parse_address, parse_endpoints
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ValueRefused, show
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import checked_pem, fingerprint
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import (
     Handout,
     TicketError,
@@ -22,7 +23,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_f
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Peer, Stream
 
-_SHAPE = {
+_TICKET_SHAPE = {
     "": {
         "name": "a text",
         "uid": "a text",
@@ -52,6 +53,21 @@ can write. stream_outbound writes a reply, which goes back to its writer."""
 _PLAIN = """\
 and only over a way on which nobody else can write, or compare the fingerprint, which both reports show, by telephone.
 The stream is not encrypted between the facilities."""
+_REPLY_SHAPE = {
+    "": {"name": "a text", "uid": "a text", "answers": "a text"},
+    "consumer": {
+        "gateway": "a text",
+        "address": "a text or null",
+        "certificate": "a text",
+        "proxy": "a text",
+        "half_close": "true or false",
+    },
+}
+_REPLY_COMMENT = """\
+The reply to a SciStream ticket, for stream_inbound at the facility of the producer (-e reply=PATH).
+It holds no secret. But the gateway whose certificate is in it receives the stream: take it only from whom you trust,
+and compare the fingerprint, which both reports show, with its writer by telephone, or hand it over where nobody else
+can write."""
 
 
 def make_ticket(stream: Stream, session: Mapping[str, Any]) -> dict[str, str]:
@@ -110,7 +126,7 @@ def expand_ticket(
             raise TicketError(
                 f"{show(key)} comes with the ticket; beside it give {', '.join(sorted(_OWN_KEYS - {'ticket'}))} at most"
             )
-    handout = read_handout("ticket", item["ticket"], _SHAPE)
+    handout = read_handout("ticket", item["ticket"], _TICKET_SHAPE)
     ticket = handout.values
     producer = {
         "gateway": ticket["producer"]["gateway"],
@@ -122,7 +138,7 @@ def expand_ticket(
     side = dict(consumer) if isinstance(consumer, Mapping) else {}
     if not side.get("gateway"):
         side["gateway"] = _own_gateway(handout.label, ticket["consumer"]["gateway"], gateways)
-    description = {key: ticket[key] for key in _SHAPE[""]}
+    description = {key: ticket[key] for key in _TICKET_SHAPE[""]}
     description.update({key: item[key] for key in item if key not in ("ticket", "consumer")})
     description["producer"] = producer
     description["consumer"] = side
@@ -148,3 +164,67 @@ def _own_gateway(label: str, name: Any, gateways: Sequence[str] | None) -> Any:
         f"{label}: its consumer gateway {show(name)} is not among the gateways of this run, which are "
         f"{', '.join(sorted(gateways)) or 'none'}: choose one with consumer_gateway"
     )
+
+
+def make_reply(stream: Stream, session: Mapping[str, Any]) -> dict[str, str]:
+    """Return the reply to the ticket of a stream whose consumer side is open.
+
+    Args:
+        stream: Its description, made from the ticket.
+        session: Of the consumer gateway.
+    """
+    egress, certificate = session.get("egress"), session.get("certificate")
+    document = {
+        "name": stream.name,
+        "uid": stream.uid,
+        # A description without a ticket has the certificate alone.
+        "answers": stream.ticket or fingerprint(stream.certificates["producer"]),
+        "consumer": {
+            "gateway": stream.gateways["consumer"],
+            "address": None if egress is None else parse_address("egress", egress),
+            # In check mode there is none yet.
+            "certificate": checked_pem(certificate) if certificate else "",
+            **Peer.of(session).document(),
+        },
+    }
+    return write_handout("reply", document, _REPLY_COMMENT)
+
+
+def add_reply(streams: Sequence[Stream], source: Any, purpose: str) -> None:
+    """Read a reply, and note what it says at the stream that it is for.
+
+    Args:
+        streams: Those of the run.
+        source: The path of its file, its text, or what is in it.
+        purpose: What the streams are read for.
+
+    Raises:
+        TicketError: It is no reply, or not for one of the streams.
+    """
+    if purpose != "inbound":
+        raise TicketError("reply: only stream_inbound takes it, with the description of the streams")
+    handout = read_handout("reply", source, _REPLY_SHAPE)
+    reply, label = handout.values, handout.label
+    found = [stream for stream in streams if stream.uid and stream.uid == reply["uid"]]
+    if not found:
+        raise TicketError(
+            f"{label}: it is for stream {show(reply['name'])} (uid {show(reply['uid'])}), which is not "
+            f"among those of this run: {', '.join(f'{stream.name} (uid {stream.uid})' for stream in streams)}"
+        )
+    stream = found[0]
+    if stream.encryption != "tls":
+        raise TicketError(f"{label}: stream {show(stream.name)} is not encrypted and needs none")
+    if "consumer" in stream.certificates:
+        raise TicketError(
+            f"{label}: stream {show(stream.name)} has its certificate already, from another reply or from "
+            "consumer.certificate: give one of them"
+        )
+    stream.certificates["consumer"] = checked_certificate("reply", handout, "consumer")
+    stream.answers, stream.reply = reply["answers"], handout.fingerprint
+    stream.peer = Peer.of(reply["consumer"])
+    address = reply["consumer"]["address"]
+    if address is not None and not stream.consumer_address:
+        try:
+            stream.consumer_address = [str(ipaddress.ip_network(parse_address("consumer.address", address)))]
+        except ValueRefused as error:
+            raise TicketError(f"{label}: {error}") from None

@@ -108,7 +108,7 @@ def test_another_key_is_named(site: Site, producer: int, tmp_path: Path) -> None
     path = tmp_path / ".config" / "scistream" / "key"
     assert outcome.status != 0
     assert f"A new key was made: {path}" in outcome.output
-    assert f"the secrets of this run come of the key file {path}, which is new" in outcome.message
+    assert f"this run derives its secrets from the key file {path}, which is new" in outcome.message
     assert "scistream_key_file" in outcome.message
     mounted = tmp_path / "mounted"
     mounted.write_text((site.home / ".config" / "scistream" / "key").read_text())

@@ -105,6 +105,8 @@ class Action(ABC, Generic[Item]):
     each_alone = False
     #: Whether it ends sessions, and what is returned is what was released.
     releases = False
+    #: Whether it makes sessions, and which ones it made is returned.
+    reserves = False
 
     def __init__(self, keeper: SessionManager) -> None:
         self.keeper = keeper

@@ -47,6 +47,8 @@ _PORT_TAKEN = os.strerror(errno.EADDRINUSE)
 class RequestAction(Action[Request]):
     """REQ: reserve listeners for each; the same request again finds its session as it is."""
 
+    reserves = True
+
     def __init__(self, keeper: SessionManager) -> None:
         super().__init__(keeper)
         # In check mode: what this call would have reserved by now.

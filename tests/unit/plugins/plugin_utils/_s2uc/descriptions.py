@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import DescriptionError, Stream
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.streams import read_streams
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_reader import read_streams
 
 GATEWAYS = ["gw-a", "gw-b"]
 

@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import make_credentials
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import stream_uid
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.streams import read_streams
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_reader import read_streams
 from ansible_collections.scistream.gateway.tests.unit.plugins.plugin_utils._s2uc.descriptions import (
     GATEWAYS,
     description,

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.scistream.gateway.plugins.action.stream_file import put
 from ansible_collections.scistream.gateway.plugins.filter.stream_facts import stream_facts
 from ansible_collections.scistream.gateway.plugins.filter.stream_tickets import stream_tickets
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import fingerprint, make_credentials
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.private_file import put
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import stream_uid
 
 UID = stream_uid("tomography", "gw-aps", "gw-alcf")

@@ -19,7 +19,7 @@ from ansible_collections.scistream.gateway.plugins.filter.stream_tickets import 
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import fingerprint, make_credentials
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import handout_fingerprint
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import DescriptionError, stream_uid
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.streams import read_streams
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_reader import read_streams
 
 UID = stream_uid("tomography", "gw-aps", "gw-alcf")
 PRODUCER, CONSUMER = (make_credentials(UID, role).certificate for role in ("producer", "consumer"))

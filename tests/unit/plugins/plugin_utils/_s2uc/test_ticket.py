@@ -18,7 +18,7 @@ from ansible_collections.scistream.gateway.plugins.filter.stream_tickets import 
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import make_credentials
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import handout_fingerprint
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import DescriptionError
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.streams import read_streams
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_reader import read_streams
 
 UID = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
 TICKET: dict[str, Any] = {

@@ -2,23 +2,80 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whether the two sides of a stream fit together, wherever what is known of the other side comes from."""
+"""The two sides of a stream: which listener leads where, and whether the sides fit together."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import show
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, show
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, Session, session_of
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import (
     CertificateError,
     fingerprint,
     start,
 )
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import OTHER, Peer, Stream
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import OTHER, PURPOSES, Peer, Stream
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.ticket import ticket_fingerprint
 
-Session = Mapping[str, Any]
+
+class PairingError(ScistreamError):
+    """The gateways' answers do not fit together."""
+
+
+def connection_map(producer: Session, consumer: Session | None = None) -> list[dict[str, Any]]:
+    """Return which listener leads where, one row for each connection.
+
+    The gateways' listeners belong together in their order; the producer's own are dealt round robin.
+
+    Args:
+        producer: The producer gateway's session.
+        consumer: The consumer gateway's session; without, its column is None.
+
+    Raises:
+        PairingError: The gateways reserved different numbers of listeners.
+    """
+    listeners = list(producer.get("listeners") or [])
+    entrances: list[str | None] = (
+        list(consumer.get("listeners") or []) if consumer is not None else [None] * len(listeners)
+    )
+    targets = list(producer.get("producer_listeners") or [])
+    if not listeners or len(entrances) != len(listeners):
+        raise PairingError(
+            f"the consumer gateway has {len(entrances)} listeners, the producer gateway {len(listeners)}; "
+            "both need the same number"
+        )
+    return [
+        {
+            "connection": number + 1,
+            "consumer_listener": entrances[number],
+            "producer_listener": listener,
+            "target": targets[number % len(targets)] if targets else None,
+        }
+        for number, listener in enumerate(listeners)
+    ]
+
+
+def misfits(streams: Sequence[Stream], purpose: str, results: Results) -> list[str]:
+    """Return what keeps the gateways' answers from being joined, one sentence each.
+
+    Args:
+        streams: All streams of the run.
+        purpose: open, inbound or outbound.
+        results: What the gateways answered to HELLO (in check mode to REQ), by gateway.
+    """
+    problems = []
+    for stream in streams:
+        sessions = {role: session_of(results, stream, role) for role in PURPOSES[purpose]}
+        producer, consumer = sessions.get("producer"), sessions.get("consumer")
+        if producer and consumer:
+            try:
+                connection_map(producer, consumer)
+            except PairingError as error:
+                problems.append(f"stream {show(stream.name)}: {error}")
+        problems.extend(side_problems(stream, sessions))
+    return problems
 
 
 def side_problems(stream: Stream, sessions: Mapping[str, Session | None]) -> Iterable[str]:

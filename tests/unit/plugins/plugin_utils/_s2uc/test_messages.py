@@ -16,17 +16,14 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.scistream.gateway.plugins.filter.connection_map import connection_map as map_filter
 from ansible_collections.scistream.gateway.plugins.filter.stream_problems import stream_problems
 from ansible_collections.scistream.gateway.plugins.filter.stream_sessions import stream_sessions
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import new_sessions
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import (
     check_certificate,
     expiry,
     make_credentials,
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import load_key, stream_secret
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import (
-    PlanError,
-    connection_map,
-    new_sessions,
-)
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.pairing import PairingError, connection_map
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import stream_uid
 
 UID = stream_uid("tomography", "gw-a", "gw-b")
@@ -88,7 +85,7 @@ def test_map_deals_the_producers_listeners_in_turn() -> None:
 @pytest.mark.parametrize("number", [0, 1, 3])
 def test_map_needs_as_many_listeners_on_both_sides(number: int) -> None:
     producer = session("producer", "a:1", "a:2", producer_listeners=["p:1"])
-    with pytest.raises(PlanError, match="both need as many"):
+    with pytest.raises(PairingError, match="both need the same number"):
         connection_map(producer, session("consumer", *[f"c:{index}" for index in range(number)]))
 
 
@@ -296,10 +293,13 @@ def test_messages_that_are_none() -> None:
         stream_sessions(streams(), "goodbye", "gw-a")
 
 
-def test_new_sessions_are_not_those_that_were_repaired() -> None:
-    made, repaired, found = (session(role, "a:1", state="reserved") for role in ("producer", "consumer", "producer"))
-    repaired["state"], found["uid"] = "streaming", "other"
-    changed = [{"uid": UID, "role": role} for role in ("producer", "consumer")]
-    assert new_sessions({"sessions": [made, repaired, found], "changed_sessions": changed}) == changed[:1]
-    for nothing in (None, {}, {"skipped": True}, {"failed": True, "msg": "x"}):
+def test_of_a_repeated_request_all_reserved_sessions_are_new() -> None:
+    made, found = (session(role, "a:1", state="reserved") for role in ("producer", "consumer"))
+    streams_before = session("producer", "a:1", state="streaming")
+    answer = {"sessions": [made, found, streams_before], "new_sessions": [{"uid": UID, "role": "producer"}]}
+    assert new_sessions(answer) == answer["new_sessions"]
+    assert new_sessions({**answer, "repeated": True}) == [
+        {"uid": UID, "role": role} for role in ("producer", "consumer")
+    ]
+    for nothing in ({}, {"skipped": True}, {"failed": True, "msg": "x"}):
         assert new_sessions(nothing) == []

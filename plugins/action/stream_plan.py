@@ -1,0 +1,60 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Reads and checks what a run is to do, once, before any gateway is asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.inputs import given_inputs
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output import fail_with
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import READ_FOR, make_directory, make_plan
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import DescriptionError
+
+_ARGUMENTS = frozenset(("purpose", "streams", "key_file", "probe"))
+_HEADLINE = "The description of the streams has mistakes."
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """Makes the plan of a run."""
+
+    _supports_check_mode = True
+    _requires_connection = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the plan, or fail with all that is wrong."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        arguments, variables = self._task.args, task_vars or {}
+        purpose = arguments.get("purpose")
+        if set(arguments) - _ARGUMENTS or purpose not in READ_FOR:
+            raise AnsibleError(
+                f"stream_plan takes {', '.join(sorted(_ARGUMENTS))}, and the purpose {', '.join(READ_FOR)}"
+            )
+        own = {key: value for key, value in arguments.items() if key != "purpose"}
+        inputs = given_inputs(self._loader, self._templar, variables, own)
+        check_mode = bool(self._task.check_mode)
+        result["changed"] = False
+        try:
+            plan = make_plan(inputs, purpose, variables["ansible_play_hosts_all"], check_mode, _tell)
+            if plan.ticket_dir is not None:
+                result["changed"] = make_directory(plan.ticket_dir, check_mode)
+        except DescriptionError as error:
+            return fail_with(error.problems, result, _HEADLINE)
+        finally:
+            for note in inputs.notes:
+                Display().warning(f"{note}.")
+        result["plan"] = plan.document()
+        return result
+
+
+def _tell(text: str) -> None:
+    if text.startswith("A new key"):
+        Display().display(text)
+    else:
+        Display().warning(text)

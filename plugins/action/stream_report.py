@@ -1,0 +1,131 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Shows what came of a run, once for all gateways, from what they answered to its messages."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import journal
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import (
+    Results,
+    ends_all,
+    registered,
+    went_wrong,
+)
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.facts import facts, files
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output import (
+    fail_with,
+    show_lines,
+    warn_replaced,
+    warn_unencrypted,
+)
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import Plan
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.private_file import put
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_failed import key_hints, not_opened
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_missing import misspelt, unseen
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_opened import opened
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_released import released, unreleased
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_status import status, unencrypted
+
+Result = dict[str, Any]
+_ARGUMENTS = frozenset(("kind", "plan"))
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """One report on the control node."""
+
+    _supports_check_mode = True
+    _requires_connection = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> Result:
+        """Show the report; fail where something is wrong."""
+        result: Result = super().run(tmp, task_vars)
+        arguments = self._task.args
+        report = {
+            "opened": self._opened,
+            "failed": self._failed,
+            "status": self._status,
+            "misspelt": self._misspelt,
+            "released": self._released,
+        }.get(str(arguments.get("kind")))
+        if report is None or set(arguments) - _ARGUMENTS:
+            raise AnsibleError(f"stream_report takes {', '.join(sorted(_ARGUMENTS))}, and one of its kinds")
+        self._plan = Plan.of(arguments.get("plan") or {})
+        self._hostvars = (task_vars or {})["hostvars"]
+        self._check = bool(self._task.check_mode)
+        result.update(changed=False, msg=[])
+        try:
+            return report(result)
+        except ScistreamError as error:
+            return fail_with([str(error)], result)
+
+    def _answers(self, message: str) -> Results:
+        return registered(self._hostvars, self._plan.gateways, message)
+
+    def _steps(self) -> list[Results]:
+        return [self._answers(message) for message in ("request", "hello", "update")]
+
+    def _opened(self, result: Result) -> Result:
+        """Write the tickets or replies and show the streams, if nothing went wrong before."""
+        plan, answers = self._plan, self._steps()[::-1]
+        all_answers = [answer for results in answers for answer in results.values()]
+        if any(map(ends_all, all_answers)):
+            return {**result, "skipped": True}
+        written = self._write(answers)
+        result["changed"] = any(item["changed"] for item in written)
+        unwritten = [item for item in written if item.get("failed")]
+        if unwritten:
+            # One half of a stream is of no use without what the other facility needs to know of it.
+            return {**result, "refused": True, "unwritten": unwritten}
+        if any(map(went_wrong, all_answers)):
+            return result
+        warn_unencrypted(stream.name for stream in plan.streams if stream.encryption == "none")
+        result["msg"] = show_lines(opened(plan.streams, answers, plan.purpose, self._check, plan.ticket_dir))
+        result["streams"] = facts(plan.streams, answers, plan.purpose, plan.ticket_dir)
+        return result
+
+    def _write(self, answers: list[Results]) -> list[Result]:
+        """Write the tickets or replies of this run; in check mode a directory that is missing was not made."""
+        directory = self._plan.ticket_dir
+        if directory is None or (self._check and not os.path.isdir(directory)):
+            return []
+        written = []
+        for made in files(self._plan.streams, answers, self._plan.purpose):
+            done = put(os.path.join(directory, made["file"]), made["text"], self._check)
+            if done["replaced"] and not self._check:
+                warn_replaced(done["path"])
+            written.append({**done, "file": made["file"]})
+        return written
+
+    def _failed(self, result: Result) -> Result:
+        plan, steps = self._plan, self._steps()
+        outcome: Result = next(iter(self._answers("opened").values()), {})
+        hints = key_hints(steps, plan.key_file, plan.key_given)
+        lines = not_opened(steps, self._answers("release"), plan.streams, plan.purpose, outcome, hints)
+        # From here on the run has said itself what came of its sessions.
+        journal.settle()
+        return fail_with(lines, result)
+
+    def _status(self, result: Result) -> Result:
+        plan, answers = self._plan, self._answers("info")
+        warn_unencrypted(unencrypted(answers, plan.uids, plan.streams))
+        result["msg"] = show_lines(status(answers, plan.uids, plan.streams, show=plan.show))
+        return fail_with(unseen(answers, plan.uids, plan.streams), result)
+
+    def _misspelt(self, result: Result) -> Result:
+        return fail_with(misspelt(self._answers("info"), self._plan.uids, self._plan.streams), result)
+
+    def _released(self, result: Result) -> Result:
+        plan, answers = self._plan, self._answers("release")
+        lines = released(answers, plan.streams, plan.uids, plan.gateways, self._check, self._answers("info"))
+        result["msg"] = show_lines(lines)
+        wrong = unreleased(answers, plan.streams)
+        return fail_with([*wrong, *key_hints([answers], plan.key_file, plan.key_given)] if wrong else [], result)

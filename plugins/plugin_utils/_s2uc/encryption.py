@@ -1,0 +1,76 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether a stream can be encrypted as described, and the certificates that its description brings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES, RUNTIMES
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import (
+    CertificateError,
+    check_certificate,
+)
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import PURPOSES, ROLES, Stream
+
+
+def encryption_problems(stream: Stream, is_given: bool, by_ticket: bool) -> Iterable[str]:
+    """Return what no gateway can do, and what to write instead.
+
+    Args:
+        stream: The stream.
+        is_given: Whether its encryption was given, and is not the default.
+        by_ticket: Whether the stream comes from a ticket, which the user cannot change.
+    """
+    if stream.encryption == "none":
+        able = [name for name, proxy in PROXIES.items() if "none" in proxy.encryptions]
+        if stream.proxy is not None and stream.proxy not in able:
+            yield (
+                f"encryption: none: {stream.proxy} always encrypts; choose another proxy "
+                f"({', '.join(able)})" + ("" if by_ticket else ", or write 'encryption: tls'")
+            )
+        return
+    given = "tls" if is_given else "not given, which means tls"
+    plain = (
+        "ask for a ticket of an unencrypted stream"
+        if by_ticket
+        else "write 'encryption: none' to let this stream cross the network unencrypted"
+    )
+    if stream.runtime and "tls" not in RUNTIMES[stream.runtime].encryptions:
+        yield f"encryption: {given}: runtime {stream.runtime} cannot keep a private key; choose another runtime, or {plain}"
+    if stream.transport in ("udp", "both"):
+        yield (
+            f"encryption: {given}: TLS protects TCP only, and transport is {stream.transport}; "
+            f"write 'transport: tcp', or {plain}"
+        )
+
+
+def take_certificates(stream: Stream, sides: Mapping[str, Mapping[str, Any]], purpose: str) -> Iterable[str]:
+    """Note the certificate of a gateway that this run does not reach, and return what is wrong with it.
+
+    Args:
+        stream: The stream.
+        sides: Its sides as they are described.
+        purpose: open, inbound or outbound.
+    """
+    for role in ROLES:
+        value = sides[role].get("certificate")
+        if value is None:
+            continue
+        if role in PURPOSES[purpose]:
+            yield f"{role}.certificate: this run gets it from the gateway itself: leave it out"
+        elif stream.encryption == "none":
+            yield f"{role}.certificate: 'encryption: none' uses none: leave it out, or write the other"
+        elif stream.uid:
+            try:
+                stream.certificates[role] = check_certificate(value, stream.uid, role)
+            except CertificateError as error:
+                yield f"{role}.certificate: what is given {error}"
+    if purpose == "outbound" and stream.encryption == "tls" and not sides["producer"].get("certificate"):
+        yield (
+            "producer.certificate: it is not given, and an encrypted stream needs it; give the ticket of "
+            "stream_inbound with -e ticket=PATH, which brings it, or write 'encryption: none'"
+        )
