@@ -14,31 +14,16 @@ description:
   - Turns what the gateways answered into data for the next task or the next job, by the names of the streams.
   - The playbooks that open streams put it into the fact and the stat C(scistream_result). There is no secret in it.
 positional: _input, results
+extends_documentation_fragment:
+  - scistream.gateway._streams
+  - scistream.gateway._streams.replies
+  - scistream.gateway._streams.results
 options:
-  _input:
-    description: The streams, see the README of this collection.
-    type: list
-    elements: dict
-    required: true
-  results:
-    description: The modules' results by the gateways' names, a list of those of several messages, the last one first.
-    type: list
-    elements: dict
-    required: true
   purpose:
     description: Which sides of the streams were opened.
     type: str
     choices: [open, inbound, outbound]
     default: open
-  gateways:
-    description: The gateways that this run reaches.
-    type: list
-    elements: str
-  replies:
-    description: The replies to tickets, each as its path, its text or its content. For O(purpose=inbound).
-    type: list
-    elements: raw
-    default: []
   ticket_dir:
     description: Where the tickets and replies of the streams are.
     type: path

@@ -14,12 +14,10 @@ description:
   - Checks the description of streams on the control node, before any gateway is asked.
   - It is what the playbooks of this collection begin with.
 positional: _input, purpose
+extends_documentation_fragment:
+  - scistream.gateway._streams
+  - scistream.gateway._streams.replies
 options:
-  _input:
-    description: The streams, as the page C(docs/streams.md) of this collection describes them.
-    type: list
-    elements: dict
-    required: true
   purpose:
     description: What the streams are checked for.
     type: str
@@ -30,15 +28,6 @@ options:
       identify: It is enough to know which streams are meant.
       release: As V(identify), and this run reaches at least one of the two gateways.
     default: open
-  gateways:
-    description: The gateways that this run reaches. Not given, any name will do.
-    type: list
-    elements: str
-  replies:
-    description: Replies to tickets, each as its path, its text or its content. For O(purpose=inbound).
-    type: list
-    elements: raw
-    default: []
   key:
     description: The user's key itself, in the place of O(key_file).
     type: str

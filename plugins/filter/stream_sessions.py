@@ -14,12 +14,10 @@ description:
   - Turns a description of streams into the O(ignore:sessions) of one call of an C(s2cs_*) module on one gateway.
   - The list is empty where a gateway takes no part, so that it need not be called.
 positional: _input, message, gateway
+extends_documentation_fragment:
+  - scistream.gateway._streams
+  - scistream.gateway._streams.replies
 options:
-  _input:
-    description: The streams, as the page C(docs/streams.md) of this collection describes them.
-    type: list
-    elements: dict
-    required: true
   message:
     description: The control message that the sessions are for.
     type: str
@@ -43,15 +41,6 @@ options:
       - For O(message=hello) and O(message=update).
     type: dict
     default: {}
-  replies:
-    description: Replies to tickets, each as its path, its text or its content. For O(purpose=inbound).
-    type: list
-    elements: raw
-    default: []
-  gateways:
-    description: The gateways that this run reaches.
-    type: list
-    elements: str
   uids:
     description: Further sessions to release, in whichever role. For O(message=release).
     type: list

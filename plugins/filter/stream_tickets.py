@@ -16,19 +16,10 @@ description:
   - A reply is what C(stream_inbound) needs to let that side in. Only streams that are encrypted have one.
   - There is no secret in them, but whoever can change them can send a stream elsewhere.
 positional: _input, results
+extends_documentation_fragment:
+  - scistream.gateway._streams
+  - scistream.gateway._streams.results
 options:
-  _input:
-    description: The streams, as the page C(docs/streams.md) of this collection describes them.
-    type: list
-    elements: dict
-    required: true
-  results:
-    description:
-      - What the gateways answered, the modules' results by the gateways' names.
-      - A list of those of several messages, the last one first.
-    type: list
-    elements: dict
-    required: true
   purpose:
     description: Which side of the streams was opened.
     type: str
@@ -37,10 +28,6 @@ options:
       outbound: The consumer's, which has replies.
       open: Both, which needs no files.
     default: inbound
-  gateways:
-    description: The gateways that this run reaches.
-    type: list
-    elements: str
 """
 
 EXAMPLES = r"""

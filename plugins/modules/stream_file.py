@@ -15,7 +15,7 @@ description:
   - The file is made anew and put in place of what was there, so that neither a link nor a file that somebody else put
     there beforehand is written through or kept. A warning says so, because what was handed over before is of no use any
     more.
-  - The playbooks C(stream_inbound) and C(stream_outbound) use it. It always runs on the control node.
+  - This is how C(stream_inbound) and C(stream_outbound) write theirs. It always runs on the control node.
 options:
   path:
     description: Path of the file. Its directory must exist.

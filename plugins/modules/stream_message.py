@@ -9,21 +9,24 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: stream_message
-short_description: Tell a gateway of its part in the streams of a run
+short_description: Send a gateway its part of a plan
 version_added: 0.1.0
 description:
-  - Works out what one gateway has to be told of a description of streams, and calls the module for that, such as
+  - Determines what one gateway has to do for the streams of a run, and calls the module for that, such as
     M(scistream.gateway.s2cs_request).
-  - It is what the stream playbooks of this collection consist of. A play of your own is better built on the modules.
-  - Secrets and private keys are made on the control node while they are sent. They are in no argument of the task, and
-    in no result.
+  - The stream playbooks of this collection consist of it. A play of your own is better built on the modules.
+  - Secrets and private keys are created on the control node while they are sent. They are in no argument of the task,
+    and in no result.
+  - What the gateways answered to earlier messages is taken from the variables C(scistream_request), C(scistream_hello)
+    and C(scistream_update), with which the playbooks register the results of this module, and from C(scistream_opened),
+    the result of M(scistream.gateway.stream_report).
   - A call that is lost on its way to the gateway or back is repeated once.
   - A gateway that refuses, or cannot be reached, does not fail the task. The result says so, and the later messages of
     the run are not sent.
 author: SciStream gateway developers (@scistream)
 options:
   message:
-    description: What the gateway is told.
+    description: The message.
     type: str
     required: true
     choices:
@@ -32,25 +35,18 @@ options:
       update: UPDATE, which points the listeners at their targets.
       release: REL, which releases sessions.
       undo: REL for what this run opened, if anything went wrong on any gateway.
-      info: Nothing. It is asked for its sessions.
+      info: Queries the sessions.
   config:
     description: Path of the policy on the gateway.
     type: path
   plan:
-    description:
-      - The C(streams) of the run, its C(purpose), the names of the C(gateways) that it reaches, the C(replies) to
-        tickets, the C(uids) of further sessions, the C(key_file) of the user, and whether to C(probe) the targets.
-      - See P(scistream.gateway.stream_sessions#filter).
+    description: The plan of the run, as returned by M(scistream.gateway.stream_plan).
     type: dict
     required: true
-  results:
-    description: What all gateways answered to the messages before, by message and gateway.
-    type: dict
-    default: {}
 attributes:
   check_mode:
     support: full
-    description: The gateway decides as always, and changes nothing.
+    description: Reports the expected changes without making them.
   diff_mode:
     support: full
     description: Shows the sessions before and after. Secrets are never part of it.
@@ -59,15 +55,19 @@ attributes:
     description: The same message again changes nothing.
 seealso:
   - module: scistream.gateway.s2cs_request
-  - plugin: scistream.gateway.stream_sessions
-    plugin_type: filter
+  - module: scistream.gateway.stream_plan
 """
 
 EXAMPLES = r"""
-- name: Ask the gateway for its sessions
+- name: Determine which sessions are meant
+  scistream.gateway.stream_plan:
+    purpose: status
+  register: planned
+
+- name: Query the sessions of a gateway
   scistream.gateway.stream_message:
     message: info
-    plan: {}
+    plan: "{{ planned.plan }}"
   delegate_to: gw-aps
   register: info
 """
@@ -75,12 +75,12 @@ EXAMPLES = r"""
 RETURN = r"""
 refused:
   description: Whether the gateway refused, or no answer came.
-  returned: if that is so
+  returned: if the gateway refused, or no answer came
   type: bool
   sample: true
 lost:
   description: Whether no answer came.
-  returned: if that is so
+  returned: if the gateway refused, or no answer came
   type: bool
   sample: false
 msg:

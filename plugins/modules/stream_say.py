@@ -13,7 +13,7 @@ short_description: Show lines as they are
 version_added: 0.1.0
 description:
   - Shows lines on the control node, without quotes and escapes.
-  - It is what the playbooks of this collection end with.
+  - The playbooks of this collection use it for their messages.
 author: SciStream gateway developers (@scistream)
 options:
   lines:
@@ -27,12 +27,6 @@ options:
   headline:
     description: Message of the failure. If omitted, it is the first of O(lines).
     type: str
-  last:
-    description:
-      - The playbook has said with this what came of its streams.
-      - If omitted, a playbook that ends here is taken for one that was interrupted, and names what it may have left.
-    type: bool
-    default: false
 attributes:
   check_mode:
     support: full

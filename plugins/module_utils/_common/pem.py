@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Certificates and keys at the door: they go into files of programs, so that each has one spelling and nothing beside.
+"""What certificates and keys look like: at the door of a gateway each has one spelling, and nothing beside it.
 
 Whether a certificate can be used, and whether a key belongs to it, is found out by the data server.
 """
@@ -19,6 +19,10 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 # An RSA key of 16384 bits fits.
 MAX_PEM = 16384
 
+#: One certificate as people and programs write it, with lines of any length and any line ends.
+LOOSE_CERTIFICATE = re.compile(
+    r"\s*-----BEGIN CERTIFICATE-----\s(?P<body>[A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----\s*", re.ASCII
+)
 _BODY = r"(?P<body>(?:[A-Za-z0-9+/]{64}\n)*[A-Za-z0-9+/]{1,64}={0,2}\n)"
 _CERTIFICATE = re.compile(rf"-----BEGIN CERTIFICATE-----\n{_BODY}-----END CERTIFICATE-----\n?", re.ASCII)
 _KEY = re.compile(rf"-----BEGIN (?P<kind>(?:EC |RSA )?PRIVATE KEY)-----\n{_BODY}-----END (?P=kind)-----\n?", re.ASCII)

@@ -15,7 +15,8 @@ from calendar import timegm
 from dataclasses import dataclass
 from typing import Sequence
 
-_PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----", re.ASCII)
+from ansible_collections.scistream.gateway.plugins.module_utils._common.pem import LOOSE_CERTIFICATE
+
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?", re.ASCII)
 
 _TIME = re.compile(r"((?:[0-9]{2}){1,2})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})Z", re.ASCII)
@@ -56,11 +57,11 @@ def parse(pem: str) -> Certificate:
     """
     if len(pem) > _LONGEST:
         raise ValueError(f"it is longer than {_LONGEST} characters")
-    match = _PEM.fullmatch(pem.strip())
+    match = LOOSE_CERTIFICATE.fullmatch(pem)
     if match is None:
         raise ValueError("it is not one certificate in PEM format and nothing else")
     try:
-        return _read(b64decode("".join(match.group(1).split()), validate=True))
+        return _read(b64decode("".join(match.group("body").split()), validate=True))
     except (ValueError, IndexError, OverflowError):
         raise ValueError("it cannot be read") from None
 

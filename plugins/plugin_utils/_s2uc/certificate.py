@@ -9,7 +9,6 @@ Each session gets a pair of its own. A private key is made where it is sent from
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, show
+from ansible_collections.scistream.gateway.plugins.module_utils._common.pem import LOOSE_CERTIFICATE, MAX_PEM
 
 try:
     from cryptography import x509
@@ -34,11 +34,6 @@ else:
 LONGEST = timedelta(days=365)
 #: Clocks of two facilities may differ by as much.
 _LEEWAY = timedelta(hours=1)
-_MAX_SIZE = 16 * 1024
-_PEM = re.compile(
-    r"\s*-----BEGIN CERTIFICATE-----\r?\n[A-Za-z0-9+/=\s]+\r?\n-----END CERTIFICATE-----\s*",
-    re.ASCII,
-)
 
 
 class CertificateError(ScistreamError):
@@ -171,7 +166,7 @@ def _read(value: Any) -> x509.Certificate:
         raise ScistreamError(PROBLEM)
     if isinstance(value, str) and "PRIVATE KEY" in value:
         raise CertificateError("holds a private key, which must never leave its gateway: release the stream")
-    if not isinstance(value, str) or len(value) > _MAX_SIZE or not _PEM.fullmatch(value):
+    if not isinstance(value, str) or len(value) > MAX_PEM or not LOOSE_CERTIFICATE.fullmatch(value):
         raise CertificateError("is not one certificate in PEM form")
     with _parsing():
         return x509.load_pem_x509_certificate(value.encode("ascii"))

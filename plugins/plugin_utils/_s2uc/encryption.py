@@ -40,7 +40,10 @@ def encryption_problems(stream: Stream, is_given: bool, by_ticket: bool) -> Iter
         else "write 'encryption: none' to let this stream cross the network unencrypted"
     )
     if stream.runtime and "tls" not in RUNTIMES[stream.runtime].encryptions:
-        yield f"encryption: {given}: runtime {stream.runtime} cannot keep a private key; choose another runtime, or {plain}"
+        yield (
+            f"encryption: {given}: runtime {stream.runtime} cannot keep a private key; choose another runtime, "
+            f"or {plain}"
+        )
     if stream.transport in ("udp", "both"):
         yield (
             f"encryption: {given}: TLS protects TCP only, and transport is {stream.transport}; "

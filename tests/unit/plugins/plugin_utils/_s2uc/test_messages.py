@@ -298,8 +298,7 @@ def test_of_a_repeated_request_all_reserved_sessions_are_new() -> None:
     streams_before = session("producer", "a:1", state="streaming")
     answer = {"sessions": [made, found, streams_before], "new_sessions": [{"uid": UID, "role": "producer"}]}
     assert new_sessions(answer) == answer["new_sessions"]
-    assert new_sessions({**answer, "repeated": True}) == [
-        {"uid": UID, "role": role} for role in ("producer", "consumer")
-    ]
+    reserved = [{"uid": UID, "role": role} for role in ("producer", "consumer")]
+    assert new_sessions({**answer, "repeated": True}) == reserved
     for nothing in ({}, {"skipped": True}, {"failed": True, "msg": "x"}):
         assert new_sessions(nothing) == []

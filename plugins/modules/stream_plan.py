@@ -1,0 +1,85 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This is the documentation of an action plugin; nothing of it runs on a gateway.
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: stream_plan
+short_description: Read and check the description of streams
+version_added: 0.1.0
+description:
+  - Reads what the user of a stream playbook specified, checks it on the control node before any gateway is contacted,
+    and returns a plan for M(scistream.gateway.stream_message) and M(scistream.gateway.stream_report). If there are
+    mistakes, it fails and lists all of them.
+  - Every option of the stream playbooks is a variable with the prefix C(scistream_), such as C(scistream_streams), set
+    anywhere in the inventory or the play. These are C(scistream_streams), C(scistream_ticket), C(scistream_reply),
+    C(scistream_uid), C(scistream_uids), C(scistream_encryption), C(scistream_consumer_gateway),
+    C(scistream_ticket_dir), C(scistream_show), C(scistream_key), C(scistream_key_file) and C(scistream_probe).
+  - C(streams), C(ticket), C(reply), C(uid), C(uids), C(encryption), C(consumer_gateway), C(ticket_dir) and C(show) are
+    short names for the command line. They are taken from extra variables only, because an inventory may use these words
+    for something else.
+  - An extra variable takes precedence over any other, and of two extra variables the one with the prefix. A warning
+    says which one was used.
+  - The text of a ticket or a reply, and a description of streams as text, are data. They are never templated.
+  - The user's key is created if it does not exist and streams are opened, and so is the directory of tickets. The plan
+    contains no secret.
+author: SciStream gateway developers (@scistream)
+options:
+  purpose:
+    description: What the play does.
+    type: str
+    required: true
+    choices:
+      open: Open both sides of streams.
+      inbound: Open the producer side.
+      outbound: Open the consumer side.
+      release: Release streams.
+      status: Show sessions.
+  streams:
+    description:
+      - The streams.
+      - If this or O(key_file) is specified, the variables of the playbooks are ignored, except C(scistream_probe).
+    type: list
+    elements: dict
+  key_file:
+    description: Path of the file with the user's key.
+    type: path
+  probe:
+    description: Whether gateways probe the producer applications when streams are opened.
+    type: bool
+attributes:
+  check_mode:
+    support: full
+    description: Creates neither a key nor a directory.
+  diff_mode:
+    support: none
+    description: Shows no differences.
+  idempotent:
+    support: full
+    description: The key and the directory are created once.
+seealso:
+  - module: scistream.gateway.stream_message
+  - module: scistream.gateway.stream_report
+"""
+
+EXAMPLES = r"""
+- name: Determine which sessions are meant
+  scistream.gateway.stream_plan:
+    purpose: status
+  register: planned
+
+- name: Show the gateways of this play
+  ansible.builtin.debug:
+    msg: "{{ planned.plan.gateways }}"
+"""
+
+RETURN = r"""
+plan:
+  description: What the run is to do, for the tasks that follow.
+  returned: success
+  type: dict
+  sample: {}
+"""

@@ -1,0 +1,89 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This is the documentation of an action plugin; nothing of it runs on a gateway.
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: stream_report
+short_description: Show the outcome of a stream playbook
+version_added: 0.1.0
+description:
+  - Shows on the control node, once for all gateways, what they answered to the messages of the play.
+  - The answers are those that M(scistream.gateway.stream_message) returned, registered as C(scistream_request),
+    C(scistream_hello), C(scistream_update), C(scistream_release) and C(scistream_info). The result of this module for
+    O(kind=opened) is registered as C(scistream_opened).
+  - A play of your own can use the filter P(scistream.gateway.stream_report#filter) instead.
+author: SciStream gateway developers (@scistream)
+options:
+  kind:
+    description: What is reported.
+    type: str
+    required: true
+    choices:
+      opened: >-
+        The path of each connection. Tickets or replies are written before. Nothing happens if a gateway refused
+        anything.
+      failed: Fails with the reasons why streams were not opened, if there are any.
+      status: The sessions. Fails if a gateway did not answer, or a session that was asked for does not exist.
+      misspelt: Fails if sessions that were asked for do not exist, but similar ones do.
+      released: What was released. Fails if anything was not.
+  plan:
+    description: The plan of the run, as returned by M(scistream.gateway.stream_plan).
+    type: dict
+    required: true
+attributes:
+  check_mode:
+    support: full
+    description: Reports what would be done.
+  diff_mode:
+    support: none
+    description: Shows no differences.
+  idempotent:
+    support: full
+    description: Tickets and replies are written only if they change.
+seealso:
+  - module: scistream.gateway.stream_plan
+  - plugin: scistream.gateway.stream_report
+    plugin_type: filter
+"""
+
+EXAMPLES = r"""
+- name: Determine which sessions are meant
+  scistream.gateway.stream_plan:
+    purpose: status
+  register: planned
+
+- name: Query the gateway
+  scistream.gateway.stream_message:
+    message: info
+    plan: "{{ planned.plan }}"
+  delegate_to: gw-aps
+  register: scistream_info
+
+- name: Show its sessions
+  scistream.gateway.stream_report:
+    kind: status
+    plan: "{{ planned.plan }}"
+"""
+
+RETURN = r"""
+msg:
+  description: The lines, or the first one of a failure.
+  returned: always
+  type: raw
+  sample: []
+streams:
+  description: What was opened, see P(scistream.gateway.stream_facts#filter).
+  returned: for O(kind=opened), if everything succeeded
+  type: dict
+  sample: {}
+unwritten:
+  description: The tickets or replies that could not be written, each with its C(file) and C(msg).
+  returned: for O(kind=opened), if there are any
+  type: list
+  elements: dict
+  sample: []
+"""
