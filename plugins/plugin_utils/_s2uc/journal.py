@@ -104,7 +104,7 @@ def _tell() -> None:
             [
                 "The run was interrupted while it opened streams, and these sessions were not released:",
                 *(f"  {line}" for line in lines),
-                "  Or run the same playbook again, which goes on with them.",
+                "  Or run the same playbook again, which continues with them.",
             ]
         )
         Display().display(text, color=C.COLOR_ERROR, stderr=True)

@@ -25,7 +25,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream imp
 
 #: How a gateway says which side of a stream it means.
 _SIDE = re.compile(r" \((?:producer|consumer)\)|\b(?:producer|consumer): ")
-#: As many sessions of a gateway are told of one by one.
+#: Maximum number of sessions of a gateway that are listed one by one.
 _MOST = 10
 
 
@@ -95,13 +95,13 @@ def failed(
 
 
 def _reasons(steps: Sequence[Results], streams: Sequence[Stream]) -> list[str]:
-    """What gateways say alike is said once."""
+    """What several gateways answered is reported once."""
     said: dict[str, list[str]] = {}
     for results in steps:
         for gateway, answer in results.items():
             if not went_wrong(answer):
                 continue
-            # What this run itself found, every gateway was told of.
+            # What this run itself found is not the answer of a gateway.
             for problem in answer.get("problems") or ():
                 said.setdefault(problem, [])
             if not answer.get("problems"):
@@ -148,13 +148,13 @@ def _headline(steps: Sequence[Results], names: Mapping[str, str]) -> str:
     if apart:
         kept = listed([name for uid, name in names.items() if uid in apart])
         others = " All others are open as described:" if len(apart) < len(names) else ""
-        return f"Not changed, and as before: {kept}.{others}"
+        return f"Not changed: {kept}.{others}"
     if not before:
         return "The streams were not opened."
     as_before = f"as before: {listed(before)}."
     if made or len(before) < len(names):
-        return f"The streams were not opened. Still {as_before}"
-    return f"The streams were not changed. They are {as_before}"
+        return f"The streams were not opened. Still open {as_before}"
+    return f"The streams were not changed. Still open {as_before}"
 
 
 def _left(undone: Results, names: Mapping[str, str], said: str) -> Iterable[str]:
@@ -168,7 +168,7 @@ def _left(undone: Results, names: Mapping[str, str], said: str) -> Iterable[str]
         for item in answer.get("left") or []:
             uids.append(item["uid"])
             which = f"the {item['role']} session of {names.get(item['uid'], item['uid'])}"
-            yield f"WARNING: {gateway}: {which} {'is' if item.get('sure') else 'may be'} still there{why}"
+            yield f"WARNING: {gateway}: {which} {'still exists' if item.get('sure') else 'may still exist'}{why}"
         if not answer.get("left"):
             yield f"WARNING: {gateway}: what this run opened was not released{why}"
     if uids:

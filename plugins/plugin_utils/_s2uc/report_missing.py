@@ -82,13 +82,13 @@ def _missing(there: dict[str, _Found], uids: Sequence[str], streams: Sequence[St
             continue
         if uid not in there:
             alikes = get_close_matches(uid, others, 3, _NEAR_UID)
-            yield f"uid {uid}: no gateway of this run has a session of it{_meant(alikes, there)}", bool(alikes)
+            yield f"uid {uid}: no gateway of this run has a session for it{_meant(alikes, there)}", bool(alikes)
     for stream in streams:
         if stream.uid not in there:
             here = set(stream.gateways.values())
             alikes = [uid for uid, found in others.items() if found.gateways & here and alike(stream.name, found.name)]
             which = f"stream {show(stream.name)} (uid {stream.uid})"
-            yield f"{which}: no gateway of this run has a session of it{_meant(alikes, there)}", bool(alikes)
+            yield f"{which}: no gateway of this run has a session for it{_meant(alikes, there)}", bool(alikes)
 
 
 def alike(given: str, there: str) -> bool:
@@ -108,4 +108,4 @@ def _ratio(one: str, other: str) -> float:
 
 def _meant(uids: Sequence[str], there: dict[str, _Found]) -> str:
     names = [f"{show(there[uid].name)} (uid {uid})" if there[uid].name else f"uid {uid}" for uid in uids[:3]]
-    return f"; is {' or '.join(names)} meant?" if names else ""
+    return f"; did you mean {' or '.join(names)}?" if names else ""

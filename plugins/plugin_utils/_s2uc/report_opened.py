@@ -20,7 +20,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream imp
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.ticket import make_reply, ticket_fingerprint
 
 Sessions = Mapping[str, Mapping[str, Any]]
-#: As many connections of a stream are shown one by one.
+#: Maximum number of connections of a stream that are listed one by one.
 _PATHS = 64
 
 
@@ -146,7 +146,7 @@ def _encryption(stream: Stream, sessions: Sessions) -> Iterable[str]:
 
 
 def _fingerprints(stream: Stream, sessions: Sessions, purpose: str) -> Iterable[str]:
-    """What is compared by telephone; both sides show the same."""
+    """What people compare by phone; both sides show the same."""
     ticket, reply = stream.ticket, stream.reply
     with suppress(ScistreamError):
         if purpose == "inbound":
@@ -169,14 +169,14 @@ def _next(stream: Stream, purpose: str, directory: str, would: bool, waits: bool
         return
     if kind == "reply":
         yield (
-            f"next: hand {file} back to whom the ticket came from, and compare the fingerprints by telephone; data "
-            f"flows when they have run stream_inbound again with -e reply={file}"
+            f"next: return {file} to the sender of the ticket, and compare the fingerprints by phone; data "
+            f"flows once they have run stream_inbound again with -e reply={file}"
         )
         return
     yield (
         f"next: hand {file} to the operator of {stream.gateways['consumer']}, for stream_outbound -e ticket={file}"
         + (" -e encryption=none" if stream.encryption == "none" else "")
-        + ", and compare the fingerprint by telephone"
+        + ", and compare the fingerprint by phone"
     )
     if stream.encryption != "none":
-        yield f"then: when you have their {reply}, run stream_inbound as now, with -e reply={reply} added"
+        yield f"then: once you have their {reply}, run the same stream_inbound command with -e reply={reply} added"

@@ -58,7 +58,9 @@ def released(
         here = [stream for stream in streams if roles_at(stream, gateway, "identify")]
         wanted = [(str(uid).lower(), "stream") for uid in uids] + [(stream.uid, stream.name) for stream in here]
         found = {entry["uid"] for entry in entries}
-        lines.extend(f"{gateway}: nothing to release of {name} (uid {uid})" for uid, name in wanted if uid not in found)
+        lines.extend(
+            f"{gateway}: nothing to release for {name} (uid {uid})" for uid, name in wanted if uid not in found
+        )
         if not wanted and not entries:
             lines.append(f"{gateway}: nothing to release")
     lines.extend(_elsewhere(streams, gateways))
@@ -72,7 +74,7 @@ def unreleased(results: Results, streams: Sequence[Stream] = ()) -> list[str]:
         if went_wrong(answer):
             said.setdefault(named(answer.get("msg") or "no answer", streams), []).append(gateway)
     lines = [f"  {', '.join(where)}: {why}" for why, where in said.items()]
-    return ["Not everything was released; run the same again when the reason is mended.", *lines] if lines else []
+    return ["Not everything was released. Fix the cause and run the same command again.", *lines] if lines else []
 
 
 def _seen(before: Results) -> dict[Key, Mapping[str, Any]]:
@@ -95,7 +97,7 @@ def _cut(counters: Mapping[str, Any], session: Mapping[str, Any], check_mode: bo
         told = (
             ""
             if announces_cuts(session.get("proxy"))
-            else f"; with {session.get('proxy') or 'this proxy'} the applications may take that for an ordinary end"
+            else f"; with {session.get('proxy') or 'this proxy'} the applications may mistake that for a regular end"
         )
         yield f"WARNING: {number} open connection{'' if number == 1 else 's'} {cuts} cut{told}"
 

@@ -48,10 +48,10 @@ _COMMENT = """\
 A SciStream ticket, for stream_outbound at the facility of the consumer.
 It holds no secret. But whoever can change it can send the stream elsewhere: take it only from whom you trust,"""
 _COMPARE = """\
-and compare the fingerprint, which both reports show, with its writer by telephone, or hand it over where nobody else
+and compare the fingerprint, which both reports show, with its writer by phone, or hand it over where nobody else
 can write. stream_outbound writes a reply, which goes back to its writer."""
 _PLAIN = """\
-and only over a way on which nobody else can write, or compare the fingerprint, which both reports show, by telephone.
+and only over a way on which nobody else can write, or compare the fingerprint, which both reports show, by phone.
 The stream is not encrypted between the facilities."""
 _REPLY_SHAPE = {
     "": {"name": "a text", "uid": "a text", "answers": "a text"},
@@ -66,7 +66,7 @@ _REPLY_SHAPE = {
 _REPLY_COMMENT = """\
 The reply to a SciStream ticket, for stream_inbound at the facility of the producer (-e reply=PATH).
 It holds no secret. But the gateway whose certificate is in it receives the stream: take it only from whom you trust,
-and compare the fingerprint, which both reports show, with its writer by telephone, or hand it over where nobody else
+and compare the fingerprint, which both reports show, with its writer by phone, or hand it over where nobody else
 can write."""
 
 

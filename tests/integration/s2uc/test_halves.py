@@ -83,7 +83,7 @@ def test_two_halves_with_ticket_and_reply(site: Site, halves: Halves) -> None:
     outbound = halves.done(halves.outbound())
     assert outbound.calls("gw-b") == THREE
     assert f"reply: {halves.reply}" in outbound.message
-    assert "next: hand halves.reply.yml back" in outbound.message
+    assert "next: return halves.reply.yml to the sender" in outbound.message
     assert halves.done(halves.outbound()).changed == 0
     assert halves.reply.stat().st_mode & 0o777 == 0o600
     with contextlib.suppress(ConnectionResetError):

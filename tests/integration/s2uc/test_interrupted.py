@@ -87,7 +87,7 @@ def test_sessions_of_a_gateway_that_is_cut_off_are_named(line: Line) -> None:
     assert line.site.sessions() == ["gw-b/consumer"]
     assert message.splitlines()[0] == "The streams were not opened."
     assert "opened: producer of tomography on gw-a" in message
-    assert "WARNING: gw-b: the consumer session of tomography is still there" in message
+    assert "WARNING: gw-b: the consumer session of tomography still exists" in message
     # The command that is named does release it.
     line.loses("there")
     command = message.rpartition("To release it: ansible-playbook ")[2].split()
@@ -108,7 +108,7 @@ def test_an_open_stream_survives_a_gateway_that_is_cut_off(line: Line) -> None:
     assert line.open().status == 0
     line.loses("there", *range(2, 20))
     message = line.open().message
-    assert message.splitlines()[0] == "The streams were not changed. They are as before: tomography."
+    assert message.splitlines()[0] == "The streams were not changed. Still open as before: tomography."
     assert "WARNING" not in message and "Released" not in message
     assert line.site.sessions() == ["gw-a/producer", "gw-b/consumer"]
 

@@ -49,7 +49,7 @@ def test_what_is_misspelt_is_no_success(site: Site) -> None:
     site.ok("stream_open", streams=[site.stream("tomography")])
     for playbook in ("stream_release", "stream_status"):
         message = failed(site.play(playbook, streams=[site.stream("tomograhpy")]))
-        assert 'stream "tomograhpy"' in message and 'is "tomography" (uid ' in message
+        assert 'stream "tomograhpy"' in message and 'did you mean "tomography" (uid ' in message
         assert 'uid: "nonsense" is not allowed: give a UUID' in failed(site.play(playbook, uid="nonsense"))
     assert site.sessions() == ["gw-a/producer", "gw-b/consumer"]
     assert "no task" in failed(site.play("stream_status", "--tags", "nothing")).lower()
@@ -91,7 +91,7 @@ def test_a_stream_that_cannot_be_changed_concerns_itself_alone(site: Site) -> No
     site.ok("stream_open", streams=[fixed, relabelled])
     wanted = [{**fixed, "num_conn": 2}, {**relabelled, "labels": {"run": "7"}}, site.stream("added")]
     message = failed(site.play("stream_open", streams=wanted))
-    assert message.startswith("Not changed, and as before: fixed. All others are open as described:")
+    assert message.startswith("Not changed: fixed. All others are open as described:")
     assert 'gw-a, gw-b: stream "fixed": ' in message and "num_conn is 1, asked for 2" in message
     assert "added: " in message and "relabelled: " in message
     assert len(site.sessions()) == 6

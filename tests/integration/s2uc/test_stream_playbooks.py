@@ -67,7 +67,7 @@ def test_life_of_a_stream(site: Site, producer: int) -> None:
 
     nothing = site.ok("stream_release", streams=streams)
     assert nothing.changed == 0
-    assert "gw-a: nothing to release of tomography (uid " in nothing.message
+    assert "gw-a: nothing to release for tomography (uid " in nothing.message
 
 
 def test_many_streams_take_three_calls(site: Site, producer: int) -> None:
@@ -143,7 +143,7 @@ def test_a_mistyped_gateway_is_not_released(site: Site) -> None:
     message = refused(site, "stream_release", streams=[here, elsewhere]).message
     assert 'stream "typo": producer.gateway "gw-aa" and consumer.gateway "gw-bb" are not among' in message
     half = site.ok("stream_release", streams=[site.stream("half", consumer={"gateway": "gw-bb"})]).message
-    assert "gw-a: nothing to release of half" in half
+    assert "gw-a: nothing to release for half" in half
     assert "gateway gw-bb is not in this run: its side of half is not released" in half
 
 
@@ -152,7 +152,7 @@ def test_status_of_a_session_that_is_not_there(site: Site) -> None:
     outcome = site.play("stream_status", uid=uid)
     assert outcome.status != 0
     assert outcome.output.count(f"no session {uid} here") == 3
-    assert f"uid {uid}: no gateway of this run has a session of it" in outcome.message
+    assert f"uid {uid}: no gateway of this run has a session for it" in outcome.message
 
 
 def test_a_failure_on_one_side_gives_back_the_other(site: Site, producer: int) -> None:
@@ -165,7 +165,7 @@ def test_a_failure_on_one_side_gives_back_the_other(site: Site, producer: int) -
     assert outcome.calls("gw-a") == outcome.calls("gw-b") == [*THREE, "undo"]
     assert "gw-b: " in outcome.message and "10.0.0.0/8" in outcome.message
     assert "opened: producer of fails on gw-a, consumer of fails on gw-b" in outcome.message
-    assert outcome.message.splitlines()[0] == "The streams were not opened. Still as before: stands."
+    assert outcome.message.splitlines()[0] == "The streams were not opened. Still open as before: stands."
     assert "censored" not in outcome.output and outcome.output.count("10.0.0.0/8") == 1
     assert site.sessions() == ["gw-a/producer", "gw-b/consumer"]
     assert ask(site.listener(opened)) == b"PHOTONS"

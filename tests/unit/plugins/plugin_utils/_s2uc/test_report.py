@@ -155,9 +155,9 @@ def test_a_producer_side_waits_for_the_reply() -> None:
         f"fingerprint of the ticket: {TICKET}",
         "ticket: /tickets/tomography.ticket.yml",
         "next: hand tomography.ticket.yml to the operator of gw-b, for stream_outbound -e "
-        "ticket=tomography.ticket.yml, and compare the fingerprint by telephone",
-        "then: when you have their tomography.reply.yml, run stream_inbound as now, with -e reply=tomography.reply.yml "
-        "added",
+        "ticket=tomography.ticket.yml, and compare the fingerprint by phone",
+        "then: once you have their tomography.reply.yml, run the same stream_inbound command with "
+        "-e reply=tomography.reply.yml added",
     ]
 
 
@@ -176,8 +176,8 @@ def test_a_consumer_side_shows_what_to_do_with_the_reply() -> None:
     assert lines[2:] == [
         f"fingerprint of the reply: {REPLY}",
         "reply: /tickets/tomography.reply.yml",
-        "next: hand tomography.reply.yml back to whom the ticket came from, and compare the fingerprints by telephone; "
-        "data flows when they have run stream_inbound again with -e reply=tomography.reply.yml",
+        "next: return tomography.reply.yml to the sender of the ticket, and compare the fingerprints by phone; "
+        "data flows once they have run stream_inbound again with -e reply=tomography.reply.yml",
     ]
 
 
@@ -194,7 +194,7 @@ def test_halves_that_are_not_encrypted_have_one_ticket() -> None:
     assert lines[4:] == [
         "ticket: /tickets/tomography.ticket.yml",
         "next: hand tomography.ticket.yml to the operator of gw-b, for stream_outbound -e ticket=tomography.ticket.yml "
-        "-e encryption=none, and compare the fingerprint by telephone",
+        "-e encryption=none, and compare the fingerprint by phone",
     ]
     assert not any("reply" in line for line in half("outbound", "none"))
 

@@ -37,10 +37,10 @@ def test_released() -> None:
     }
     assert stream_report(results, "released", streams=STREAMS) == [
         f"gw-a: released tomography producer: 192.0.2.1:5100 (uid {UID})",
-        f"gw-b: nothing to release of tomography (uid {UID})",
+        f"gw-b: nothing to release for tomography (uid {UID})",
     ]
     assert stream_report(results, "unreleased", streams=STREAMS) == [
-        "Not everything was released; run the same again when the reason is mended.",
+        "Not everything was released. Fix the cause and run the same command again.",
         "  gw-d: no route",
     ]
     assert "would release" in stream_report(results, "released", check_mode=True)[0]
@@ -51,14 +51,14 @@ def test_released_of_uids() -> None:
     results = {"gw-a": {"released": [{"uid": UID, "role": "producer", "listeners": []}]}, "gw-b": {"released": []}}
     assert stream_report(results, "released", uids=[UID.upper()]) == [
         f"gw-a: released stream producer: no listeners (uid {UID})",
-        f"gw-b: nothing to release of stream (uid {UID})",
+        f"gw-b: nothing to release for stream (uid {UID})",
     ]
 
 
 def test_released_says_which_side_is_out_of_reach() -> None:
     results: dict[str, Any] = {"gw-a": {"released": []}}
     assert stream_report(results, "released", streams=STREAMS, gateways=["gw-a"]) == [
-        f"gw-a: nothing to release of tomography (uid {UID})",
+        f"gw-a: nothing to release for tomography (uid {UID})",
         "gateway gw-b is not in this run: its side of tomography is not released",
     ]
 
@@ -69,7 +69,7 @@ def test_released_says_which_side_is_out_of_reach() -> None:
         ("s2ds", "  WARNING: 2 open connections were cut"),
         (
             "haproxy",
-            "  WARNING: 2 open connections were cut; with haproxy the applications may take that for an ordinary end",
+            "  WARNING: 2 open connections were cut; with haproxy the applications may mistake that for a regular end",
         ),
     ],
 )
@@ -183,7 +183,7 @@ def test_failed_names_what_may_be_left_and_how_it_is_released() -> None:
     assert lines == [
         NOT_OPENED,
         "  gw-b: gone",
-        "  WARNING: gw-b: the consumer session of tomography may be still there",
+        "  WARNING: gw-b: the consumer session of tomography may still exist",
         f"  To release it: ansible-playbook scistream.gateway.stream_release -e uid={UID}",
     ]
 
@@ -191,7 +191,7 @@ def test_failed_names_what_may_be_left_and_how_it_is_released() -> None:
 @pytest.mark.parametrize(
     ("new", "state", "headline"),
     [
-        ([], "streaming", "The streams were not changed. They are as before: tomography."),
+        ([], "streaming", "The streams were not changed. Still open as before: tomography."),
         ([{"uid": UID, "role": "producer"}], "reserved", NOT_OPENED),
     ],
 )
@@ -207,7 +207,7 @@ def test_a_stream_that_cannot_be_changed_concerns_itself_alone() -> None:
     step = {"gw-a": {"refused": True, "alone": True, "msg": "x", "failed_sessions": failed}}
     lines = stream_report({}, "failed", steps=[step], streams=[*STREAMS, second])
     assert lines[:2] == [
-        "Not changed, and as before: second. All others are open as described:",
+        "Not changed: second. All others are open as described:",
         '  gw-a: stream "second": producer: num_conn is 1, asked for 2',
     ]
     assert lines[2].startswith("tomography: ") and not any(line.startswith("second: ") for line in lines[2:])
@@ -220,9 +220,9 @@ THERE = {"gw-a": {"sessions": [{"uid": UID, "role": "producer", "labels": {"stre
     ("uids", "streams", "mistake"),
     [
         (["nonsense"], [], 'uid: "nonsense" is not allowed: give a UUID'),
-        (["tomograhpy"], [], f'; is "tomography" (uid {UID}) meant?'),
-        ([UID[:-1] + ("0" if UID[-1] != "0" else "1")], [], f'; is "tomography" (uid {UID}) meant?'),
-        ([], [{**STREAMS[0], "name": "tomograhpy"}], f'; is "tomography" (uid {UID}) meant?'),
+        (["tomograhpy"], [], f'; did you mean "tomography" (uid {UID})?'),
+        ([UID[:-1] + ("0" if UID[-1] != "0" else "1")], [], f'; did you mean "tomography" (uid {UID})?'),
+        ([], [{**STREAMS[0], "name": "tomograhpy"}], f'; did you mean "tomography" (uid {UID})?'),
         ([UID], STREAMS, None),
         ([OTHER], [], None),
         ([], [{**STREAMS[0], "name": "spectra"}], None),
@@ -235,7 +235,7 @@ def test_what_is_misspelt(uids: list[str], streams: list[Any], mistake: str | No
 
 def test_status_fails_of_what_is_nowhere() -> None:
     lines = stream_report({**THERE, "gw-b": {"refused": True, "msg": "gone"}}, "unseen", uids=[OTHER])
-    assert lines == ["gw-b: gone", f"uid {OTHER}: no gateway of this run has a session of it"]
+    assert lines == ["gw-b: gone", f"uid {OTHER}: no gateway of this run has a session for it"]
     assert stream_report(THERE, "unseen", streams=[{**STREAMS[0], "name": "spectra"}]) == []
 
 

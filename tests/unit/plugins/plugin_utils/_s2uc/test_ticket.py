@@ -92,7 +92,7 @@ def test_there_and_back(tmp_path: Path, encryption: str) -> None:
     comment, body = ticket["text"].partition("version:")[::2]
     assert "no secret" in comment and "trust" in comment and all(line[0] == "#" for line in comment.splitlines())
     assert "secret" not in body and "internal" not in body and "10.1.0.5" not in body
-    assert "telephone" in comment and ("certificate: |" in body) == (encryption == "tls")
+    assert "phone" in comment and ("certificate: |" in body) == (encryption == "tls")
     path = write(tmp_path / "t.yml", ticket["text"])
     (stream,) = read_streams([{"ticket": path, "encryption": encryption}], "outbound", ["gw-alcf", "gw-x"])
     assert (stream.uid, stream.num_conn, stream.rate, stream.lifetime) == (UID, 2, "1000000000", 43_200)
