@@ -63,8 +63,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         }.get(str(arguments.get("message")))
         if send is None or set(arguments) - _ARGUMENTS:
             raise AnsibleError(f"stream_message takes {', '.join(sorted(_ARGUMENTS))}, and one of its messages")
-        self._plan = Plan.of(arguments.get("plan") or {})
         try:
+            self._plan = Plan.of(arguments.get("plan") or {})
             answer = send()
         except (ScistreamError, AnsibleError) as error:
             answer = {"refused": True, "msg": readable(str(error))}

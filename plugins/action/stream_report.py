@@ -58,11 +58,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         }.get(str(arguments.get("kind")))
         if report is None or set(arguments) - _ARGUMENTS:
             raise AnsibleError(f"stream_report takes {', '.join(sorted(_ARGUMENTS))}, and one of its kinds")
-        self._plan = Plan.of(arguments.get("plan") or {})
         self._hostvars = (task_vars or {})["hostvars"]
         self._check = bool(self._task.check_mode)
         result.update(changed=False, msg=[])
         try:
+            self._plan = Plan.of(arguments.get("plan") or {})
             return report(result)
         except ScistreamError as error:
             return fail_with([str(error)], result)

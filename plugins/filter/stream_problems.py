@@ -6,13 +6,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: stream_problems
-short_description: What is wrong with a description of streams
+short_description: Find mistakes in a description of streams
 version_added: "0.1.0"
 author:
   - SciStream gateway developers
 description:
   - Checks the description of streams on the control node, before any gateway is asked.
-  - It is what the playbooks of this collection begin with.
+  - The playbooks of this collection do the same with M(scistream.gateway.stream_plan).
 positional: _input, purpose
 extends_documentation_fragment:
   - scistream.gateway._streams

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: stream_sessions
-short_description: What a gateway is told about the streams of a run
+short_description: Prepare the sessions of a message to a gateway
 version_added: "0.1.0"
 author:
   - SciStream gateway developers

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.document import plain_text
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.inputs import InputError, Inputs
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import KeyFileError, check_key
@@ -53,8 +54,15 @@ class Plan:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Plan:
-        """Return a plan from its document."""
-        return cls(**{**document, "streams": [Stream.of(stream) for stream in document.get("streams") or []]})
+        """Return a plan from its document.
+
+        Raises:
+            ScistreamError: It is the document of something else.
+        """
+        try:
+            return cls(**{**document, "streams": [Stream.of(stream) for stream in document.get("streams") or []]})
+        except (TypeError, AttributeError):
+            raise ScistreamError("plan: it is not what stream_plan returned") from None
 
     def document(self) -> dict[str, Any]:
         """Return the plan as plain data."""

@@ -64,6 +64,18 @@ def test_a_description_as_text(site: Site) -> None:
     assert "text: would be opened" in site.ok("stream_open", "--check", inventory=hosts).message
 
 
+def test_a_description_is_read_once(site: Site) -> None:
+    """However many tasks and gateways there are: what it is templated from may be slow, or change meanwhile."""
+    reads = site.directory / "reads"
+    number = f"{{{{ lookup('ansible.builtin.pipe', 'echo x >>{reads}; wc -l <{reads}') }}}}"
+    hosts = inventory(site, scistream_streams=[site.stream("once", labels={"read": number})])
+    for playbook in ("stream_open", "stream_status", "stream_release"):
+        reads.unlink(missing_ok=True)
+        site.ok(playbook, inventory=hosts)
+        assert reads.read_text() == "x\n"
+    assert site.sessions() == []
+
+
 def test_a_text_that_describes_nothing(site: Site) -> None:
     refused = site.play("stream_open", streams="- {name: a, name: b}")
     assert refused.status != 0 and 'streams: line 1: the key "name" is given twice' in refused.message

@@ -1,0 +1,115 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the first task of a run reads and checks, and the others get."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.inputs import Inputs
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import Plan, make_directory, make_plan
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import DescriptionError, Peer
+from ansible_collections.scistream.gateway.tests.unit.plugins.plugin_utils._s2uc.descriptions import (
+    GATEWAYS,
+    description,
+)
+
+KEY = "k" * 64
+UID = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
+
+
+def plan(purpose: str = "open", **variables: Any) -> Plan:
+    extra = [name for name in variables if not name.startswith("scistream_")]
+    return make_plan(Inputs(variables, extra), purpose, GATEWAYS)
+
+
+def problems(purpose: str, **variables: Any) -> list[str]:
+    with pytest.raises(DescriptionError) as caught:
+        plan(purpose, **variables)
+    return caught.value.problems
+
+
+def test_a_plan_survives_the_way_to_the_next_task() -> None:
+    streams = [description(), description(name="second", labels={"run": "7"}, rate="1Gbit", lifetime="12h")]
+    made = plan(scistream_streams=streams, scistream_key=KEY, scistream_probe="false")
+    made.streams[0].peer = Peer("nginx", half_close=False)
+    document = made.document()
+    text = json.dumps(document)
+    assert Plan.of(json.loads(text)) == made == Plan.of(document)
+    assert made.key_given and KEY not in text and not made.probe and made.ticket_dir is None
+
+
+@pytest.mark.parametrize("document", [{"stream": []}, {"streams": [{"title": "a"}]}, {"streams": ["a"]}])
+def test_what_is_no_plan_is_refused(document: dict[str, Any]) -> None:
+    with pytest.raises(ScistreamError, match="not what stream_plan returned"):
+        Plan.of(document)
+
+
+def test_texts_of_a_plan_carry_no_marks() -> None:
+    class Marked(str):
+        pass
+
+    name = Marked("tomography")
+    document = plan(scistream_streams=[description(name=name)], scistream_key=KEY).document()
+    assert type(document["streams"][0]["name"]) is str
+
+
+@pytest.mark.parametrize(("given", "probe"), [(True, True), (False, False), ("no", False), ("yes", True), (None, True)])
+def test_probe(given: Any, probe: bool) -> None:
+    assert plan(scistream_streams=[description()], scistream_key=KEY, scistream_probe=given).probe is probe
+
+
+def test_mistakes_come_before_the_key(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    assert len(problems("open", scistream_streams=[description(num_conn=0, rate="fast")], scistream_key_file=str(path)))
+    assert not path.exists()
+    plan(scistream_streams=[description()], scistream_key_file=str(path))
+    assert path.exists()
+    path.chmod(0o666)
+    (problem,) = problems("open", scistream_streams=[description()], scistream_key_file=str(path))
+    assert "chmod 600" in problem
+
+
+def test_a_release_needs_something_to_release_and_no_key(tmp_path: Path) -> None:
+    assert "Name what is to be released" in problems("release")[-1]
+    unread = make_unread("release", uid=UID)
+    assert "call it scistream_uid" in unread[0] and "Name what is to be released" in unread[1]
+    path = str(tmp_path / "key")
+    assert plan("release", uid=UID, scistream_key_file=path).uids == [UID]
+    assert plan("release", scistream_streams=[description()], scistream_key_file=path).streams[0].name == "tomography"
+    assert not os.listdir(tmp_path)
+
+
+def make_unread(purpose: str, **variables: Any) -> list[str]:
+    with pytest.raises(DescriptionError) as caught:
+        make_plan(Inputs(variables, ()), purpose, GATEWAYS)
+    return caught.value.problems
+
+
+def test_a_status_may_be_of_everything() -> None:
+    assert plan("status") == Plan("status", GATEWAYS)
+    assert plan("status", show="problems").show == "problems"
+
+
+def test_what_cannot_be_read_is_told_alone() -> None:
+    (problem,) = problems("open", streams="- {name: a, name: b}")
+    assert problem.startswith("streams: line 1: ")
+
+
+def test_the_directory_of_tickets(tmp_path: Path) -> None:
+    path = tmp_path / "for" / "colleagues"
+    assert make_directory(str(path), check_mode=True) and not path.parent.exists()
+    assert make_directory(str(path)) and not make_directory(str(path))
+    assert [stat.S_IMODE(item.stat().st_mode) for item in (path, path.parent)] == [0o700, 0o700]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DescriptionError, match=r"ticket_dir: .* cannot be made"):
+        make_directory(str(tmp_path / "file" / "x"))
