@@ -95,7 +95,7 @@ def test_the_plays_that_follow_know_it(site: Site, producer: int) -> None:
 def test_settings_that_lay_secrets_open(site: Site, setting: str, says: str) -> None:
     for playbook in ("stream_open", "stream_release"):
         outcome = site.play(playbook, environment={setting: "1"}, streams=[site.stream("open")])
-        assert outcome.status != 0 and f"{says}: with it, secrets" in outcome.output
+        assert outcome.status != 0 and f"{says}: secrets and private keys" in outcome.output
         assert not outcome.calls("gw-a")
     assert not site.sessions()
 
