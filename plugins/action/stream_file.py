@@ -10,8 +10,8 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import put_file
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output import warn_replaced
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.private_file import put
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -27,7 +27,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         _validated, options = self.validate_argument_spec(
             argument_spec={"path": {"type": "path", "required": True}, "content": {"type": "str", "required": True}}
         )
-        result.update(put(options["path"], options["content"], self._task.check_mode))
+        result.update(put_file(options["path"], options["content"], self._task.check_mode))
         if result["replaced"] and not self._task.check_mode:
             warn_replaced(result["path"])
         return result

@@ -20,6 +20,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers im
     registered,
     went_wrong,
 )
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import put_file
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.facts import facts, files
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output import (
     fail_with,
@@ -28,7 +29,6 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output imp
     warn_unencrypted,
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import Plan
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.private_file import put
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_failed import key_hints, not_opened
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_missing import misspelt, unseen
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_opened import opened
@@ -99,7 +99,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return []
         written = []
         for made in files(self._plan.streams, answers, self._plan.purpose):
-            done = put(os.path.join(directory, made["file"]), made["text"], self._check)
+            done = put_file(os.path.join(directory, made["file"]), made["text"], self._check)
             if done["replaced"] and not self._check:
                 warn_replaced(done["path"])
             written.append({**done, "file": made["file"]})
