@@ -62,9 +62,9 @@ def follow(work: Site, page: Path) -> None:
                     work.shell(command)
 
 
-def test_a_stream_of_the_readme_carries_data(work: Site, both: Facilities) -> None:
-    """Both cases of the README: who is told to connect connects where it is told, and reaches who listens."""
-    described = {block.file: block for block in blocks(COLLECTION / "README.md") if block.file}
+def test_a_stream_of_the_guide_carries_data(work: Site, both: Facilities) -> None:
+    """In both cases of the guide, the consumer application connects to the address shown and reaches the producer."""
+    described = {block.file: block for block in blocks(COLLECTION / "docs/two-sites.md") if block.file}
     cases = (("streams.yml", "consumer", "10.1.0.5:7000"), ("push.yml", "producer", "10.2.0.5:9000"))
     for file, host, target in cases:
         assert file in described
