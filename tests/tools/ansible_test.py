@@ -31,6 +31,8 @@ ON_THE_CONTROL_NODE = "tests/unit/plugins/plugin_utils/"
 # The programs of gateways, which ansible-test takes for something of the control node.
 PROGRAMS = "tests/unit/roles"
 WORKERS = 2
+# No other Python than those that are put in front of it.
+SYSTEM = "/usr/bin:/bin:/usr/sbin:/sbin"
 
 
 def sanity(job: Job) -> None:
@@ -96,7 +98,7 @@ def _prepared(job: Job) -> Iterator[tuple[dict[str, str], dict[str, Path]]]:
             (cache / name).write_text(STAND_IN, encoding="utf-8")
         _pip_settings(env)
         found = _interpreters(job.scratch / "bin")
-        path = os.pathsep.join([str(Path(env["VIRTUAL_ENV"], "bin")), str(job.scratch / "bin"), "/usr/bin", "/bin"])
+        path = os.pathsep.join([str(Path(env["VIRTUAL_ENV"], "bin")), str(job.scratch / "bin"), SYSTEM])
         yield {"HOME": str(HOME), "PATH": path}, found
 
 
