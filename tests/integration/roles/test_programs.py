@@ -87,7 +87,7 @@ def test_python_of_the_forwarder(gateway: Gateway, tmp_path: Path) -> None:
     gateway.ok(s2ds_python=path)
     assert gateway.policy["proxies"]["s2ds"]["settings"] == {"python": path}
     outcome = gateway.provision(s2ds_python=program(tmp_path, "echo 3.6"))
-    assert outcome.status == 2 and f"{path} is Python 3.6, and the forwarder needs 3.8" in words(outcome.output)
+    assert outcome.status == 2 and f"{path} is Python 3.6, and data servers need 3.8" in words(outcome.output)
 
 
 def test_interpreter_without_jinja2(gateway: Gateway, tmp_path: Path) -> None:
