@@ -325,6 +325,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.options im
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.standalone import STATES
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.standalone_container import StandaloneContainer
 
+_IN_IMAGES = sorted(name for name, proxy in PROXIES.items() if proxy.image)
+
 
 def main() -> None:
     """Bring one instance to the wanted state."""
@@ -332,7 +334,11 @@ def main() -> None:
         argument_spec={
             "name": {"type": "str", "required": True},
             "state": {"type": "str", "choices": list(STATES), "default": "started"},
-            "proxy": {"type": "str", "choices": sorted(PROXIES), "default": "haproxy"},
+            "proxy": {
+                "type": "str",
+                "choices": sorted(name for name in PROXIES if PROXIES[name].image),
+                "default": "haproxy",
+            },
             "runtime": {"type": "str", "choices": [name for name in RUNTIMES if RUNTIMES[name].engine]},
             "engine": {"type": "str", "default": "unix:///var/run/docker.sock"},
             "image": {"type": "str"},

@@ -17,7 +17,7 @@ class ProxyCapabilities:
     """What a proxy can do.
 
     Args:
-        image: The image that it comes in where it runs in a container.
+        image: The image that it comes in where it runs in a container; empty: there is none but what settings name.
         encryptions: How it can protect the connection between the two gateways.
         transports: What it can forward.
         holds_listeners: Whether it listens from the REQ on; others are started by the first UPDATE.
@@ -26,7 +26,7 @@ class ProxyCapabilities:
             application at the other end can tell.
     """
 
-    image: str
+    image: str = ""
     encryptions: Sequence[str] = ("tls", "none")
     transports: Sequence[str] = ("tcp",)
     holds_listeners: bool = False

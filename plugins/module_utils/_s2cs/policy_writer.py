@@ -14,6 +14,7 @@ import stat
 from contextlib import suppress
 from typing import Any, Callable, Mapping, Sequence
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES, RUNTIMES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, show
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import policy_file
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import PolicyError
@@ -76,6 +77,14 @@ def _missing(policy: Policy) -> list[str]:
         )
     if policy.port_range[0] < _LOWEST_PORT:
         found.append(f"port_range must be two ports, first and last, from {_LOWEST_PORT} to 65535")
+    for proxy in policy.proxies:
+        for runtime in policy.runtimes(proxy):
+            able = RUNTIMES[runtime].encryptions
+            if not set(PROXIES[proxy].encryptions) & set(able):
+                found.append(
+                    f"proxies.{proxy}.runtimes: the proxy {proxy} cannot run in {runtime}, where encryption can be "
+                    f"{' or '.join(able)} only; take {runtime} out"
+                )
     offered = {runtime for proxy in policy.proxies for runtime in policy.runtimes(proxy)}
     if "janus" in offered and policy.site.janus is None and "janus" not in policy.faulty:
         found.append(

@@ -20,13 +20,14 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES
 from ansible_collections.scistream.gateway.tests.integration.accounts import account
 from ansible_collections.scistream.gateway.tests.integration.examples.returned import differences, documented
 from ansible_collections.scistream.gateway.tests.integration.examples.site import CALLBACKS
 from ansible_collections.scistream.gateway.tests.testbed.engine import docker
 
 # What the documentation calls these images, and the gateway and its address.
-OFFICIAL = {"haproxy": "haproxy:2.6-bookworm", "s2ds": "scistream/s2ds:0.1.0"}
+OFFICIAL = {name: PROXIES[name].image for name in ("haproxy", "s2ds")}
 # Port 22 of the gateway is that of the server of this test.
 RELAY = """\
 import os, socket, sys, threading

@@ -2,24 +2,17 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The images that a site builds itself from the Dockerfiles of the role docker, and their names everywhere."""
+"""The images that a site builds itself from the Dockerfiles of the role docker."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
-from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker import (
-    settings as container_settings,
-)
 from ansible_collections.scistream.gateway.tests.integration.containers.rig import left_on_engine, offer, open_stream
 from ansible_collections.scistream.gateway.tests.integration.proxies.rig import MIB, Whole, transfer
-from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import COLLECTION, S2CS
+from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS
 from ansible_collections.scistream.gateway.tests.testbed.__main__ import CACHE
 from ansible_collections.scistream.gateway.tests.testbed.engine import docker, run
 from ansible_collections.scistream.gateway.tests.testbed.proxies import BASE, built
@@ -47,12 +40,3 @@ def test_stunnel_as_its_dockerfile_makes_it(images: dict[str, str]) -> None:
         pytest.skip(f"containers reach no package mirror: {reached.stderr.strip()[-200:]}")
     assert "stunnel 5" in run(["docker", "run", "--rm", "--network", "none", built("stunnel", CACHE)]).stderr
     assert docker("image", "inspect", "--format", "{{.Config.User}}", built("stunnel", CACHE)) == "65532:65532"
-
-
-def test_the_roles_look_for_what_the_programs_take() -> None:
-    taken = {name: proxy.image for name, proxy in PROXIES.items()}
-    for role, names in (("docker", taken), ("dockersock", taken), ("janus", {"haproxy", "nginx", "s2ds"})):
-        path = Path(COLLECTION, "roles", role, "vars", "main.yml")
-        variables: dict[str, Any] = yaml.safe_load(path.read_text())
-        assert variables[f"_{role}_default_images"] == {name: taken[name] for name in names}
-    assert variables["_janus_default_images"]["s2ds"] == container_settings.ContainerSettings("x").helper_image

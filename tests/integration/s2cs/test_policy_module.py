@@ -85,6 +85,10 @@ def test_what_is_allowed_is_told(config: Path) -> None:
         ({"tragets": {}, "encryption": ["psk"]}, ['there is no "tragets": did you mean targets?', "encryption[0]: "]),
         ({"proxies": {"haproxy": {"settings": {"thread": 4, "threads": "x", "idle_timeout": 1}}}}, ["", "", ""]),
         ({"proxies": {"s2ds": {"runtimes": ["janus"]}}, "default_runtime": "janus"}, ["janus must say where"]),
+        (
+            {"proxies": {"stunnel": {"runtimes": ["process", "janus"]}}, "default_proxy": "stunnel"},
+            ["proxies.stunnel.runtimes: the proxy stunnel cannot run in janus", "janus must say where"],
+        ),
         ({"port_range": [80, 100]}, ["port_range must be two ports"]),
         ({"limits": {"owner": {"session": 1}}}, ["limits.owner: "]),
     ],

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.errors import AnsibleLookupError
 
+from ansible_collections.scistream.gateway.plugins.lookup import proxies
 from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES, RUNTIMES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ENCRYPTIONS, TRANSPORTS
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies import loader
@@ -50,6 +52,16 @@ def test_runtimes_do_what_there_is() -> None:
 
 def test_the_documented_choices_are_those_that_there_are() -> None:
     options: dict[str, Any] = yaml.safe_load(proxy_container.DOCUMENTATION)["options"]
-    assert options["proxy"]["choices"] == sorted(PROXIES)
+    assert options["proxy"]["choices"] == sorted(name for name in PROXIES if PROXIES[name].image)
     assert options["runtime"]["choices"] == [name for name in RUNTIMES if RUNTIMES[name].engine]
     assert set(options["transport"]["choices"]) == set(TRANSPORTS)
+
+
+def test_the_lookup_tells_what_the_table_says() -> None:
+    rows: list[dict[str, Any]] = proxies.LookupModule().run([])
+    assert [row["name"] for row in rows] == list(PROXIES)
+    assert set(rows[0]) == set(yaml.safe_load(proxies.RETURN)["_raw"]["contains"])
+    assert proxies.LookupModule().run(["nginx"]) == [row for row in rows if row["name"] == "nginx"]
+    assert all(row["encryptions"] == list(PROXIES[row["name"]].encryptions) for row in rows)
+    with pytest.raises(AnsibleLookupError, match="there is no proxy 'squid'; there are s2ds, "):
+        proxies.LookupModule().run(["squid"])

@@ -25,6 +25,7 @@ ALLOWED: Mapping[str, tuple[str, ...]] = {
     "plugins.plugin_utils._s2uc": ("plugins.module_utils._common",),
     "plugins.action": ("plugins.module_utils._common", "plugins.plugin_utils", "plugins.filter"),
     "plugins.filter": ("plugins.module_utils._common", "plugins.plugin_utils"),
+    "plugins.lookup": ("plugins.module_utils._common", "plugins.plugin_utils"),
     "plugins.doc_fragments": (),
 }
 

@@ -10,9 +10,9 @@ import re
 from dataclasses import dataclass, fields
 from typing import Any, Mapping
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_choice, check_number
-from ansible_collections.scistream.gateway.plugins.module_utils._common.version import VERSION
 
 DEFAULT_ENGINE = "unix:///var/run/docker.sock"
 PULLS = ("never", "missing")
@@ -38,7 +38,7 @@ class ContainerSettings:
     """How and where containers are made.
 
     Args:
-        image: Name with tag or digest.
+        image: Name with tag or digest; empty: none is named, and the proxy comes in none.
         helper_image: Image with Python, for looking at containers whose files and processes are not seen from here.
         pull: Whether an image that is missing may be pulled: ``never`` or ``missing``.
         engine: Address of the Docker engine.
@@ -51,8 +51,9 @@ class ContainerSettings:
         container_user: Number of the user and of the group; None: the proxy's own where it exists.
     """
 
-    image: str
-    helper_image: str = f"scistream/s2ds:{VERSION}"
+    image: str = ""
+    # The image of the forwarder has Python.
+    helper_image: str = PROXIES["s2ds"].image
     pull: str = "never"
     engine: str = DEFAULT_ENGINE
     memory: int = 2048
@@ -76,13 +77,13 @@ def read(option: str, image: str, given: Mapping[str, Any]) -> ContainerSettings
 
     Args:
         option: Name of the option, for messages.
-        image: The image of the proxy where none is given.
+        image: The image of the proxy where none is given; empty: it has none.
         given: What was given.
 
     Raises:
         ValueRefused: A setting is wrong.
     """
-    values = {"image": image, **given}
+    values = {**({"image": image} if image else {}), **given}
     for name in ("image", "helper_image"):
         if name in values and not (isinstance(values[name], str) and _IMAGE.fullmatch(values[name])):
             raise ValueRefused(f"{option}.{name}", values[name], "give an image's name with a tag or a digest")

@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES, ProxyCapabilities
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import data_server
@@ -80,6 +81,17 @@ def test_docker_does_not_mount_from_afar(tmp_path: Path) -> None:
         data_server(
             Layout(str(tmp_path)), "haproxy", "docker", {"engine": "ssh://ops@gw"}, DataServerSpec("producer-1", ())
         )
+
+
+def test_a_proxy_that_comes_in_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(cast("dict[str, ProxyCapabilities]", PROXIES), "haproxy", ProxyCapabilities())
+    site, spec = Layout(str(tmp_path)), DataServerSpec("producer-1", ())
+    with pytest.raises(ValueRefused, match=r"proxies\.haproxy\.settings\.image.* comes in no image"):
+        data_server(site, "haproxy", "docker", {}, spec)
+    # What was started when there was one can be seen and ended.
+    assert data_server(site, "haproxy", "docker", {}, spec, lenient=True)
+    assert data_server(site, "haproxy", "docker", {"image": "x:1"}, spec)
+    assert data_server(site, "haproxy", "process", {}, spec)
 
 
 def test_names_differ_between_control_servers(tmp_path: Path) -> None:

@@ -1,0 +1,93 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: proxies
+short_description: What the proxies of data servers can do
+version_added: "0.1.0"
+author:
+  - SciStream gateway developers
+description:
+  - Returns the proxies that this version of the collection has, and what each of them can do.
+options:
+  _terms:
+    description: Names of proxies. If omitted, all of them are returned.
+    type: list
+    elements: str
+"""
+
+EXAMPLES = r"""
+- name: Show the images in which proxies come
+  ansible.builtin.debug:
+    msg: "{{ query('scistream.gateway.proxies') | items2dict(key_name='name', value_name='image') }}"
+
+- name: Show what the proxy nginx can forward
+  ansible.builtin.debug:
+    msg: "{{ query('scistream.gateway.proxies', 'nginx') | map(attribute='transports') | first }}"
+"""
+
+RETURN = r"""
+_raw:
+  description: The proxies.
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Name of the proxy, and of the role that installs it.
+      type: str
+      sample: haproxy
+    image:
+      description: The image in which it runs in a container. Empty if there is none, and settings have to name one.
+      type: str
+      sample: haproxy:2.6-bookworm
+    encryptions:
+      description: How it can protect the connection between the two gateways.
+      type: list
+      elements: str
+      sample: [tls, none]
+    transports:
+      description: What it can forward.
+      type: list
+      elements: str
+      sample: [tcp]
+    holds_listeners:
+      description: Whether it listens from the REQ on. Others are started by the first UPDATE.
+      type: bool
+      sample: false
+    limits_rate:
+      description: Whether it can keep a session to a rate.
+      type: bool
+      sample: false
+    announces_cuts:
+      description: Whether a stream that was cut ends for the applications in another way than one that came to its end.
+      type: bool
+      sample: false
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from ansible.errors import AnsibleLookupError
+from ansible.plugins.lookup import LookupBase
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES
+
+
+class LookupModule(LookupBase):  # type: ignore[misc]
+    """The lookup of this file."""
+
+    def run(self, terms: Sequence[str], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[Any]:
+        """Return the proxies that are asked for."""
+        for term in terms:
+            if term not in PROXIES:
+                raise AnsibleLookupError(f"proxies: there is no proxy {term!r}; there are {', '.join(PROXIES)}")
+        return [_row(name) for name in terms or PROXIES]
+
+
+def _row(name: str) -> dict[str, Any]:
+    found = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(PROXIES[name]).items()}
+    return {"name": name, **found}

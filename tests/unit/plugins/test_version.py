@@ -1,0 +1,46 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The version is what galaxy.yml says, wherever else it stands."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+import yaml
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.version import VERSION
+
+ROOT = Path(__file__).resolve().parents[3]
+# Images that are built from the files of this version, and the sample of what s2cs_info returns.
+STATED = re.compile(r"(?:scistream/[a-z0-9]+:|\{collection: )([0-9][A-Za-z0-9.+-]*)")
+SHIPPED = ("README.md", "docs/**/*", "inventories/**/*", "playbooks/**/*", "plugins/**/*", "roles/**/*")
+
+
+def stated() -> dict[str, set[str]]:
+    """Return the versions that files state."""
+    paths = [path for pattern in SHIPPED for path in ROOT.glob(pattern) if path.is_file() and path.suffix != ".pyc"]
+    found = {str(path.relative_to(ROOT)): set(STATED.findall(path.read_text())) for path in paths}
+    return {name: versions for name, versions in found.items() if versions}
+
+
+def test_gateway_code_has_the_version_of_the_collection() -> None:
+    assert yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"] == VERSION
+
+
+def test_the_forwarder_has_the_version_of_the_collection() -> None:
+    assert runpy.run_path(str(ROOT / "roles/s2ds/files/s2ds/version.py"))["VERSION"] == VERSION
+
+
+def test_documents_state_the_version_of_the_collection() -> None:
+    found = stated()
+    assert {"roles/docker/README.md", "plugins/modules/s2cs_info.py"} <= set(found)
+    assert {name: versions for name, versions in found.items() if versions != {VERSION}} == {}
+
+
+def test_roles_and_playbooks_state_no_version() -> None:
+    """They ask for it, or have none."""
+    assert [name for name in stated() if name.endswith((".yml", ".j2", ".json"))] == []
