@@ -43,7 +43,7 @@ def _seen(session: Session, status: Status, store: Store) -> dict[str, Any]:
     health, why = status.health, status.reason
     if session.is_expired:
         health, why = "expired", "it is released by the next REQ, HELLO, UPDATE or REL on this gateway"
-    elif session.pending and store.is_locked(session.uid, session.role):
+    elif session.pending and store.locks.is_held(session.uid, session.role):
         health, why = "busy", f"an action is under way on it ({session.pending})"
     elif session.pending:
         does = "brings it back to what it was before" if session.pending == "update" else "releases it"

@@ -6,10 +6,7 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import stat
-from contextlib import suppress
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import StoreUnusable
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import Session
@@ -29,13 +26,7 @@ class LostStore(Store):
         super().__init__(directory, read_only=True)
 
     def _open(self) -> sqlite3.Connection:
-        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        with suppress(OSError):
-            found = os.open(self.lock_path, flags)
-            if stat.S_ISREG(os.fstat(found).st_mode):
-                self._lock_file = found
-            else:
-                os.close(found)
+        self.locks.open_if_possible()
         return empty()
 
     def get(self, uid: str, role: str) -> Session | None:

@@ -129,7 +129,7 @@ class SessionManager:
                 key = (session.uid, session.role)
                 if not session.is_expired or key in wanted:
                     continue
-                held = locks.enter_context(self.store.locked([key], wait=False))
+                held = locks.enter_context(self.store.locks.held([key], wait=False))
                 current = self.store.get(*key) if held else None
                 if current is not None and current.is_expired:
                     expired.append(current)
@@ -151,7 +151,7 @@ class SessionManager:
             with suppress(ScistreamError, OSError):
                 server = self.data_server(session, lenient=True)
                 if server.has_much_to_tidy():
-                    with self.store.locked([key], wait=False) as held:
+                    with self.store.locks.held([key], wait=False) as held:
                         if held:
                             server.tidy()
 

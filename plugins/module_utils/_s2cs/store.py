@@ -4,9 +4,7 @@
 
 """The session store: one SQLite database, the only place where it is written who has which port.
 
-Port allocation is a transaction with a uniqueness constraint, so any number of control nodes can act at once. A lock
-for each session, held while an action goes on, keeps two actions on the same session apart; it ends with its process,
-so a crash leaves no lock behind.
+Port allocation is a transaction with a uniqueness constraint, so any number of control nodes can act at once.
 
 Its journal keeps its size, and has room for a transaction from the start, so that a session can be released on a full
 disk. A row that cannot be read concerns its session alone.
@@ -14,13 +12,11 @@ disk. A row that cannot be read concerns its session alone.
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
 import sqlite3
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Iterable, Iterator
+from typing import Any, Iterator
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import store_files
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import (
@@ -30,6 +26,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors imp
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.limits import Limits
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ports import Choose
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import Session, from_json
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session_locks import SessionLocks
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store_errors import (
     BUSY_SECONDS,
     damaged,
@@ -74,7 +71,7 @@ class Store:
         self._directory = directory
         self._read_only = read_only
         self._path = os.path.join(directory, "s2cs.db")
-        self._lock_file: int | None = None
+        self.locks = SessionLocks(os.path.join(directory, "lock"))
         # Filled by ``all``.
         self.unreadable: list[Unreadable] = []
         self._database = self._open()
@@ -95,7 +92,7 @@ class Store:
             make_directory(self._directory, 0o711)
             # Made here rather than by SQLite, so that it never exists with another mode.
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._lock_file = os.open(self.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self.locks.open()
             database = _configured(self._path)
             database.execute("PRAGMA journal_mode = PERSIST")
             if not self._version(database):
@@ -119,12 +116,7 @@ class Store:
         if what:
             raise damaged(self._path, f"it is {what}")
         writes = not self._read_only or os.access(self._path, os.W_OK)
-        store_files.check(self._path, self.lock_path, writes)
-
-    @property
-    def lock_path(self) -> str:
-        """The file with the locks of sessions."""
-        return os.path.join(self._directory, "lock")
+        store_files.check(self._path, self.locks.path, writes)
 
     def _keep_room(self, database: sqlite3.Connection) -> None:
         """Give the journal the room that a release needs when the disk is full by then."""
@@ -161,9 +153,7 @@ class Store:
     def close(self) -> None:
         """Close the database, which ends the locks too."""
         self._database.close()
-        if self._lock_file is not None:
-            os.close(self._lock_file)
-            self._lock_file = None
+        self.locks.close()
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -180,41 +170,6 @@ class Store:
                 raise
         except sqlite3.Error as error:
             raise failed(self._path, "written", error) from None
-
-    @contextmanager
-    def locked(self, keys: Iterable[tuple[str, str]], wait: bool = True) -> Iterator[bool]:
-        """Hold the locks of sessions, in one order for everybody; yields False if others hold one and wait is off."""
-        if self._lock_file is None:
-            yield True
-            return
-        held: list[int] = []
-        try:
-            complete = True
-            for position in sorted({_position(uid, role) for uid, role in keys}):
-                try:
-                    fcntl.lockf(self._lock_file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), 1, position)
-                except BlockingIOError:
-                    complete = False
-                    break
-                held.append(position)
-            yield complete
-        finally:
-            for position in held:
-                fcntl.lockf(self._lock_file, fcntl.LOCK_UN, 1, position)
-
-    def is_locked(self, uid: str, role: str) -> bool:
-        """Tell whether an action of another process holds the lock of a session."""
-        try:
-            descriptor = os.open(self.lock_path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return False
-        try:
-            fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB, 1, _position(uid, role))
-        except OSError:
-            return True
-        finally:
-            os.close(descriptor)
-        return False
 
     def get(self, uid: str, role: str) -> Session | None:
         """Return a session, or None.
@@ -332,8 +287,3 @@ def _session(uid: Any, role: Any, document: Any) -> Session:
 
 def _uri(path: str) -> str:
     return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-
-
-def _position(uid: str, role: str) -> int:
-    """Place of a session's lock in the lock file: one byte of 2**62, so that no two sessions share one."""
-    return int.from_bytes(hashlib.sha256(f"{role}-{uid}".encode()).digest()[:8], "big") >> 2

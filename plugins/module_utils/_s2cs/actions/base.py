@@ -140,7 +140,7 @@ class Action(ABC, Generic[Item]):
         if not self.check_mode:
             self.keeper.reclaim(keys)
             self.keeper.tidy(keys)
-        with self.store.locked(keys):
+        with self.store.locks.held(keys):
             turns = [Turn(*key, self.each_alone) for key in keys]
             ended = together(
                 [self._begin(item, turn) for item, turn in zip(items, turns)], lambda index: not turns[index].alone

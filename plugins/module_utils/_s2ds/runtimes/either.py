@@ -10,16 +10,13 @@ signalled and ended all the same.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Sequence
+from typing import Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.host import HostRuntime
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.supervised import SupervisedProcess
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.systemd import SystemdUnit
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Task
-
-if TYPE_CHECKING:
-    pass
 
 
 class EitherRuntime(HostRuntime):

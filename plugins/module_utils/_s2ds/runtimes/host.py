@@ -9,16 +9,13 @@ from __future__ import annotations
 import os
 import subprocess
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Sequence
+from typing import Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import programs
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes import identity
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Runtime
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Access
-
-if TYPE_CHECKING:
-    pass
 
 
 class HostRuntime(Runtime):

@@ -12,7 +12,7 @@ import json
 import os
 import subprocess
 import time
-from typing import TYPE_CHECKING, Any, Sequence
+from typing import Any, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import (
@@ -26,9 +26,6 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.pr
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes import user_manager
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.host import HostRuntime
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import tail
-
-if TYPE_CHECKING:
-    pass
 
 # The supervisor gives its command 5 s to end and then kills it.
 _GRACE_SECONDS = 8.0

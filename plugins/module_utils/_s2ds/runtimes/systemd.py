@@ -13,15 +13,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from typing import TYPE_CHECKING, Sequence
+from typing import Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.files import write
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import is_stopped
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.host import HostRuntime
-
-if TYPE_CHECKING:
-    pass
 
 _START = "start"
 _SECONDS = 60.0

@@ -12,15 +12,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker import host as engine_host
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker import limits as container_limits
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker import notes as engine_notes
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker import state as engine_state
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.engine import Engine
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.names import NamedContainer
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.settings import ContainerSettings
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Control, Task
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.located import LocatedContainer
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Control
 
 if TYPE_CHECKING:
     from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
@@ -31,10 +28,9 @@ ROOT = "/var/lib/scistream"
 DIRECTORY = "session"
 
 _CHECK_SECONDS = 60
-_GRACE_SECONDS = 3
 
 
-class EngineContainer(NamedContainer):
+class EngineContainer(LocatedContainer):
     """A container of a Docker engine: everything but how the configuration gets into it.
 
     Attributes:
@@ -42,12 +38,6 @@ class EngineContainer(NamedContainer):
     """
 
     sends_files: ClassVar[bool] = False
-
-    def __init__(self, site: Layout, task: Task, settings: ContainerSettings) -> None:
-        super().__init__(site, task, settings)
-        # The engine of the policy, where containers are made, and any other that has one.
-        self.engine = Engine(settings.engine)
-        self._others: dict[str, Engine] = {}
 
     @property
     def file_mode(self) -> int:
@@ -148,10 +138,6 @@ class EngineContainer(NamedContainer):
         """Tell whether the container is paused."""
         return engine_state.is_paused(self._found())
 
-    def is_elsewhere(self) -> bool:
-        """Tell whether another engine has the container than that of the policy."""
-        return self._at() is not self.engine
-
     def is_as_set(self) -> bool:
         """Tell whether the container was made with the settings that would be used now."""
         found = self._found()
@@ -241,61 +227,6 @@ class EngineContainer(NamedContainer):
 
     def _fill_trial(self, name: str, directory: str) -> None:
         """Put files into a container that tries something, before it starts."""
-
-    # -- the engine
-
-    def _at(self) -> Engine:
-        """Return the engine that has the container of an instance: the policy may name another one since."""
-        address = engine_notes.read(self.home)
-        if not address or address == self.engine.address:
-            return self.engine
-        return self._others.setdefault(address, Engine(address))
-
-    def _found(self) -> dict[str, Any] | None:
-        """Return the container of an instance, or None."""
-        if not self._has_ever_been():
-            # Whether the engine answers is worth knowing all the same.
-            self.engine.ping()
-            return None
-        return self._at().container(self.container())
-
-    def _why(self, found: dict[str, Any] | None) -> str:
-        """Say why the program of an instance does not serve."""
-        name, address = self.container(), self._at().address
-        if found is None:
-            return f"there is no container {name} on the engine {address}: the UPDATE again makes it anew"
-        return engine_state.in_words(name, found, address)
-
-    def _remove_container(self) -> None:
-        found = self._found()
-        engine, name = self._at(), self.container()
-        if self._has_ever_been():
-            # Checks and helpers of actions that were killed.
-            for left in engine.labelled(s2cs=self._identity(), name=self.task.name, purpose=None):
-                engine.remove_container(left)
-        if found is None:
-            return
-        if found["Config"]["Labels"].get("scistream.s2cs") != self._identity():
-            raise S2DSException(f"the container {name} is somebody else's: remove it, or name this instance otherwise")
-        if engine_state.runs(found):
-            engine.stop(name, _GRACE_SECONDS)
-        engine.remove_container(name)
-
-    def _need_image(self, name: str) -> str:
-        """Return the id of an image that must be there."""
-        found = self.engine.image(name)
-        if found is None:
-            raise S2DSException(
-                f"image: the Docker engine {self.engine.address} has no image {name}: pull it there "
-                f"(docker pull {name}), have the role scistream.gateway.docker load it, or set pull to missing"
-            )
-        return str(found["Id"])
-
-    def _get_image(self, name: str) -> str:
-        """Return the id of an image, pulled if that is allowed."""
-        if self.settings.pull == "missing" and self.engine.image(name) is None:
-            self.engine.pull(name)
-        return self._need_image(name)
 
     def _options(self, image: str, command: Sequence[str]) -> dict[str, Any]:
         return {
