@@ -16,24 +16,24 @@ requirements:
 options:
   config:
     description:
-      - Path of the administrator's policy on the gateway, which the role P(scistream.gateway.s2cs#role) writes.
-      - Several control servers, also unprivileged ones, can live on one host, each with a policy of its own.
+      - Path of the policy on the gateway, as written by the role P(scistream.gateway.s2cs#role).
+      - A host can run several control servers, including unprivileged ones. Each has its own policy.
     type: path
     default: /etc/scistream/s2cs.json
 """
 
     ACTIONS = r"""
 notes:
-  - Give one session by its options, or any number of them by O(sessions), which costs one call and is all or nothing.
-  - Any number of control nodes may act on one gateway at the same time.
+  - Specify one session by its options, or any number of sessions with O(sessions).
+  - Any number of control nodes can manage the same gateway concurrently.
 attributes:
   check_mode:
     support: full
-    description: Decides as always, and changes nothing.
+    description: Reports the expected changes without making them.
   diff_mode:
     support: full
-    description: Shows the sessions before and after. Secrets are never part of it.
+    description: Shows the sessions before and after the call, without secrets.
   idempotent:
     support: full
-    description: The same call again changes nothing.
+    description: Repeating the same call makes no further changes.
 """

@@ -14,41 +14,41 @@ class ModuleDocFragment:
 options:
   encryption:
     description:
-      - How the connection between the two gateways is protected.
+      - Protection of the connection between the two gateways.
       - >-
-        V(tls) is TLS 1.3 in which each side trusts the certificate of the other and no other; it needs O(role),
+        V(tls) uses TLS 1.3, and each side trusts only the certificate of the other. It requires O(role),
         O(certificate), O(key) and O(peer_certificate).
-      - V(none) protects nothing, and is for paths where something else does.
+      - V(none) provides no protection. Use it only on paths that are protected by other means.
     type: str
     choices: [tls, none]
     default: tls
   role:
     description:
       - >-
-        Side of the stream. V(producer) is the TLS server at its listeners, V(consumer) the TLS client to its targets;
-        the other leg of each is plain.
+        Side of the stream. V(producer) is a TLS server at its listeners, V(consumer) is a TLS client towards its
+        targets. The other connection of each side is not encrypted.
     type: str
     choices: [producer, consumer]
   certificate:
     description:
       - >-
-        This side's own certificate, a PEM text. It is signed by its own key, is that of no authority (the basic
-        constraint C(CA:FALSE)), and has a DNS name or a common name.
+        Certificate of this side, in PEM format. It must be self-signed, must not be a CA certificate (basic constraint
+        C(CA:FALSE)), and must have a DNS name or a common name.
     type: str
   key:
-    description: The private key of O(certificate), an unencrypted PEM text. Left out, the one that is there stays.
+    description: Unencrypted private key of O(certificate), in PEM format. If omitted, the current key is kept.
     type: str
   peer_certificate:
-    description: The one certificate that is accepted from the other side, a PEM text like O(certificate).
+    description: The only certificate that is accepted from the other side. Same format as O(certificate).
     type: str
 attributes:
   check_mode:
     support: full
-    description: Decides as always, and changes nothing.
+    description: Reports the expected changes without making them.
   diff_mode:
     support: full
-    description: Shows the instance before and after.
+    description: Shows the data server before and after the call.
   idempotent:
     support: full
-    description: The same call again changes nothing.
+    description: Repeating the same call makes no further changes.
 """

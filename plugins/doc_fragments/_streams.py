@@ -13,12 +13,12 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   _input:
-    description: The streams, as the page C(docs/streams.md) of this collection describes them.
+    description: The streams, as described in C(docs/streams.md) of this collection.
     type: list
     elements: dict
     required: true
   gateways:
-    description: Names of the gateways that this run reaches. If omitted, any name is accepted.
+    description: Names of the gateways of this run. If omitted, any name is accepted.
     type: list
     elements: str
 """
@@ -27,8 +27,8 @@ options:
 options:
   results:
     description:
-      - What the gateways answered, as a dictionary of module results by gateway.
-      - A list of these, one for each message, the last message first.
+      - Answers of the gateways. Each element is a dictionary of module results by gateway, for one message.
+      - The last message comes first.
     type: list
     elements: dict
     required: true
@@ -37,7 +37,7 @@ options:
     REPLIES = r"""
 options:
   replies:
-    description: Replies to tickets, each as its path, its text or its content. For O(purpose=inbound).
+    description: Replies to tickets, each as path, text or content. For O(purpose=inbound).
     type: list
     elements: raw
     default: []

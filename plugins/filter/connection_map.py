@@ -6,29 +6,29 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: connection_map
-short_description: Which listener of a stream leads where
+short_description: Map the listeners of a stream to their targets
 version_added: "0.1.0"
 author:
   - SciStream gateway developers
 description:
-  - Returns the connection map of a stream, one row for each of its connections.
-  - The listeners of the two gateways belong together in their order.
-  - The producer's own listeners are dealt round robin.
+  - Returns the connection map of a stream, with one row for each listener.
+  - The listeners of the two gateways are paired in order.
+  - The listeners of the producer application are assigned round robin.
 positional: _input, consumer
 options:
   _input:
-    description: The session of the producer gateway, as RV(scistream.gateway.s2cs_hello#module:session) shows it.
+    description: The session of the producer's gateway, as returned in RV(scistream.gateway.s2cs_hello#module:session).
     type: dict
     required: true
   consumer:
     description:
-      - The session of the consumer gateway.
-      - Without it the rows have no RV(ignore:consumer_listener).
+      - The session of the consumer's gateway.
+      - If omitted, the rows have no RV(ignore:consumer_listener).
     type: dict
 """
 
 EXAMPLES = r"""
-- name: Show which listener of a stream leads where
+- name: Show the connection map of a stream
   ansible.builtin.debug:
     msg: "{{ producer | scistream.gateway.connection_map(consumer) }}"
   vars:
@@ -42,7 +42,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: The rows of the map, in the order of the connections.
+  description: Rows of the map, in the order of the listeners.
   type: list
   elements: dict
   contains:
@@ -51,16 +51,16 @@ _value:
       type: int
       sample: 1
     consumer_listener:
-      description: Where the consumer application connects to.
+      description: Address that the consumer application connects to.
       type: str
       sample: "10.2.0.1:5100"
     producer_listener:
-      description: Where the consumer gateway connects to.
+      description: Address that the consumer's gateway connects to.
       type: str
       sample: "192.0.2.1:5100"
     target:
       description:
-        - Where the producer gateway connects to, a listener of the producer application.
+        - Address that the producer's gateway connects to, a listener of the producer application.
         - Null before its HELLO.
       type: str
       sample: "10.1.0.5:7000"

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: stream_facts
-short_description: What a run opened, for programs
+short_description: Describe opened streams as data
 version_added: "0.1.0"
 author:
   - SciStream gateway developers
 description:
-  - Turns what the gateways answered into data for the next task or the next job, by the names of the streams.
-  - The playbooks that open streams put it into the fact and the stat C(scistream_result). There is no secret in it.
+  - Converts the answers of the gateways to data for the next task or job, by stream name.
+  - The playbooks that open streams store it in the fact and the stat C(scistream_result). It contains no secrets.
 positional: _input, results
 extends_documentation_fragment:
   - scistream.gateway._streams
@@ -25,7 +25,7 @@ options:
     choices: [open, inbound, outbound]
     default: open
   ticket_dir:
-    description: Where the tickets and replies of the streams are.
+    description: Directory of the tickets and replies of the streams.
     type: path
 """
 
@@ -53,11 +53,11 @@ EXAMPLES = r"""
   register: announced
   no_log: true
 
-- name: Show what a program is told
+- name: Show the result
   ansible.builtin.debug:
     msg: "{{ streams | scistream.gateway.stream_facts([{'gw-aps': announced}], purpose='inbound') }}"
 
-- name: Release the producer's side
+- name: Release the producer side
   scistream.gateway.s2cs_release:
     sessions: "{{ streams | scistream.gateway.stream_sessions('release', 'gw-aps') }}"
   delegate_to: gw-aps
@@ -66,7 +66,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: One dictionary for each stream that is open, under its name.
+  description: Opened streams, one dictionary for each, by stream name.
   type: dict
   sample:
     tomography:

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: stream_problems
-short_description: Find mistakes in a description of streams
+short_description: Find mistakes in stream descriptions
 version_added: "0.1.0"
 author:
   - SciStream gateway developers
 description:
-  - Checks the description of streams on the control node, before any gateway is asked.
+  - Validates stream descriptions on the control node, before any gateway is contacted.
   - The playbooks of this collection do the same with M(scistream.gateway.stream_plan).
 positional: _input, purpose
 extends_documentation_fragment:
@@ -19,31 +19,31 @@ extends_documentation_fragment:
   - scistream.gateway._streams.replies
 options:
   purpose:
-    description: What the streams are checked for.
+    description: What the streams are validated for.
     type: str
     choices:
-      open: Both sides are to be opened.
-      inbound: The producer side is to be opened.
-      outbound: The consumer side is to be opened.
-      identify: It is enough to know which streams are meant.
-      release: As V(identify), and this run reaches at least one of the two gateways.
+      open: Opening both sides.
+      inbound: Opening the producer side.
+      outbound: Opening the consumer side.
+      identify: Identifying streams.
+      release: As V(identify), and at least one of the two gateways must be in O(gateways).
     default: open
   key:
-    description: The user's key itself, in the place of O(key_file).
+    description: The user's key, instead of O(key_file).
     type: str
   key_file:
     description:
-      - Path of the user's key, which is looked at, and made if it is missing. An empty one is the default.
-      - If omitted, neither happens.
+      - Path of the user's key. It is validated, and created if it does not exist. If empty, the default path is used.
+      - If omitted, no key is validated or created.
     type: path
   create_key:
-    description: Make the key file where there is none.
+    description: Whether to create the key file if it does not exist.
     type: bool
     default: true
   results:
     description:
-      - What the gateways answered to HELLO, the modules' results by the gateways' names.
-      - Given, it is checked as well that their answers, and what the replies say, fit together.
+      - Answers of the gateways to HELLO, as a dictionary of module results by gateway.
+      - If specified, the consistency of these answers and of the replies is checked too.
     type: dict
 """
 
@@ -62,7 +62,7 @@ EXAMPLES = r"""
   vars:
     problems: "{{ streams | scistream.gateway.stream_problems(gateways=groups.gateways) }}"
 
-- name: Show what is wrong with another one
+- name: Show the mistake in another description
   ansible.builtin.debug:
     msg: "{{ [streams[0] | combine({'num_conn': 0})] | scistream.gateway.stream_problems }}"
 """

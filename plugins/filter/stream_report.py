@@ -6,35 +6,34 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: stream_report
-short_description: What a run did, for people
+short_description: Describe the outcome of a run as text
 version_added: "0.1.0"
 author:
   - SciStream gateway developers
 description:
-  - Turns what the gateways answered into a few lines for the whole run.
-  - Warns of streams that are not encrypted.
+  - Converts the answers of the gateways to a short report.
+  - Includes warnings for streams that are not encrypted.
 positional: _input, kind
 options:
   _input:
-    description: What the gateways answered, the modules' results by the gateways' names.
+    description: Answers of the gateways, as a dictionary of module results by gateway.
     type: dict
     required: true
   kind:
     description: What is reported.
     type: str
     choices:
-      opened: The path of each connection, from the results of UPDATE (in check mode those of REQ).
+      opened: The path of each connection, from the results of UPDATE (in check mode, of REQ).
       status: The sessions, from the results of C(s2cs_info).
-      unseen: Which gateways did not answer, and which sessions that were asked for are nowhere, from the same.
-      misspelt: Which sessions that were asked for are not there, but others like them, from the same.
+      unseen: Gateways that did not answer, and requested sessions that do not exist, from the results of C(s2cs_info).
+      misspelt: Requested sessions that do not exist but resemble others, from the results of C(s2cs_info).
       released: What was released, from the results of REL.
       unreleased: What was not released and why, from the results of REL. Empty if nothing failed.
       failed: >-
-        Why streams were not opened, from the results of the REL that followed and those of O(steps). Empty if nothing
-        failed.
+        Why streams were not opened, from the results of the subsequent REL and of O(steps). Empty if nothing failed.
     required: true
   streams:
-    description: The streams that are meant, as the page C(docs/streams.md) of this collection describes them.
+    description: The streams, as described in C(docs/streams.md) of this collection.
     type: list
     elements: dict
     default: []
@@ -44,56 +43,56 @@ options:
     choices: [open, inbound, outbound]
     default: open
   gateways:
-    description: The gateways that this run reaches.
+    description: Names of the gateways of this run.
     type: list
     elements: str
   uids:
-    description: The sessions that are meant, beside those of O(streams). For sessions that are shown or released.
+    description: Uids of further sessions, in addition to O(streams). For sessions that are shown or released.
     type: list
     elements: str
     default: []
   steps:
     description:
-      - The results of each step, as O(_input). For O(kind=failed).
-      - For O(kind=opened) those of the messages before, the last one first.
-      - For O(kind=released) those of C(s2cs_info) before it.
+      - Results of each step, in the format of O(_input). For O(kind=failed).
+      - For O(kind=opened), the results of the previous messages, the last message first.
+      - For O(kind=released), the results of C(s2cs_info) before the release.
     type: list
     elements: dict
     default: []
   ticket_dir:
-    description: Where the tickets and replies of the streams are. For O(kind=opened).
+    description: Directory of the tickets and replies of the streams. For O(kind=opened).
     type: path
   replies:
-    description: The replies to tickets, each as its path, its text or its content. For O(kind=opened).
+    description: Replies to tickets, each as path, text or content. For O(kind=opened).
     type: list
     elements: raw
     default: []
   tickets:
-    description: What the task that wrote the tickets returned. For O(kind=failed).
+    description: Result of the task that wrote the tickets. For O(kind=failed).
     type: dict
     default: {}
   show:
     description: Which sessions are shown. For O(kind=status).
     type: str
     choices:
-      all: All that are meant.
-      problems: Only those with which something is wrong.
+      all: All selected sessions.
+      problems: Only sessions with a problem.
     default: all
   key:
-    description: The user's key itself, in the place of O(key_file). For O(kind=failed) and O(kind=unreleased).
+    description: The user's key, instead of O(key_file). For O(kind=failed) and O(kind=unreleased).
     type: str
   key_file:
-    description: Path of the user's key, named where a gateway knows another one. For O(kind=failed) and
+    description: Path of the user's key, shown if a gateway has a different one. For O(kind=failed) and
       O(kind=unreleased).
     type: path
   check_mode:
-    description: Say what would be done.
+    description: Whether to report what would be done.
     type: bool
     default: false
 """
 
 EXAMPLES = r"""
-- name: Ask a gateway
+- name: Query a gateway
   scistream.gateway.s2cs_info:
   delegate_to: gw-aps
   register: info

@@ -11,15 +11,15 @@ version_added: "0.1.0"
 author:
   - SciStream gateway developers
 description:
-  - Turns a description of streams into the O(ignore:sessions) of one call of an C(s2cs_*) module on one gateway.
-  - The list is empty where a gateway takes no part, so that it need not be called.
+  - Converts stream descriptions to the option O(ignore:sessions) of an C(s2cs_*) module for one gateway.
+  - The list is empty if the gateway is not involved, so the module does not have to be called.
 positional: _input, message, gateway
 extends_documentation_fragment:
   - scistream.gateway._streams
   - scistream.gateway._streams.replies
 options:
   message:
-    description: The control message that the sessions are for.
+    description: The control message.
     type: str
     choices: [request, hello, update, release]
     required: true
@@ -28,7 +28,7 @@ options:
     type: str
     required: true
   purpose:
-    description: Which sides of the streams this run opens.
+    description: Sides of the streams that this run opens.
     type: str
     choices:
       open: Both sides.
@@ -37,43 +37,43 @@ options:
     default: open
   results:
     description:
-      - What the gateways answered to the message before, the modules' results by the gateways' names.
+      - Answers of the gateways to the previous message, as a dictionary of module results by gateway.
       - For O(message=hello) and O(message=update).
     type: dict
     default: {}
   uids:
-    description: Further sessions to release, in whichever role. For O(message=release).
+    description: Uids of further sessions to release, in any role. For O(message=release).
     type: list
     elements: str
   without:
     description:
-      - Sessions that are left out, each with its C(uid) and C(role).
-      - In check mode, those that the request before did not really make.
+      - Sessions to exclude, each with its C(uid) and C(role).
+      - In check mode, those that the previous request did not actually create.
     type: list
     elements: dict
     default: []
   predict:
     description:
-      - Whether this is check mode, in which no HELLO has told the gateway where the producer application listens.
+      - Whether this is check mode, in which no HELLO has announced the listeners of the producer application.
       - For O(message=update).
     type: bool
     default: false
   key:
-    description: The user's key itself, in the place of O(key_file). An empty one is none.
+    description: The user's key, instead of O(key_file). If empty, it is ignored.
     type: str
   key_file:
     description:
-      - Path of the user's key on the control node, from which secrets are made. An empty one is the default.
-      - For O(message=release) it need not be there.
+      - Path of the user's key on the control node, from which secrets are derived. If empty, the default is used.
+      - Optional for O(message=release).
     type: path
     default: ~/.config/scistream/key
   create_key:
-    description: Make the key file where there is none.
+    description: Whether to create the key file if it does not exist.
     type: bool
     default: true
 notes:
-  - The result holds secrets, and for O(message=hello) private keys that are made anew each time.
-  - Use it directly in a task with C(no_log), and put it into no fact.
+  - The result contains secrets, and for O(message=hello) private keys that are newly generated each time.
+  - Use it directly in a task with C(no_log), and do not store it in a fact.
 """
 
 EXAMPLES = r"""
@@ -92,7 +92,7 @@ EXAMPLES = r"""
   register: reserved
   no_log: true
 
-- name: Release them
+- name: Release the listeners
   scistream.gateway.s2cs_release:
     sessions: "{{ streams | scistream.gateway.stream_sessions('release', item) }}"
   delegate_to: "{{ item }}"
@@ -102,7 +102,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: The sessions, as the module of the message takes them.
+  description: Sessions, in the format of the module of the message.
   type: list
   elements: dict
 """

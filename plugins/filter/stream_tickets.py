@@ -6,27 +6,27 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: stream_tickets
-short_description: What one facility hands to the other
+short_description: Create tickets and replies for the other facility
 version_added: "0.1.0"
 author:
   - SciStream gateway developers
 description:
-  - Returns the files that two facilities hand to each other, each of which opens its own side of a stream.
-  - A ticket is what a colleague at the other facility needs to open the consumer side with C(stream_outbound).
-  - A reply is what C(stream_inbound) needs to let that side in. Only streams that are encrypted have one.
-  - There is no secret in them, but whoever can change them can send a stream elsewhere.
+  - Returns the files that two facilities exchange if each opens its own side of a stream.
+  - The other facility needs the ticket to open the consumer side with C(stream_outbound).
+  - C(stream_inbound) needs the reply to admit that side. Only encrypted streams have a reply.
+  - The files contain no secrets, but anyone who can modify them can redirect a stream.
 positional: _input, results
 extends_documentation_fragment:
   - scistream.gateway._streams
   - scistream.gateway._streams.results
 options:
   purpose:
-    description: Which side of the streams was opened.
+    description: Side of the streams that was opened.
     type: str
     choices:
-      inbound: The producer's, which has tickets.
-      outbound: The consumer's, which has replies.
-      open: Both, which needs no files.
+      inbound: The producer side, which creates tickets.
+      outbound: The consumer side, which creates replies.
+      open: Both sides, which requires no files.
     default: inbound
 """
 
@@ -55,11 +55,11 @@ EXAMPLES = r"""
   register: announced
   no_log: true
 
-- name: Show what the ticket looks like
+- name: Show the ticket
   ansible.builtin.debug:
     msg: "{{ streams | scistream.gateway.stream_tickets([{'gw-aps': announced}]) }}"
 
-- name: Release the producer's side
+- name: Release the producer side
   scistream.gateway.s2cs_release:
     sessions: "{{ streams | scistream.gateway.stream_sessions('release', item) }}"
   delegate_to: "{{ item }}"
@@ -69,7 +69,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: One file for each stream of which this side is open.
+  description: One file for each stream whose side is open.
   type: list
   elements: dict
   contains:
@@ -82,10 +82,10 @@ _value:
       type: str
       sample: tomography.ticket.yml
     text:
-      description: What is in it.
+      description: Contents of the file.
       type: str
     fingerprint:
-      description: Fingerprint of all that it says, which both facilities can compare.
+      description: Fingerprint of its contents, for comparison by both facilities.
       type: str
       sample: 91c2-6f0b-52aa-7de1-0c4f-88b3
 """

@@ -6,39 +6,39 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: unknown_variables
-short_description: Names of variables that are meant for a role and are none of its variables
+short_description: Find misspelled role variables
 version_added: "0.1.0"
 author:
   - SciStream gateway developers
 description:
-  - Compares names of variables with those that the roles of this collection have.
+  - Compares variable names with the variables of the roles of this collection.
   - >-
-    A name that begins with C(s2cs_) or C(s2ds_) and is unknown is wrong, and so is one that is almost the name of
-    one of these.
+    Reports unknown names with the prefix C(s2cs_) or C(s2ds_), and names that closely resemble one of the roles'
+    variables.
 options:
   _input:
-    description: Names of variables.
+    description: Variable names.
     type: list
     elements: str
     required: true
 """
 
 EXAMPLES = r"""
-- name: Refuse misspelt variables
+- name: Refuse misspelled variables
   ansible.builtin.assert:
     that: problems | length == 0
     fail_msg: "{{ problems | join('; ') }}"
   vars:
     problems: "{{ query('ansible.builtin.varnames', '.+') | scistream.gateway.unknown_variables }}"
 
-- name: Show what is said about one of them
+- name: Show the message for one of them
   ansible.builtin.debug:
     msg: "{{ ['s2cs_target'] | scistream.gateway.unknown_variables }}"
 """
 
 RETURN = r"""
 _value:
-  description: A sentence for each name that is wrong.
+  description: One sentence for each misspelled name.
   type: list
   elements: str
 """

@@ -10,56 +10,58 @@ module: proxy_container
 short_description: Run a data server in a container without a control server
 version_added: 0.1.0
 description:
-  - Starts, points, stops and removes one proxy in a container of a Docker engine, with the lifecycle of ProxyContainer.
-  - No control server takes part. For streams between gateways use M(scistream.gateway.s2cs_request).
+  - Starts, updates, stops and removes a proxy in a Docker container, with the lifecycle of ProxyContainer.
+  - It does not use a control server. For streams between gateways, use M(scistream.gateway.s2cs_request).
   - >-
-    It forwards to any address. Where the host that this runs on has a policy, C(/etc/scistream/s2cs.json), users who
-    became root and are no administrators of it are held to its ports and targets, as by M(scistream.gateway.s2ds).
-  - New targets and clients apply to new connections, established connections go on.
+    It can forward to any address. If the host that runs the module has a policy (C(/etc/scistream/s2cs.json)), users
+    who became root and are not its administrators are restricted as described for M(scistream.gateway.s2ds).
+  - New targets and clients apply to new connections. Established connections are kept.
   - >-
-    A gateway on which Python cannot run is reached from the control node. Delegate the task to C(localhost) and give an
-    engine C(ssh://user@gateway); everything that is known of the instance is then kept on that engine.
+    To manage a gateway without Python, delegate the task to C(localhost) and set O(engine) to C(ssh://user@gateway).
+    The state of the data server is then stored on that engine.
 author: SciStream gateway developers (@scistream)
 requirements:
   - Python 3.8 or newer
-  - Docker SDK for Python, which the role P(scistream.gateway.docker#role) installs
-  - paramiko for an engine C(ssh://)
-  - Jinja2 for any proxy but V(s2ds)
+  - Docker SDK for Python, as installed by the role P(scistream.gateway.docker#role)
+  - paramiko for an C(ssh://) engine
+  - Jinja2 for all proxies except V(s2ds)
 notes:
   - >-
-    An engine C(ssh://) is reached with the settings of the user's C(~/.ssh/config) and keys. The gateway's key must
-    be in C(~/.ssh/known_hosts).
-  - Who may use a Docker engine is root on its host. An engine C(tcp://) is not protected at all by this module.
+    Connections to an C(ssh://) engine use the user's C(~/.ssh/config) and keys. The host key of the gateway must be in
+    C(~/.ssh/known_hosts).
+  - Anyone who can use a Docker engine is root on its host. Connections to a C(tcp://) engine are not protected.
   - >-
-    Tasks on one host that share a O(state_dir) are kept apart by a lock. Where the engine keeps what is known of an
-    instance, as for an engine C(ssh://), there is no such lock. Do not manage the same instance from two tasks at once.
+    Concurrent tasks on one host that share a O(state_dir) are serialized by a lock. If the engine stores the state, as
+    with an C(ssh://) engine, there is no such lock. Do not manage the same data server from two tasks at once.
 extends_documentation_fragment:
+  - scistream.gateway._attributes
+  - scistream.gateway._attributes.s2ds
   - scistream.gateway._s2ds
 options:
   name:
-    description: Name of the instance, 1 to 40 lower-case letters, digits and dashes.
+    description: Name of the data server, 1 to 40 lower-case letters, digits and dashes.
     type: str
     required: true
   state:
     description:
-      - V(started) runs it as it is described, and changes what runs if need be.
+      - V(started) runs it as described, and changes a running one if necessary.
       - V(stopped) removes its container and keeps its configuration for the next start.
-      - V(absent) ends it and removes everything that it had.
+      - V(absent) stops it and removes all its files.
     type: str
     choices: [started, stopped, absent]
     default: started
   proxy:
-    description: What forwards.
+    description: Proxy that forwards.
     type: str
     choices: [haproxy, nginx, s2ds, stunnel]
     default: haproxy
   runtime:
     description:
-      - V(docker) mounts the instance's directory of this host into the container, so the engine must be this host's.
+      - V(docker) mounts a directory of this host into the container, so the engine must run on this host.
       - >-
-        V(dockersock) sends the configuration through the engine, from inside of a container with the engine's socket or
+        V(dockersock) sends the configuration through the engine, from a container with access to the engine's socket or
         from another host.
-      - Left out, it is V(docker) for an engine C(unix://) and V(dockersock) for others.
+      - If omitted, V(docker) is used for a C(unix://) engine and V(dockersock) for others.
     type: str
     choices: [docker, dockersock]
   engine:
@@ -68,71 +70,71 @@ options:
     default: unix:///var/run/docker.sock
   image:
     description:
-      - The image, with a tag or a digest. It needs the proxy in its search path, and a shell.
-      - Left out, it is the proxy's official image where there is one.
+      - The image, with a tag or a digest. It must contain a shell, and the proxy in its search path.
+      - If omitted, the official image of the proxy is used, if there is one.
     type: str
   helper_image:
     description:
-      - Image with Python of the helper by which O(runtime=dockersock) looks at the proxy.
-      - Left out, it is the image of the data server V(s2ds).
+      - Image with Python for the helper that O(runtime=dockersock) uses to observe the proxy.
+      - If omitted, the image of the proxy V(s2ds) is used.
     type: str
   pull:
-    description: Whether the engine may pull an image that it does not have.
+    description: Whether the engine may pull a missing image.
     type: str
     choices: [never, missing]
     default: never
   listeners:
     description:
-      - Where it listens, as V(address:port) or V([IPv6 address]:port), on the host of the engine.
-      - With port 0 the proxy V(s2ds) chooses a free port, within O(port_range) if that is given, and keeps it.
-      - Needed for O(state=started).
+      - Addresses on which it listens, as V(address:port) or V([IPv6 address]:port), on the host of the engine.
+      - With port 0, the proxy V(s2ds) chooses a free port, within O(port_range) if specified, and keeps it.
+      - Required for O(state=started).
     type: list
     elements: str
   targets:
     description:
-      - Where it forwards to; the listeners are dealt out to the targets in turn, so there are at most as many.
-      - Any proxy but V(s2ds) needs at least one to be started.
+      - Addresses to which it forwards. They are assigned to the listeners in turn, so there can be at most as many.
+      - All proxies except V(s2ds) require at least one target to start.
     type: list
     elements: str
     default: []
   clients:
-    description: Addresses or networks that may connect. Empty for anyone.
+    description: Addresses or networks that may connect. If empty, anyone may connect.
     type: list
     elements: str
     default: []
   egress:
-    description: Source address of the connections to the targets. Left out, the kernel chooses.
+    description: Source address of connections to the targets. If omitted, the kernel selects it.
     type: str
   rate:
-    description: Limit for the whole instance in each direction in bits per second, for the proxy V(s2ds).
+    description: Limit in each direction for all connections together, in bits per second. Only for the proxy V(s2ds).
     type: str
   port_range:
-    description: First and last port of those that may be chosen.
+    description: First and last port of the range from which free ports are chosen.
     type: list
     elements: int
   transport:
-    description: What it forwards; datagrams by the proxy V(nginx).
+    description: Transport protocol that is forwarded. V(udp) and V(both) require the proxy V(nginx).
     type: str
     choices: [tcp, udp, both]
     default: tcp
   settings:
     description:
-      - Settings of the proxy and of its container, as the policy has them for each proxy.
+      - Settings of the proxy and of its container, as in the policy.
       - >-
-        Those of the container are C(memory) in MiB, C(pids), C(nofile), C(run_size) in MiB, C(log_size) in MiB,
-        C(log_files), and C(container_user), the number of the user and the group that it runs as.
+        Settings of the container are C(memory) in MiB, C(pids), C(nofile), C(run_size) in MiB, C(log_size) in MiB,
+        C(log_files), and C(container_user), the numeric ID of its user and group.
     type: dict
     default: {}
   state_dir:
     description:
-      - Directory in which the instance keeps its files.
-      - Left out, it is C(/var/lib/scistream) for O(runtime=docker), and for V(dockersock) the engine keeps them.
-      - For root, it and the directories on its path must belong to root, and nobody else may write them.
+      - Directory of the data server's files.
+      - If omitted, C(/var/lib/scistream) for O(runtime=docker). For O(runtime=dockersock), the engine stores them.
+      - For root, it and all directories in its path must be owned by root and not be writable by others.
     type: path
   template:
     description:
       - Text of the template of the proxy's configuration.
-      - Left out, it is the one that this collection has.
+      - If omitted, the template of this collection is used.
     type: str
 seealso:
   - module: scistream.gateway.s2ds
@@ -140,7 +142,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Make a key and a certificate for each of the two gateways
+- name: Create a key and a certificate for each of the two gateways
   ansible.builtin.command:
     argv:
       - openssl
@@ -173,7 +175,7 @@ EXAMPLES = r"""
     peer_certificate: "{{ lookup('ansible.builtin.file', 'consumer.crt') }}"
   delegate_to: gw-aps
 
-- name: Remove it again
+- name: Remove the data server
   scistream.gateway.proxy_container:
     name: camera
     state: absent
@@ -188,7 +190,7 @@ EXAMPLES = r"""
     encryption: none
   delegate_to: localhost
 
-- name: Remove that as well
+- name: Remove the data server on that gateway
   scistream.gateway.proxy_container:
     name: detector
     engine: ssh://ops@gw-aps.example.org
@@ -198,12 +200,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 proxy_container:
-  description: The instance after the call.
+  description: The data server after the call.
   returned: success
   type: dict
   contains:
     name:
-      description: Name of the instance.
+      description: Name of the data server.
       returned: always
       type: str
       sample: proxy-camera
@@ -213,12 +215,12 @@ proxy_container:
       type: str
       sample: scistream-proxy-camera-1c9a5f0e
     proxy:
-      description: What forwards.
+      description: Proxy that forwards.
       returned: always
       type: str
       sample: haproxy
     runtime:
-      description: How the container is made.
+      description: Runtime of the container, V(docker) or V(dockersock).
       returned: always
       type: str
       sample: docker
@@ -238,58 +240,58 @@ proxy_container:
       type: str
       sample: started
     running:
-      description: Whether it answers.
+      description: Whether it is running and responding.
       returned: always
       type: bool
       sample: true
     listeners:
-      description: Where it listens, with the ports that were chosen.
-      returned: if it is not absent
+      description: Addresses on which it listens, with the ports that were chosen.
+      returned: if O(state) is not V(absent)
       type: list
       elements: str
       sample: ["192.0.2.1:5100"]
     targets:
-      description: Where it forwards to.
-      returned: if it is not absent
+      description: Addresses to which it forwards.
+      returned: if O(state) is not V(absent)
       type: list
       elements: str
       sample: ["10.1.0.5:7000"]
     clients:
       description: Networks that may connect.
-      returned: if it is not absent
+      returned: if O(state) is not V(absent)
       type: list
       elements: str
       sample: ["198.51.100.0/24"]
     egress:
-      description: Source address of its connections, or null.
-      returned: if it is not absent
+      description: Source address of connections to the targets, or null.
+      returned: if O(state) is not V(absent)
       type: str
       sample: 10.1.0.1
     rate:
       description: Limit in bits per second, or null.
-      returned: if it is not absent
+      returned: if O(state) is not V(absent)
       type: int
       sample: 10000000000
     encryption:
-      description: How the connection between the gateways is protected.
-      returned: if it is not absent
+      description: Protection of the connection between the gateways.
+      returned: if O(state) is not V(absent)
       type: str
       sample: tls
     certificate:
-      description: Its own certificate, or null.
-      returned: if it is not absent
+      description: Certificate of this side, or null.
+      returned: if O(state) is not V(absent)
       type: str
       sample: "-----BEGIN CERTIFICATE-----..."
     peer_certificate:
-      description: The one certificate that is accepted from the other side, or null.
-      returned: if it is not absent
+      description: The only certificate that is accepted from the other side, or null.
+      returned: if O(state) is not V(absent)
       type: str
       sample: "-----BEGIN CERTIFICATE-----..."
     counters:
       description:
-        - Its counters, as M(scistream.gateway.s2cs_info) describes them, also if it does not run;
-          null if nothing is known.
-      returned: if it is not absent
+        - Its counters, including when it is not running. Null if nothing is known.
+        - See M(scistream.gateway.s2cs_info) for their contents.
+      returned: if O(state) is not V(absent)
       type: dict
       sample:
         since: 1769860800.0
@@ -300,17 +302,17 @@ proxy_container:
         exact: true
     health:
       description: V(ok), V(down), V(silent) or V(unknown), as in M(scistream.gateway.s2cs_info).
-      returned: if it is not absent
+      returned: if O(state) is not V(absent)
       type: str
       sample: ok
     reason:
-      description: Why it is not well; empty if it is.
-      returned: if it is not absent
+      description: Explanation of a problem. Empty if there is none.
+      returned: if O(state) is not V(absent)
       type: str
       sample: ""
     log:
-      description: Last lines of its log, if it should run and does not.
-      returned: if it is not absent
+      description: Last lines of its log, if it should be running but is not.
+      returned: if O(state) is not V(absent)
       type: list
       elements: str
       sample: []

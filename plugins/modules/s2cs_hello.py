@@ -10,19 +10,20 @@ module: s2cs_hello
 short_description: Announce an application to its stream (HELLO)
 version_added: 0.1.0
 description:
-  - The application announces itself, or S2UC does it for the application.
-  - The secret proves that it belongs to the stream.
-  - A producer says where it listens. A consumer learns where it has to connect to.
-  - After it the session waits for its UPDATE, for O(update_timeout) seconds, and expires if none comes.
-  - For a session that is encrypted it gives this gateway its certificate and key.
-  - Said again with other listeners, it replaces those announced before; an UPDATE then points the stream at them.
+  - An application announces itself, or S2UC announces it. The secret proves that it belongs to the stream.
+  - A producer specifies where it listens. A consumer receives the listeners that it connects to.
+  - Afterwards the session waits for its UPDATE, and expires if none is received within O(update_timeout) seconds.
+  - For an encrypted session, it provides the certificate and the key of this gateway.
+  - Another HELLO with other listeners replaces those announced before. They take effect with the next UPDATE.
 author: SciStream gateway developers (@scistream)
 extends_documentation_fragment:
+  - scistream.gateway._attributes
+  - scistream.gateway._attributes.s2cs
   - scistream.gateway._s2cs
   - scistream.gateway._s2cs.actions
 options:
   uid: &uid
-    description: UUID of the stream, the same on both gateways. It is an identifier and no secret.
+    description: UUID of the stream, the same on both gateways. It is an identifier, not a secret.
     type: str
   role: &role
     description: Side of the stream that this gateway serves.
@@ -30,38 +31,39 @@ options:
     choices: [producer, consumer]
   secret: &secret
     description:
-      - Secret of the stream, 32 to 512 printable ASCII characters. It must be the one of the request.
-      - It is stored as a salted hash only, and never shown.
+      - Secret of the stream, as specified in the request.
+      - Only a salted hash of it is stored, and it is never shown.
     type: str
   producer_listeners: &producer_listeners
     description:
-      - Where the producer application listens, as V(address:port), V([IPv6 address]:port) or V(name:port).
-      - At most O(scistream.gateway.s2cs_request#module:num_conn) of them.
-      - The listeners of the gateway are dealt out to them in turn.
-      - Only for O(role=producer), and needed there.
+      - Addresses on which the producer application listens, as V(address:port), V([IPv6 address]:port) or
+        V(name:port).
+      - The maximum number is O(scistream.gateway.s2cs_request#module:num_conn).
+      - They are assigned to the listeners of the gateway in turn.
+      - Required for O(role=producer), and not allowed otherwise.
     type: list
     elements: str
   certificate: &certificate
     description:
-      - Certificate of this gateway for this session, as one block of PEM; for O(key), and for nothing else.
-      - It is signed by its own key, is no authority's, and is valid for as long as the session is to live.
-      - It is public. The other gateway gets it as O(scistream.gateway.s2cs_update#module:peer_certificate).
-      - Left out, the session has none, or the one that it has. While it streams, there can be no other.
+      - Certificate of this gateway for this session, in PEM format.
+      - It must be self-signed, must not be a CA certificate, and should be valid for the lifetime of the session.
+      - It is public. Pass it to the other gateway as O(scistream.gateway.s2cs_update#module:peer_certificate).
+      - If omitted, the current certificate (if any) is kept. It cannot be replaced while the session is streaming.
     type: str
   key: &key
     description:
-      - Private key of O(certificate), as one block of PEM, not encrypted.
-      - It is kept in one file of the session, which the user of the data server and root can read, and never shown.
+      - Unencrypted private key of O(certificate), in PEM format.
+      - It is stored in a file that only the user of the data server and root can read, and is never shown.
     type: str
   update_timeout: &update_timeout
     description:
-      - Seconds within which the UPDATE must come, where the session does not stream yet. The end of its lifetime comes
-        first in any case.
-      - If omitted, O(scistream.gateway.s2cs_request#module:hello_timeout) of its request. Where people have to hand
-        something on before the UPDATE, such as a ticket, give as many seconds as they may need.
+      - Number of seconds within which the UPDATE must be received if the session is not streaming yet. The lifetime of
+        the session is not extended.
+      - If omitted, O(scistream.gateway.s2cs_request#module:hello_timeout) of the request is used. If people must
+        exchange something before the UPDATE, such as a ticket, allow enough time for it.
     type: int
   sessions:
-    description: Sessions, where one call is to serve more than one.
+    description: List of sessions, to manage more than one session with a single call.
     type: list
     elements: dict
     suboptions:
@@ -84,12 +86,12 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Choose the UUID of a stream, and a secret that stays on the control node
+- name: Set the UUID of a stream, and a secret that stays on the control node
   ansible.builtin.set_fact:
     stream_uid: 7b7f0a51-3c7c-4b1e-9a55-4f8f6b1f6f02
     stream_secret: "{{ lookup('ansible.builtin.password', 'imaging.secret', length=32) }}"
 
-- name: Make a key and a certificate for each gateway
+- name: Create a key and a certificate for each gateway
   ansible.builtin.command:
     argv:
       - openssl
@@ -124,7 +126,7 @@ EXAMPLES = r"""
     secret: "{{ stream_secret }}"
   delegate_to: gw-alcf
 
-- name: Announce the producer application, and give its gateway a certificate
+- name: Announce the producer application, and provide the certificate of its gateway
   scistream.gateway.s2cs_hello:
     uid: "{{ stream_uid }}"
     role: producer
@@ -135,7 +137,7 @@ EXAMPLES = r"""
   delegate_to: gw-aps
   register: producer
 
-- name: Announce the consumer application, and learn where it connects to
+- name: Announce the consumer application, and get the listeners that it connects to
   scistream.gateway.s2cs_hello:
     uid: "{{ stream_uid }}"
     role: consumer
@@ -153,8 +155,8 @@ EXAMPLES = r"""
 RETURN = r"""
 session:
   description:
-    - The session after the call, where one was given by its options.
-    - M(scistream.gateway.s2cs_request) describes it.
+    - The session after the call, if one was specified by its options.
+    - See M(scistream.gateway.s2cs_request) for its contents.
   returned: success, if O(sessions) was not used
   type: dict
   sample:
@@ -164,21 +166,22 @@ session:
     listeners: ["192.0.2.1:5100"]
     targets: []
 sessions:
-  description: All sessions of the call after it, in the order of the call.
+  description: All sessions of the call after it, in the same order. See M(scistream.gateway.s2cs_request).
   returned: success
   type: list
   elements: dict
   sample: []
 failed_sessions:
   description:
-    - The sessions for which the call failed, as M(scistream.gateway.s2cs_request) describes them.
-    - If one fails that does not stream yet, the whole call is undone. A streaming one concerns itself alone.
-  returned: failure, unless nothing was tried
+    - Sessions for which the call failed. See M(scistream.gateway.s2cs_request) for their contents.
+    - If a session that is not streaming yet fails, the whole call is rolled back. A failure of a streaming session does
+      not affect the others.
+  returned: failure, unless the arguments were invalid
   type: list
   elements: dict
   sample: []
 changed_sessions:
-  description: The sessions that this very call changed, each with its RV(ignore:uid) and RV(ignore:role).
+  description: Sessions that this call changed, each with its RV(ignore:uid) and RV(ignore:role).
   returned: success
   type: list
   elements: dict

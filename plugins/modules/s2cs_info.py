@@ -7,50 +7,52 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: s2cs_info
-short_description: Show the sessions of this gateway and what it offers
+short_description: Gather information about the sessions and the policy of this gateway
 version_added: 0.1.0
 description:
-  - Shows each session with what is really seen of its data server, and the policy in force with the ports in use.
-  - Sessions that expired are listed until the next action releases what they held.
-  - With a policy in which something is wrong it still shows all sessions; see RV(policy_problems).
-  - One data server that does not answer holds up no other; all together are waited for no longer than ten seconds.
+  - Returns each session with the observed state of its data server, and the current policy with the ports in use.
+  - Expired sessions are listed until the next action releases them.
+  - With an invalid policy, all sessions are still returned. See RV(policy_problems).
+  - A data server that does not respond does not delay the others. The timeout for all together is ten seconds.
 author: SciStream gateway developers (@scistream)
 extends_documentation_fragment:
+  - scistream.gateway._attributes
+  - scistream.gateway._attributes.s2cs
   - scistream.gateway._s2cs
 options:
   uid:
-    description: UUID of a stream. If omitted, all sessions are shown.
+    description: UUID of a stream. If omitted, all sessions are returned.
     type: str
   role:
-    description: Side of the streams to show. If omitted, both sides are shown.
+    description: Side of the streams. If omitted, both sides are returned.
     type: str
     choices: [producer, consumer]
   secret:
     description:
-      - Not needed, and not used.
-      - It is accepted so that C(module_defaults) of the group C(scistream.gateway.s2cs) may hold it for other modules.
+      - Ignored.
+      - It is accepted so that C(module_defaults) of the group C(scistream.gateway.s2cs) can set it for other modules.
     type: str
 attributes:
   check_mode:
     support: full
-    description: Nothing is ever changed.
+    description: This module does not modify state.
   diff_mode:
     support: N/A
-    description: Nothing is ever changed.
+    description: This module does not modify state.
   idempotent:
     support: full
-    description: Nothing is ever changed.
+    description: This module does not modify state.
 seealso:
   - module: scistream.gateway.s2cs_request
 """
 
 EXAMPLES = r"""
-- name: Look at all sessions of a gateway
+- name: Get all sessions of a gateway
   scistream.gateway.s2cs_info:
   delegate_to: gw-aps
   register: info
 
-- name: Complain about data servers that do not run
+- name: Fail if a data server is not running
   ansible.builtin.assert:
     that: item.running
     fail_msg: "{{ item.uid }} ({{ item.role }}): {{ item.log | join('; ') }}"
@@ -61,89 +63,89 @@ EXAMPLES = r"""
 
 RETURN = r"""
 sessions:
-  description: The sessions, each as M(scistream.gateway.s2cs_request) describes it, with what is seen of it now.
+  description: Sessions with their current state. See M(scistream.gateway.s2cs_request) for their other contents.
   returned: success
   type: list
   elements: dict
   contains:
     running:
-      description: Whether the data server runs and answers. One that is stopped (C(SIGSTOP)) or frozen does not.
+      description: Whether the data server is running and responding. It is not if it is stopped (C(SIGSTOP)) or frozen.
       returned: always
       type: bool
       sample: true
     health:
       description:
-        - V(ok) if it streams and its data server answers, V(waiting) if it waits for its HELLO or UPDATE.
-        - V(down) if its data server should run and does not, V(silent) if that runs and does not answer, for example
-          because it was stopped or paused, V(unknown) if it cannot be looked at or does not answer in time.
-        - V(expired), V(busy) while an action is under way on it, V(unfinished) if an action was killed in the middle.
+        - V(ok) if it is streaming and its data server responds, V(waiting) if it waits for its HELLO or UPDATE.
+        - V(down) if its data server should be running but is not, V(silent) if it is running but not responding, for
+          example because it was stopped or paused, V(unknown) if its state cannot be determined in time.
+        - V(expired), V(busy) while an action is in progress, V(unfinished) if an action was killed before it finished.
       returned: always
       type: str
       sample: ok
     reason:
       description:
-        - Why it is not well, and what happens next; empty if it is.
-        - If another program has taken one of its listeners, that program.
+        - Explanation of a problem, and what happens next. Empty if there is none.
+        - If another program uses the port of one of its listeners, this includes that program.
       returned: always
       type: str
       sample: ""
     counters:
       description:
-        - What the data server has counted for this session, in connections and bytes. The counters go on through every
-          update, and through every restart of the data server and of the gateway.
+        - Connections and bytes of this session. The counters continue across updates, restarts of the data server, and
+          reboots of the gateway. Null if nothing is known.
         - C(to_consumer) is towards the side that connected, C(to_producer) towards the target.
-        - Of a data server that does not run or does not answer, what is known of its totals.
-      returned: always, null if nothing is known
+        - If the data server is not running or not responding, the last known totals.
+      returned: always
       type: dict
       contains:
         since:
-          description: When the session's data server was started for the first time, in seconds since the epoch.
+          description: Time of the first start of the session's data server, in seconds since the epoch.
           returned: always
           type: float
           sample: 1769860800.0
         restarts:
-          description: How often it was started again since, after a crash or a reboot for example. A reload is none.
+          description: Number of restarts since then, for example after a crash or a reboot. Reloads do not count.
           returned: always
           type: int
           sample: 0
         connections:
           description:
-            - C(open) now, C(total) so far, C(refused) because the client is not allowed or did not show the right
-              certificate, and C(failed) because the target could not be reached.
-            - C(open) is null if the data server does not answer and may have connections all the same.
+            - Number of connections that are C(open), C(total) connections, C(refused) because the client is not allowed
+              or did not present the right certificate, and C(failed) because the target could not be reached.
+            - C(open) is null if the data server does not respond but may have connections.
           returned: always
           type: dict
           sample: {open: 1, total: 3, refused: 0, failed: 0}
         bytes:
-          description: Bytes that passed in each direction, without what TLS adds.
+          description: Bytes transferred in each direction, without the overhead of TLS.
           returned: always
           type: dict
           sample: {to_consumer: 1073741824, to_producer: 96}
         last_byte:
           description:
-            - When a byte last moved in either direction, in seconds since the epoch; null if none ever did.
-            - With connections open and no byte for long, one end may be gone or stuck.
-            - It is null for UDP as long as the peer is connected, and under Janus.
+            - Time of the last transfer in either direction, in seconds since the epoch. Null if there was none.
+            - If connections are open but nothing is transferred for a long time, one end may be gone or stuck.
+            - Null for UDP while the peer is connected, and under Janus.
           returned: always
           type: float
           sample: 1769864400.5
         exact:
           description:
-            - Whether C(connections) and C(bytes) are exact. If V(false), they are a lower bound, because a data server
-              ended while connections may have been open, does not answer, or because its log was full or damaged.
+            - Whether C(connections) and C(bytes) are exact. If V(false), they are lower bounds, because a data server
+              stopped while connections may have been open or does not respond, or its log was full or damaged.
           returned: always
           type: bool
           sample: true
     log:
-      description: Why a data server that should run does not, or does not answer; the last lines of its log else.
+      description: Why a data server is not running or not responding. Otherwise the last lines of its log.
       returned: always
       type: list
       elements: str
       sample: []
 policy_problems:
   description:
-    - What is wrong with the policy. As long as there is something, no stream can be opened or changed on this gateway.
-    - Looking and releasing work all the same.
+    - Errors in the policy. Until they are corrected, streams on this gateway cannot be opened or changed.
+    - Sessions can still be listed and released.
   returned: success
   type: list
   elements: str
@@ -165,15 +167,15 @@ unreadable:
       type: str
       sample: producer
     why:
-      description: What is wrong with the row.
+      description: Error in the row.
       returned: always
       type: str
       sample: it is no JSON
 orphans:
   description:
-    - What has a directory on this gateway and no session in the store, because the store was lost or replaced.
-    - M(scistream.gateway.s2cs_release) with its RV(ignore:uid) ends and removes it, if an administrator asks for it.
-  returned: success, or if the store is damaged, of another version or cannot be used for another reason
+    - Data servers that have a directory but no session in the store, because the store was lost or replaced.
+    - Administrators can remove them with M(scistream.gateway.s2cs_release) and the RV(ignore:uid).
+  returned: success, or if the store is damaged, has another version, or cannot be used for another reason
   type: list
   elements: dict
   contains:
@@ -193,20 +195,20 @@ orphans:
       type: str
       sample: /var/lib/scistream/sessions/producer-1b4e28ba-2fa1-41d2-883f-0016d3cca427
     running:
-      description: Whether processes work in its directory.
+      description: Whether processes are running in its directory.
       returned: always
       type: bool
       sample: true
     pids:
-      description: Those processes.
+      description: IDs of these processes.
       returned: always
       type: list
       elements: int
       sample: [812, 813]
 gateway:
   description:
-    - The policy in force, with what is in use of it.
-    - A key in which RV(policy_problems) finds a fault is null.
+    - Current policy and its usage.
+    - A key with errors, as listed in RV(policy_problems), is null.
   returned: success
   type: dict
   contains:
@@ -221,12 +223,12 @@ gateway:
       type: str
       sample: /etc/scistream/s2cs.json
     state_dir:
-      description: Where the sessions are kept.
+      description: Directory of the sessions.
       returned: always
       type: str
       sample: /var/lib/scistream
     supervisor:
-      description: What runs data servers that are no containers, V(systemd) or V(process).
+      description: What runs data servers outside of containers, V(systemd) or V(process).
       returned: always
       type: str
       sample: systemd
@@ -236,7 +238,7 @@ gateway:
       type: dict
       sample: {producer: 192.0.2.1, consumer: 10.1.0.1}
     egress:
-      description: Source addresses of the connections to targets, by role. If a role is not named, the kernel chooses.
+      description: Source addresses of connections to targets, by role. The kernel selects those of other roles.
       returned: always
       type: dict
       sample: {consumer: 192.0.2.1}
@@ -248,55 +250,55 @@ gateway:
       sample: [5100, 5200]
     ports:
       description:
-        - The C(total) number of ports at all addresses, how many of them are C(used) by sessions and C(free), and which
-          are C(in_use), by address.
-        - A port that is free may be held by another program.
+        - The C(total) number of ports on all addresses, how many are C(used) by sessions and C(free), and which are
+          C(in_use), by address.
+        - Other programs may use ports that are listed as free.
       returned: always
       type: dict
       sample: {total: 101, used: 1, free: 100, in_use: {192.0.2.1: [5100]}}
     proxies:
-      description: Proxies on offer, each with its C(runtimes), C(encryptions) and C(transports).
+      description: Available proxies, each with its C(runtimes), C(encryptions) and C(transports).
       returned: always
       type: dict
       sample: {s2ds: {runtimes: [process], encryptions: [tls, none], transports: [tcp]}}
     default_proxy:
-      description: Proxy of sessions that ask for none.
+      description: Default proxy.
       returned: always
       type: str
       sample: s2ds
     default_runtime:
-      description: Runtime of sessions that ask for none.
+      description: Default runtime.
       returned: always
       type: str
       sample: process
     targets:
-      description: Networks and ports that listeners may lead to, by role. A role that is not named has no limits.
+      description: Networks and ports that are allowed as targets, by role. Other roles are not restricted.
       returned: always
       type: dict
       sample: {producer: [10.1.0.0/16]}
     clients:
-      description: Networks that may connect to listeners, by role. For a role that is not named anyone may.
+      description: Networks that may connect to listeners, by role. Other roles are not restricted.
       returned: always
       type: dict
       sample: {producer: [198.51.100.1/32]}
     encryption:
-      description: What sessions may ask for.
+      description: Allowed encryptions.
       returned: always
       type: list
       elements: str
       sample: [tls, none]
     limits:
-      description: Maximum numbers, for all sessions and for those of one owner. Null is no limit.
+      description: Limits, in total and for each owner. Null means no limit.
       returned: always
       type: dict
       sample: {num_conn: 64, sessions: 256, lifetime: 604800, owner: {sessions: 128, num_conn: 64}}
     hello_timeout:
-      description: Seconds after which a session without HELLO expires, by default.
+      description: Default number of seconds after which a session without HELLO expires.
       returned: always
       type: int
       sample: 180
     hello_timeout_max:
-      description: Maximum of what a request may ask for instead.
+      description: Maximum value that a request can specify instead.
       returned: always
       type: int
       sample: 3600

@@ -10,46 +10,48 @@ module: s2cs_policy
 short_description: Write the policy of this gateway
 version_added: 0.1.0
 description:
-  - Checks a policy with the code that reads it, every setting of every proxy included, and puts it in place as a whole.
-  - With anything wrong in it nothing is written, and all faults are named at once.
+  - Validates a policy with the code that reads it, including all settings of all proxies, and replaces it atomically.
+  - If there are errors, nothing is written, and all errors are listed.
   - >-
-    The file belongs to the user who runs this, has mode 0640, and is read at every action. Nothing has to be restarted,
-    and streams that run go on.
-  - The role P(scistream.gateway.s2cs#role) calls it with its variables, which are the keys of the policy with C(s2cs_)
-    before them.
+    The file is owned by the user who runs the module, has mode 0640, and is read by every action. No restart is
+    required, and running streams are not affected.
+  - The role P(scistream.gateway.s2cs#role) calls it with its variables, which are named after the keys of the policy
+    with the prefix C(s2cs_).
 author: SciStream gateway developers (@scistream)
 extends_documentation_fragment:
+  - scistream.gateway._attributes
+  - scistream.gateway._attributes.s2cs
   - scistream.gateway._s2cs
 options:
   policy:
     description:
-      - The policy. Its keys are described at the role P(scistream.gateway.s2cs#role), without C(s2cs_).
-      - C(state_dir) and C(listen) are needed. C(dedicated_users), a boolean, says whether data servers run as users of
-        their own where S2CS is root.
+      - The policy. See the role P(scistream.gateway.s2cs#role) for its keys, without the prefix C(s2cs_).
+      - C(state_dir) and C(listen) are required. C(dedicated_users), a boolean, determines whether data servers run as
+        separate users if S2CS runs as root.
       - >-
-        A text is taken for a number, a boolean or, split at commas, a list where one belongs, so that extra variables
-        and INI inventories can give them.
+        Texts are converted to numbers, booleans or lists (separated by commas) as required, so that extra variables and
+        INI inventories can be used.
     type: dict
     required: true
   group:
-    description: Group whose members may read the policy. If omitted, it is the group of the user who runs this.
+    description: Group whose members can read the policy. If omitted, the group of the user who runs the module.
     type: str
 attributes:
   check_mode:
     support: full
-    description: Checks the policy completely, and writes nothing.
+    description: Validates the policy completely without writing it.
   diff_mode:
     support: full
-    description: Shows the file before and after. There are no secrets in it.
+    description: Shows the file before and after the call. It contains no secrets.
   idempotent:
     support: full
-    description: The same call again changes nothing.
+    description: Repeating the same call makes no further changes.
 seealso:
   - module: scistream.gateway.s2cs_info
 """
 
 EXAMPLES = r"""
-- name: Let streams reach one network of this facility, encrypted, from one other facility
+- name: Allow encrypted streams from one other facility to one network of this facility
   scistream.gateway.s2cs_policy:
     policy:
       gateway: gw-aps
@@ -73,8 +75,8 @@ config:
   sample: /etc/scistream/s2cs.json
 allowed:
   description:
-    - What the policy allows, a line for each subject.
-    - What is not restricted is in capitals, such as C(ANY).
+    - Summary of what the policy allows, one line for each subject.
+    - Anything unrestricted is in capitals, such as C(ANY).
   returned: success
   type: list
   elements: str
@@ -82,8 +84,8 @@ allowed:
     - "producer: listens on 192.0.2.1, ports 5100-5200, for 198.51.100.0/24; forwards to 10.1.0.0/16:5000-5100"
     - "encryption: tls only"
 problems:
-  description: What is wrong with the policy, each beginning with the key.
-  returned: failure, if the policy is wrong
+  description: Errors in the policy, each beginning with its key.
+  returned: failure, if the policy is invalid
   type: list
   elements: str
   sample: ["proxies.haproxy.settings: there is no \"thread\": did you mean threads?"]

@@ -7,34 +7,36 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: s2cs_release
-short_description: Release everything that a stream has on this gateway (REL)
+short_description: Release all resources of a stream on this gateway (REL)
 version_added: 0.1.0
 description:
-  - Ends the data server of a session and releases its listeners, processes, files and keys.
-  - A session belongs to the user who requested it. Others release it with its secret, or as administrators.
-  - What is not there is released already. A session whose last action was killed in the middle is released as well.
-  - It works on a full disk, with a policy that has faults, and for a row of the session store that cannot be
-    read. An administrator can also release what has a directory and no row, as M(scistream.gateway.s2cs_info) lists it.
-  - A session that cannot be released keeps none of the others, and stands as it was.
+  - Stops the data server of a session, and releases its listeners, processes, files and keys.
+  - A session is owned by the user who requested it. Other users need its secret, or must be administrators.
+  - If a session does not exist, nothing is changed. Unfinished sessions, whose last action was killed, can be released.
+  - It works on a full disk, with an invalid policy, and for rows of the session store that cannot be read.
+    Administrators can also release orphans, which M(scistream.gateway.s2cs_info) lists.
+  - If a session cannot be released, it is kept, and the other sessions are released.
 author: SciStream gateway developers (@scistream)
 extends_documentation_fragment:
+  - scistream.gateway._attributes
+  - scistream.gateway._attributes.s2cs
   - scistream.gateway._s2cs
   - scistream.gateway._s2cs.actions
 options:
   uid: &uid
-    description: UUID of the stream, the same on both gateways. It is an identifier and no secret.
+    description: UUID of the stream, the same on both gateways. It is an identifier, not a secret.
     type: str
   role: &role
-    description: Side of the stream that is to be released. Left out, both sides are.
+    description: Side of the stream to release. If omitted, both sides are released.
     type: str
     choices: [producer, consumer]
   secret: &secret
     description:
-      - Secret of the stream, the one of the request.
-      - Only whoever did not request the session needs it, unless that is an administrator of this gateway.
+      - Secret of the stream, as specified in the request.
+      - Required for users who did not request the session and are not administrators of this gateway.
     type: str
   sessions:
-    description: Sessions, where one call is to serve more than one.
+    description: List of sessions, to manage more than one session with a single call.
     type: list
     elements: dict
     suboptions:
@@ -56,12 +58,12 @@ EXAMPLES = r"""
     secret: "{{ lookup('ansible.builtin.password', 'streak.secret', length=32) }}"
   delegate_to: gw-aps
 
-- name: Release whatever this gateway has of a stream
+- name: Release both sides of a stream on this gateway
   scistream.gateway.s2cs_release:
     uid: 9e1a4b0c-55f7-4a0e-8f0b-6f2d1b7c8d90
   delegate_to: gw-aps
 
-- name: Release the producer's side of a stream that somebody else requested
+- name: Release the producer side of a stream that another user requested
   scistream.gateway.s2cs_release:
     uid: 9e1a4b0c-55f7-4a0e-8f0b-6f2d1b7c8d90
     role: producer
@@ -71,8 +73,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 released:
-  description: What was released, also if others could not be.
-  returned: always, unless nothing was tried
+  description: Sessions that were released, including when others could not be released.
+  returned: always, unless the arguments were invalid
   type: list
   elements: dict
   contains:
@@ -87,15 +89,15 @@ released:
       type: str
       sample: producer
     listeners:
-      description: The listeners that are free again.
+      description: Listeners that were released.
       returned: always
       type: list
       elements: str
       sample: ["192.0.2.1:5100"]
     counters:
       description:
-        - What its data server counted in all, as M(scistream.gateway.s2cs_info) shows it.
-        - If it did not run or did not answer, what is known of its totals. Null if nothing is known.
+        - Totals of its data server. See M(scistream.gateway.s2cs_info) for their contents.
+        - If it was not running or not responding, the last known totals. Null if nothing is known.
       returned: always
       type: dict
       sample:
@@ -104,9 +106,9 @@ released:
         bytes: {to_consumer: 1073741824, to_producer: 96}
 failed_sessions:
   description:
-    - The sessions for which the call failed, as M(scistream.gateway.s2cs_request) describes them.
-    - All others are released.
-  returned: failure, unless nothing was tried
+    - Sessions that could not be released. See M(scistream.gateway.s2cs_request) for their contents.
+    - All other sessions are released.
+  returned: failure, unless the arguments were invalid
   type: list
   elements: dict
   sample: []

@@ -10,76 +10,78 @@ module: s2cs_request
 short_description: Reserve the listeners of a stream on this gateway (REQ)
 version_added: 0.1.0
 description:
-  - Reserves listeners for one role of a stream, and starts the data server that holds them where the proxy can.
-  - The same request again returns the same listeners.
-  - A request for an existing session changes its O(rate), O(hello_timeout), O(lifetime) and O(labels), without cutting
-    a connection. Anything else that is different is an error that names the differences.
-  - The same request again starts a data server that died, and lets the time for the next message begin anew.
-  - The session belongs to the user who requests it. Others need its secret to update or release it.
-  - A session to which no HELLO or UPDATE comes in time expires, and so does one at the end of its lifetime.
-  - The next action on this gateway, whatever it is about, releases what an expired session held.
+  - Reserves listeners for one role of a stream, and starts a data server that binds them if the proxy supports this.
+  - Repeating the request returns the same listeners.
+  - A request for an existing session can change its O(rate), O(hello_timeout), O(lifetime) and O(labels) without
+    interrupting connections. Any other difference is an error, and the message lists the differences.
+  - Repeating the request also restarts a data server that died, and restarts the timeout for the next message.
+  - The session is owned by the user who requests it. Other users need its secret to update or release it.
+  - A session expires if no HELLO or UPDATE is received in time, or at the end of its lifetime. The next action on this
+    gateway releases expired sessions, regardless of which session that action is for.
 author: SciStream gateway developers (@scistream)
 extends_documentation_fragment:
+  - scistream.gateway._attributes
+  - scistream.gateway._attributes.s2cs
   - scistream.gateway._s2cs
   - scistream.gateway._s2cs.actions
 options:
   uid: &uid
-    description: UUID of the stream, the same on both gateways. It is an identifier and no secret.
+    description: UUID of the stream, the same on both gateways. It is an identifier, not a secret.
     type: str
   role: &role
     description: Side of the stream that this gateway serves.
     type: str
     choices: [producer, consumer]
   num_conn: &num_conn
-    description: Number of listeners, one for each connection of the stream. The policy of the gateway limits it.
+    description: Number of listeners. The policy of the gateway sets the maximum.
     type: int
     default: 1
   rate: &rate
     description:
       - Limit for the whole session in each direction, in bits per second, such as V(10Gbit) or V(500Mbit).
-      - A proxy that cannot keep to a rate refuses it.
+      - Refused if the proxy cannot limit the rate.
     type: str
   proxy: &proxy
-    description: What forwards. The policy says what is on offer and what is the default.
+    description: Proxy that forwards. The policy determines the available values and the default.
     type: str
   runtime: &runtime
-    description: Where it runs. The policy says what is on offer and what is the default.
+    description: Where the proxy runs. The policy determines the available values and the default.
     type: str
   encryption: &encryption
     description:
-      - How the connection between the two gateways is protected. The policy says what is allowed.
-      - V(tls) is TLS 1.3, in which each gateway accepts one certificate of the other, and nothing else.
-      - The HELLO gives the gateway its certificate and key, and the UPDATE the certificate of the other gateway.
-      - V(none) means that everyone on the path can read and change the data.
-      - A proxy, a runtime or an O(transport) that cannot do what is asked for refuses it.
+      - Protection of the connection between the two gateways. The policy determines which values are allowed.
+      - V(tls) uses TLS 1.3, and each gateway accepts only the certificate of the other. HELLO provides the certificate
+        and the key of this gateway, UPDATE the certificate of the other gateway.
+      - V(none) allows anyone on the path to read and modify the data.
+      - Refused if the proxy, the runtime or the O(transport) does not support it.
     type: str
     choices: [tls, none]
     default: tls
   transport: &transport
     description:
-      - What the listeners accept and forward. With V(both), TCP and UDP on the same port.
-      - A proxy that forwards TCP only refuses the others.
+      - Transport protocol that is accepted and forwarded. V(both) is TCP and UDP on the same port.
+      - Refused if the proxy does not support it.
     type: str
     choices: [tcp, udp, both]
     default: tcp
   secret: &secret
     description:
-      - Secret of the stream, 32 to 512 printable ASCII characters. Whoever says HELLO must know it.
-      - It is stored as a salted hash only, and never shown.
+      - Secret of the stream, 32 to 512 printable ASCII characters. Every HELLO must present it.
+      - Only a salted hash of it is stored, and it is never shown.
     type: str
   hello_timeout: &hello_timeout
-    description: Seconds within which the HELLO must come. The policy gives the default and the largest value.
+    description: Number of seconds within which the HELLO must be received. The policy sets default and maximum.
     type: int
   lifetime: &lifetime
     description:
-      - Seconds that the session may live from its first request on, whatever its state.
-      - The policy gives the largest value, which is the default too. Where it gives none, the life has no end.
+      - Maximum lifetime of the session in seconds, from its first request.
+      - The policy sets the maximum, which is also the default. If the policy sets none, the session has no limit.
     type: int
   labels: &labels
-    description: Names and texts to find the session by, such as a job id, an experiment id or an owner.
+    description: Names and texts that describe the session, such as a job ID, an experiment ID or a contact.
     type: dict
   sessions:
-    description: Sessions, where one call is to serve more than one.
+    description: List of sessions, to manage more than one session with a single call.
     type: list
     elements: dict
     suboptions:
@@ -124,7 +126,7 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     msg: "{{ reserved.session.listeners }}"
 
-- name: Reserve the listeners of two streams with one call, those of the second without encryption
+- name: Reserve the listeners of two streams with one call, the second stream without encryption
   scistream.gateway.s2cs_request:
     sessions:
       - uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
@@ -141,7 +143,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 session:
-  description: The session after the call, where one was given by its options.
+  description: The session after the call, if one was specified by its options.
   returned: success, if O(sessions) was not used and the session exists
   type: dict
   contains: &session
@@ -161,22 +163,22 @@ session:
       type: str
       sample: reserved
     proxy:
-      description: What forwards.
+      description: Proxy that forwards.
       returned: always
       type: str
       sample: s2ds
     runtime:
-      description: Where it runs.
+      description: Where the proxy runs.
       returned: always
       type: str
       sample: process
     encryption:
-      description: How the connection between the two gateways is protected.
+      description: Protection of the connection between the two gateways, V(tls) or V(none).
       returned: always
       type: str
       sample: tls
     transport:
-      description: What the listeners accept and forward, V(tcp), V(udp) or V(both).
+      description: Transport protocol, V(tcp), V(udp) or V(both).
       returned: always
       type: str
       sample: tcp
@@ -186,32 +188,32 @@ session:
       type: int
       sample: 1
     rate:
-      description: Limit for each direction in bits per second, or null.
+      description: Limit in each direction in bits per second, or null.
       returned: always
       type: int
       sample: 10000000000
     listeners:
-      description: Where this gateway accepts the connections of the stream.
+      description: Addresses on which this gateway accepts connections of the stream.
       returned: always
       type: list
       elements: str
       sample: ["192.0.2.1:5100"]
     producer_listeners:
-      description: Where the producer application listens, as it announced by HELLO.
+      description: Addresses on which the producer application listens, as announced by HELLO.
       returned: always
       type: list
       elements: str
       sample: ["10.1.0.5:7000"]
     targets:
-      description: Where the listeners lead to, dealt out to them in turn, as it was asked for.
+      description: Addresses to which the listeners forward, as requested. They are assigned to the listeners in turn.
       returned: always
       type: list
       elements: str
       sample: ["app.example.org:7000"]
     resolved:
       description:
-        - The address of each of RV(session.targets), in the same order.
-        - Of a name it is the first address that the policy allows and that can be reached from the egress address.
+        - Resolved address of each of RV(session.targets), in the same order.
+        - For a name, the first address that the policy allows and that the egress address can reach.
       returned: always
       type: list
       elements: str
@@ -224,13 +226,13 @@ session:
       sample: ["198.51.100.7/32"]
     half_close:
       description:
-        - Whether one direction of a connection goes on after the other has ended.
-        - It was a setting of the proxy in the policy when the session was requested.
+        - Whether one direction of a connection stays open after the other has ended.
+        - This is the setting of the proxy in the policy at the time of the request.
       returned: always
       type: bool
       sample: true
     egress:
-      description: Source address of the connections to the targets, or null if the kernel chooses.
+      description: Source address of connections to the targets, or null if the kernel selects it.
       returned: always
       type: str
       sample: 192.0.2.1
@@ -261,44 +263,45 @@ session:
       type: str
       sample: beamline
     created:
-      description: When it was requested, ISO 8601 in UTC.
+      description: Time of the request, ISO 8601 in UTC.
       returned: always
       type: str
       sample: "2026-01-31T12:00:00Z"
     lifetime:
-      description: Its longest life in seconds, as asked for or limited by the policy; null without a limit.
+      description: Maximum lifetime in seconds, as requested or limited by the policy. Null if there is no limit.
       returned: always
       type: int
       sample: 86400
     expires:
       description:
-        - When it expires, ISO 8601 in UTC.
-        - Before the HELLO and the UPDATE, the time at which these must have arrived, but not after RV(ignore:ends).
-        - After the UPDATE it is RV(ignore:ends), and null if there is none.
+        - Time at which the session expires, ISO 8601 in UTC.
+        - Before HELLO and UPDATE, the time by which these must be received, at most RV(ignore:ends).
+        - After UPDATE, the same as RV(ignore:ends), or null if there is none.
       returned: always
       type: str
       sample: "2026-01-31T12:03:00Z"
     ends:
-      description: End of its lifetime, ISO 8601 in UTC, or null if there is none.
+      description: End of the lifetime, ISO 8601 in UTC. Null if there is no limit.
       returned: always
       type: str
       sample: "2026-02-07T12:00:00Z"
     pending:
-      description: Action that is under way on the session, or that was killed in the middle; empty if there is none.
+      description: Action that is in progress on the session, or that was killed before it finished. Otherwise empty.
       returned: always
       type: str
       sample: ""
 sessions:
-  description: All sessions of the call after it, in the order of the call; after a failure those that it left well.
-  returned: always, unless nothing was tried
+  description: All sessions of the call, in the same order. After a failure, those for which the call succeeded.
+  returned: always, unless the arguments were invalid
   type: list
   elements: dict
   contains: *session
 failed_sessions:
   description:
-    - The sessions for which the call failed.
-    - If a new session fails, all new ones of the call are undone. A session that existed before concerns itself alone.
-  returned: failure, unless nothing was tried
+    - Sessions for which the call failed.
+    - If a new session fails, all new sessions of the call are rolled back. A failure of an existing session does not
+      affect the others.
+  returned: failure, unless the arguments were invalid
   type: list
   elements: dict
   contains:
@@ -313,13 +316,13 @@ failed_sessions:
       type: str
       sample: producer
     msg:
-      description: Why it failed.
+      description: Reason of the failure.
       returned: always
       type: str
       sample: "address already in use: 192.0.2.1:5100, taken by PID 812 sshd"
 changed_sessions:
-  description: The sessions that this very call changed.
-  returned: always, unless nothing was tried
+  description: Sessions that this call changed.
+  returned: always, unless the arguments were invalid
   type: list
   elements: dict
   contains: &identity
@@ -335,10 +338,10 @@ changed_sessions:
       sample: producer
 new_sessions:
   description:
-    - The sessions that did not exist before this call. Pass them to M(scistream.gateway.s2cs_release) if a later step
+    - Sessions that this call created. Pass them to M(scistream.gateway.s2cs_release) if a later step
       fails.
-    - A session that existed and was repaired or changed is not among them.
-  returned: always, unless nothing was tried
+    - Existing sessions that were repaired or changed are not included.
+  returned: always, unless the arguments were invalid
   type: list
   elements: dict
   contains: *identity

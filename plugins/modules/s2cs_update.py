@@ -10,18 +10,20 @@ module: s2cs_update
 short_description: Point the listeners of a stream at their targets (UPDATE)
 version_added: 0.1.0
 description:
-  - Points the listeners at their targets and starts to forward. The session must have been announced by a HELLO.
-  - While it streams, new targets apply to new connections.
-  - Established connections go on where the proxy can reload.
-  - A session belongs to the user who requested it. Others update it with its secret, or as administrators.
-  - The same call again changes nothing, unless the data server does not run any more, and is started again.
+  - Sets the targets of the listeners and starts forwarding. The session must have been announced by a HELLO.
+  - If the session is already streaming, new targets apply to new connections. Established connections are kept if the
+    proxy can reload.
+  - A session is owned by the user who requested it. Other users need its secret, or must be administrators.
+  - Idempotent, except that a data server that has stopped is restarted.
 author: SciStream gateway developers (@scistream)
 extends_documentation_fragment:
+  - scistream.gateway._attributes
+  - scistream.gateway._attributes.s2cs
   - scistream.gateway._s2cs
   - scistream.gateway._s2cs.actions
 options:
   uid: &uid
-    description: UUID of the stream, the same on both gateways. It is an identifier and no secret.
+    description: UUID of the stream, the same on both gateways. It is an identifier, not a secret.
     type: str
   role: &role
     description: Side of the stream that this gateway serves.
@@ -30,40 +32,41 @@ options:
   remote_listeners: &remote_listeners
     description:
       - The targets.
-      - For O(role=consumer) the listeners of the producer's gateway.
-      - For O(role=producer) the listeners of the producer application.
-      - A host name stands for the address that it has on this gateway at the time of the call.
-      - Left out, the listeners that the producer announced are used; a consumer must give them.
+      - For O(role=consumer), the listeners of the producer's gateway.
+      - For O(role=producer), the listeners of the producer application. If omitted, those that it announced are used.
+      - Host names are resolved on this gateway at the time of the call.
+      - Required for O(role=consumer).
     type: list
     elements: str
   clients: &clients
     description:
-      - Addresses or networks that may connect to the listeners, within those that the policy allows.
-      - For O(role=producer) this is the consumer's gateway. Left out, all that the policy allows may connect.
+      - Addresses or networks that may connect to the listeners. The policy must allow them.
+      - For O(role=producer), this is the consumer's gateway.
+      - If omitted, all clients that the policy allows may connect.
     type: list
     elements: str
   peer_certificate: &peer_certificate
     description:
-      - Certificate of the other gateway for this stream, as one block of PEM. Nothing else is accepted from there.
-      - It is public, but whoever can replace it on its way here can take the place of the other gateway.
-      - Left out, the one that the session has stays. A session that is encrypted needs one, and a HELLO with its own.
+      - Certificate of the other gateway for this stream, in PEM format. No other certificate is accepted from it.
+      - It is public, but anyone who can replace it in transit can impersonate the other gateway.
+      - If omitted, the current certificate is kept. An encrypted session requires it, and its own certificate by HELLO.
     type: str
   secret: &secret
     description:
-      - Secret of the stream, the one of the request.
-      - Only whoever did not request the session needs it, unless that is an administrator of this gateway.
+      - Secret of the stream, as specified in the request.
+      - Required for users who did not request the session and are not administrators of this gateway.
     type: str
   probe_targets: &probe_targets
     description:
-      - Connects once to each target and closes the connection at once, without a byte. Targets that the session has
-        already had connections to are not looked at again, because an application may count its connections.
-      - Targets that do not accept it within 3 seconds are listed as C(unreachable_targets) of the session. That is no
-        failure, and the session streams as soon as they do.
-      - Targets of UDP are not looked at, nor those of the runtime V(janus), to which another host connects.
+      - Whether to connect once to each target and close the connection immediately, without sending data. Targets to
+        which the session has already had connections are not probed, because an application may count its connections.
+      - Targets that do not accept the connection within 3 seconds are listed as C(unreachable_targets) of the session.
+        This is not a failure. The session forwards as soon as they accept connections.
+      - UDP targets are not probed, nor those of the runtime V(janus), to which another host connects.
     type: bool
     default: false
   sessions:
-    description: Sessions, where one call is to serve more than one.
+    description: List of sessions, to manage more than one session with a single call.
     type: list
     elements: dict
     suboptions:
@@ -85,12 +88,12 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Choose the UUID of a stream, and a secret that stays on the control node
+- name: Set the UUID of a stream, and a secret that stays on the control node
   ansible.builtin.set_fact:
     stream_uid: c3b2f1de-7a55-4c06-8d5c-0f3f5f2a9e11
     stream_secret: "{{ lookup('ansible.builtin.password', 'scattering.secret', length=32) }}"
 
-- name: Make a key and a certificate for each gateway
+- name: Create a key and a certificate for each gateway
   ansible.builtin.command:
     argv:
       - openssl
@@ -146,7 +149,7 @@ EXAMPLES = r"""
   delegate_to: gw-alcf
   register: consumer
 
-- name: Forward to the producer application, and let nobody but the consumer's gateway connect
+- name: Forward to the producer application, and only allow the consumer's gateway to connect
   scistream.gateway.s2cs_update:
     uid: "{{ stream_uid }}"
     role: producer
@@ -162,7 +165,7 @@ EXAMPLES = r"""
     peer_certificate: "{{ producer.session.certificate }}"
   delegate_to: gw-alcf
 
-- name: Forward to another port of the producer application; established connections stay
+- name: Forward to another port of the producer application, and keep established connections
   scistream.gateway.s2cs_update:
     uid: "{{ stream_uid }}"
     role: producer
@@ -174,10 +177,10 @@ EXAMPLES = r"""
 RETURN = r"""
 session:
   description:
-    - The session after the call, where one was given by its options.
-    - M(scistream.gateway.s2cs_request) describes it.
-    - With O(probe_targets), C(unreachable_targets) lists the targets that were looked at and did not answer, each with
-      its C(target) and the reason as C(msg).
+    - The session after the call, if one was specified by its options.
+    - See M(scistream.gateway.s2cs_request) for its contents.
+    - With O(probe_targets), C(unreachable_targets) lists the targets that did not answer, each with its C(target) and
+      the reason as C(msg).
   returned: success, if O(sessions) was not used
   type: dict
   sample:
@@ -187,21 +190,22 @@ session:
     listeners: ["10.2.0.1:5100"]
     targets: ["192.0.2.1:5100"]
 sessions:
-  description: All sessions of the call after it, in the order of the call.
+  description: All sessions of the call after it, in the same order. See M(scistream.gateway.s2cs_request).
   returned: success
   type: list
   elements: dict
   sample: []
 failed_sessions:
   description:
-    - The sessions for which the call failed, as M(scistream.gateway.s2cs_request) describes them.
-    - If one fails that does not stream yet, the whole call is undone. A streaming one concerns itself alone.
-  returned: failure, unless nothing was tried
+    - Sessions for which the call failed. See M(scistream.gateway.s2cs_request) for their contents.
+    - If a session that is not streaming yet fails, the whole call is rolled back. A failure of a streaming session does
+      not affect the others.
+  returned: failure, unless the arguments were invalid
   type: list
   elements: dict
   sample: []
 changed_sessions:
-  description: The sessions that this very call changed, each with its RV(ignore:uid) and RV(ignore:role).
+  description: Sessions that this call changed, each with its RV(ignore:uid) and RV(ignore:role).
   returned: success
   type: list
   elements: dict

@@ -10,59 +10,61 @@ module: s2ds
 short_description: Run a native data server without a control server
 version_added: 0.1.0
 description:
-  - Starts, points, stops and removes one instance of the native S2DS forwarder, with the lifecycle of the S2DS class.
-  - No control server takes part. For streams between gateways use M(scistream.gateway.s2cs_request).
+  - Starts, updates, stops and removes a native S2DS forwarder, with the lifecycle of the S2DS class.
+  - It does not use a control server. For streams between gateways, use M(scistream.gateway.s2cs_request).
   - >-
-    It forwards to any address, also to loopback, link-local and metadata addresses. Where this host has a policy,
-    C(/etc/scistream/s2cs.json), users who became root and are no administrators of it may not listen at the ports that
-    the policy keeps for sessions, and not forward to targets that it refuses.
-  - New targets and clients apply to new connections, established connections go on.
+    It can forward to any address, including loopback, link-local and metadata addresses. If this host has a policy
+    (C(/etc/scistream/s2cs.json)), users who became root and are not its administrators cannot listen on ports that the
+    policy reserves for sessions, or forward to targets that the policy refuses.
+  - New targets and clients apply to new connections. Established connections are kept.
 author: SciStream gateway developers (@scistream)
 requirements:
   - Python 3.8 or newer
   - The role P(scistream.gateway.s2ds#role)
 extends_documentation_fragment:
+  - scistream.gateway._attributes
+  - scistream.gateway._attributes.s2ds
   - scistream.gateway._s2ds
 options:
   name:
-    description: Name of the instance, 1 to 40 lower-case letters, digits and dashes.
+    description: Name of the data server, 1 to 40 lower-case letters, digits and dashes.
     type: str
     required: true
   state:
     description:
-      - V(started) runs it as it is described, and changes what runs if need be.
-      - V(stopped) ends it and keeps its ports and its configuration for the next start.
-      - V(absent) ends it and removes everything that it had.
+      - V(started) runs it as described, and changes a running one if necessary.
+      - V(stopped) stops it and keeps its ports and its configuration for the next start.
+      - V(absent) stops it and removes all its files.
     type: str
     choices: [started, stopped, absent]
     default: started
   listeners:
     description:
-      - Where it listens, as V(address:port) or V([IPv6 address]:port).
-      - With port 0 a free port is chosen, within O(port_range) if that is given, and kept until O(state=absent).
-      - Needed for O(state=started).
+      - Addresses on which it listens, as V(address:port) or V([IPv6 address]:port).
+      - With port 0, a free port is chosen, within O(port_range) if specified, and kept until O(state=absent).
+      - Required for O(state=started).
     type: list
     elements: str
   targets:
     description:
-      - Where it forwards to; the listeners are dealt out to the targets in turn, so there are at most as many.
-      - Without targets it listens and refuses every connection.
+      - Addresses to which it forwards. They are assigned to the listeners in turn, so there can be at most as many.
+      - Without targets, it listens and refuses all connections.
     type: list
     elements: str
     default: []
   clients:
-    description: Addresses or networks that may connect. Empty for anyone.
+    description: Addresses or networks that may connect. If empty, anyone may connect.
     type: list
     elements: str
     default: []
   egress:
-    description: Source address of the connections to the targets. Left out, the kernel chooses.
+    description: Source address of connections to the targets. If omitted, the kernel selects it.
     type: str
   rate:
-    description: Limit for the whole instance in each direction in bits per second, such as V(10Gbit).
+    description: Limit in each direction for all connections together, in bits per second, such as V(10Gbit).
     type: str
   port_range:
-    description: First and last port of those that may be chosen.
+    description: First and last port of the range from which free ports are chosen.
     type: list
     elements: int
   settings:
@@ -72,28 +74,29 @@ options:
     default: {}
   state_dir:
     description:
-      - Directory in which the instance keeps its files.
-      - Units of systemd know one such directory only; another one takes O(supervisor=process).
-      - For root, it and the directories on its path must belong to root, and nobody else may write them.
+      - Directory of the data server's files.
+      - Systemd units only support the default. Other directories require O(supervisor=process).
+      - For root, it and all directories in its path must be owned by root and not be writable by others.
     type: path
     default: /var/lib/scistream
   program_dir:
     description:
       - Directory in which the roles installed the programs.
-      - For root, they and the directories on their path must belong to root, and nobody else may write them.
+      - For root, they and all directories in their path must be owned by root and not be writable by others.
     type: path
     default: /usr/local/lib/scistream
   supervisor:
     description:
-      - What keeps it running. V(auto) uses systemd when running as root on a systemd host, otherwise the collection's
+      - What keeps it running.
+      - V(auto) uses systemd when running as root on a systemd host, otherwise the collection's
         own supervisor.
     type: str
     choices: [auto, systemd, process]
     default: auto
   dedicated_user:
     description:
-      - Whether it runs as an unprivileged user of its own, where this module runs as root.
-      - Units of systemd always do; V(false) takes O(supervisor=process).
+      - Whether it runs as a separate unprivileged user if this module runs as root.
+      - Systemd units always do. V(false) requires O(supervisor=process).
     type: bool
     default: true
 seealso:
@@ -101,7 +104,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Make a key and a certificate for each of the two gateways
+- name: Create a key and a certificate for each of the two gateways
   ansible.builtin.command:
     argv:
       - openssl
@@ -122,7 +125,7 @@ EXAMPLES = r"""
   loop: [producer, consumer]
   delegate_to: localhost
 
-- name: Forward a port of a gateway to an instrument, for the other gateway alone
+- name: Forward a port of a gateway to an instrument, for the other gateway only
   scistream.gateway.s2ds:
     name: camera
     listeners: ["192.0.2.1:0"]
@@ -140,7 +143,7 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     msg: "{{ camera.s2ds.listeners }}"
 
-- name: Remove it again
+- name: Remove the data server
   scistream.gateway.s2ds:
     name: camera
     state: absent
@@ -149,12 +152,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 s2ds:
-  description: The instance after the call.
+  description: The data server after the call.
   returned: success
   type: dict
   contains:
     name:
-      description: Name of the instance.
+      description: Name of the data server.
       returned: always
       type: str
       sample: s2ds-camera
@@ -164,58 +167,58 @@ s2ds:
       type: str
       sample: started
     running:
-      description: Whether it answers.
+      description: Whether it is running and responding.
       returned: always
       type: bool
       sample: true
     listeners:
-      description: Where it listens, with the ports that were chosen.
-      returned: if it is not absent
+      description: Addresses on which it listens, with the ports that were chosen.
+      returned: if O(state) is not V(absent)
       type: list
       elements: str
       sample: ["192.0.2.1:5100"]
     targets:
-      description: Where it forwards to.
-      returned: if it is not absent
+      description: Addresses to which it forwards.
+      returned: if O(state) is not V(absent)
       type: list
       elements: str
       sample: ["10.1.0.5:7000"]
     clients:
       description: Networks that may connect.
-      returned: if it is not absent
+      returned: if O(state) is not V(absent)
       type: list
       elements: str
       sample: ["198.51.100.0/24"]
     egress:
-      description: Source address of its connections, or null.
-      returned: if it is not absent
+      description: Source address of connections to the targets, or null.
+      returned: if O(state) is not V(absent)
       type: str
       sample: 10.1.0.1
     rate:
       description: Limit in bits per second, or null.
-      returned: if it is not absent
+      returned: if O(state) is not V(absent)
       type: int
       sample: 10000000000
     encryption:
-      description: How the connection between the gateways is protected.
-      returned: if it is not absent
+      description: Protection of the connection between the gateways.
+      returned: if O(state) is not V(absent)
       type: str
       sample: tls
     certificate:
-      description: Its own certificate, or null.
-      returned: if it is not absent
+      description: Certificate of this side, or null.
+      returned: if O(state) is not V(absent)
       type: str
       sample: "-----BEGIN CERTIFICATE-----..."
     peer_certificate:
-      description: The one certificate that is accepted from the other side, or null.
-      returned: if it is not absent
+      description: The only certificate that is accepted from the other side, or null.
+      returned: if O(state) is not V(absent)
       type: str
       sample: "-----BEGIN CERTIFICATE-----..."
     counters:
       description:
-        - Its counters, as M(scistream.gateway.s2cs_info) describes them, also if it does not run;
-          null if nothing is known.
-      returned: if it is not absent
+        - Its counters, including when it is not running. Null if nothing is known.
+        - See M(scistream.gateway.s2cs_info) for their contents.
+      returned: if O(state) is not V(absent)
       type: dict
       sample:
         since: 1769860800.0
@@ -226,17 +229,17 @@ s2ds:
         exact: true
     health:
       description: V(ok), V(down), V(silent) or V(unknown), as in M(scistream.gateway.s2cs_info).
-      returned: if it is not absent
+      returned: if O(state) is not V(absent)
       type: str
       sample: ok
     reason:
-      description: Why it is not well; empty if it is.
-      returned: if it is not absent
+      description: Explanation of a problem. Empty if there is none.
+      returned: if O(state) is not V(absent)
       type: str
       sample: ""
     log:
-      description: Last lines of its log, if it should run and does not.
-      returned: if it is not absent
+      description: Last lines of its log, if it should be running but is not.
+      returned: if O(state) is not V(absent)
       type: list
       elements: str
       sample: []

@@ -12,22 +12,21 @@ author:
   - SciStream gateway developers
 description:
   - Writes the text of a ticket or a reply into a file of the control node, with mode 0600.
-  - The file is made anew and put in place of what was there, so that neither a link nor a file that somebody else put
-    there beforehand is written through or kept. A warning says so, because what was handed over before is of no use any
-    more.
-  - This is how C(stream_inbound) and C(stream_outbound) write theirs. It always runs on the control node.
+  - An existing file or link is replaced, never written to, so files prepared by other users have no effect. A warning
+    is shown, because the previous ticket or reply is no longer valid.
+  - Used by C(stream_inbound) and C(stream_outbound). It always runs on the control node.
 options:
   path:
     description: Path of the file. Its directory must exist.
     type: path
     required: true
   content:
-    description: The text, as P(scistream.gateway.stream_tickets#filter) returns it.
+    description: The text, as returned by P(scistream.gateway.stream_tickets#filter).
     type: str
     required: true
 attributes:
   action:
-    description: It runs on the control node.
+    description: This action runs on the control node.
     support: full
   check_mode:
     description: Can predict changes without making them.
@@ -64,7 +63,7 @@ path:
   type: str
   sample: /home/operator/tomography.ticket.yml
 replaced:
-  description: Whether something else was at the path before.
+  description: Whether the path existed with other contents.
   returned: always
   type: bool
   sample: false

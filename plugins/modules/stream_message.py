@@ -12,16 +12,16 @@ module: stream_message
 short_description: Send a gateway its part of a plan
 version_added: 0.1.0
 description:
-  - Determines what one gateway has to do for the streams of a run, and calls the module for that, such as
+  - Determines what one gateway has to do for the streams of a run, and calls the corresponding module, such as
     M(scistream.gateway.s2cs_request).
-  - The stream playbooks of this collection consist of it. A play of your own is better built on the modules.
-  - Secrets and private keys are created on the control node while they are sent. They are in no argument of the task,
-    and in no result.
-  - What the gateways answered to earlier messages is taken from the variables C(scistream_request), C(scistream_hello)
-    and C(scistream_update), with which the playbooks register the results of this module, and from C(scistream_opened),
-    the result of M(scistream.gateway.stream_report).
-  - A call that is lost on its way to the gateway or back is repeated once.
-  - A gateway that refuses, or cannot be reached, does not fail the task. The result says so, and the later messages of
+  - The stream playbooks of this collection consist of it. In your own plays, use the modules.
+  - Secrets and private keys are created on the control node when they are sent. They do not appear in task arguments or
+    results.
+  - The answers to earlier messages are read from the variables C(scistream_request), C(scistream_hello) and
+    C(scistream_update), in which the playbooks register the results of this module, and from C(scistream_opened), the
+    result of M(scistream.gateway.stream_report).
+  - A call that is lost on its way to or from the gateway is repeated once.
+  - If a gateway refuses or is unreachable, the task does not fail. The result indicates it, and subsequent messages of
     the run are not sent.
 author: SciStream gateway developers (@scistream)
 options:
@@ -34,7 +34,7 @@ options:
       hello: HELLO, which announces the applications.
       update: UPDATE, which points the listeners at their targets.
       release: REL, which releases sessions.
-      undo: REL for what this run opened, if anything went wrong on any gateway.
+      undo: REL for the sessions that this run created, if anything failed on any gateway.
       info: Queries the sessions.
   config:
     description: Path of the policy on the gateway.
@@ -49,10 +49,10 @@ attributes:
     description: Reports the expected changes without making them.
   diff_mode:
     support: full
-    description: Shows the sessions before and after. Secrets are never part of it.
+    description: Shows the sessions before and after the call, without secrets.
   idempotent:
     support: full
-    description: The same message again changes nothing.
+    description: Repeating the same message makes no further changes.
 seealso:
   - module: scistream.gateway.s2cs_request
   - module: scistream.gateway.stream_plan
@@ -74,28 +74,28 @@ EXAMPLES = r"""
 
 RETURN = r"""
 refused:
-  description: Whether the gateway refused, or no answer came.
-  returned: if the gateway refused, or no answer came
+  description: Whether the gateway refused or did not answer.
+  returned: if the gateway refused or did not answer
   type: bool
   sample: true
 lost:
-  description: Whether no answer came.
-  returned: if the gateway refused, or no answer came
+  description: Whether the gateway did not answer.
+  returned: if the gateway refused or did not answer
   type: bool
   sample: false
 msg:
-  description: Why.
-  returned: if the gateway refused, or no answer came
+  description: Reason.
+  returned: if the gateway refused or did not answer
   type: str
   sample: "cannot be reached: Connection timed out"
 sessions:
-  description: The sessions, as the module that was called returns them.
+  description: Sessions, as returned by the module that was called.
   returned: if the gateway answered
   type: list
   elements: dict
   sample: []
 new_sessions:
-  description: The sessions that a REQ made, each with its C(uid) and C(role).
+  description: Sessions that a REQ created, each with its C(uid) and C(role).
   returned: for O(message=request)
   type: list
   elements: dict

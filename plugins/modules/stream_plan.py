@@ -19,10 +19,10 @@ description:
     C(scistream_uid), C(scistream_uids), C(scistream_encryption), C(scistream_consumer_gateway),
     C(scistream_ticket_dir), C(scistream_show), C(scistream_key), C(scistream_key_file) and C(scistream_probe).
   - C(streams), C(ticket), C(reply), C(uid), C(uids), C(encryption), C(consumer_gateway), C(ticket_dir) and C(show) are
-    short names for the command line. They are taken from extra variables only, because an inventory may use these words
-    for something else.
-  - An extra variable takes precedence over any other, and of two extra variables the one with the prefix. A warning
-    says which one was used.
+    short names for the command line. They are read from extra variables only, because an inventory may use these names
+    for other purposes.
+  - Extra variables take precedence over other variables, and among extra variables the one with the prefix. A warning
+    names the one that is used.
   - The text of a ticket or a reply, and a description of streams as text, are data. They are never templated.
   - The user's key is created if it does not exist and streams are opened, and so is the directory of tickets. The plan
     contains no secret.

@@ -11,11 +11,11 @@ module: stream_report
 short_description: Show the outcome of a stream playbook
 version_added: 0.1.0
 description:
-  - Shows on the control node, once for all gateways, what they answered to the messages of the play.
-  - The answers are those that M(scistream.gateway.stream_message) returned, registered as C(scistream_request),
+  - Shows the answers of all gateways to the messages of the play, once, on the control node.
+  - The answers are the results of M(scistream.gateway.stream_message), registered as C(scistream_request),
     C(scistream_hello), C(scistream_update), C(scistream_release) and C(scistream_info). The result of this module for
     O(kind=opened) is registered as C(scistream_opened).
-  - A play of your own can use the filter P(scistream.gateway.stream_report#filter) instead.
+  - In your own plays, use the filter P(scistream.gateway.stream_report#filter).
 author: SciStream gateway developers (@scistream)
 options:
   kind:
@@ -24,11 +24,10 @@ options:
     required: true
     choices:
       opened: >-
-        The path of each connection. Tickets or replies are written before. Nothing happens if a gateway refused
-        anything.
+        The path of each connection. Tickets or replies are written first. Nothing happens if a gateway refused.
       failed: Fails with the reasons why streams were not opened, if there are any.
-      status: The sessions. Fails if a gateway did not answer, or a session that was asked for does not exist.
-      misspelt: Fails if sessions that were asked for do not exist, but similar ones do.
+      status: The sessions. Fails if a gateway did not answer, or a requested session does not exist.
+      misspelt: Fails if requested sessions do not exist, but similar ones do.
       released: What was released. Fails if anything was not.
   plan:
     description: The plan of the run, as returned by M(scistream.gateway.stream_plan).
@@ -76,12 +75,12 @@ msg:
   type: raw
   sample: []
 streams:
-  description: What was opened, see P(scistream.gateway.stream_facts#filter).
+  description: Streams that were opened. See P(scistream.gateway.stream_facts#filter).
   returned: for O(kind=opened), if everything succeeded
   type: dict
   sample: {}
 unwritten:
-  description: The tickets or replies that could not be written, each with its C(file) and C(msg).
+  description: Tickets or replies that could not be written, each with its C(file) and C(msg).
   returned: for O(kind=opened), if there are any
   type: list
   elements: dict

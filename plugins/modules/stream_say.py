@@ -13,30 +13,30 @@ short_description: Show lines as they are
 version_added: 0.1.0
 description:
   - Shows lines on the control node, without quotes and escapes.
-  - The playbooks of this collection use it for their messages.
+  - Used by the playbooks of this collection for their messages.
 author: SciStream gateway developers (@scistream)
 options:
   lines:
-    description: The lines, or one text. Control characters are not shown.
+    description: A list of lines, or a single text. Control characters are removed.
     type: raw
     default: []
   error:
-    description: Fail if there is any line.
+    description: Whether to fail if there are any lines.
     type: bool
     default: false
   headline:
-    description: Message of the failure. If omitted, it is the first of O(lines).
+    description: Message of the failure. If omitted, the first of O(lines) is used.
     type: str
 attributes:
   check_mode:
     support: full
-    description: Nothing is ever changed.
+    description: This module does not modify state.
   diff_mode:
     support: N/A
-    description: Nothing is ever changed.
+    description: This module does not modify state.
   idempotent:
     support: full
-    description: Nothing is ever changed.
+    description: This module does not modify state.
 seealso:
   - plugin: scistream.gateway.stream_report
     plugin_type: filter

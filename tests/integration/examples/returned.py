@@ -17,7 +17,7 @@ PLUGINS = "ansible_collections.scistream.gateway.plugins"
 # What Ansible adds to a result, or takes out of it for itself.
 _COMMON = {"ansible_loop_var", "changed", "diff", "failed", "invocation", "item", "warnings", "deprecations"}
 # "success" alone, or "always" with a word about null; not "success, if ...".
-_ALWAYS = re.compile(r"success$|always$|always, (?:null|unless nothing was tried)")
+_ALWAYS = re.compile(r"success$|always$|always, (?:null|unless the arguments were invalid)")
 _TYPES: dict[str, Any] = {"str": str, "int": int, "float": (int, float), "bool": bool, "list": list, "dict": dict}
 
 
