@@ -149,12 +149,12 @@ def stream_report(
             return opened(found, [results, *steps], purpose, check_mode, ticket_dir)
         found = read_streams(streams, "identify", gateways) if streams else []
         if kind == "failed":
-            told = failed(steps, results, found, tickets or {}, _other_key(steps, key, key_file))
+            told = failed(steps, results, found, tickets or {}, _other_key(steps, key, key_file), check_mode)
             apart = unchanged(steps)
             described = read_streams(streams, purpose, gateways) if apart else []
             others = [stream for stream in described if stream.uid not in apart]
             # What is open has to be known although the run fails.
-            return [*told, *opened(others, list(reversed(steps)), purpose)]
+            return [*told, *opened(others, list(reversed(steps)), purpose, check_mode)]
         if kind == "status":
             _warn(unencrypted(results, uids, found))
             return status(results, uids, found, show=show)

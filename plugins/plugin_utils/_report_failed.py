@@ -28,6 +28,7 @@ def failed(
     streams: Sequence[Stream] = (),
     tickets: Mapping[str, Any] | None = None,
     hints: Sequence[str] = (),
+    check_mode: bool = False,
 ) -> list[str]:
     """Return why the streams of a run were not opened, in the words of the gateways, and what became of them.
 
@@ -37,6 +38,7 @@ def failed(
         streams: Those of the run; gateways know only their uids.
         tickets: The result of writing the tickets or replies, one item for each.
         hints: What this control node knows of the reasons.
+        check_mode: Nothing was done.
 
     Returns:
         The lines; none if nothing went wrong.
@@ -45,7 +47,7 @@ def failed(
     if not reasons:
         return []
     names = {stream.uid: stream.name for stream in streams}
-    lines = [_headline(steps, names), *(f"  {reason}" for reason in (*reasons, *hints))]
+    lines = [_headline(steps, names, check_mode), *(f"  {reason}" for reason in (*reasons, *hints))]
     released = [(gateway, entry) for gateway, answer in undone.items() for entry in answer.get("released") or []]
     if released:
         sides = [
@@ -97,7 +99,7 @@ def unchanged(steps: Sequence[Results]) -> set[str]:
     return {item["uid"] for results in steps for item in stuck(results)}
 
 
-def _headline(steps: Sequence[Results], names: Mapping[str, str]) -> str:
+def _headline(steps: Sequence[Results], names: Mapping[str, str], check_mode: bool) -> str:
     """Streams that were open before this run are so after it."""
     made: set[str] = set()
     stood: set[str] = set()
@@ -110,14 +112,17 @@ def _headline(steps: Sequence[Results], names: Mapping[str, str]) -> str:
     apart = unchanged(steps)
     if apart:
         kept = listed([name for uid, name in names.items() if uid in apart])
-        others = " All others are open as described:" if len(apart) < len(names) else ""
-        return f"Not changed, and as before: {kept}.{others}"
+        others = (
+            f" All others {'would be' if check_mode else 'are'} open as described:" if len(apart) < len(names) else ""
+        )
+        return f"{'Would not be' if check_mode else 'Not'} changed, and as before: {kept}.{others}"
+    were = "would not be" if check_mode else "were not"
     if not before:
-        return "The streams were not opened."
+        return f"The streams {were} opened."
     as_before = f"as before: {listed(before)}."
     if made or len(before) < len(names):
-        return f"The streams were not opened. Still {as_before}"
-    return f"The streams were not changed. They are {as_before}"
+        return f"The streams {were} opened. Still {as_before}"
+    return f"The streams {were} changed. They are {as_before}"
 
 
 def _left(undone: Results, names: Mapping[str, str], said: str) -> Iterable[str]:
