@@ -93,9 +93,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return result
 
     def _write(self, answers: list[Results]) -> list[Result]:
-        """Write the tickets or replies of this run; in check mode a directory that is missing was not made."""
+        """Write the tickets or replies of this run."""
         directory = self._plan.ticket_dir
-        if directory is None or (self._check and not os.path.isdir(directory)):
+        if directory is None:
             return []
         written = []
         for made in files(self._plan.streams, answers, self._plan.purpose):
@@ -109,7 +109,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         plan, steps = self._plan, self._steps()
         outcome: Result = next(iter(self._answers("opened").values()), {})
         hints = key_hints(steps, plan.key_file, plan.key_given)
-        lines = not_opened(steps, self._answers("release"), plan.streams, plan.purpose, outcome, hints)
+        lines = not_opened(steps, self._answers("release"), plan.streams, plan.purpose, outcome, hints, self._check)
         # From here on the run has said itself what came of its sessions.
         journal.settle()
         return fail_with(lines, result)

@@ -152,7 +152,8 @@ def stream_report(
             return opened(found, [results, *steps], purpose, check_mode, ticket_dir)
         if kind == "failed":
             found = _read(streams, purpose if unchanged(steps) else "identify", gateways)
-            return not_opened(steps, results, found, purpose, tickets or {}, key_hints(steps, key_file, bool(key)))
+            hints = key_hints(steps, key_file, bool(key))
+            return not_opened(steps, results, found, purpose, tickets or {}, hints, check_mode)
         found = _read(streams, "identify", gateways)
         if kind == "status":
             warn_unencrypted(unencrypted(results, uids, found))

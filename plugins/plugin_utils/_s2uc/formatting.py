@@ -97,10 +97,16 @@ def fingerprint_of(certificate: Any) -> str:
 def named(message: Any, streams: Sequence[Stream]) -> str:
     """Return what a gateway said, with the names of streams where it can only know uids."""
     names = {stream.uid: f"stream {show(stream.name)}" for stream in streams}
+    last = ""
 
     def replace(found: re.Match[str]) -> str:
+        nonlocal last
         name = names.get(found[1] or found[3])
-        return f"{name}: {found[2] + ': ' if found[2] else ''}" if name else found[0]
+        if not name:
+            return found[0]
+        # A gateway names the session in its message, and beside it.
+        before, last = last, name
+        return f"{'' if name == before and not found[2] else name + ': '}{found[2] + ': ' if found[2] else ''}"
 
     text = _MENTION.sub(replace, str(message))
     unsaid = [name for uid, name in names.items() if uid in text and name not in text]

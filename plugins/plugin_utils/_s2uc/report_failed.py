@@ -36,6 +36,7 @@ def not_opened(
     purpose: str,
     tickets: Mapping[str, Any],
     hints: Sequence[str] = (),
+    check_mode: bool = False,
 ) -> list[str]:
     """Return why a run failed to open or change its streams, and which of them are open nevertheless.
 
@@ -46,13 +47,15 @@ def not_opened(
         purpose: open, inbound or outbound.
         tickets: The result of writing the tickets or replies.
         hints: What this control node knows of the reasons.
+        check_mode: Nothing was done.
 
     Returns:
         The lines; none if nothing went wrong.
     """
     apart = unchanged(steps)
     others = [stream for stream in streams if apart and stream.uid not in apart]
-    return [*failed(steps, undone, streams, tickets, hints), *opened(others, list(reversed(steps)), purpose)]
+    told = failed(steps, undone, streams, tickets, hints, check_mode)
+    return [*told, *opened(others, list(reversed(steps)), purpose, check_mode)]
 
 
 def key_hints(steps: Sequence[Results], key_file: str = "", key_given: bool = False) -> list[str]:
@@ -67,6 +70,7 @@ def failed(
     streams: Sequence[Stream] = (),
     tickets: Mapping[str, Any] | None = None,
     hints: Sequence[str] = (),
+    check_mode: bool = False,
 ) -> list[str]:
     """Return why the streams of a run were not opened, in the words of the gateways, and what became of them.
 
@@ -76,6 +80,7 @@ def failed(
         streams: Those of the run; gateways know only their uids.
         tickets: The result of writing the tickets or replies, with those that could not be written.
         hints: What this control node knows of the reasons.
+        check_mode: Nothing was done.
 
     Returns:
         The lines; none if nothing went wrong.
@@ -84,7 +89,7 @@ def failed(
     if not reasons:
         return []
     names = {stream.uid: stream.name for stream in streams}
-    lines = [_headline(steps, names), *(f"  {reason}" for reason in (*reasons, *hints))]
+    lines = [_headline(steps, names, check_mode), *(f"  {reason}" for reason in (*reasons, *hints))]
     released = [(gateway, entry) for gateway, answer in undone.items() for entry in answer.get("released") or []]
     if released:
         sides = [
@@ -136,7 +141,7 @@ def unchanged(steps: Sequence[Results]) -> set[str]:
     return {item["uid"] for results in steps for item in stuck(results)}
 
 
-def _headline(steps: Sequence[Results], names: Mapping[str, str]) -> str:
+def _headline(steps: Sequence[Results], names: Mapping[str, str], check_mode: bool) -> str:
     """Streams that were open before this run are so after it."""
     made: set[str] = set()
     stood: set[str] = set()
@@ -147,14 +152,17 @@ def _headline(steps: Sequence[Results], names: Mapping[str, str]) -> str:
     apart = unchanged(steps)
     if apart:
         kept = listed([name for uid, name in names.items() if uid in apart])
-        others = " All others are open as described:" if len(apart) < len(names) else ""
-        return f"Not changed: {kept}.{others}"
+        others = (
+            f" All others {'would be' if check_mode else 'are'} open as described:" if len(apart) < len(names) else ""
+        )
+        return f"{'Would not be' if check_mode else 'Not'} changed: {kept}.{others}"
+    were = "would not be" if check_mode else "were not"
     if not before:
-        return "The streams were not opened."
+        return f"The streams {were} opened."
     as_before = f"as before: {listed(before)}."
     if made or len(before) < len(names):
-        return f"The streams were not opened. Still open {as_before}"
-    return f"The streams were not changed. Still open {as_before}"
+        return f"The streams {were} opened. Still open {as_before}"
+    return f"The streams {were} changed. Still open {as_before}"
 
 
 def _left(undone: Results, names: Mapping[str, str], said: str) -> Iterable[str]:

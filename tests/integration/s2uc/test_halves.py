@@ -208,7 +208,10 @@ def test_the_directory_of_tickets_comes_first(site: Site, producer: int) -> None
     assert sorted(path.name for path in directory.iterdir()) == ["one.ticket.yml", "two.ticket.yml"]
     assert site.ok("stream_inbound", streams=streams, ticket_dir=str(directory)).changed == 0
     other = site.directory / "other-tickets"
-    assert site.ok("stream_inbound", "--check", streams=streams, ticket_dir=str(other)).changed == 1
+    # The directory, and the tickets in it.
+    checked = site.ok("stream_inbound", "--check", streams=streams, ticket_dir=str(other)).changed
+    assert not other.exists()
+    assert checked == site.ok("stream_inbound", streams=streams, ticket_dir=str(other)).changed == 2
 
 
 def test_a_reply_that_cannot_be_written_gives_back_the_side(site: Site, halves: Halves) -> None:

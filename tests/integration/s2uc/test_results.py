@@ -89,6 +89,32 @@ def test_the_plays_that_follow_know_it(site: Site, producer: int) -> None:
     assert first == second and first.startswith(f"{site.address('gw-b')}:")
 
 
+def test_a_play_goes_on_from_the_result_of_the_one_before(site: Site, producer: int, tmp_path: Path) -> None:
+    streams = [site.stream("chain", producer)]
+    steps: list[tuple[str, dict[str, Any]]] = [
+        ("stream_inbound", {"scistream_streams": streams}),
+        ("stream_outbound", {"scistream_ticket": "{{ scistream_result.chain.ticket }}"}),
+        (
+            "stream_inbound",
+            {"scistream_streams": streams, "scistream_reply": "{{ hostvars.localhost.scistream_result.chain.reply }}"},
+        ),
+    ]
+    path = site.write(
+        "chain.yml",
+        [
+            {
+                "name": f"Step {number}",
+                "import_playbook": f"scistream.gateway.{playbook}",
+                "vars": {"scistream_ticket_dir": str(tmp_path / str(number)), **variables},
+            }
+            for number, (playbook, variables) in enumerate(steps)
+        ],
+    )
+    outcome = site.run(str(path), environment=STATS)
+    assert outcome.status == 0, outcome.output
+    assert result(outcome)["chain"]["state"] == "streaming"
+
+
 @pytest.mark.parametrize(
     ("setting", "says"), [("ANSIBLE_KEEP_REMOTE_FILES", "keep_remote_files is on"), ("ANSIBLE_DEBUG", "debug is on")]
 )

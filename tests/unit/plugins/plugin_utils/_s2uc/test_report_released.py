@@ -107,6 +107,10 @@ def test_released_of_what_was_dead() -> None:
         (f'sessions[0] ("{UID}"): num_conn: 0 is', 'stream "tomography": num_conn: 0 is'),
         (f"producer of {UID}: rate: too much", 'stream "tomography": producer: rate: too much'),
         (
+            f'producer of {UID}: sessions[0] ("{UID}"): rate: too much',
+            'stream "tomography": producer: rate: too much',
+        ),
+        (
             f"uid: session {UID} (producer) exists with other parameters",
             f'stream "tomography": uid: session {UID} (producer) exists with other parameters',
         ),
@@ -211,6 +215,8 @@ def test_a_stream_that_cannot_be_changed_concerns_itself_alone() -> None:
         '  gw-a: stream "second": producer: num_conn is 1, asked for 2',
     ]
     assert lines[2].startswith("tomography: ") and not any(line.startswith("second: ") for line in lines[2:])
+    would = stream_report({}, "failed", steps=[step], streams=[*STREAMS, second], check_mode=True)
+    assert would[0] == "Would not be changed: second. All others would be open as described:"
 
 
 THERE = {"gw-a": {"sessions": [{"uid": UID, "role": "producer", "labels": {"stream": "tomography"}}]}}
