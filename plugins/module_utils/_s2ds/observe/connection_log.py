@@ -256,7 +256,8 @@ def kept(place: Place) -> Tally:
         for item in fields(Tally):
             # Each is of the kind of its default, and a number at least 0.
             value, kind = getattr(found, item.name), type(getattr(Tally(), item.name))
-            if type(value) is not kind or (kind in (int, float) and not 0 <= value <= _LARGEST):
+            right = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+            if not right or (kind in (int, float) and not 0 <= value <= _LARGEST):
                 raise ValueError
         if not all(isinstance(value, int) for value in found.seen.values()):
             raise ValueError

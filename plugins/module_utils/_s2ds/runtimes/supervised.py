@@ -203,7 +203,8 @@ class SupervisedProcess(HostRuntime):
             return {}
         if not isinstance(state, dict):
             return {}
-        right = all(type(state.get(name)) is int and state[name] >= 0 for name in _NUMBERS)
+        numbers = [state.get(name) for name in _NUMBERS]
+        right = all(isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in numbers)
         return state if right and all(isinstance(state.get(name), str) for name in _TEXTS) else {}
 
     def _forget(self) -> None:

@@ -136,13 +136,13 @@ def test_too_much_in_run(site: Layout, tmp_path: Path, then: str) -> None:
 def test_stopped_by_a_signal(site: Layout) -> None:
     runtime = SupervisedProcess(site, TASK)
     runtime.start(SLEEP)
-    eventually(lambda: runtime.is_running())
+    eventually(runtime.is_running)
     pid = int(str(state(site)["child"]))
     os.kill(pid, signal.SIGSTOP)
     eventually(lambda: not runtime.is_running())
     assert f"process {pid} was stopped" in runtime.log()[-1]
     os.kill(pid, signal.SIGCONT)
-    eventually(lambda: runtime.is_running())
+    eventually(runtime.is_running)
     os.kill(pid, signal.SIGSTOP)
     os.kill(int(str(state(site)["pid"])), signal.SIGSTOP)
     assert runtime.stop() and not working_in(site.directory("camera"))
@@ -152,7 +152,7 @@ def test_stopped_by_a_signal(site: Layout) -> None:
 def test_state_that_was_spoilt(site: Layout, text: str) -> None:
     runtime = SupervisedProcess(site, TASK)
     runtime.start(SLEEP)
-    eventually(lambda: runtime.is_running())
+    eventually(runtime.is_running)
     before = state(site)
     Path(site.directory("camera"), "supervisor.json").write_text(text)
     # Somebody who looks around there has nothing to do with it.
@@ -171,7 +171,7 @@ def test_only_what_it_wrote_since_it_was_started(site: Layout) -> None:
         runtime.start(["sh", "-c", f"echo {word}; exec sleep 1000"])
         eventually(partial(says, runtime, word))
     runtime.start(["/nonexistent/program"])
-    eventually(lambda: runtime.has_failed())
+    eventually(runtime.has_failed)
     eventually(lambda: runtime.log() and "cannot be started" in runtime.log()[0])
 
 

@@ -167,13 +167,18 @@ class Helper:
         return left
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _control(control: Control, said: Mapping[str, Any]) -> dict[str, Any]:
     """Do what a proxy wants to be done with its instance, if it is one of the few things that it may want."""
-    number, lines = said.get("signal"), said.get("log")
-    if type(number) is int and number in _SIGNALS:
+    number: Any = said.get("signal")
+    lines: Any = said.get("log")
+    if _is_number(number) and number in _SIGNALS:
         control.signal(number)
         return {"signal": None}
-    if type(lines) is not int or not 1 <= lines <= _MOST_LINES:
+    if not _is_number(lines) or not 1 <= lines <= _MOST_LINES:
         raise ValueError("what it asks for is none of its business")
     return {"log": [line[:1000] for line in control.log(lines)]}
 
