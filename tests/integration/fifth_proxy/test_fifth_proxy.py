@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A proxy more, as a site would add its own: what CONTRIBUTING.md says is enough, and nothing else is touched.
+"""A proxy more, as a site would add its own: what docs/adding-a-proxy.md says is enough, and nothing else is touched.
 
 The change is beside this file: the new files in ``change``, and the lines here.
 """
@@ -109,11 +109,10 @@ def test_what_is_touched(site: ChangedSite) -> None:
     assert set(re.findall(r"^  ansible\.builtin\.(\S+):", tasks, re.MULTILINE)) == {"import_role"}
 
 
-def test_contributing_says_so() -> None:
-    text = (COLLECTION / "CONTRIBUTING.md").read_text()
-    section = text.partition("### Adding a proxy")[2].partition("\n## ")[0]
+def test_the_guide_names_these_places() -> None:
+    guide = (COLLECTION / "docs/adding-a-proxy.md").read_text()
     for name in (*LINES, "plugins/module_utils/_s2ds/proxies/NAME.py", "roles/NAME", "tests/integration/fifth_proxy"):
-        assert f"`{name}" in section, name
+        assert f"`{name}" in guide, name
 
 
 def test_life_of_a_stream(site: ChangedSite) -> None:
