@@ -67,6 +67,17 @@ def test_what_the_demo_does_not_have(whole_site: Site, variables: dict[str, Any]
     assert not outcome.calls("gw-a")
 
 
+def test_demos_in_different_directories_have_different_ports(whole_site: Site) -> None:
+    show = {"name": "Show", "ansible.builtin.debug": {"msg": "{{ s2cs_port_range }}"}}
+    play = whole_site.write("ports.yml", [{"name": "Ports", "hosts": "gw-a", "gather_facts": False, "tasks": [show]}])
+    ranges = []
+    for directory in ("/tmp/one", "/tmp/two"):
+        outcome = whole_site.run(str(play), inventory=ROOT / "inventories" / "local", demo_dir=directory)
+        ranges += [row["msg"] for row in outcome.rows if row["action"].endswith(".debug")]
+    (first, last), (other, _end) = ranges
+    assert last - first == 100 and 1024 < first < 32000 and abs(other - first) > 100
+
+
 def test_two_demos_do_not_share_a_directory(whole_site: Site, home: str) -> None:
     # This process stands for the other demo.
     started = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
