@@ -43,16 +43,16 @@ def given_inputs(
         loader: Of the action.
         templar: Of the action.
         variables: All variables of the task.
-        own: What the task gives itself, by option. Nothing of the same kind is then taken from variables.
+        own: What the task gives itself, by option. With streams or a key file of its own, no variable names others.
     """
     extra = dict(load_extra_vars(loader))
     seen = dict(variables)
-    if own:
+    if own and ("streams" in own or "key_file" in own):
         for name in SHORT:
             extra.pop(name, None)
         for name in (*SHORT, "key", "key_file"):
             seen.pop(PREFIX + name, None)
-        seen.update({PREFIX + name: value for name, value in own.items()})
+    seen.update({PREFIX + name: value for name, value in (own or {}).items()})
 
     def template(value: Any) -> Any:
         value = templar.template(value)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import inputs as source
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.inputs import InputError, Inputs, is_document
 
 
@@ -120,3 +121,16 @@ def test_the_key_itself() -> None:
     for value in ("", " ", 5, ["k"]):
         with pytest.raises(InputError, match="scistream_key: it is empty or no text"):
             inputs(scistream_key=value).key()
+
+
+def test_a_task_with_streams_of_its_own_takes_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Templar:
+        def template(self, value: Any) -> Any:
+            return value
+
+    given = {"streams": ["mine"], "uid": "u", "scistream_key": "k", "scistream_show": "problems"}
+    monkeypatch.setattr(source, "load_extra_vars", lambda _loader: {"streams": ["mine"], "uid": "u"})
+    own = source.given_inputs(None, Templar(), given, {"streams": ["own"], "key_file": "file", "probe": False})
+    assert (own.streams(), own.uids(), own.key(), own.key_file(), own.probe()) == (["own"], [], "", "file", False)
+    theirs = source.given_inputs(None, Templar(), {**given, "uid": None}, {"probe": False})
+    assert (theirs.streams(), theirs.key(), theirs.probe(), theirs.show()) == (["mine"], "k", False, "problems")
