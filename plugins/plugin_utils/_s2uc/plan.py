@@ -98,7 +98,8 @@ def make_plan(
     if problems:
         raise DescriptionError(problems)
     uids, replies, key_file = inputs.uids(), inputs.replies(), inputs.key_file()
-    if not given and not uids:
+    # A status of nothing in particular is one of everything.
+    if not given and not uids and purpose != "status":
         problems = inputs.unread()
         if purpose == "release":
             problems.append(

@@ -97,6 +97,8 @@ def make_unread(purpose: str, **variables: Any) -> list[str]:
 
 def test_a_status_may_be_of_everything() -> None:
     assert plan("status") == Plan("status", GATEWAYS)
+    # Names that a site uses for itself.
+    assert make_plan(Inputs({"uid": 1000, "streams": {"kafka": []}}, ()), "status", GATEWAYS) == plan("status")
     assert plan("status", show="problems").show == "problems"
 
 
