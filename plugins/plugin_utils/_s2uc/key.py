@@ -103,7 +103,7 @@ def check_key(
     Args:
         path: Of the key file, the default one if empty.
         text: The key itself, in the place of a file; none if empty.
-        create: Make a missing file.
+        create: Make a missing file; otherwise only see whether it could be made.
         tell: Is told what the user should know.
 
     Raises:
@@ -111,8 +111,8 @@ def check_key(
     """
     if create:
         load_key(path, True, text, tell)
-    else:
-        find_key(path, text, tell)
+    elif find_key(path, text, tell) is None:
+        _check_directory(_expanded(path))
 
 
 def describe_key(path: str = "", given: bool = False) -> str:
@@ -189,6 +189,17 @@ def _checked(key: bytes, name: str, advice: str) -> bytes:
             "'openssl rand -hex 32'"
         )
     return key
+
+
+def _check_directory(path: str) -> None:
+    """Refuse a key file that could not be made: its directory, or the first one above that exists, takes no files."""
+    directory = os.path.dirname(os.path.abspath(path))
+    while not os.path.lexists(directory):
+        directory = os.path.dirname(directory)
+    if not os.path.isdir(directory):
+        raise KeyFileError(f"key file {path}: {directory} is not a directory; {_ELSEWHERE}")
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise KeyFileError(f"key file {path}: files cannot be made in {directory}; {_ELSEWHERE}")
 
 
 def _create(path: str) -> None:

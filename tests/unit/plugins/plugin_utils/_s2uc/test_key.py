@@ -17,6 +17,7 @@ import pytest
 
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import (
     KeyFileError,
+    check_key,
     describe_key,
     find_key,
     load_key,
@@ -123,6 +124,24 @@ def test_a_home_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(KeyFileError, match=re.escape(f"{tmp_path}/file/key: ")):
         load_key(str(tmp_path / "file" / "key"))
+
+
+@pytest.mark.parametrize("create", [True, False])
+def test_where_no_key_can_be_made_check_mode_says_so_too(tmp_path: Path, create: bool) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(KeyFileError, match=r"(?i)not a directory.*scistream_key_file"):
+        check_key(str(tmp_path / "file" / "scistream" / "key"), create=create)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+@pytest.mark.parametrize("create", [True, False])
+def test_no_key_in_a_read_only_home(tmp_path: Path, create: bool) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", tmp_path], check=True)
+    try:
+        with pytest.raises(KeyFileError, match="scistream_key_file"):
+            check_key(str(tmp_path / "scistream" / "key"), create=create)
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
 
 
 def test_a_key_as_text() -> None:
