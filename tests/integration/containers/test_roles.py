@@ -79,9 +79,9 @@ def test_a_socket_that_is_none(gateway: Gateway, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("runtime", "engine", "words"),
     [
-        ("docker", {"own_network": True, "options": ("--rootless",)}, "is a rootless one"),
-        ("dockersock", {"own_network": True, "options": ("--rootless",)}, "is a rootless one"),
-        ("dockersock", {"maps_users": True}, "maps its users"),
+        ("docker", {"own_network": True, "options": ("--rootless",)}, "is rootless"),
+        ("dockersock", {"own_network": True, "options": ("--rootless",)}, "is rootless"),
+        ("dockersock", {"maps_users": True}, "maps user IDs"),
     ],
 )
 def test_an_engine_that_does_not_fit(gateway: Gateway, runtime: str, engine: dict[str, Any], words: str) -> None:

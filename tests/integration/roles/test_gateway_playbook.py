@@ -40,14 +40,14 @@ BAD_VALUES: list[tuple[dict[str, Any], str]] = [
     ({"s2cs_default_runtime": "docker"}, "s2cs_default_runtime: "),
     ({"s2cs_limits": {"sessions": 0}}, "s2cs_limits.sessions: 0 is not allowed"),
     ({"s2cs_hello_timeout": 7200}, "s2cs_hello_timeout: 7200 is not allowed"),
-    ({"s2cs_supervisor": "systemd"}, "s2cs_supervisor is systemd"),
+    ({"s2cs_supervisor": "systemd"}, "s2cs_supervisor: systemd"),
     ({"s2cs_target": {"producer": ["10.1.0.0/16"]}}, "there is no variable s2cs_target: did you mean s2cs_targets?"),
     ({"s2c_targets": {}, "S2CS_CLIENTS": {}}, "there is no variable s2c_targets: did you mean s2cs_targets?"),
     ({"s2cs_gateway": "gw zürich", "s2cs_administrators": ["a b"]}, "; s2cs_administrators[0]: "),
     ({"s2cs_proxies": {"nginx": {"settings": {"max_conections": 5}}}}, "did you mean max_connections?"),
     ({"s2cs_proxies": {"haproxy": {"settings": {"threads": "many"}}}}, "s2cs_proxies.haproxy.settings.threads: "),
     ({"s2cs_proxies": {"s2ds": {"settings": {"workers": 65}}}}, "s2cs_proxies.s2ds.settings.workers: 65"),
-    ({"s2cs_proxies": {"s2ds": {"runtimes": ["janus"]}}}, "s2cs_janus must say where the controller is"),
+    ({"s2cs_proxies": {"s2ds": {"runtimes": ["janus"]}}}, "s2cs_janus must specify the URL of the controller"),
 ]
 
 

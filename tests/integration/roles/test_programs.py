@@ -65,9 +65,9 @@ def test_programs_that_are_too_old(gateway: Gateway, tmp_path: Path) -> None:
     assert outcome.status == 2
     for proxy, script in OLD.items():
         found = re.findall(r"[0-9]+(?:\.[0-9]+)+", script)[0]
-        said = f"{hosts[proxy][f'{proxy}_program']} is .{{1,12}} {found}, and data servers need [0-9.]+ or newer"
+        said = f"{hosts[proxy][f'{proxy}_program']} is .{{1,12}} {found}, but data servers require [0-9.]+ or newer"
         assert re.search(said, words(outcome.output)), said
-    assert len(re.findall(r"(There are|have) newer ones", words(outcome.output))) >= len(OLD)
+    assert len(re.findall("Newer versions", words(outcome.output))) >= len(OLD)
 
 
 def test_program_that_checks_is_the_one_that_runs(gateway: Gateway, tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_program_that_checks_is_the_one_that_runs(gateway: Gateway, tmp_path: Pa
         # Where both name one, they must not differ.
         variables["s2cs_proxies"] = {proxy: {"settings": {"program": "/nonexistent/program"}}}
     outcome = gateway.provision(hosts=hosts)
-    assert outcome.status == 2 and words(outcome.output).count("says /nonexistent/program") >= len(NEW)
+    assert outcome.status == 2 and words(outcome.output).count("contains /nonexistent/program") >= len(NEW)
 
 
 def test_python_of_the_forwarder(gateway: Gateway, tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_python_of_the_forwarder(gateway: Gateway, tmp_path: Path) -> None:
     gateway.ok(s2ds_python=path)
     assert gateway.policy["proxies"]["s2ds"]["settings"] == {"python": path}
     outcome = gateway.provision(s2ds_python=program(tmp_path, "echo 3.6"))
-    assert outcome.status == 2 and f"{path} is Python 3.6, and data servers need 3.8" in words(outcome.output)
+    assert outcome.status == 2 and f"{path} is Python 3.6, but data servers require 3.8" in words(outcome.output)
 
 
 def test_interpreter_without_jinja2(gateway: Gateway, tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_interpreter_without_jinja2(gateway: Gateway, tmp_path: Path) -> None:
     bare = str(tmp_path / "bare" / "bin" / "python3")
     outcome = gateway.provision(s2cs_proxies={"nginx": {}}, ansible_python_interpreter=bare)
     said = words(outcome.output)
-    assert outcome.status == 2 and " has no Jinja2 (" in said and "with which S2CS renders the configurations" in said
+    assert outcome.status == 2 and " has no Jinja2 (" in said and "which S2CS needs to render the configurations" in said
     assert str(tmp_path / "bare" / "bin") in said and "-m pip install jinja2" in said
 
 
@@ -111,7 +111,7 @@ def test_usr_that_is_read_only(gateway: Gateway) -> None:
     finally:
         subprocess.run(["umount", "--lazy", str(usr)], check=True)
     assert outcome.status == 2 and f"{usr}/lib cannot be created" in words(outcome.output)
-    assert "name another directory in s2cs_program_dir" in words(outcome.output)
+    assert "set another directory in s2cs_program_dir" in words(outcome.output)
 
 
 def test_play_of_a_site(gateway: Gateway, tmp_path: Path) -> None:
