@@ -20,13 +20,13 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Show the images in which proxies come
+- name: Show what two of the proxies can do
   ansible.builtin.debug:
-    msg: "{{ query('scistream.gateway.proxies') | items2dict(key_name='name', value_name='image') }}"
+    msg: "{{ query('scistream.gateway.proxies', 'nginx', 's2ds') }}"
 
-- name: Show what the proxy nginx can forward
-  ansible.builtin.debug:
-    msg: "{{ query('scistream.gateway.proxies', 'nginx') | map(attribute='transports') | first }}"
+- name: Keep the image of each proxy
+  ansible.builtin.set_fact:
+    images: "{{ query('scistream.gateway.proxies') | items2dict(key_name='name', value_name='image') }}"
 """
 
 RETURN = r"""
