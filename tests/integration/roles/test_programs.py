@@ -95,7 +95,8 @@ def test_interpreter_without_jinja2(gateway: Gateway, tmp_path: Path) -> None:
     bare = str(tmp_path / "bare" / "bin" / "python3")
     outcome = gateway.provision(s2cs_proxies={"nginx": {}}, ansible_python_interpreter=bare)
     said = words(outcome.output)
-    assert outcome.status == 2 and " has no Jinja2 (" in said and "which S2CS needs to render the configurations" in said
+    assert outcome.status == 2 and " has no Jinja2 (" in said
+    assert "which S2CS needs to render the configurations" in said
     assert str(tmp_path / "bare" / "bin") in said and "-m pip install jinja2" in said
 
 
