@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Writes a ticket or a reply on the control node, as a file of the user's own and of nobody else."""
+"""Writes a ticket or a reply on the control node, to a file that only the user can access."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output imp
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """Makes the file anew whenever it changes, whatever was at its place before."""
+    """Replaces the file if its contents change, regardless of what existed before."""
 
     _supports_check_mode = True
     _supports_diff = False

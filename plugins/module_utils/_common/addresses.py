@@ -22,7 +22,7 @@ _SHAPE = re.compile(
 )
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", re.ASCII)
 # What to do where a source address and a target do not go together.
-OTHER_VERSION = "give addresses of the same version of IP"
+OTHER_VERSION = "give addresses of the same IP version"
 _FORM = 'give "address:port", "[IPv6 address]:port" or "host name:port"'
 
 
@@ -93,12 +93,12 @@ def parse_endpoint(option: str, value: Any, min_port: int = 1) -> Endpoint:
 def parse_endpoints(option: str, values: Any, min_port: int = 1) -> list[Endpoint]:
     """Read a list of endpoints, none of them twice (port 0 stands for a different port each time)."""
     if not isinstance(values, (list, tuple)):
-        raise ValueRefused(option, values, f"a list is needed; for each item {_FORM}")
+        raise ValueRefused(option, values, f"it must be a list; for each item {_FORM}")
     found: list[Endpoint] = []
     for index, value in enumerate(values):
         endpoint = parse_endpoint(f"{option}[{index}]", value, min_port)
         if endpoint in found and endpoint.port:
-            raise ValueRefused(f"{option}[{index}]", value, "it is in the list already; give each one once")
+            raise ValueRefused(f"{option}[{index}]", value, "it is a duplicate; list each one once")
         found.append(endpoint)
     return found
 
@@ -116,7 +116,7 @@ def parse_address(option: str, value: Any) -> str:
 def parse_networks(option: str, values: Any) -> list[Network]:
     """Read a list of networks; a bare address is the network of that one address."""
     if not isinstance(values, (list, tuple)):
-        raise ValueRefused(option, values, 'a list of networks or addresses is needed, as ["192.0.2.0/24"]')
+        raise ValueRefused(option, values, 'it must be a list of networks or addresses, such as ["192.0.2.0/24"]')
     networks: list[Network] = []
     for index, value in enumerate(values):
         network = parse_network(f"{option}[{index}]", value)

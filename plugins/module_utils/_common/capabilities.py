@@ -62,6 +62,6 @@ RUNTIMES: Mapping[str, RuntimeCapabilities] = {
     "process": RuntimeCapabilities(listens_here=True),
     "docker": RuntimeCapabilities(contained=True, engine=True, listens_here=True),
     "dockersock": RuntimeCapabilities(contained=True, engine=True),
-    # What a controller of Janus is told others can read.
+    # Others can read the configuration that a Janus controller receives.
     "janus": RuntimeCapabilities(encryptions=("none",), contained=True),
 }

@@ -39,13 +39,14 @@ def show(value: Any) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Return what went wrong, as it can be told to a user."""
+    """Return the reason of an error in a form suitable for users."""
     if not isinstance(error, OSError) or error.errno is None:
         return str(error)
     where = f" {error.filename}" if error.filename else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return (
-            f"no space is left on the file system of{where or ' the gateway'}: make room, or release sessions, which "
+            f"no space is left on the file system of{where or ' the gateway'}: free some space, or release sessions, "
+            "which "
             "can be done on a full disk"
         )
     return f"the gateway's file{where} cannot be used: {error.strerror}"

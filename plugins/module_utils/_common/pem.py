@@ -26,7 +26,7 @@ LOOSE_CERTIFICATE = re.compile(
 _BODY = r"(?P<body>(?:[A-Za-z0-9+/]{64}\n)*[A-Za-z0-9+/]{1,64}={0,2}\n)"
 _CERTIFICATE = re.compile(rf"-----BEGIN CERTIFICATE-----\n{_BODY}-----END CERTIFICATE-----\n?", re.ASCII)
 _KEY = re.compile(rf"-----BEGIN (?P<kind>(?:EC |RSA )?PRIVATE KEY)-----\n{_BODY}-----END (?P=kind)-----\n?", re.ASCII)
-_FORM = "one block, lines of 64 characters that end with a line feed, nothing before, between or after"
+_FORM = "one block with lines of 64 characters that end with a line feed, and nothing else"
 
 
 def check_certificate(option: str, value: Any) -> str | None:
@@ -37,7 +37,7 @@ def check_certificate(option: str, value: Any) -> str | None:
 def check_private_key(option: str, value: Any) -> str | None:
     """Return a private key as a PEM text, or None where none was given; the message of a refusal never shows it."""
     if isinstance(value, str) and "ENCRYPTED" in value[:MAX_PEM]:
-        raise ValueRefused(option, "(hidden)", "it is encrypted, and nobody is here to give its passphrase")
+        raise ValueRefused(option, "(hidden)", "it is passphrase-protected")
     return _check(option, value, _KEY, f"give one private key in PEM, unencrypted: {_FORM}")
 
 
@@ -45,7 +45,7 @@ def _check(option: str, value: Any, shape: re.Pattern[str], allowed: str) -> str
     if value is None:
         return None
     match = shape.fullmatch(value) if isinstance(value, str) and len(value) <= MAX_PEM else None
-    # A certificate is not shown either: whoever confused the two gave a key.
+    # A certificate is not shown either: the user may have confused it with the key.
     if match is None or not _is_whole(match.group("body")):
         raise ValueRefused(option, "(hidden)", f"{allowed}; at most {MAX_PEM} characters")
     text: str = match.group()

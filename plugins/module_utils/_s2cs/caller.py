@@ -98,7 +98,7 @@ def _ancestor() -> int | None:
         if uid and namespace != _IDENTITY and uid == int(_read("sys/kernel/overflowuid")):
             # A user outside of this user namespace is seen like this; so is the one inside, if there is one.
             if _is_mapped(uid, namespace):
-                raise ValueError("it cannot be told who that is")
+                raise ValueError("the user cannot be determined")
             return None
         if uid:
             return uid

@@ -57,8 +57,8 @@ class RowError(StoreError):
 
     def __init__(self, uid: str, role: str, why: str) -> None:
         super().__init__(
-            f"uid: the row of session {uid} ({role}) in the session store cannot be read: {why}; use the version of "
-            "the collection that wrote it, or release the session (s2cs_release), which works all the same"
+            f"uid: the entry of session {uid} ({role}) in the session store cannot be read: {why}; use the version of "
+            "the collection that wrote it, or release the session (s2cs_release)"
         )
         self.uid = uid
         self.role = role

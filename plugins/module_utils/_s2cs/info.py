@@ -44,7 +44,7 @@ def _seen(session: Session, status: Status, store: Store) -> dict[str, Any]:
     if session.is_expired:
         health, why = "expired", "it is released by the next REQ, HELLO, UPDATE or REL on this gateway"
     elif session.pending and store.locks.is_held(session.uid, session.role):
-        health, why = "busy", f"an action is under way on it ({session.pending})"
+        health, why = "busy", f"an action is in progress on it ({session.pending})"
     elif session.pending:
         does = "brings it back to what it was before" if session.pending == "update" else "releases it"
         health, why = "unfinished", f"its last action ({session.pending}) was killed; the next one on it {does}"
@@ -56,7 +56,9 @@ def _seen(session: Session, status: Status, store: Store) -> dict[str, Any]:
 def _statuses(policy: Policy, found: Sequence[Session]) -> list[Status]:
     """Ask all data servers at once, and give up those that do not answer in time."""
     late = Status(
-        False, health="unknown", reason=f"its data server cannot be looked at: no answer within {_SECONDS:.0f} s"
+        False,
+        health="unknown",
+        reason=f"the state of its data server cannot be determined: no answer within {_SECONDS:.0f} s",
     )
     results = [late] * len(found)
     waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -86,7 +88,8 @@ def _status(policy: Policy, session: Session) -> Status:
         return data_server(policy.site, session.proxy, session.runtime, settings, spec, lenient=True).status()
     except Exception as error:  # pylint: disable=broad-except
         # Whatever is wrong with one must not hide the others.
-        return Status(False, health="unknown", reason=f"its data server cannot be looked at: {reason(error)}")
+        why = f"the state of its data server cannot be determined: {reason(error)}"
+        return Status(False, health="unknown", reason=why)
 
 
 def gateway(policy: Policy, store: Store) -> dict[str, Any]:

@@ -79,7 +79,7 @@ class Update:
         uid: The stream.
         role: The side of it.
         remote_listeners: The targets; None for those that the application announced.
-        clients: Who may connect; empty for whoever the policy allows to.
+        clients: Who may connect; empty for all clients that the policy allows.
         peer_certificate: The certificate of the other gateway; None for the one that the session has.
         secret: The secret of the stream, which somebody else than the owner needs.
         probe: Whether to look at targets that are new for the session.
@@ -134,9 +134,9 @@ def read_hello(options: Mapping[str, Any], policy: Policy) -> Hello:
     given = options.get("producer_listeners") or []
     listeners = parse_endpoints("producer_listeners", given)
     if role == "producer" and not listeners:
-        raise ValueRefused("producer_listeners", given, "the producer says where it listens, as 10.1.0.5:7000")
+        raise ValueRefused("producer_listeners", given, "specify where the producer listens, such as 10.1.0.5:7000")
     if role == "consumer" and listeners:
-        raise ValueRefused("producer_listeners", given, "only the role producer has them; leave it out for a consumer")
+        raise ValueRefused("producer_listeners", given, "only for the role producer; omit it for a consumer")
     for index, listener in enumerate(listeners):
         if listener.address is not None:
             policy.check_target(f"producer_listeners[{index}]", role, listener)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Who may act on a session: the user who requested it, whoever knows its secret, and administrators.
+"""Who may act on a session: the user who requested it, users who know its secret, and administrators.
 
 This keeps users of one gateway from mistakes with each other's streams. It is no wall against somebody who runs modules
 as root: a module is any program.
@@ -45,11 +45,11 @@ def check_right(policy: Policy, session: Session, secret: str | None, action: st
     caller = find_caller()
     if is_administrator(policy, caller) or (caller.known and caller.name == session.owner):
         return
-    user = caller.name if caller.known else "a user whom the kernel does not name"
+    user = caller.name if caller.known else "an unidentified user"
     which = f"session {session.uid} ({session.role})"
     if secret is not None:
         raise RefusedError(
-            f"secret: it is not the secret of {which}, which belongs to {session.owner}: give the right one, or have "
+            f"secret: this is not the secret of {which}, which belongs to {session.owner}: give the right one, or have "
             f"{session.owner} or an administrator {action} it",
             "administrators",
         )
@@ -65,9 +65,9 @@ def check_administrator(policy: Policy, uid: str, role: str) -> None:
     caller = find_caller()
     if is_administrator(policy, caller):
         return
-    user = caller.name if caller.known else "a user whom the kernel does not name"
+    user = caller.name if caller.known else "an unidentified user"
     raise RefusedError(
-        f"uid: the session store of this gateway does not say whose session {uid} ({role}) is, and {user} may not "
+        f"uid: the session store of this gateway does not name the owner of {uid} ({role}), and {user} may not "
         "release it: have an administrator do so",
         "administrators",
     )

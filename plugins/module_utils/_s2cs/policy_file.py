@@ -85,7 +85,7 @@ def _read(path: str, shown: str) -> str:
             "or name another file with the option config"
         ) from None
     except DistrustedError as error:
-        whose = "root" if os.geteuid() == 0 else "root or the user who runs this"
+        whose = "root" if os.geteuid() == 0 else "root or the user who runs the module"
         raise _UntrustedError(
             f"config: the policy file {shown} cannot be trusted: {error}; it and the directories on its path must "
             f"belong to {whose}, and nobody else may write them"
@@ -98,8 +98,8 @@ def _read(path: str, shown: str) -> str:
 
 def _readable(error: Exception) -> str:
     if isinstance(error, PermissionError):
-        return "permission denied; does the task become the user of this control server (become: true)?"
-    return error.strerror or "it is no file" if isinstance(error, OSError) else str(error)
+        return "permission denied; run the task as the user of this control server (become: true)"
+    return error.strerror or "it is not a file" if isinstance(error, OSError) else str(error)
 
 
 def _parse(path: str, shown: str, text: str) -> Policy:
@@ -129,7 +129,7 @@ def _whole(text: str) -> int:
 
 
 def _constant(text: str) -> Any:
-    raise PolicyError(f"{text} is no number")
+    raise PolicyError(f"{text} is not a number")
 
 
 def _salvage(path: str, text: str) -> Policy | None:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The keys of a policy, and the check of each. Whoever reads or writes a policy does it by these."""
+"""The keys of a policy, and the check of each. Reading and writing a policy both use them."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ _NEEDED = ("state_dir", "listen")
 def parse(config: str, document: Any) -> Policy:
     """Return the policy that a document says, with what is wrong with it in ``problems``.
 
-    What is wrong has its default, or is left out: such a policy is good for looking and releasing only.
+    Invalid keys have their defaults or are omitted: such a policy only serves for listing and releasing.
 
     Raises:
         PolicyError: It does not even say where the sessions are.
     """
     if not isinstance(document, dict):
-        raise PolicyError("an object with the keys of the policy is needed")
+        raise PolicyError("it must be an object with the keys of the policy")
     problems = [unknown(key, KEYS) for key in document if key not in KEYS]
     missing = [key for key in _NEEDED if key not in document]
     if missing:

@@ -60,7 +60,9 @@ def checked(config: str, given: Mapping[str, Any]) -> tuple[Policy, str]:
         try:
             trusted.check(os.path.dirname(config))
         except ScistreamError as error:
-            problems.append(f"config: {error}; all directories on the path must belong to who runs this or to root")
+            problems.append(
+                f"config: {error}; all directories in its path must be owned by root or by the user who runs the module"
+            )
     if problems:
         raise BadPolicyError(problems)
     document["proxies"] = {name: dict(item) for name, item in policy.proxies.items()}
@@ -72,7 +74,7 @@ def _missing(policy: Policy) -> list[str]:
     found = []
     if not policy.listen and "listen" not in policy.faulty:
         found.append(
-            "listen names no address: give the address on which this gateway listens for each role that it offers, "
+            "listen has no address: specify the address on which this gateway listens for each role that it offers, "
             'such as {"producer": "192.0.2.1", "consumer": "10.1.0.1"}'
         )
     if policy.port_range[0] < _LOWEST_PORT:
@@ -88,7 +90,7 @@ def _missing(policy: Policy) -> list[str]:
     offered = {runtime for proxy in policy.proxies for runtime in policy.runtimes(proxy)}
     if "janus" in offered and policy.site.janus is None and "janus" not in policy.faulty:
         found.append(
-            "janus must say where the controller is and on which of its nodes the data servers run, such as "
+            "janus must specify the URL of the controller and the node of the data servers, such as "
             '{"url": "https://janus.example.org:5000", "node": "dtn1"}'
         )
     return found

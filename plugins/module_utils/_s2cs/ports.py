@@ -85,7 +85,7 @@ def _too_few(
     others = [port for port in range(low, high + 1) if port not in taken and not free.get(port, True)]
     left = high - low + 1 - len(own) - len(others)
     held = f", and other programs or connections use {len(others)}, such as {others[0]}" if others else ""
-    advice = "release sessions" if own else "end these programs"
+    advice = "release sessions" if own else "stop these programs"
     return (
         f"num_conn: {count} ports are needed at {address}, and {left} are free in the range {low}-{high}; "
         f"{len(own)} belong to sessions of this gateway{held}: {advice}, or widen port_range in the policy"

@@ -65,7 +65,7 @@ def _settled(policy: Policy, session: Session, option: str, target: Endpoint, be
         rule = f" (policy: {egress})" if unfit else ""
         raise ValueRefused(option, str(target), reasons[0].partition(", ")[2] + rule)
     raise RefusedError(
-        f"{option}: {target} stands for no address that is allowed on gateway {policy.gateway} for the role "
+        f"{option}: {target} does not resolve to an address that is allowed on gateway {policy.gateway} for the role "
         f"{session.role} by its policy {policy.config}: {'; '.join(reasons)}",
         f"targets.{session.role}" if refused else egress if unfit else "",
     )

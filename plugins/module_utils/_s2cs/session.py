@@ -43,7 +43,7 @@ class Session:
     No key is here: the private key of the certificate is with the data server only.
     ``pending`` names the action that is under way; found at rest, it tells that its process died in the middle.
     ``expires`` is when the next message must have come, and once it streams the end of its life.
-    ``half_close`` is a setting of its proxy: whether one direction of a connection goes on after the other has ended.
+    ``half_close`` is a setting of its proxy: whether one direction of a connection outlives the other.
     ``resolved`` are the targets with host names replaced by what they meant at the UPDATE.
     """
 
@@ -125,7 +125,7 @@ class Session:
         ]
 
     def spec(self, key: str | None = None) -> DataServerSpec:
-        """Return what the data server of this session is told.
+        """Return the specification of this session's data server.
 
         Args:
             key: The private key of its certificate, where that is new; no session ever holds one.
@@ -196,9 +196,9 @@ def from_json(text: Any) -> Session:
     try:
         document = json.loads(text)
     except (TypeError, ValueError, RecursionError):
-        raise ValueError("it is no JSON") from None
+        raise ValueError("it is not JSON") from None
     if not isinstance(document, dict):
-        raise ValueError("it is no JSON object")
+        raise ValueError("it is not a JSON object")
     known = {item.name: item for item in fields(Session)}
     unknown = sorted(set(document) - set(known))
     if unknown:
@@ -211,7 +211,7 @@ def from_json(text: Any) -> Session:
             raise ValueError(f"its field {name} is missing")
     session = Session(**document)
     if session.state not in STATES or session.role not in ("producer", "consumer"):
-        raise ValueError("it has a state or a role that there is not")
+        raise ValueError("it has an unknown state or role")
     for name, value, here in (("proxy", session.proxy, PROXIES), ("runtime", session.runtime, RUNTIMES)):
         if value not in here:
             raise ValueError(f"it has a {name} that this version of the collection does not know: {value}")
@@ -219,7 +219,7 @@ def from_json(text: Any) -> Session:
         session.spec()
         session.shown()
     except (ScistreamError, ValueError, OverflowError, OSError) as error:
-        raise ValueError(f"it has a field that makes no sense: {error}") from None
+        raise ValueError(f"it has an invalid field: {error}") from None
     return session
 
 

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 
-"""A lock for each session, held while an action goes on, so that two actions on the same session are kept apart.
+"""A lock for each session, held during an action, so that actions on the same session do not overlap.
 
 It ends with its process, so that a crash leaves no lock behind.
 """

@@ -89,7 +89,7 @@ class SessionManager:
             yield from self.drop(session)
             return None
         session = session.changed(pending="")
-        # Where that fails, the action that comes now meets the same fault and tells of it.
+        # Where that fails, the current action encounters the same error and reports it.
         with suppress(ScistreamError, OSError):
             yield from self.mend(session)
             self.store.save(session)
@@ -117,7 +117,7 @@ class SessionManager:
         if not taken:
             return error
         return S2DSException(
-            f"{occupants.in_use(taken)}: end that program and run this again; or release the session and request it "
+            f"{occupants.in_use(taken)}: stop that program and run this again; or release the session and request it "
             "again, which gives it other ports"
         )
 

@@ -124,7 +124,7 @@ class Store:
         with suppress(OSError, sqlite3.Error):
             if os.path.exists(journal) and os.stat(journal).st_size >= _JOURNAL_SIZE:
                 return
-            # Whoever holds this lock is the only one who writes the journal.
+            # Only the holder of this lock writes the journal.
             database.execute("BEGIN IMMEDIATE")
             try:
                 database.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
@@ -281,7 +281,7 @@ def _session(uid: Any, role: Any, document: Any) -> Session:
     """
     session = from_json(document)
     if (session.uid, session.role) != (uid, role):
-        raise ValueError("it is that of another session")
+        raise ValueError("it belongs to another session")
     return session
 
 

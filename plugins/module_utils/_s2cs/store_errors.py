@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is told of a session store that fails: what is wrong with it, and what helps."""
+"""Error messages for a failing session store: the cause and the remedy."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ _BUSY = "is locked"
 def damaged(path: str, why: str) -> StoreUnusable:
     """Return the error of a store that nobody can use any more."""
     return StoreUnusable(
-        f"the session store {path} is damaged ({why}); the data servers do not need it and go on. s2cs_info lists them "
-        f"as orphans, and s2cs_release ends each by its uid. Move the store out of the way (mv {path} {path}.damaged), "
-        "and the streams can be opened anew"
+        f"the session store {path} is damaged ({why}); the data servers do not need it and continue to run. "
+        "s2cs_info lists them "
+        f"as orphans, and s2cs_release ends each by its uid. Move the store away (mv {path} {path}.damaged), "
+        "and open the streams again"
     )
 
 
@@ -58,14 +59,14 @@ def failed(path: str, what: str, error: sqlite3.Error) -> StoreError:
     text = str(error)
     if _FULL in text:
         return StoreError(
-            f"no space is left on the file system of {path}: make room, or release sessions, which can be done on a "
-            "full disk (s2cs_release)"
+            f"no space is left on the file system of {path}: free some space, or release sessions, which "
+            "can be done on a full disk (s2cs_release)"
         )
     if any(sign in text for sign in _DAMAGED):
         return damaged(path, text)
     if _BUSY in text:
         return StoreError(
-            f"the session store {path} was in use by another program for {BUSY_SECONDS} s: end that program (fuser -v "
+            f"the session store {path} was in use by another program for {BUSY_SECONDS} s: stop that program (fuser -v "
             f"{path} names it) and try again"
         )
     if any(sign in text for sign in _BROKEN):

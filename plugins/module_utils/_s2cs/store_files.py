@@ -59,7 +59,7 @@ def check(path: str, lock: str, writes: bool) -> None:
             continue
         what = kind(about.st_mode)
         if what:
-            raise _refused(path, name, f"is {what} where a file of its own belongs", f"mv {name} {name}.moved")
+            raise _refused(path, name, f"is {what} instead of a regular file", f"mv {name} {name}.moved")
         if about.st_uid != owner:
             why = f"belongs to {_name(about.st_uid)}, and the store to {_name(owner)}"
             raise _refused(path, name, why, f"chown {_name(owner)} {name}")
@@ -69,7 +69,8 @@ def check(path: str, lock: str, writes: bool) -> None:
 
 def _refused(path: str, name: str, why: str, command: str) -> StoreUnusable:
     return StoreUnusable(
-        f"the session store {path} cannot be used: {name} {why}; the data servers do not need it and go on. Put that "
+        f"the session store {path} cannot be used: {name} {why}; the data servers do not need it and continue to run. "
+        "Correct that "
         f"right ({command}) and try again"
     )
 

@@ -29,7 +29,7 @@ _SPECIAL: Mapping[str, Sequence[str]] = {
     "a link-local address": ["169.254.0.0/16", "fe80::/10"],
     "a multicast address": ["224.0.0.0/4", "ff00::/8"],
     "the broadcast address": ["255.255.255.255/32"],
-    "an address of the metadata of a cloud": [
+    "a cloud metadata address": [
         "100.100.100.200/32",  # Alibaba
         "168.63.129.16/32",  # Azure
         "192.0.0.192/32",  # Oracle
@@ -94,7 +94,7 @@ def refusal(rules: Sequence[TargetRule] | None, target: Endpoint) -> str | None:
     address = target.address
     # Linux takes the unspecified address for the host itself.
     if address is None or any(address in network for network in _THIS_NETWORK):
-        return "it is no address of a host"
+        return "it is not a host address"
     kind = _kind(address)
     if rules is None:
         return f"it is {kind.text}, which must be listed to be allowed" if kind else None
@@ -103,7 +103,7 @@ def refusal(rules: Sequence[TargetRule] | None, target: Endpoint) -> str | None:
         return None
     listed = ", ".join(rule.text for rule in rules) or "none"
     if kind and matching:
-        return f"it is {kind.text}, which only a rule of its own allows; allowed are: {listed}"
+        return f"it is {kind.text}, which requires a rule for this address only; allowed are: {listed}"
     return f"allowed are: {listed}"
 
 
@@ -115,7 +115,7 @@ def _kind(address: Address) -> _Kind | None:
     for inner in _embedded(address):
         kind = _kind(inner)
         if kind is not None or any(inner in network for network in _THIS_NETWORK):
-            return _Kind(f"an address that stands for {inner}, {kind.text if kind else 'this host'}")
+            return _Kind(f"an address that represents {inner}, {kind.text if kind else 'this host'}")
     here = is_special(address)
     return _Kind(here) if here else None
 

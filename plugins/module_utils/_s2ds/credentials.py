@@ -118,7 +118,7 @@ def check_complete(spec: DataServerSpec, has_key: bool) -> None:
         ("peer_certificate", spec.peer_certificate, "the first UPDATE gives the certificate of the other gateway"),
     ):
         if given is None:
-            raise S2DSException(f"{option}: it is missing, and nothing is forwarded with encryption tls: {when}")
+            raise S2DSException(f"{option}: it is missing, but encryption tls requires it: {when}")
 
 
 def check_certificate(option: str, text: str) -> None:
@@ -144,10 +144,10 @@ def check_certificate(option: str, text: str) -> None:
         when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(found.ends if now >= found.ends else found.begins))
         raise S2DSException(f"{option}: it {what} ({when}; the clock of this gateway says {_now()})")
     if not found.issued_by_itself:
-        raise S2DSException(f"{option}: somebody else issued it: give one that is signed by its own key")
+        raise S2DSException(f"{option}: it is not self-signed: give a self-signed certificate")
     if context.get_ca_certs(binary_form=True):
         raise S2DSException(
-            f"{option}: it is that of an authority, so that any certificate issued by it would be good as well: "
+            f"{option}: this is a CA certificate, and anything it issues would be trusted: "
             "give one with the basic constraint CA:FALSE"
         )
 
@@ -155,9 +155,9 @@ def check_certificate(option: str, text: str) -> None:
 def check_key(text: str) -> None:
     """Refuse what is not one private key, unencrypted."""
     if "ENCRYPTED" in text:
-        raise S2DSException("key: it is encrypted, and nobody is here to give its passphrase: give it unencrypted")
+        raise S2DSException("key: it is passphrase-protected: give it unencrypted")
     if not _KEY.fullmatch(text.strip()):
-        raise S2DSException("key: it is not one private key in PEM format and nothing else")
+        raise S2DSException("key: it is not exactly one private key in PEM format")
 
 
 def peer_name(spec: DataServerSpec) -> str | None:
@@ -194,9 +194,9 @@ def _check_pair(certificate: str, key: str, role: str) -> None:
     try:
         _shake_hands(own, other)
     except ssl.SSLCertVerificationError as error:
-        raise S2DSException(f"certificate: no other gateway would accept it: {error.verify_message}") from None
+        raise S2DSException(f"certificate: other gateways would not accept it: {error.verify_message}") from None
     except ssl.SSLError as error:
-        raise S2DSException(f"certificate: it is of no use for TLS 1.3: {error.reason}") from None
+        raise S2DSException(f"certificate: it cannot be used for TLS 1.3: {error.reason}") from None
 
 
 def _refused_pair(error: ssl.SSLError) -> S2DSException:
@@ -223,7 +223,7 @@ def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> None:
 
 @contextlib.contextmanager
 def _in_memory(text: str) -> Iterator[str]:
-    """Have a text in a file that is on no disk and that nobody else can open; returns its path for this process."""
+    """Store a text in a memory file that no other process can open, and return its path for this process."""
     descriptor = os.memfd_create("credentials")
     try:
         os.write(descriptor, str(_text(text)).encode("utf-8"))

@@ -50,7 +50,7 @@ class S2DS:
         if self.spec.encryption not in self.runtime.capabilities.encryptions:
             raise S2DSException(
                 f"encryption: the runtime {self.runtime.name} cannot do {self.spec.encryption}, because what it is "
-                "told others can read: choose another runtime, or ask for encryption none"
+                "told others can read: choose another runtime, or encryption none"
             )
         self.runtime.check()
 
@@ -228,7 +228,7 @@ class S2DS:
                     self._launch()
                     self._readiness.wait()
         except BaseException:
-            # What went wrong is told, not what may go wrong in going back.
+            # The original error is reported, not errors of the rollback.
             with suppress(ScistreamError, OSError):
                 if plan.step == RELOAD:
                     self._restore()
@@ -243,7 +243,7 @@ class S2DS:
     def _restore(self) -> None:
         """Have a proxy that ran serve again what it served before, whose files are there again.
 
-        One that does not listen then is started anew: that ends its connections, and without it there are no others.
+        One that no longer listens is restarted: this closes its connections, but otherwise there would be no new ones.
         """
         try:
             self._reload()

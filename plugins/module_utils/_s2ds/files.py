@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The files that a program reads in its directory: each is there as a whole, all of them or none, for nobody else."""
+"""The files that a program reads in its directory: written completely, all or none, and not readable by others."""
 
 from __future__ import annotations
 

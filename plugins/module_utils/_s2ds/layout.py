@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where things are on a gateway, whoever uses them: directories, the supervisor, file names of an instance."""
+"""Paths on a gateway: directories, the supervisor, file names of a data server."""
 
 from __future__ import annotations
 

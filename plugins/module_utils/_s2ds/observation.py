@@ -68,7 +68,7 @@ class Observer:
     def _down(self) -> Status:
         """Return what is known of one that does not run."""
         said = [printable(line) for line in self._runtime.said(self._proxy)]
-        why, taken = f"its data server does not run: {words(said)}", []
+        why, taken = f"its data server is not running: {words(said)}", []
         held = self._runtime.is_held()
         # Where nobody can tell whose they are, its last words have to do.
         with suppress(ScistreamError, OSError, ValueError):

@@ -41,7 +41,7 @@ def read_instance(prefix: str, params: Mapping[str, Any]) -> DataServerSpec:
 
     Args:
         prefix: What its name begins with.
-        params: The options; those that a module does not have are left out.
+        params: The options; a module may lack some of them.
     """
     if not _NAME.fullmatch(params["name"]):
         raise ValueRefused("name", params["name"], "give 1 to 40 lower-case letters, digits and dashes")
@@ -82,8 +82,8 @@ def _read_encryption(params: Mapping[str, Any]) -> str:
         for option in ("role", "certificate", "peer_certificate"):
             if not params[option]:
                 raise S2DSException(
-                    f"{option}: it is missing: encryption {encryption}, which is the default, needs role, certificate, "
-                    "key and peer_certificate; what is to go unprotected has to be asked for with encryption none"
+                    f"{option}: it is missing: encryption {encryption}, which is the default, requires role, "
+                    "certificate, key and peer_certificate; use encryption none for an unprotected stream"
                 )
     return encryption
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How long a program is given to come up. What ends by itself is told at once; this is for one that hangs."""
+"""Time limits for the start of a program. What ends by itself is told at once; this is for one that hangs."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The directories of a site that root may use: nobody else can write them, nor the programs that root starts there."""
+"""The directories of a gateway that root may use: not writable by others, like the programs that root starts there."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def distrusted(paths: Mapping[str, Sequence[str]]) -> list[str]:
             try:
                 trusted.check(path)
             except DistrustedError as error:
-                found.append(f"{key}: {error}; it must belong to root, and nobody else may write it")
+                found.append(f"{key}: {error}; it must be owned by root and not be writable by others")
                 break
             except OSError as error:
                 found.append(f"{key}: {path}: {error.strerror}")

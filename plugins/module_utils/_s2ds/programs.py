@@ -57,7 +57,7 @@ def run(
             preexec_fn=None if who is None else _becomer(*who, groups),
         )
     except subprocess.TimeoutExpired:
-        raise S2DSException(f"{command[0]} did not end within {_SECONDS:.0f} s when it was to check") from None
+        raise S2DSException(f"{command[0]} did not finish within {_SECONDS:.0f} s when it was to check") from None
     except (OSError, subprocess.SubprocessError) as error:
         raise S2DSException(f"{command[0]} cannot be run: {error}") from None
     return done.returncode, [line for line in done.stdout.decode("utf-8", "replace").splitlines() if line.strip()]
@@ -66,7 +66,7 @@ def run(
 def words(lines: Sequence[str], length: int = 600) -> str:
     """Return what a program said on one line of readable length, the end of it where it is too long."""
     text = " | ".join("".join(char if char.isprintable() else " " for char in line).strip() for line in lines)
-    return (text if len(text) <= length else f"...{text[3 - length :]}") or "it says nothing"
+    return (text if len(text) <= length else f"...{text[3 - length :]}") or "no output"
 
 
 def _becomer(user: int, group: int, groups: Sequence[int]) -> Callable[[], None]:

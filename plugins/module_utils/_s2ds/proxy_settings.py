@@ -51,7 +51,7 @@ def read_settings(option: str, proxy: str, given: Mapping[str, Any]) -> tuple[di
 
 def unknown(name: Any, known: Iterable[str]) -> str:
     """Return what is said of a name that there is not: with the nearest right one, else with all."""
-    # Only whoever made a mistake waits for it.
+    # Only computed after a mistake.
     import difflib
 
     near = difflib.get_close_matches(name, sorted(known), 1, 0.6) if isinstance(name, str) else []

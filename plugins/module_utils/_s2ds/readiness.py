@@ -50,7 +50,7 @@ class Readiness:
             if answer is not None:
                 return self._observer.listeners(answer)
             if self._runtime.has_failed():
-                raise S2DSException(f"the data server {name} ended at once: {self._last_words()}")
+                raise S2DSException(f"the data server {name} exited immediately: {self._last_words()}")
             if patience.is_over():
                 raise S2DSException(
                     f"the data server {name} was not ready after {patience.waited:.0f} s: "
@@ -59,7 +59,7 @@ class Readiness:
             patience.rest()
 
     def wait_again(self) -> None:
-        """See that a data server that was told something listens: its word that it understood is not enough.
+        """Verify that a data server listens after a command: its confirmation is not sufficient.
 
         Raises:
             S2DSException: It does not.
@@ -72,7 +72,7 @@ class Readiness:
                 return
             if time.monotonic() > deadline:
                 said = reason or self._last_words()
-                raise S2DSException(f"the data server {self._spec.name} does not listen any more: {said}")
+                raise S2DSException(f"the data server {self._spec.name} no longer listens: {said}")
             time.sleep(0.05)
 
     def _ask(self) -> tuple[dict[str, Any] | None, str]:

@@ -53,7 +53,7 @@ def data_server(
     container = container_settings.read(f"proxies.{proxy}.settings", PROXIES[proxy].image, containers)
     if RUNTIMES[runtime].contained and not container.image and not lenient:
         raise ValueRefused(
-            f"proxies.{proxy}.settings.image", "", f"the proxy {proxy} comes in no image of its own: name one"
+            f"proxies.{proxy}.settings.image", "", f"the proxy {proxy} has no default image: specify one"
         )
     forwarder = kind(site, own, RUNTIMES[runtime].contained)
     return S2DS(forwarder, _runtime(runtime, site, forwarder.task(spec), container), spec)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a data server is told about itself, whatever proxy it is and wherever it runs, and what it tells."""
+"""The specification of a data server, independent of proxy and runtime, and its status."""
 
 from __future__ import annotations
 

@@ -81,12 +81,12 @@ def _walk(path: str) -> int:
                 there = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
             except FileNotFoundError:
                 if shared:
-                    raise DistrustedError(f"{where} is not there, and anybody can make it") from None
+                    raise DistrustedError(f"{where} does not exist, and anyone can create it") from None
                 raise
             info = os.fstat(there)
             if shared and not stat.S_ISDIR(info.st_mode):
                 os.close(there)
-                raise DistrustedError(f"{os.path.dirname(where)} is a directory in which everybody can make files")
+                raise DistrustedError(f"{os.path.dirname(where)} is a directory in which everyone can create files")
             if stat.S_ISLNK(info.st_mode):
                 os.close(there)
                 links += 1
@@ -118,7 +118,7 @@ def _check_owner_and_mode(where: str, info: os.stat_result) -> bool:
     if stat.S_ISDIR(info.st_mode) and info.st_mode & stat.S_ISVTX and info.st_mode & 0o022:
         return True
     if info.st_mode & stat.S_IWOTH:
-        raise DistrustedError(f"{where} can be written by everybody (mode {stat.S_IMODE(info.st_mode):04o})")
+        raise DistrustedError(f"{where} is writable by everyone (mode {stat.S_IMODE(info.st_mode):04o})")
     if info.st_mode & stat.S_IWGRP and not _is_private(where, info.st_gid):
         group = _name_of_group(info.st_gid)
         raise DistrustedError(f"{where} can be written by the group {group} (mode {stat.S_IMODE(info.st_mode):04o})")

@@ -59,7 +59,7 @@ def parse(pem: str) -> Certificate:
         raise ValueError(f"it is longer than {_LONGEST} characters")
     match = LOOSE_CERTIFICATE.fullmatch(pem)
     if match is None:
-        raise ValueError("it is not one certificate in PEM format and nothing else")
+        raise ValueError("it is not exactly one certificate in PEM format")
     try:
         return _read(b64decode("".join(match.group("body").split()), validate=True))
     except (ValueError, IndexError, OverflowError):
@@ -89,7 +89,7 @@ def _values(data: bytes) -> list[tuple[int, bytes]]:
             size = int.from_bytes(data[at + 2 : start], "big")
         at = start + size
         if at > len(data):
-            raise ValueError("it is cut off")
+            raise ValueError("it is truncated")
         found.append((tag, data[start:at]))
     return found
 

@@ -158,7 +158,7 @@ def _parsing() -> Iterator[None]:
     except CertificateError:
         raise
     except Exception:
-        raise CertificateError("cannot be read: it was damaged or changed") from None
+        raise CertificateError("cannot be read: it was damaged or modified") from None
 
 
 def _read(value: Any) -> x509.Certificate:
@@ -188,7 +188,7 @@ def _check_signature(certificate: x509.Certificate) -> None:
     try:
         key.verify(certificate.signature, certificate.tbs_certificate_bytes, ec.ECDSA(hashing))
     except InvalidSignature:
-        raise CertificateError("does not match its own signature: it was damaged or changed") from None
+        raise CertificateError("does not match its own signature: it was damaged or modified") from None
 
 
 def _validity(certificate: x509.Certificate) -> tuple[datetime, datetime]:

@@ -23,7 +23,7 @@ _VALUES = {
 }
 _DEFAULTS = ("ssh", "smart", "sudo")
 _FLAGS = {"become": "-b", "become_ask_pass": "-K", "ask_pass": "-k", "ask_vault_pass": "-J"}
-#: Variables of ours that say which gateways and whose sessions are meant. Others may be secret, and are left out.
+#: Variables of ours that say which gateways and whose sessions are meant. Others may be secret and are omitted.
 _VARIABLES = ("scistream_gateways", "scistream_key_file")
 
 

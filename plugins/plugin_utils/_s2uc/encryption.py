@@ -64,9 +64,9 @@ def take_certificates(stream: Stream, sides: Mapping[str, Mapping[str, Any]], pu
         if value is None:
             continue
         if role in PURPOSES[purpose]:
-            yield f"{role}.certificate: this run gets it from the gateway itself: leave it out"
+            yield f"{role}.certificate: this run gets it from the gateway: omit it"
         elif stream.encryption == "none":
-            yield f"{role}.certificate: 'encryption: none' uses none: leave it out, or write the other"
+            yield f"{role}.certificate: 'encryption: none' does not use it: omit it, or write the other"
         elif stream.uid:
             try:
                 stream.certificates[role] = check_certificate(value, stream.uid, role)
@@ -74,6 +74,6 @@ def take_certificates(stream: Stream, sides: Mapping[str, Mapping[str, Any]], pu
                 yield f"{role}.certificate: what is given {error}"
     if purpose == "outbound" and stream.encryption == "tls" and not sides["producer"].get("certificate"):
         yield (
-            "producer.certificate: it is not given, and an encrypted stream needs it; give the ticket of "
+            "producer.certificate: it is required for an encrypted stream; give the ticket of "
             "stream_inbound with -e ticket=PATH, which brings it, or write 'encryption: none'"
         )

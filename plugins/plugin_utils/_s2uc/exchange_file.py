@@ -144,7 +144,7 @@ def read_handout(kind: str, source: Any, shape: Shape) -> Handout:
     found = document.get("kind") if isinstance(document, dict) else None
     if kind == "ticket" and found == "reply":
         raise TicketError(
-            f"{label}: it is the reply to a ticket; whoever wrote the ticket gives it to stream_inbound, "
+            f"{label}: it is the reply to a ticket; the sender of the ticket uses it with stream_inbound, "
             "with -e reply=PATH"
         )
     if kind == "reply" and found == "ticket":
@@ -159,7 +159,7 @@ def read_handout(kind: str, source: Any, shape: Shape) -> Handout:
     fingerprint = handout_fingerprint(kind, document)
     if document["fingerprint"] != fingerprint:
         raise TicketError(
-            f"{label}: its fingerprint is not that of its content: it was damaged or changed; ask for a new {kind}"
+            f"{label}: its fingerprint does not match its content: it was damaged or modified; ask for a new {kind}"
         )
     return Handout(label, document, fingerprint)
 
@@ -188,7 +188,7 @@ def _check_shape(label: str, kind: str, document: Mapping[str, Any], shape: Shap
             raise TicketError(f"{label}: it is not a {kind} of {_MAKERS[kind]}: {prefix[:-1]} is no dictionary")
         for key in [*keys, *given]:
             if key not in keys or key not in given:
-                which = "is missing" if key in keys else "does not belong into it"
+                which = "is missing" if key in keys else "is not allowed in it"
                 raise TicketError(f"{label}: it is not a {kind} of {_MAKERS[kind]}: {prefix}{show(key)} {which}")
             if not _is_of(given[key], keys[key]):
                 what = f"{prefix}{key} is {show(given[key])}, not {keys[key]}"

@@ -128,7 +128,7 @@ class Inputs:
             self.notes.append(f"{KEY} and {KEY_FILE} are both given: {KEY} is used")
         value = self.template(self.variables[KEY])
         if not isinstance(value, str) or not value.strip():
-            raise InputError(f"{KEY}: it is empty or no text; the output of 'openssl rand -hex 32' makes a good key")
+            raise InputError(f"{KEY}: it is empty or not a text; the output of 'openssl rand -hex 32' makes a good key")
         return value
 
     def key_file(self) -> str:

@@ -46,7 +46,7 @@ def load_key(
         path: Of the key file, the default one if empty; a leading ~ is the home directory.
         create: Make a missing file. Without, a missing file gives a key for this call alone (check mode).
         text: The key itself, in the place of a file; none if empty.
-        tell: Is told what the user should know.
+        tell: Called with messages for the user.
 
     Raises:
         KeyFileError: The file is not a private regular file of this user with a key in it, or cannot be made.
@@ -72,7 +72,7 @@ def find_key(path: str = "", text: str | None = None, tell: Callable[[str], None
     Args:
         path: Of the key file, the default one if empty.
         text: The key itself, in the place of a file; none if empty.
-        tell: Is told what the user should know.
+        tell: Called with messages for the user.
 
     Raises:
         KeyFileError: The file is not a private regular file of this user with a key in it.
@@ -98,13 +98,13 @@ def key_if_any(path: str = "", text: str | None = None) -> bytes | None:
 def check_key(
     path: str = "", text: str | None = None, create: bool = True, tell: Callable[[str], None] = lambda _text: None
 ) -> None:
-    """Find or make the key where its faults can be told: the tasks that use it are not logged.
+    """Find or create the key where errors can be shown: the tasks that use it are not logged.
 
     Args:
         path: Of the key file, the default one if empty.
         text: The key itself, in the place of a file; none if empty.
         create: Make a missing file; otherwise only see whether it could be made.
-        tell: Is told what the user should know.
+        tell: Called with messages for the user.
 
     Raises:
         KeyFileError: The key cannot be used, or cannot be made.
@@ -129,7 +129,7 @@ def describe_key(path: str = "", given: bool = False) -> str:
         made = "which does not exist"
     else:
         moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - age))
-        made = f"which is new, made at {moment}" if age < _NEW_SECONDS else f"made at {moment}"
+        made = f"which is new, created at {moment}" if age < _NEW_SECONDS else f"made at {moment}"
     return (
         f"this run derives its secrets from the key file {path}, {made}, and the stream was opened with another key: "
         + _ELSEWHERE
@@ -138,7 +138,7 @@ def describe_key(path: str = "", given: bool = False) -> str:
 
 def is_another_secret(message: str) -> bool:
     """Tell whether a gateway said that it knows another secret of a session."""
-    return "the secret is another one" in message or "it is not the secret of" in message
+    return "the secret is different" in message or "this is not the secret of" in message
 
 
 def _expanded(path: str) -> str:
@@ -157,7 +157,7 @@ def _read(path: str, tell: Callable[[str], None]) -> bytes:
     with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode) or status.st_uid not in (os.geteuid(), 0):
-            raise KeyFileError(f"key file {path}: it must be a regular file that belongs to you; {_ELSEWHERE}")
+            raise KeyFileError(f"key file {path}: it must be a regular file that you own; {_ELSEWHERE}")
         mode = stat.S_IMODE(status.st_mode)
         if mode & 0o022 or (mode & 0o055 and not _is_own(path)):
             raise KeyFileError(
@@ -170,7 +170,7 @@ def _read(path: str, tell: Callable[[str], None]) -> bytes:
                 f"that belongs to this job alone; elsewhere run 'chmod 600 {path}'."
             )
         text = file.read(_MAX_SIZE).strip()
-    return _checked(text, f"key file {path}", "remove it and a new one is made")
+    return _checked(text, f"key file {path}", "remove it to create a new one")
 
 
 def _is_own(path: str) -> bool:
@@ -199,7 +199,7 @@ def _check_directory(path: str) -> None:
     if not os.path.isdir(directory):
         raise KeyFileError(f"key file {path}: {directory} is not a directory; {_ELSEWHERE}")
     if not os.access(directory, os.W_OK | os.X_OK):
-        raise KeyFileError(f"key file {path}: files cannot be made in {directory}; {_ELSEWHERE}")
+        raise KeyFileError(f"key file {path}: files cannot be created in {directory}; {_ELSEWHERE}")
 
 
 def _create(path: str) -> None:

@@ -46,7 +46,7 @@ def sides_at(
         streams: All streams of the run.
         gateway: The gateway.
         purpose: What the run is for.
-        without: Sessions that are left out.
+        without: Sessions to exclude.
     """
     left_out: Collection[tuple[str, str]] = {key_of(item) for item in without}
     return [
@@ -124,7 +124,7 @@ def updates(
         key: The user's.
         purpose: open, inbound or outbound.
         results: What the gateways answered to HELLO.
-        predict: Whether this is check mode, in which no HELLO has told the gateway where the producer listens.
+        predict: Whether this is check mode, in which no HELLO has announced the listeners of the producer.
         probe: Whether the gateway of the producer looks if its targets answer; None leaves it to the gateway.
     """
     entries = []
@@ -192,7 +192,7 @@ def releases(streams: Sequence[Stream], gateway: str, uids: Sequence[str], key: 
         streams: All streams of the run.
         gateway: The gateway.
         uids: Further sessions.
-        key: The user's, None if there is none; whoever opened a stream can release it without.
+        key: The user's key, or None. The user who opened a stream can release it without a key.
     """
     entries: list[Entry] = [{"uid": uid} for uid in uids]
     sides = sides_at([stream for stream in streams if stream.uid not in uids], gateway, "identify")

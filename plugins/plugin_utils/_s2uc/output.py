@@ -71,6 +71,5 @@ def _lines(texts: Iterable[Any]) -> list[str]:
 def warn_replaced(path: str) -> None:
     """Warn that a ticket or reply was there already, which may have been handed over."""
     Display().warning(
-        f"{path} replaces what was there. If that was handed over, hand over the new file: the earlier one is of no "
-        "use any more."
+        f"{path} replaces an existing file. If that was sent, send the new one: the previous one is no longer valid."
     )

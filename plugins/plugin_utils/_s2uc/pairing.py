@@ -117,13 +117,13 @@ def _other_ticket(stream: Stream, producer: Session) -> str | None:
         return None
     return (
         f"the reply answers another ticket (fingerprint {show(stream.answers)}) than the one of this producer side "
-        f"(fingerprint {ticket}): either the ticket was changed on its way, or the stream was opened anew or changed "
+        f"(fingerprint {ticket}): either the ticket was modified in transit, or the stream was opened again or changed "
         "since; run stream_inbound without the reply, hand over its ticket, and compare the fingerprints"
     )
 
 
 def _older(stream: Stream, role: str, session: Session) -> str | None:
-    """Return why a ticket or a reply is not the last one: the other side was opened anew since, with another key."""
+    """Return why a ticket or a reply is not the last one: the other side was opened again, with another key."""
     known, given = session.get("peer_certificate"), stream.certificates.get(OTHER[role])
     if not known or not given or stream.peer is None or fingerprint(known) == fingerprint(given):
         return None
@@ -136,5 +136,5 @@ def _older(stream: Stream, role: str, session: Session) -> str | None:
     return (
         f"the {kind} is older than the one that this side was opened with: give the last one of "
         f"{stream.gateways[OTHER[role]]}. If it is the last one, clocks differ: release the stream on both sides, and "
-        "open it anew"
+        "open it again"
     )

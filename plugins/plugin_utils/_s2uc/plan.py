@@ -85,7 +85,7 @@ def make_plan(
         purpose: What the run is for.
         gateways: Those that the run reaches.
         check_mode: Make nothing.
-        tell: Is told what the user should know.
+        tell: Called with messages for the user.
 
     Raises:
         DescriptionError: With every mistake that was found.

@@ -87,7 +87,7 @@ def _deaf(stream: Stream, sessions: Sessions) -> Iterable[str]:
     for role, session in sessions.items():
         for found in session.get("unreachable_targets") or []:
             yield (
-                f"WARNING: nothing answers at {found.get('target')} ({found.get('msg')}), seen from "
+                f"WARNING: no answer from {found.get('target')} ({found.get('msg')}), seen from "
                 f"{stream.gateways[role]}: start the producer application there, or correct its address. The stream "
                 "stays open for it."
             )
@@ -98,8 +98,8 @@ def _silent_cuts(proxies: Mapping[str, Sequence[str]]) -> Iterable[str]:
     silent = [proxy for proxy in proxies if proxy in PROXIES and not announces_cuts(proxy)]
     if silent:
         yield (
-            f"Note: with {' and '.join(sorted(silent))} a connection that was cut ends for the applications like any "
-            "other. They have to tell the end of their data themselves; see docs/proxies.md."
+            f"Note: with {' and '.join(sorted(silent))} a truncated connection looks like a normal end to the "
+            "applications. They must verify themselves that their data is complete; see docs/proxies.md."
         )
 
 
@@ -132,13 +132,13 @@ def _encryption(stream: Stream, sessions: Sessions) -> Iterable[str]:
     if stream.encryption == "none":
         yield "encryption between the gateways: none"
         yield (
-            "WARNING: not encrypted. Whoever sees the network between "
-            f"{stream.gateways['producer']} and {stream.gateways['consumer']} can read and change the data."
+            "WARNING: not encrypted. Anyone on the network between "
+            f"{stream.gateways['producer']} and {stream.gateways['consumer']} can read and modify the data."
         )
         producer = sessions.get("producer")
         if producer and not producer.get("clients"):
             yield (
-                f"WARNING: whoever reaches {stream.gateways['producer']} may connect. Name consumer.address, or give "
+                f"WARNING: anyone who reaches {stream.gateways['producer']} may connect. Set consumer.address, or give "
                 "the gateways s2cs_egress and s2cs_clients."
             )
         return

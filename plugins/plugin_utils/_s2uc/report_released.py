@@ -86,7 +86,7 @@ def _seen(before: Results) -> dict[Key, Mapping[str, Any]]:
 
 
 def _cut(counters: Mapping[str, Any], session: Mapping[str, Any], check_mode: bool) -> Iterable[str]:
-    """Whoever releases a stream in the middle of a transfer should know it."""
+    """Warn users who release a stream during a transfer."""
     connections = counters.get("connections") or {}
     number = connections.get("open")
     if "open" in connections and number is None:
@@ -97,7 +97,7 @@ def _cut(counters: Mapping[str, Any], session: Mapping[str, Any], check_mode: bo
         told = (
             ""
             if announces_cuts(session.get("proxy"))
-            else f"; with {session.get('proxy') or 'this proxy'} the applications may mistake that for a regular end"
+            else f"; with {session.get('proxy') or 'this proxy'} the applications may take that for a normal end"
         )
         yield f"WARNING: {number} open connection{'' if number == 1 else 's'} {cuts} cut{told}"
 

@@ -132,9 +132,9 @@ def problems(session: Mapping[str, Any], now: datetime) -> list[str]:
     """Return what is wrong with a session."""
     found = []
     if _is_dead(session) or not _is_well(session):
-        found.append(readable(str(session.get("reason") or "its data server does not do what it should")))
+        found.append(readable(str(session.get("reason") or "its data server has a problem")))
     elif session.get("pending") and session.get("health") != "busy":
-        found.append(f"its last action ({session['pending']}) was interrupted; the same again finishes it")
+        found.append(f"its last action ({session['pending']}) was interrupted; run it again to finish it")
     elif session.get("state") == "expired":
         found.append("its lifetime is over; the next action on this gateway releases it")
     connections = (session.get("counters") or {}).get("connections") or {}
@@ -149,7 +149,7 @@ def _silence(counters: Mapping[str, Any], now: datetime, most: timedelta) -> Ite
     if (counters.get("connections") or {}).get("open") and counters.get("last_byte"):
         silent = now.timestamp() - float(counters["last_byte"])
         if silent >= most.total_seconds():
-            yield f"no byte has moved for {duration(silent)}"
+            yield f"no data transferred for {duration(silent)}"
 
 
 def _is_dead(session: Mapping[str, Any]) -> bool:

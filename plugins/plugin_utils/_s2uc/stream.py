@@ -53,7 +53,7 @@ class Peer:
 
     Attributes:
         proxy: Which it is.
-        half_close: Whether one direction of a connection goes on after the other has ended.
+        half_close: Whether one direction of a connection stays open after the other has ended.
     """
 
     proxy: str

@@ -46,12 +46,12 @@ _TICKET_SHAPE = {
 _OWN_KEYS = frozenset(("ticket", "consumer", "encryption", "proxy", "runtime", "hello_timeout", "lifetime", "labels"))
 _COMMENT = """\
 A SciStream ticket, for stream_outbound at the facility of the consumer.
-It holds no secret. But whoever can change it can send the stream elsewhere: take it only from whom you trust,"""
+It contains no secret. But anyone who can modify it can redirect the stream: accept it only from someone you trust,"""
 _COMPARE = """\
-and compare the fingerprint, which both reports show, with its writer by phone, or hand it over where nobody else
-can write. stream_outbound writes a reply, which goes back to its writer."""
+and compare the fingerprint, which both reports show, with its sender by phone, or use a channel that no one else
+can write to. stream_outbound writes a reply, which goes back to the sender."""
 _PLAIN = """\
-and only over a way on which nobody else can write, or compare the fingerprint, which both reports show, by phone.
+and only over a channel that no one else can write to, or compare the fingerprint, which both reports show, by phone.
 The stream is not encrypted between the facilities."""
 _REPLY_SHAPE = {
     "": {"name": "a text", "uid": "a text", "answers": "a text"},
@@ -65,9 +65,9 @@ _REPLY_SHAPE = {
 }
 _REPLY_COMMENT = """\
 The reply to a SciStream ticket, for stream_inbound at the facility of the producer (-e reply=PATH).
-It holds no secret. But the gateway whose certificate is in it receives the stream: take it only from whom you trust,
-and compare the fingerprint, which both reports show, with its writer by phone, or hand it over where nobody else
-can write."""
+It contains no secret. But the gateway whose certificate is in it receives the stream: accept it only from someone
+you trust, and compare the fingerprint, which both reports show, with its sender by phone, or use a channel that no
+one else can write to."""
 
 
 def make_ticket(stream: Stream, session: Mapping[str, Any]) -> dict[str, str]:

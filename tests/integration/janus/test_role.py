@@ -88,7 +88,10 @@ def test_what_does_not_fit(gateway: Gateway, janus: Controller, variables: dict[
     wrong: dict[str, tuple[dict[str, Any], str]] = {
         "node": ({"s2cs_janus": {**janus_of, "node": "nowhere"}}, f"has no node nowhere. Its nodes are {NODE}"),
         "down": ({"s2cs_janus": {**janus_of, "url": "http://127.0.0.1:9"}}, "does not answer"),
-        "plain": ({"s2cs_janus": {**janus_of, "url": "http://198.51.100.1"}}, "give https; plain http only to"),
+        "plain": (
+            {"s2cs_janus": {**janus_of, "url": "http://198.51.100.1"}},
+            "give https; plain http is only allowed for",
+        ),
         "unnamed": ({"s2cs_janus": {}}, "s2cs_janus must specify the URL of the controller"),
         "password": ({"janus_password": "Wrong-password"}, "rejected the password of the user admin"),
         "nothing": ({"janus_password": ""}, "The password of the Janus controller is missing"),

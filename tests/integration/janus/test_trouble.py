@@ -71,7 +71,7 @@ def test_a_configuration_that_the_proxy_refuses_at_first(
     path.write_text(text + NONSENSE)
     result = gateway.call("update", uid=uid, role="producer")
     # What HAProxy itself says of it.
-    assert result["failed"] and "ended at once" in result["msg"] and "unknown keyword 'nonsense'" in result["msg"]
+    assert result["failed"] and "exited immediately" in result["msg"] and "unknown keyword 'nonsense'" in result["msg"]
     assert "scistream:" not in result["msg"]
     assert not janus.sessions()
     path.write_text(text)

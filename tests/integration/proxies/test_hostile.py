@@ -54,15 +54,15 @@ STATUS = b'{"ok": true, "status": {"since": 1, "listeners": [], "connections": %
 COUNTS = b'{"open": 0, "total": "many", "refused": true, "failed": -1}'
 # What it does with each connection, and words of what is told of it.
 BEHAVIOURS: dict[str, tuple[Callable[[socket.socket], None], str]] = {
-    "list": (_say(b"[]\n"), "no data server should"),
+    "list": (_say(b"[]\n"), "invalid answer of the data server"),
     "nothing but ok": (_say(b'{"ok": 1}\n'), "refused to status"),
-    "ok alone": (_say(b'{"ok": true}\n'), "no data server should"),
-    "number": (_say(b'{"ok": true, "status": 7}\n'), "no data server should"),
-    "number for an object": (_say(STATUS % b"3"), "no data server should"),
-    "text for a counter": (_say(STATUS % COUNTS), "no data server should"),
-    "deep": (_say(b"[" * 200000 + b"\n"), "no data server should"),
+    "ok alone": (_say(b'{"ok": true}\n'), "invalid answer of the data server"),
+    "number": (_say(b'{"ok": true, "status": 7}\n'), "invalid answer of the data server"),
+    "number for an object": (_say(STATUS % b"3"), "invalid answer of the data server"),
+    "text for a counter": (_say(STATUS % COUNTS), "invalid answer of the data server"),
+    "deep": (_say(b"[" * 200000 + b"\n"), "invalid answer of the data server"),
     "escapes": (_say(b'{"ok": false, "error": "\\u001b[31m%s"}\n' % (b"x" * 3000)), "refused to status"),
-    "nothing": (lambda connection: None, "no data server should"),
+    "nothing": (lambda connection: None, "invalid answer of the data server"),
     "without end": (_flood, "longer than"),
     "now and then": (_drip, "within"),
     "never": (_never, "within"),
@@ -143,7 +143,7 @@ def test_whatever_a_control_socket_answers(
     result = gateway.call(
         "update", uid=bad["deep"]["uid"], role="producer", remote_listeners=[other_application.endpoint]
     )
-    assert result["failed"] and "no data server should" in result["msg"] and len(result["msg"]) < 1000
+    assert result["failed"] and "invalid answer of the data server" in result["msg"] and len(result["msg"]) < 1000
     for session in bad.values():
         began = time.monotonic()
         assert gateway.done("release", uid=session["uid"])["changed"]

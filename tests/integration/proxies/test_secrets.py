@@ -135,7 +135,7 @@ def test_the_native_proxy_without_a_control_server(gateway: S2CS, application: A
             assert refused["failed"] and refused["msg"].startswith(f"{option}: it is missing")
             assert "encryption none" in refused["msg"]
         refused = run("producer", application.endpoint, encryption="none")
-        assert refused["failed"] and "leave it out" in refused["msg"]
+        assert refused["failed"] and "omit it" in refused["msg"]
     finally:
         for role in roles:
             call("s2ds", {**base, "name": role, "state": "absent"})

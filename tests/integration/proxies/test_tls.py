@@ -158,7 +158,7 @@ def test_the_certificate_of_an_authority_is_refused(gateway: S2CS, encrypted: st
     stream = Stream(gateway, encrypted, application.endpoint)
     authority = make(f"consumer.{stream.uid}", "consumer", authority=True).certificate
     options = {"uid": stream.uid, "role": "producer", "remote_listeners": [application.endpoint]}
-    gateway.refused("update", "peer_certificate", "authority", peer_certificate=authority, **options)
+    gateway.refused("update", "peer_certificate", "CA certificate", peer_certificate=authority, **options)
     assert exchange(stream.listener) == b"one:hello"
 
 

@@ -26,7 +26,7 @@ LISTEN = {"producer": "127.0.0.2", "consumer": "127.0.0.3"}
 BAD_VALUES: list[tuple[dict[str, Any], str]] = [
     ({"s2cs_root": "relative"}, "s2cs_root must be an absolute path"),
     ({"s2cs_state_dir": "/var/lib/../x"}, "s2cs_state_dir must be an absolute path"),
-    ({"s2cs_listen": {}}, "s2cs_listen names no address"),
+    ({"s2cs_listen": {}}, "s2cs_listen has no address"),
     ({"s2cs_listen": {"producer": "gw.example.org"}}, "s2cs_listen.producer: "),
     ({"s2cs_listen": {"inbound": "127.0.0.2"}}, "inbound"),
     ({"s2cs_egress": {"consumer": "10.1.0.0/16"}}, "s2cs_egress.consumer: "),

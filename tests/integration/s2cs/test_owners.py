@@ -45,7 +45,8 @@ def test_update_and_release_by_others(shared: S2CS, application: Application, ot
         assert result["failed"] and result["msg"].endswith("(policy: administrators)")
         assert machine.exchange(session["listeners"][0]) == b"one:hello"
         # The same request, and what it found, tells nothing that is secret.
-        shared.refused("request", f"of {ANN}", "another one", uid=session["uid"], **{**REQUEST, "secret": OTHER_SECRET})
+        other = {**REQUEST, "secret": OTHER_SECRET}
+        shared.refused("request", f"of {ANN}", "is different", uid=session["uid"], **other)
         assert shared.done("update", **moved, secret=SECRET)["changed"]
         assert machine.exchange(session["listeners"][0]) == b"two:hello"
         assert shared.info(session["uid"])["owner"] == ANN

@@ -79,15 +79,15 @@ def test_what_is_allowed_is_told(config: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "problems"),
     [
-        ({"listen": {}}, ["listen names no address"]),
+        ({"listen": {}}, ["listen has no address"]),
         ({"listen": ...}, ["missing keys: listen"]),
         ({"state_dir": ...}, ["missing keys: state_dir"]),
         ({"tragets": {}, "encryption": ["psk"]}, ['there is no "tragets": did you mean targets?', "encryption[0]: "]),
         ({"proxies": {"haproxy": {"settings": {"thread": 4, "threads": "x", "idle_timeout": 1}}}}, ["", "", ""]),
-        ({"proxies": {"s2ds": {"runtimes": ["janus"]}}, "default_runtime": "janus"}, ["janus must say where"]),
+        ({"proxies": {"s2ds": {"runtimes": ["janus"]}}, "default_runtime": "janus"}, ["janus must specify"]),
         (
             {"proxies": {"stunnel": {"runtimes": ["process", "janus"]}}, "default_proxy": "stunnel"},
-            ["proxies.stunnel.runtimes: the proxy stunnel cannot run in janus", "janus must say where"],
+            ["proxies.stunnel.runtimes: the proxy stunnel cannot run in janus", "janus must specify"],
         ),
         ({"port_range": [80, 100]}, ["port_range must be two ports"]),
         ({"limits": {"owner": {"session": 1}}}, ["limits.owner: "]),
@@ -106,7 +106,7 @@ def test_wrong_policy_changes_nothing(config: Path, changes: dict[str, Any], pro
 def test_place_that_others_can_write(config: Path) -> None:
     config.parent.chmod(0o777)
     result = write(config)
-    assert result["failed"] and "can be written by everybody" in result["problems"][0] and not config.exists()
+    assert result["failed"] and "is writable by everyone" in result["problems"][0] and not config.exists()
     assert write(config.parent / "missing" / "s2cs.json")["failed"]
 
 

@@ -118,7 +118,7 @@ def test_life(camera: Camera, application: Application, other_application: Appli
 def test_check_mode_refuses_what_the_real_run_refuses(camera: Camera, application: Application) -> None:
     port = int(application.endpoint.rpartition(":")[2])
     wrong: list[tuple[dict[str, Any], str]] = [
-        ({"listeners": ["203.0.113.7:5100"]}, "203.0.113.7:5100 is at no address of this host"),
+        ({"listeners": ["203.0.113.7:5100"]}, "203.0.113.7:5100 is not an address of this host"),
         ({"listeners": [application.endpoint]}, f"127.0.0.1:{port}, taken by PID {os.getpid()} "),
     ]
     if os.geteuid() == 0 and not _has_user("scistream-s2ds"):

@@ -205,7 +205,7 @@ def test_root_runs_no_program_that_others_can_write(s2cs: S2CS, program: str) ->
     path = s2cs.programs / program
     mode = path.stat().st_mode
     path.chmod(0o777)
-    s2cs.refused("request", "program_dir", f"{path} can be written by everybody", **options)
+    s2cs.refused("request", "program_dir", f"{path} is writable by everyone", **options)
     path.chmod(mode)
     s2cs.request(str(options["uid"]))
 

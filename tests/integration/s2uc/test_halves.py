@@ -130,7 +130,7 @@ def test_a_reply_that_does_not_answer_this_ticket(site: Site, halves: Halves) ->
     # The way out that the message names; the consumer side stays open all the time.
     halves.done(halves.inbound())
     outbound = halves.done(halves.outbound())
-    assert f"{halves.reply} replaces what was there" in " ".join(outbound.output.split())
+    assert f"{halves.reply} replaces an existing file" in " ".join(outbound.output.split())
     halves.done(halves.inbound(reply=str(halves.reply)))
     assert ask(site.listener(outbound)) == b"PHOTONS"
 

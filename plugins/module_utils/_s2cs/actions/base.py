@@ -46,7 +46,7 @@ class Change:
         self.role = role
         self.before = before.shown() if before else None
         self.after = after.shown() if after else None
-        # That a deadline begins anew is no change that anybody asked for.
+        # A deadline that starts again is not a requested change.
         self.changed = mended or _lasting(self.before) != _lasting(self.after)
         # What the data server counted, where the session ends.
         self.counters: dict[str, Any] | None = None

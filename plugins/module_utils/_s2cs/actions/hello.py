@@ -32,13 +32,13 @@ class HelloAction(Action[Hello]):
         before = yield from self.keeper.needed(item.uid, item.role)
         turn.alone = before.state == STREAMING
         if not secret_matches(before.secret_hash, item.secret):
-            raise RefusedError(f"secret: it is not the secret of session {item.uid} ({item.role})")
+            raise RefusedError(f"secret: this is not the secret of session {item.uid} ({item.role})")
         before.require(RESERVED, ANNOUNCED, STREAMING)
         if len(item.producer_listeners) > before.num_conn:
             raise ValueRefused(
                 "producer_listeners",
                 endpoints(item.producer_listeners),
-                f"the session has num_conn {before.num_conn}: announce at most as many",
+                f"the session has num_conn {before.num_conn}: announce at most that many",
             )
         after = before.changed(
             producer_listeners=endpoints(item.producer_listeners),
@@ -54,9 +54,9 @@ class HelloAction(Action[Hello]):
         """Announce an application with certificate and key; the key goes to the data server and nowhere else."""
         which = f"session {before.uid} ({before.role})"
         if before.encryption == "none":
-            raise StateError(f"certificate: {which} has encryption none, where it would protect nothing; leave it out")
+            raise StateError(f"certificate: {which} has encryption none, which does not use certificates; omit it")
         if before.state == STREAMING and after.certificate != before.certificate:
-            raise StateError(f"certificate: {which} is streaming with another one; release it first (s2cs_release)")
+            raise StateError(f"certificate: {which} is streaming with a different one; release it first (s2cs_release)")
         server = self.keeper.data_server(after, key)
         plan: Plan = yield server.plan_credentials
         if plan.needed and not self.check_mode:

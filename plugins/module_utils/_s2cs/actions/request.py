@@ -84,7 +84,7 @@ class RequestAction(Action[Request]):
         for left in reversed(range(_PORT_TRIES)):
             anywhere = left < _PORT_TRIES - 1
             picks = ports.chooser(address, self.policy.port_range, fresh.num_conn, anywhere=anywhere)
-            # Ports are tried outside of the transaction, in which nobody else can write.
+            # Ports are tried outside of the transaction, which blocks other writers.
             with suppress(RefusedError):
                 self.store.choose(address, fresh.num_conn, picks)
             reserved = self.store.reserve(fresh.changed(pending="request"), address, picks, self.policy.limits)
@@ -96,7 +96,7 @@ class RequestAction(Action[Request]):
                 try:
                     yield from self.keeper.drop(reserved)
                 except (ScistreamError, OSError):
-                    # It is tried again when all is undone, and told then.
+                    # It is tried again after the rollback, and reported then.
                     raise error from None
                 turn.forget()
                 # What the data server says counts too: the other one may have let go again by now.
@@ -126,16 +126,16 @@ class RequestAction(Action[Request]):
         return session
 
     def _again(self, wanted: Request, fresh: Session, before: Session, turn: Turn) -> Steps[Change]:
-        """Find a session as it is; change what can be without cutting a connection, and let its deadline begin anew."""
+        """Find a session as it is; change what can be without cutting a connection, and restart its deadline."""
         differences = before.differences(fresh, wanted.asked)
         if not secret_matches(before.secret_hash, wanted.secret):
-            differences.append("the secret is another one")
+            differences.append("the secret is different")
         if differences:
             owner = "" if before.owner == fresh.owner else f" of {before.owner}"
             raise StateError(
                 f"uid: session {before.uid} ({before.role}){owner} exists with other parameters: "
                 f"{'; '.join(differences)}; release it first, or use another uid "
-                "(a stream gets one by another name)"
+                "(a stream with another name has another uid)"
             )
         after = before.asked(fresh, wanted.asked)
         _check_lifetime(before, after)
@@ -197,5 +197,5 @@ def _check_lifetime(before: Session, after: Session) -> None:
             "lifetime",
             after.lifetime,
             f"the certificate of session {before.uid} ({before.role}) ends at {timestamp(ends)}; give a lifetime that "
-            "ends before that, or release the stream and open it anew",
+            "ends before that, or release the stream and open it again",
         )

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Work on several sessions at once: what takes time goes on side by side, everything else in the calling thread.
+"""Work on several sessions at once: slow steps run in parallel, everything else in the calling thread.
 
 The work on one session is a generator. What it yields, a function without arguments, is called in a thread; what that
 returns or raises comes back to the generator. So the work reads from top to bottom, and the store, which is for one
@@ -106,7 +106,7 @@ class _Group(Generic[T]):
         while self._waiting or self._queue:
             self._collect(pool)
         if interrupted is not None:
-            # Told as the error of a work, so that whoever called takes back what all of them did.
+            # Raised as the error of a work, so that the caller rolls back all of them.
             self.ended[0].error = self.ended[0].error or interrupted
 
     def _collect(self, pool: ThreadPoolExecutor) -> None:

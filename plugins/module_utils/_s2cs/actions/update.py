@@ -73,7 +73,9 @@ class UpdateAction(Action[Update]):
             option, targets = "remote_listeners", list(update.remote_listeners)
         if len(targets) > session.num_conn:
             raise ValueRefused(
-                option, endpoints(targets), f"the session has num_conn {session.num_conn}: give at most as many targets"
+                option,
+                endpoints(targets),
+                f"the session has num_conn {session.num_conn}: give at most that many targets",
             )
         resolved = settle(self.policy, session, option, targets)
         clients = self.policy.check_clients("clients", session.role, update.clients)
@@ -102,9 +104,7 @@ def _peer_certificate(update: Update, session: Session) -> str | None:
     which = f"session {session.uid} ({session.role})"
     if session.encryption == "none":
         if update.peer_certificate is not None:
-            raise StateError(
-                f"peer_certificate: {which} has encryption none, where it would protect nothing; leave it out"
-            )
+            raise StateError(f"peer_certificate: {which} has encryption none, which does not use certificates; omit it")
         return None
     if session.certificate is None:
         raise StateError(

@@ -4,7 +4,7 @@
 
 """What a data server answers, whatever it really sent: JSON of a limited depth, and counters of one shape.
 
-Everything else in an answer is left out, so that nothing of it gets any further.
+Everything else in an answer is ignored and not passed on.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class BadAnswer(S2DSException):
     """A data server answered something that no data server of ours answers."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(f"the data server answers what no data server should: {what}")
+        super().__init__(f"invalid answer of the data server: {what}")
 
 
 def document(text: str) -> dict[str, Any]:

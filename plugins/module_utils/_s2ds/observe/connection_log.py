@@ -150,7 +150,7 @@ def take_ended(
     def take(tally: Tally, line: str) -> None:
         fields = line.split()
         try:
-            # One that is torn goes on with the next one.
+            # A partial line continues in the next one.
             if len(fields) not in _FIELDS or not _MOMENT.fullmatch(fields[0]):
                 raise ValueError
             tally.add(float(fields[0]), int(fields[2]), int(fields[3]))

@@ -20,7 +20,7 @@ def check_going(what: str, pids: Iterable[int]) -> None:
 
     Args:
         what: What they are, for the message.
-        pids: Process ids as this process knows them; those that are gone, or nobody's, are left out.
+        pids: Process IDs as seen by this process; those that no longer exist are ignored.
 
     Raises:
         S2DSException: One is stopped or frozen; it says which, and what to do.
@@ -31,12 +31,13 @@ def check_going(what: str, pids: Iterable[int]) -> None:
         state = _state(pid)
         if state in _STOPPED:
             raise S2DSException(
-                f"process {pid} of {what} is {_STOPPED[state]} (state {state}), so that nothing moves: have it go on "
+                f"process {pid} of {what} is {_STOPPED[state]} (state {state}), so no data is transferred: resume it "
                 f"(kill -CONT {pid}), or release the session"
             )
         if state and _is_frozen(pid):
             raise S2DSException(
-                f"process {pid} of {what} is frozen with its control group, so that nothing moves: thaw its unit or "
+                f"process {pid} of {what} is frozen with its control group, so no data is transferred: thaw its unit "
+                "or "
                 "container, or release the session"
             )
 

@@ -65,11 +65,11 @@ def check(listeners: Sequence[Endpoint], transport: str, directory: str) -> None
                 probe.bind((listener.host, 0))
         except OSError as error:
             raise S2DSException(
-                f"listeners: {listener} is at no address of this host ({error.strerror}): name one that it has"
+                f"listeners: {listener} is not an address of this host ({error.strerror}): name one that it has"
             ) from None
     taken = strangers([listener for listener in listeners if listener.port], transport, directory)
     if taken:
-        raise S2DSException(f"listeners: {in_use(taken)}: name other ports, or end that program")
+        raise S2DSException(f"listeners: {in_use(taken)}: use other ports, or stop that program")
 
 
 def _bound(table: str) -> Iterable[tuple[tuple[str, int], str]]:

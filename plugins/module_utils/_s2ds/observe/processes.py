@@ -29,7 +29,7 @@ def start_time(pid: int) -> str:
 
 
 def is_stopped(pid: int) -> bool:
-    """Tell whether a process was stopped by a signal, or by whoever traces it."""
+    """Return whether a process was stopped by a signal or by a tracer."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as stream:
             return stream.read().rpartition(b")")[2].split()[0] in (b"T", b"t")

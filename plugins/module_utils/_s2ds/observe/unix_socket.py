@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Unix sockets of a running data server: one request, one answer, whoever may have taken over what answers.
+"""Unix sockets of a running data server: one request, one answer, even if the answering process is compromised.
 
 A data server can put anything at the name of its socket, and answer anything at any pace. So no link is followed, the
 one who answers has to be the one who made the socket and to work in the directory, and the whole answer has one
@@ -32,7 +32,7 @@ Accept = Callable[[int, int], bool]
 
 
 class NobodyThere(S2DSException):
-    """There is no socket, or nobody listens at it: what made it has ended, or is not there yet."""
+    """There is no socket, or nothing listens at it: what made it has ended, or is not there yet."""
 
 
 def ask(
@@ -90,7 +90,7 @@ def _connected(path: str, name: str, deadline: float, accept: Accept) -> Iterato
     try:
         about = os.fstat(held)
         if not stat.S_ISSOCK(about.st_mode) or about.st_nlink != 1:
-            raise S2DSException(f"{name} is not a socket of the data server's own, so it is not asked")
+            raise S2DSException(f"{name} is not owned by the data server and is not used")
         with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as connection:
             # A socket's path may have 107 bytes, a directory's many more.
             _connect(connection, f"/proc/self/fd/{held}", name, deadline)
@@ -99,8 +99,8 @@ def _connected(path: str, name: str, deadline: float, accept: Accept) -> Iterato
             )
             if user != about.st_uid or not accept(pid, user):
                 raise S2DSException(
-                    f"process {pid} of the user {user} listens at {name}, and it is not the data server, so it is "
-                    "not asked"
+                    f"process {pid} of the user {user} listens at {name}, which is not the data server: the "
+                    "socket is not used"
                 )
             check_going("the data server", [pid])
             yield connection
@@ -118,7 +118,7 @@ def _connect(connection: socket.socket, path: str, name: str, deadline: float) -
             # As many wait to be let in as may.
             time.sleep(min(_PAUSE, _left(deadline)))
         except (ConnectionRefusedError, FileNotFoundError):
-            raise NobodyThere(f"nobody listens at {name} of the data server") from None
+            raise NobodyThere(f"nothing listens at {name} of the data server") from None
 
 
 def _left(deadline: float) -> float:

@@ -103,7 +103,7 @@ class HAProxy(ObservedProxy):
         deadline = time.monotonic() + _RELOAD_SECONDS
         while not _took_over(directory, before):
             if time.monotonic() > deadline:
-                raise S2DSException(f"HAProxy did not take over its new configuration: {words(control.log())}")
+                raise S2DSException(f"HAProxy did not load its new configuration: {words(control.log())}")
             time.sleep(0.02)
 
     def look(self, place: Place) -> Seen | None:
@@ -151,13 +151,13 @@ def _master(directory: str, deadline: float | None = None) -> Master:
             else:
                 worker = _number(fields[0])
     if not master or len(old) > _MOST_WORKERS:
-        raise BadAnswer("its master does not say which processes it has")
+        raise BadAnswer("its master does not list its processes")
     return Master(master, worker, tuple(old), reloads)
 
 
 def _number(text: str) -> int:
     if not (text.isdigit() and text.isascii() and len(text) <= _DIGITS):
-        raise BadAnswer(f"{show(text)} is no number")
+        raise BadAnswer(f"{show(text)} is not a number")
     return int(text)
 
 
@@ -172,16 +172,16 @@ def _took_over(directory: str, before: Master) -> bool:
         states = [[row.get("status") for row in _listeners(directory, pid)] for pid in now.old]
         serves = bool(_listeners(directory, now.worker))
     except S2DSException:
-        # The master starts itself anew and is out of reach for a moment.
+        # The master re-executes itself and is unreachable for a moment.
         return False
     if now.reloads <= before.reloads:
         return False
     if now.worker == before.worker:
-        raise S2DSException("HAProxy could not load its new configuration, and goes on with the one before")
+        raise S2DSException("HAProxy could not load its new configuration and keeps the previous one")
     # A worker that no longer listens does not show its listeners as open.
     return serves and not any("OPEN" in state for state in states)
 
 
 def _listeners(directory: str, pid: int, deadline: float | None = None) -> list[dict[str, str]]:
-    """Return what a worker tells of its listeners; nothing if it has ended."""
+    """Return the statistics of a worker's listeners; empty if it has exited."""
     return counting.listener_rows(ask(directory, _MASTER, f"@!{pid} show stat", deadline))

@@ -37,14 +37,14 @@ def listener_rows(statistics: str) -> list[dict[str, str]]:
     try:
         return [row for row in rows if row.get("svname") == "FRONTEND"]
     except csv.Error:
-        raise BadAnswer("its statistics are no table") from None
+        raise BadAnswer("its statistics are not a table") from None
 
 
 def refused(rows: Sequence[dict[str, str]]) -> int:
     """Return how many connections the worker with these rows refused."""
     values = [row.get(column) or "0" for row in rows for column in _REFUSED_COLUMNS]
     if not all(value.isdigit() and value.isascii() and len(value) <= _DIGITS for value in values):
-        raise BadAnswer("its statistics are no numbers")
+        raise BadAnswer("its statistics are not numbers")
     return min(LARGEST_COUNT, sum(map(int, values)))
 
 

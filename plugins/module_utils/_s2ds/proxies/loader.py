@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The class of each proxy: a gateway compiles what it was sent anew at each call, so only the one used is loaded."""
+"""The class of each proxy: a gateway compiles the module for each call, so only the class in use is loaded."""
 
 from __future__ import annotations
 

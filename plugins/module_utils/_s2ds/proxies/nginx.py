@@ -112,7 +112,7 @@ class Nginx(ObservedProxy):
         """Have the master start workers with the new configuration; the old ones end with their last connections."""
         master = main_process(place, _PID)
         if master is None:
-            raise S2DSException("nginx does not run any more, so it cannot be told anything")
+            raise S2DSException("nginx is not running and cannot be reloaded")
         before = _accepting(master)
         said = control.log(50)
         control.signal(signal.SIGHUP)
@@ -123,9 +123,7 @@ class Nginx(ObservedProxy):
                 return
             problems = [line for line in control.log(50) if "[emerg]" in line and line not in said]
             if problems or time.monotonic() > deadline:
-                raise S2DSException(
-                    f"nginx did not take over its new configuration: {words(problems or control.log())}"
-                )
+                raise S2DSException(f"nginx did not load its new configuration: {words(problems or control.log())}")
             time.sleep(0.02)
 
     def look(self, place: Place) -> Seen | None:

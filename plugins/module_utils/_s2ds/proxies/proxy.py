@@ -72,7 +72,7 @@ class Proxy(ABC):
         """Refuse, before anything changes, what this proxy cannot do."""
         if spec.rate is not None and not self.capabilities.limits_rate:
             raise S2DSException(
-                f"rate: the proxy {self.name} cannot limit the rate of a session; leave rate out, or choose s2ds"
+                f"rate: the proxy {self.name} cannot limit the rate of a session; omit rate, or choose s2ds"
             )
         for option, wanted, able in (
             ("encryption", spec.encryption, self.capabilities.encryptions),
@@ -85,7 +85,7 @@ class Proxy(ABC):
                 )
         _check_encryption(spec)
         if not self.capabilities.holds_listeners and not all(listener.port for listener in spec.listeners):
-            raise S2DSException(f"listeners: the proxy {self.name} cannot choose ports itself; name them")
+            raise S2DSException(f"listeners: the proxy {self.name} cannot choose ports; specify them")
 
     @property
     def kept(self) -> Sequence[str]:
@@ -153,7 +153,7 @@ class Proxy(ABC):
         return None
 
     def tidy(self, place: Place) -> None:  # noqa: B027 - not every proxy has a log
-        """Keep what the log of connections came to, so that it can be freed; only while nobody else does so."""
+        """Store the totals of the connection log, so that it can be freed; only one process does so at a time."""
 
     def said(self, place: Place) -> list[str]:
         """Return the lines that it wrote since it was started last, where it writes them to a file of its own only."""
@@ -172,12 +172,12 @@ def _check_encryption(spec: DataServerSpec) -> None:
             ("peer_certificate", spec.peer_certificate),
         ):
             if given is not None:
-                raise S2DSException(f"{option}: encryption is none, so that it would protect nothing; leave it out")
+                raise S2DSException(f"{option}: encryption is none, which does not use it; omit it")
         return
     if spec.transport != "tcp":
         raise S2DSException(
             f"encryption: {spec.encryption} protects tcp only, and transport is {spec.transport}; "
-            "datagrams have to be asked for with encryption none"
+            "use encryption none for UDP"
         )
     if not spec.role:
-        raise S2DSException("role: with encryption tls say which side of the stream this is, producer or consumer")
+        raise S2DSException("role: required with encryption tls: producer or consumer")

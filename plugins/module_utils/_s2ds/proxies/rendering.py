@@ -71,7 +71,7 @@ def render(path: str, role: str, values: Mapping[str, Any]) -> str:
     except Exception as error:
         raise S2DSException(f"the template {path} cannot be used: {type(error).__name__}: {_readable(error)}") from None
     if not _TEXT.fullmatch(rendered):
-        raise S2DSException(f"the template {path} cannot be used: it writes control characters")
+        raise S2DSException(f"the template {path} cannot be used: its output contains control characters")
     return rendered
 
 
@@ -80,7 +80,7 @@ def check_jinja2() -> None:
     if JINJA2_PROBLEM:
         raise S2DSException(
             f"{sys.executable}, which runs the modules on this gateway, has no Jinja2 to configure this proxy with "
-            f"({JINJA2_PROBLEM}): install it for this interpreter, or choose one that has it in "
+            f"({JINJA2_PROBLEM}): install it for this interpreter, or set another one in "
             "ansible_python_interpreter; the role scistream.gateway.s2cs installs it for the system's"
         )
 
@@ -110,7 +110,7 @@ def instance_values(spec: DataServerSpec) -> dict[str, Any]:
 
 
 def _tls(spec: DataServerSpec) -> dict[str, Any] | None:
-    """Return what a program is to be told of TLS, or None where there is none."""
+    """Return the TLS variables of a template, or None without encryption."""
     if spec.encryption == "none":
         return None
     return {
@@ -147,7 +147,7 @@ def _checked_values(value: Any) -> Any:
         return [_checked_values(item) for item in value]
     if value is None or isinstance(value, (bool, int)) or (isinstance(value, str) and _WORD.fullmatch(value)):
         return value
-    raise S2DSException(f"the value {show(value)} cannot be put into a configuration")
+    raise S2DSException(f"the value {show(value)} is not allowed in a configuration")
 
 
 def _checked(value: Any) -> Any:
@@ -158,7 +158,7 @@ def _checked(value: Any) -> Any:
         return value
     if isinstance(value, str) and _WORDS.fullmatch(value):
         return value
-    raise S2DSException(f"the value {show(value)} cannot be put into a configuration")
+    raise S2DSException(f"the value {show(value)} is not allowed in a configuration")
 
 
 def _readable(error: BaseException) -> str:

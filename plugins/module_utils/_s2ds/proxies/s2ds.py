@@ -91,7 +91,7 @@ class NativeProxy(Proxy):
         _ask(place.directory, "reload")
 
     def probe(self, place: Place) -> dict[str, Any] | None:
-        """Return what the forwarder tells of itself."""
+        """Return the status that the forwarder reports."""
         try:
             status = _ask(place.directory, "status")
         except NobodyThere:

@@ -103,7 +103,7 @@ class Stunnel(ObservedProxy):
                 return
             if "Failed to reload" in said or time.monotonic() > deadline:
                 problems = [line for line in said.splitlines() if "LOG3[" in line]
-                raise S2DSException(f"stunnel did not take over its new configuration: {words(problems)}")
+                raise S2DSException(f"stunnel did not load its new configuration: {words(problems)}")
             time.sleep(0.02)
 
     def look(self, place: Place) -> Seen | None:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the log of stunnel tells of connections: each has several lines, marked with its number."""
+"""Connections in the log of stunnel: each has several lines, marked with its number."""
 
 from __future__ import annotations
 

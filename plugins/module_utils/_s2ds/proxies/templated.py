@@ -90,8 +90,8 @@ class ConfiguredProxy(Proxy):
         if unused:
             # A template of before there was any TLS would do without it, and nobody would see that.
             raise S2DSException(
-                f"the template {self.template} cannot be used with encryption {spec.encryption}: what it makes "
-                f"says nothing of {' and '.join(unused)}; have it use the values tls"
+                f"the template {self.template} cannot be used with encryption {spec.encryption}: its output "
+                f"does not contain {' and '.join(unused)}; use the variable tls in it"
             )
         return {self.config: text}
 

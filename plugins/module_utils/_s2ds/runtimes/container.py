@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The family of the runtimes in which a proxy runs in a container, whoever runs that."""
+"""The runtimes in which a proxy runs in a container, regardless of the engine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NOBODY = 65532
 
 
 class ProxyContainer(Runtime):
-    """A proxy in a container, whoever runs that: its program comes out of an image.
+    """A proxy in a container, regardless of the engine: its program is part of an image.
 
     Args:
         site: Where things are on this gateway.

@@ -41,12 +41,12 @@ class EitherRuntime(HostRuntime):
         self.chosen.check()
 
     def start(self, command: Sequence[str]) -> None:
-        """End what the other one started, and start it anew."""
+        """Stop what the other one started, and start it again."""
         self.other.stop()
         self.chosen.start(command)
 
     def stop(self, keep: bool = True) -> bool:
-        """End it, whoever started it."""
+        """Stop it, regardless of which one started it."""
         ended = [runtime.stop(keep) for runtime in (self.processes, self.units)]
         return any(ended)
 

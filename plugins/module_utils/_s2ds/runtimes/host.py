@@ -63,7 +63,7 @@ class HostRuntime(Runtime):
         return sorted({os.stat(path).st_gid for path in paths if os.path.isdir(path)} - {0})
 
     def save(self) -> None:
-        """Keep the files that it wrote, and unmount its directory ``run``, if whoever ran it did not."""
+        """Keep the files that it wrote, and unmount its directory ``run``, if that has not been done."""
         directory = self.home
         if os.path.ismount(os.path.join(directory, "run")):
             command = [self.site.interpreter, "-I", "-S", self.site.program("isolate.py"), "save", directory]

@@ -32,7 +32,7 @@ class Runtime(ABC):
 
     Attributes:
         name: As users write it.
-        ready_seconds: For a program to come up here. What ends by itself is told at once.
+        ready_seconds: For a program to come up here. A program that exits is reported immediately.
 
     Args:
         site: Where things are on this gateway.
@@ -64,7 +64,7 @@ class Runtime(ABC):
         """Have the program see the files of the instance as they are now."""
 
     def probe(self, proxy: Proxy) -> dict[str, Any] | None:
-        """Return what a proxy tells of itself, or None without an answer."""
+        """Return the status that a proxy reports, or None without an answer."""
         return proxy.probe(self._place())
 
     def totals(self, proxy: Proxy) -> dict[str, Any] | None:
@@ -174,7 +174,7 @@ class Runtime(ABC):
             ) from None
 
     def secret_access(self) -> Sequence[int]:
-        """Return user, group and mode of a secret: of the program that reads it, and of nobody else."""
+        """Return user, group and mode of a secret, which only the program can read."""
         own, group = self.owner()
         if self.site.changes_user:
             own = pwd.getpwnam(self.task.user).pw_uid

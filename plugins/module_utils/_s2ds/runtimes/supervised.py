@@ -44,7 +44,7 @@ class SupervisedProcess(HostRuntime):
         super().check()
         if self.site.uses_systemd:
             raise S2DSException(
-                "supervisor: units of systemd take root and a host that systemd runs; choose auto or process"
+                "supervisor: systemd units require root and a host with systemd; choose auto or process"
             )
         self.need(self.site.program("supervise.py"))
         user_manager.check()
@@ -58,7 +58,7 @@ class SupervisedProcess(HostRuntime):
         directory = self.home
         held = self._hold(directory)
         if held is None:
-            raise S2DSException(f"another supervisor holds the directory {directory}; release the session first")
+            raise S2DSException(f"another supervisor uses the directory {directory}; release the session first")
         before, environment = user_manager.scope(self.task.name)
         try:
             # It inherits the lock: from its first moment on anyone can see that there is one, even if we are killed.
@@ -115,7 +115,7 @@ class SupervisedProcess(HostRuntime):
         return alive
 
     def has(self) -> bool:
-        """Tell whether there is a supervisor, or there was one that was not told to end."""
+        """Return whether there is a supervisor, or there was one that was not stopped."""
         return os.path.exists(self._path()) or self._is_held(self.home)
 
     def is_running(self) -> bool:
@@ -152,7 +152,7 @@ class SupervisedProcess(HostRuntime):
         state = self._state()
         if state and is_stopped(state["child"]) and is_alive(state["child"], state["child_start"]):
             pid = state["child"]
-            said.append(f"process {pid} was stopped by a signal; kill -CONT {pid} lets it go on")
+            said.append(f"process {pid} was stopped by a signal; kill -CONT {pid} resumes it")
         return said
 
     @classmethod

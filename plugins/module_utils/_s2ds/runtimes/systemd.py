@@ -33,7 +33,7 @@ class SystemdUnit(HostRuntime):
         unit = self._unit()
         if not self.site.changes_user:
             raise S2DSException(
-                "dedicated_user: units of systemd run each data server as a user of its own; leave it out, or choose "
+                "dedicated_user: systemd units always run data servers as separate users; omit it, or choose "
                 "supervisor process"
             )
         shown = self._show("LoadState", "WorkingDirectory")
@@ -49,8 +49,8 @@ class SystemdUnit(HostRuntime):
         place = shown.get("WorkingDirectory", "")
         if os.path.normpath(place) != os.path.normpath(self.home):
             raise S2DSException(
-                f"state_dir: the unit {self.task.unit}@.service works in {place}, not in {self.home}: leave state_dir "
-                "out, or choose supervisor process"
+                f"state_dir: the unit {self.task.unit}@.service works in {place}, not in {self.home}: omit state_dir, "
+                "or choose supervisor process"
             )
 
     def start(self, command: Sequence[str]) -> None:
@@ -110,7 +110,7 @@ class SystemdUnit(HostRuntime):
         said = said or self._journal(lines, *since, f"UNIT={unit}", "_PID=1")
         pid = int(self._show("MainPID").get("MainPID", "0"))
         if is_stopped(pid):
-            said = [*said, f"process {pid} was stopped by a signal; kill -CONT {pid} lets it go on"]
+            said = [*said, f"process {pid} was stopped by a signal; kill -CONT {pid} resumes it"]
         return said
 
     def _since(self) -> list[str]:
@@ -146,6 +146,6 @@ class SystemdUnit(HostRuntime):
                 command, check=False, capture_output=True, text=True, errors="replace", timeout=_SECONDS
             )
         except subprocess.TimeoutExpired:
-            raise S2DSException(f"{' '.join(command)} did not end within {_SECONDS:.0f} s") from None
+            raise S2DSException(f"{' '.join(command)} did not finish within {_SECONDS:.0f} s") from None
         except OSError as error:
             raise S2DSException(f"{command[0]} cannot be run: {error.strerror}") from None

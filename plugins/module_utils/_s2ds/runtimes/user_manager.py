@@ -37,7 +37,8 @@ def check() -> None:
     name = _name()
     if not _lingers():
         raise S2DSException(
-            f"this host ends all processes of {name} when {name} logs out (KillUserProcesses=yes in logind.conf), data "
+            f"this host stops all processes of {name} when {name} logs out (KillUserProcesses=yes in logind.conf), "
+            "data "
             f"servers too: have an administrator run loginctl enable-linger {name}"
         )
     if not _is_there():

@@ -87,7 +87,7 @@ class Connection:
         asked = _silent.get(self.address)
         if seconds is None and asked is not None and time.monotonic() - asked < _SILENT_SECONDS:
             raise S2DSException(
-                f"the Docker engine {self.address} did not answer a moment ago, so it was not asked to {what}"
+                f"the Docker engine {self.address} recently did not answer, so no attempt was made to {what}"
             )
         seconds = seconds or self.patience.look
         api = self._connected()

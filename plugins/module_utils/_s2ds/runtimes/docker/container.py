@@ -72,7 +72,7 @@ class EngineContainer(LocatedContainer):
                 self._need_image(self.settings.image)
 
     def start(self, command: Sequence[str]) -> None:
-        """Make the container anew and start it; the engine starts it again after a crash and after a reboot."""
+        """Create the container again and start it; the engine restarts it after a crash and after a reboot."""
         image = self._get_image(self.settings.image)
         if self.is_elsewhere():
             type(self)(self.site, self.task, replace(self.settings, engine=self._at().address)).remove()
@@ -119,7 +119,7 @@ class EngineContainer(LocatedContainer):
         return found is not None
 
     def probe(self, proxy: Proxy) -> dict[str, Any] | None:
-        """Return what a proxy tells of itself; nothing at once where its container does not run."""
+        """Return the status that a proxy reports, or None immediately if its container is not running."""
         found = self._found()
         return self._ask(proxy, found) if found is not None and engine_state.runs(found) else None
 
@@ -127,7 +127,7 @@ class EngineContainer(LocatedContainer):
         """Have a running proxy take over its changed configuration, and wait until it is in force."""
         found = self._found()
         if found is None or not engine_state.runs(found):
-            raise S2DSException(f"the proxy cannot be told anything: {self._why(found)}")
+            raise S2DSException(f"the proxy cannot be reloaded: {self._why(found)}")
         self._reload(proxy, found, _Reload(self))
 
     def is_running(self) -> bool:
@@ -205,7 +205,7 @@ class EngineContainer(LocatedContainer):
 
     @abstractmethod
     def _ask(self, proxy: Proxy, found: dict[str, Any]) -> dict[str, Any] | None:
-        """Have a proxy in a container that runs tell of itself."""
+        """Query a proxy in a running container."""
 
     @abstractmethod
     def _reload(self, proxy: Proxy, found: dict[str, Any], control: Control) -> None:

@@ -57,7 +57,7 @@ class Engine:
         return [str(item).partition("name=")[2].partition(",")[0] for item in options if "name=" in str(item)]
 
     def container(self, name: str) -> dict[str, Any] | None:
-        """Return what the engine tells of a container, or None where there is none."""
+        """Return the engine's description of a container, or None if it does not exist."""
         what = f"look at the container {name}"
         found = self._mapping(what, lambda api: api.inspect_container(name))
         if found is None:
@@ -69,7 +69,7 @@ class Engine:
         return found
 
     def image(self, name: str) -> dict[str, Any] | None:
-        """Return what the engine tells of an image, or None where it does not have it."""
+        """Return the engine's description of an image, or None if it does not exist."""
         return self._mapping(f"look at the image {name}", lambda api: api.inspect_image(name))
 
     def volume(self, name: str) -> bool:
@@ -204,7 +204,7 @@ class Engine:
         return self._connection.do(what, action, seconds or self._patience.act)
 
     def _mapping(self, what: str, action: Callable[[Any], Any]) -> dict[str, Any] | None:
-        """Return what the engine tells of something, None where it does not have it."""
+        """Return the engine's description of an object, or None if it does not exist."""
         try:
             found = self._connection.do(what, action)
         except MissingError:

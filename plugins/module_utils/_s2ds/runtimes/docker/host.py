@@ -27,8 +27,8 @@ def check(engine: Engine, sends_files: bool) -> None:
     security = engine.security()
     if "rootless" in security:
         raise S2DSException(
-            f"engine: the Docker engine {engine.address} is a rootless one, whose containers have a network of their "
-            "own, so nothing would listen on the host: name the system's engine, or choose the runtime process"
+            f"engine: the Docker engine {engine.address} is rootless, and its containers have a separate network "
+            "that is not reachable on the host: set the system's engine, or choose the runtime process"
         )
     if "userns" in security and sends_files:
         raise S2DSException(

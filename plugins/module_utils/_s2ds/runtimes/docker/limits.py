@@ -33,12 +33,12 @@ def check(settings: ContainerSettings, task: Task) -> None:
     if settings.nofile is not None and settings.nofile < task.open_files:
         raise S2DSException(
             f"{option}.nofile: {settings.nofile} open files are too few for max_connections, which need "
-            f"{task.open_files}: raise nofile, leave it out, or lower max_connections"
+            f"{task.open_files}: increase nofile, omit it, or decrease max_connections"
         )
     if settings.pids is not None and settings.pids < 2 * task.tasks:
         raise S2DSException(
             f"{option}.pids: {settings.pids} processes and threads are too few: an UPDATE needs {2 * task.tasks}; "
-            "raise pids, or leave it out"
+            "increase pids, or omit it"
         )
 
 

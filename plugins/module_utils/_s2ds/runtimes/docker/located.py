@@ -53,7 +53,7 @@ class LocatedContainer(NamedContainer):
         """Say why the program of an instance does not serve."""
         name, address = self.container(), self._at().address
         if found is None:
-            return f"there is no container {name} on the engine {address}: the UPDATE again makes it anew"
+            return f"there is no container {name} on the engine {address}: repeat the UPDATE to create it again"
         return engine_state.in_words(name, found, address)
 
     def _remove_container(self) -> None:
@@ -66,7 +66,9 @@ class LocatedContainer(NamedContainer):
         if found is None:
             return
         if found["Config"]["Labels"].get("scistream.s2cs") != self._identity():
-            raise S2DSException(f"the container {name} is somebody else's: remove it, or name this instance otherwise")
+            raise S2DSException(
+                f"the container {name} was created by someone else: remove it, or use another name for this data server"
+            )
         if engine_state.runs(found):
             engine.stop(name, _GRACE_SECONDS)
         engine.remove_container(name)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How the containers of this S2CS are told from all others on an engine, and those of other settings from today's."""
+"""How containers of this S2CS are distinguished from others on an engine, and outdated ones from current ones."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ class Helper:
                 f"the helper by which the engine {self._engine.address} looks at the proxy gives no answer: "
                 f"{_printable(str(error) or type(error).__name__)}"
             ) from None
-        raise S2DSException(f"the helper on the engine {self._engine.address} asks for what it may not have")
+        raise S2DSException(f"the helper on the engine {self._engine.address} requests something that is not allowed")
 
     def end(self) -> None:
         """End the helper and wait until it is gone."""
@@ -139,7 +139,7 @@ class Helper:
             head = self._exactly(8)
             size = int.from_bytes(head[4:], "big")
             if len(self._rest) + size > _LARGEST_LINE:
-                raise ValueError("it says more than it may")
+                raise ValueError("its output is too long")
             data = self._exactly(size)
             if head[0] == _STDERR:
                 raise ValueError(f"it says {data.decode('utf-8', 'replace').strip()[-300:]}")
@@ -147,7 +147,7 @@ class Helper:
         line, _newline, self._rest = self._rest.partition(b"\n")
         found = json.loads(line)
         if not isinstance(found, dict):
-            raise ValueError("what it says is no answer")
+            raise ValueError("its output is not an answer")
         return found
 
     def _exactly(self, size: int) -> bytes:
@@ -179,19 +179,19 @@ def _control(control: Control, said: Mapping[str, Any]) -> dict[str, Any]:
         control.signal(number)
         return {"signal": None}
     if not _is_number(lines) or not 1 <= lines <= _MOST_LINES:
-        raise ValueError("what it asks for is none of its business")
+        raise ValueError("its request is not allowed")
     return {"log": [line[:1000] for line in control.log(lines)]}
 
 
 def _answer(answer: Any) -> dict[str, Any] | None:
     if answer is None or isinstance(answer, dict):
         return answer
-    raise ValueError("what it says is no answer")
+    raise ValueError("its output is not an answer")
 
 
 def _texts(notes: Any) -> dict[str, str]:
     if not isinstance(notes, dict) or not all(isinstance(text, str) for text in notes.values()):
-        raise ValueError("what it says is no answer")
+        raise ValueError("its output is not an answer")
     return notes
 
 

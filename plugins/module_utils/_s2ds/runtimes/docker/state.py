@@ -34,7 +34,7 @@ def in_words(name: str, found: Mapping[str, Any], address: str) -> str:
     state = found["State"]
     if is_paused(found):
         return (
-            f"the container {name} is paused: it goes on after docker --host {address} unpause {name}; "
+            f"the container {name} is paused: resume it with docker --host {address} unpause {name}; "
             "a release removes it as it is"
         )
     killed = ", out of memory" if state.get("OOMKilled") else ""

@@ -4,7 +4,7 @@
 
 """The REST interface of a Janus controller, as much of it as a data server needs. It knows no proxy and no stream.
 
-Whoever may ask a Janus controller controls the container engines of all its nodes: the password is read from a file,
+Access to a Janus controller grants control of the container engines of all its nodes: the password is read from a file,
 goes to that controller alone, and appears in no message.
 """
 
@@ -81,7 +81,7 @@ class JanusClient:
         try:
             context = ssl.create_default_context(cafile=ca)
         except (OSError, ssl.SSLError) as error:
-            raise JanusError(f"the certificates of authorities in {ca} cannot be used: {error}") from None
+            raise JanusError(f"the CA certificates in {ca} cannot be used: {error}") from None
         if not verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
@@ -112,7 +112,7 @@ class JanusClient:
         self._ask("POST", f"/profiles/host/{_part(name)}", {"settings": dict(settings)})
 
     def refresh(self) -> None:
-        """Have Janus ask its nodes anew which images and networks they have."""
+        """Have Janus refresh the images and networks of its nodes."""
         self._ask("GET", "/nodes?refresh=true&fields=name")
 
     # -- sessions
@@ -121,10 +121,10 @@ class JanusClient:
         """Return the sessions of this name, the oldest first."""
         found = self._ask("GET", "/active")
         if not isinstance(found, list):
-            raise JanusError(f"the Janus controller at {self.url} answered no list of its sessions")
+            raise JanusError(f"the Janus controller at {self.url} did not return a list of its sessions")
         named = [item for item in found if isinstance(item, dict) and item.get("name") == name]
         if not all(isinstance(item.get("id"), int) for item in named):
-            raise JanusError(f"the Janus controller at {self.url} answered no list of its sessions")
+            raise JanusError(f"the Janus controller at {self.url} did not return a list of its sessions")
         return sorted(named, key=lambda item: int(item["id"]))
 
     def session(self, number: int) -> dict[str, Any] | None:
@@ -137,7 +137,7 @@ class JanusClient:
         try:
             return int(next(iter(answer)))
         except (TypeError, ValueError, StopIteration):
-            raise JanusError(f"the Janus controller at {self.url} did not say which session it created") from None
+            raise JanusError(f"the Janus controller at {self.url} did not return the session that it created") from None
 
     def start(self, number: int) -> dict[str, Any]:
         """Start the containers of a session; it tells in itself whether that went well."""
@@ -191,7 +191,7 @@ class JanusClient:
         """Return the session in an answer, which is bare where there was nothing to do."""
         found = answer.get(str(number), answer) if isinstance(answer, dict) else None
         if not isinstance(found, dict) or "state" not in found:
-            raise JanusError(f"the Janus controller at {self.url} did not say how session {number} is")
+            raise JanusError(f"the Janus controller at {self.url} did not return the state of session {number} is")
         return found
 
     def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
@@ -232,7 +232,7 @@ class JanusClient:
         asked = _silent.get(self.url)
         if looks and asked is not None and time.monotonic() - asked < _SILENT_SECONDS:
             raise JanusError(
-                f"the Janus controller at {self.url} did not answer a moment ago, so it was not asked again ({what})"
+                f"the Janus controller at {self.url} recently did not answer and was not contacted again ({what})"
             )
         seconds = min(self._timeout, _LOOK_SECONDS) if looks else self._timeout
         try:
@@ -244,7 +244,7 @@ class JanusClient:
             ) from None
         except urllib.error.HTTPError as error:
             with error:
-                said = _said(error.read(1 << 16)) or f"it says nothing but status {error.code}"
+                said = _said(error.read(1 << 16)) or f"no reason given, status {error.code}"
             engine = _engine(said)
             if error.code == 401:
                 said = f"it does not accept the user {self._user} with this password ({said})"

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a container of Janus tells of itself.
+"""The state that a Janus container reports.
 
 Janus runs a command in a container and gives back neither its output nor its status. So the command writes to where
 the container's main process writes its errors, marked, and the lines are read out of the container's log.
@@ -158,7 +158,7 @@ def parse(said: Sequence[str]) -> Report:
     try:
         rows = list(csv.DictReader([table[0].lstrip("# "), *table[1:]]))
     except csv.Error:
-        raise ValueError("it is no table") from None
+        raise ValueError("it is not a table") from None
     fronts = [row for row in rows if row.get("svname") == "FRONTEND"]
     backs = [row for row in rows if row.get("svname") == "BACKEND"]
     counters = {
@@ -185,7 +185,7 @@ def _native(status: str) -> dict[str, Any] | None:
 def _sum(rows: Sequence[Mapping[str, str]], *columns: str) -> int:
     values = [row.get(column) or "0" for row in rows for column in columns]
     if not all(_COUNT.fullmatch(value) for value in values):
-        raise ValueError("it has something else for numbers")
+        raise ValueError("its values are not numbers")
     return sum(map(int, values))
 
 

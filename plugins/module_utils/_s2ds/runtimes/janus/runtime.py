@@ -87,7 +87,7 @@ class Janus(ProxyContainer):
             if known(wanted) is None:
                 raise S2DSException(
                     f"runtime: the Janus controller at {settings.url} has no {kind} {wanted}: run the role "
-                    "scistream.gateway.janus, which says what is missing"
+                    "scistream.gateway.janus, which reports what is missing"
                 )
 
     def directory(self) -> str:
@@ -120,7 +120,7 @@ class Janus(ProxyContainer):
 
     def signal(self, number: int) -> None:
         """Refuse: a changed configuration is a new container."""
-        raise S2DSException(f"the data server {self.task.name} runs under Janus, which hands on no signals")
+        raise S2DSException(f"the data server {self.task.name} runs under Janus, which does not pass on signals")
 
     def has_failed(self) -> bool:
         """Tell whether there is no container of this instance that runs."""
@@ -155,8 +155,8 @@ class Janus(ProxyContainer):
                 continue
             except ValueError:
                 raise S2DSException(
-                    f"what the container of {self.task.name} tells of itself makes no sense: release the session, or "
-                    "see what runs in it"
+                    f"the container of {self.task.name} reports an invalid state: release the session, or check "
+                    "what runs in it"
                 ) from None
             if report.listens and not report.closed:
                 return report.counters or {}
@@ -171,7 +171,7 @@ class Janus(ProxyContainer):
         patience = Patience(self.ready_seconds)
         while self.probe(proxy) is None:
             if self.has_failed():
-                raise S2DSException(f"the data server {self.task.name} ended at once: {words(self.log())}")
+                raise S2DSException(f"the data server {self.task.name} exited immediately: {words(self.log())}")
             if patience.is_over():
                 raise S2DSException(
                     f"the data server {self.task.name} was not ready after {patience.waited:.0f} s: {words(self.log())}"
@@ -198,7 +198,7 @@ class Janus(ProxyContainer):
     def _janus(self) -> JanusSettings:
         if self.site.janus is None:
             raise S2DSException(
-                "runtime: the policy of this gateway has no section janus, which says where the controller is: "
+                "runtime: the policy of this gateway has no section janus, which specifies the controller: "
                 "run the roles scistream.gateway.janus and scistream.gateway.s2cs, or choose another runtime"
             )
         return self.site.janus
@@ -256,8 +256,8 @@ class Janus(ProxyContainer):
             self._client.execute(node, container, ["true"])
             if time.monotonic() > deadline:
                 raise JanusError(
-                    f"the container of the Janus session {found.get('name')} tells nothing of itself: its image "
-                    "needs sh, base64 and ls"
+                    f"the container of the Janus session {found.get('name')} does not report its state: its "
+                    "image must contain sh, base64 and ls"
                 )
             time.sleep(0.05)
 

@@ -4,7 +4,7 @@
 
 """One session of Janus, with its one container on one node, brought to what it is to be and kept there.
 
-Janus numbers its sessions, and begins anew with 1 when its table is empty: what tells ours from others is the name
+Janus numbers its sessions, and starts again from 1 when its table is empty: ours are identified by the name
 alone. A state in Janus is its memory of what it did last; whether a container runs is found out in the container.
 """
 

@@ -62,8 +62,8 @@ class JanusSettings:
             raise S2DSException(f"janus.password_file: {path} cannot be read: {reason}") from None
         if about.st_uid not in (0, os.geteuid()) or stat.S_IMODE(about.st_mode) & 0o077:
             raise S2DSException(
-                f"janus.password_file: {path} must belong to root or to the user of S2CS, with mode 0600: whoever "
-                "reads it controls the container engines of Janus"
+                f"janus.password_file: {path} must be owned by root or by the user of S2CS, with mode 0600: it "
+                "grants control of the container engines of Janus"
             )
         if not text or not text.isprintable():
             raise S2DSException(f"janus.password_file: {path} must hold the password, on one line")
@@ -104,7 +104,7 @@ def _url(key: str, value: Any) -> str:
             key, "...", "give an address such as https://janus.example.org:5000, without user and password"
         )
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_here(str(parts.hostname))):
-        raise ValueRefused(key, value, "give https; plain http only to a loopback address")
+        raise ValueRefused(key, value, "give https; plain http is only allowed for a loopback address")
     return str(value).rstrip("/")
 
 

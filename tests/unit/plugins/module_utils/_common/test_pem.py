@@ -129,7 +129,7 @@ def test_what_is_no_key(value: str) -> None:
     ],
 )
 def test_keys_with_a_passphrase(value: str) -> None:
-    with pytest.raises(ValueRefused, match=r"^key: .*it is encrypted"):
+    with pytest.raises(ValueRefused, match=r"^key: .*it is passphrase-protected"):
         check_private_key("key", value)
 
 

@@ -68,7 +68,7 @@ def test_rights(monkeypatch: pytest.MonkeyPatch, caller: Caller, secret: str | N
 def test_nobody_owns_by_being_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     become(monkeypatch, Caller(None))
     unknown = replace(SESSION, owner=Caller(None).name)
-    with pytest.raises(RefusedError, match="the kernel does not name"):
+    with pytest.raises(RefusedError, match="an unidentified user"):
         check_right(replace(POLICY, administrators=[Caller(None).name]), unknown, None, "release")
 
 

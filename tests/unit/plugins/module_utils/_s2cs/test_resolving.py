@@ -73,7 +73,7 @@ def test_refusal_names_the_name_and_all_its_addresses(known: list[str]) -> None:
     with pytest.raises(RefusedError) as error:
         settle(policy("10.1.0.0/16", "2001:db8::/32"), session, "targets", [APP])
     message = str(error.value)
-    assert message.startswith("targets[0]: app.example.org:7000 stands for no address that is allowed")
+    assert message.startswith("targets[0]: app.example.org:7000 does not resolve to an address that is allowed")
     assert all(address in message for address in known) and message.endswith("(policy: targets.producer)")
     assert "[2001:db8::5]:7000, it cannot be reached from the egress address 10.1.0.1" in message
     known[:] = ["2001:db8::5"]
@@ -99,7 +99,7 @@ def test_addresses_that_cannot_be(known: list[str]) -> None:
         settle(policy("192.0.2.1"), SESSION, "targets", [Endpoint("192.0.2.1", 5100)])
     with pytest.raises(ValueRefused, match="cannot be reached from the egress address"):
         settle(policy(), replace(SESSION, egress="10.1.0.1"), "targets", [Endpoint("2001:db8::5", 7000)])
-    with pytest.raises(ValueRefused, match=r"same version of IP \(policy: egress\.producer\)$"):
+    with pytest.raises(ValueRefused, match=r"same IP version \(policy: egress\.producer\)$"):
         settle(policy(), replace(SESSION, egress="1::"), "targets", [Endpoint("10.1.0.5", 7002)])
     with pytest.raises(S2DSException, match=r"^egress: 1:: cannot reach targets\[1\] 127\.0\.0\.1:7002: give"):
         resolve(Endpoint("127.0.0.1", 7002), "1::", "targets[1]")

@@ -66,7 +66,7 @@ def test_no_file(state: Path, monkeypatch: pytest.MonkeyPatch, name: str, what: 
     monkeypatch.chdir(state)
     MAKE[what](path)
     message = refusal(state, read_only)
-    assert f"{path} is {what} where" in message and f"(mv {path} {path}.moved)" in message
+    assert f"{path} is {what} instead of" in message and f"(mv {path} {path}.moved)" in message
     # What runs can be ended all the same.
     with pytest.raises(StoreUnusable, match=re.escape(f"{path} is {what}")):
         LostStore(str(state), StoreUnusable(message)).get("a", "producer")

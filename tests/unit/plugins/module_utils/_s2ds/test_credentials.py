@@ -87,22 +87,22 @@ def test_of_the_role_consumer() -> None:
 @pytest.mark.parametrize(
     ("option", "words", "bad"),
     [
-        ("certificate", "not one certificate", Pair("hello", OWN.key)),
-        ("certificate", "not one certificate", Pair(OWN.certificate + PEER.certificate, OWN.key)),
-        ("certificate", "not one certificate", Pair(OWN.certificate + OWN.key, OWN.key)),
-        ("certificate", "not one certificate", Pair(OWN.key, OWN.key)),
+        ("certificate", "not exactly one certificate", Pair("hello", OWN.key)),
+        ("certificate", "not exactly one certificate", Pair(OWN.certificate + PEER.certificate, OWN.key)),
+        ("certificate", "not exactly one certificate", Pair(OWN.certificate + OWN.key, OWN.key)),
+        ("certificate", "not exactly one certificate", Pair(OWN.key, OWN.key)),
         ("certificate", "cannot be read", Pair(OWN.certificate.replace("M", "A", 3), OWN.key)),
         ("certificate", "has expired", of_gateway("producer", UID, ends=-1)),
         ("certificate", "not valid yet", of_gateway("producer", UID, begins=3600)),
-        ("certificate", "somebody else issued it", of_gateway("producer", UID, issuer=PEER)),
-        ("certificate", "authority", of_gateway("producer", UID, authority=True)),
+        ("certificate", "it is not self-signed", of_gateway("producer", UID, issuer=PEER)),
+        ("certificate", "CA certificate", of_gateway("producer", UID, authority=True)),
         ("certificate", "too weak", SHORT_RSA),
-        ("certificate", "no other gateway would accept it", PEER),
+        ("certificate", "other gateways would not accept it", PEER),
         ("key", "missing", Pair(OWN.certificate, "")),
         ("key", "does not belong", Pair(OWN.certificate, PEER.key)),
         ("key", "does not belong", Pair(RSA.certificate, OWN.key)),
-        ("key", "not one private key", Pair(OWN.certificate, "hello")),
-        ("key", "not one private key", Pair(OWN.certificate, OWN.key + OWN.key)),
+        ("key", "not exactly one private key", Pair(OWN.certificate, "hello")),
+        ("key", "not exactly one private key", Pair(OWN.certificate, OWN.key + OWN.key)),
         ("key", "cannot be used", Pair(OWN.certificate, OWN.key[:80] + OWN.key[100:])),
         ("key", "encrypted", Pair(OWN.certificate, _key_of(OWN, PKCS8, b"x"))),
         ("key", "encrypted", Pair(OWN.certificate, _key_of(OWN, TRADITIONAL, b"x"))),
@@ -119,9 +119,9 @@ def test_what_is_refused(option: str, words: str, bad: Pair) -> None:
 @pytest.mark.parametrize(
     ("words", "bad"),
     [
-        ("not one certificate", PEER.key),
+        ("not exactly one certificate", PEER.key),
         ("has expired", of_gateway("consumer", UID, ends=-1).certificate),
-        ("authority", of_gateway("consumer", UID, authority=True).certificate),
+        ("CA certificate", of_gateway("consumer", UID, authority=True).certificate),
     ],
 )
 def test_what_is_refused_of_the_peer(words: str, bad: str) -> None:

@@ -195,7 +195,7 @@ def test_supervisor_that_does_not_start(server: Server, site: Layout) -> None:
     Path(site.program_dir, "supervise.py").unlink()
     Path(site.program_dir, "supervise.py").write_text("raise SystemExit(5)\n")
     server(_instance()).start()
-    with pytest.raises(S2DSException, match="ended at once"):
+    with pytest.raises(S2DSException, match="exited immediately"):
         server(_instance()).wait_ready()
 
 

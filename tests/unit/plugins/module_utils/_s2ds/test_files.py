@@ -125,5 +125,5 @@ def test_the_first_of_those_that_share_a_port(tmp_path: Path) -> None:
 
 
 def test_address_that_is_not_here(tmp_path: Path) -> None:
-    with pytest.raises(S2DSException, match=r"203\.0\.113\.7:0 is at no address of this host"):
+    with pytest.raises(S2DSException, match=r"203\.0\.113\.7:0 is not an address of this host"):
         occupants.check([Endpoint("203.0.113.7", 0)], "tcp", str(tmp_path))

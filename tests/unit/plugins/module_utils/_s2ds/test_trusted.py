@@ -65,14 +65,14 @@ def test_good(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     ("change", "words"),
     [
         (lambda file: shutil.chown(file, STRANGER), ["s2cs.json belongs to nobody"]),
-        (lambda file: file.chmod(0o646), ["s2cs.json can be written by everybody", "0646"]),
+        (lambda file: file.chmod(0o646), ["s2cs.json is writable by everyone", "0646"]),
         (lambda file: (shutil.chown(file, group="nogroup"), file.chmod(0o660)), ["by the group nogroup"]),
         (lambda file: shutil.chown(file.parent, STRANGER), ["etc belongs to nobody"]),
-        (lambda file: file.parent.chmod(0o757), ["etc can be written by everybody"]),
+        (lambda file: file.parent.chmod(0o757), ["etc is writable by everyone"]),
         (lambda file: (shutil.chown(file.parent, group="nogroup"), file.parent.chmod(0o775)), ["group nogroup"]),
-        (lambda file: file.parent.parent.chmod(0o777), ["can be written by everybody"]),
+        (lambda file: file.parent.parent.chmod(0o777), ["is writable by everyone"]),
         # In a directory like /tmp anybody may have made a file, by a link as well.
-        (lambda file: file.parent.chmod(0o1777), ["everybody can make files"]),
+        (lambda file: file.parent.chmod(0o1777), ["everyone can create files"]),
     ],
 )
 def test_what_others_can_write(file: Path, change: Callable[[Path], object], words: list[str]) -> None:
@@ -83,7 +83,7 @@ def test_what_others_can_write(file: Path, change: Callable[[Path], object], wor
 def test_directory_of_roots_in_one_for_everybody(file: Path) -> None:
     file.parent.parent.chmod(0o1777)
     assert trusted.read(str(file), MOST) == b"{}"
-    refused(file.parent.parent / "missing", "anybody can make it")
+    refused(file.parent.parent / "missing", "anyone can create it")
 
 
 def test_links(file: Path, tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_what_is_no_file(file: Path) -> None:
         with pytest.raises(UnfitError):
             trusted.read(str(path), MOST)
     for path in (zero, null):
-        with pytest.raises(DistrustedError, match="can be written by everybody"):
+        with pytest.raises(DistrustedError, match="is writable by everyone"):
             trusted.read(str(path), MOST)
     os.mknod(file.with_name("device"), 0o600 | 0o020000, os.makedev(1, 5))
     with pytest.raises(UnfitError, match="no regular file"):

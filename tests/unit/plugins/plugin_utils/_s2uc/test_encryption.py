@@ -56,7 +56,7 @@ def test_a_half_may_be_given_the_other_certificate_without_a_ticket() -> None:
     (problem,) = problems([{**item, "uid": uid[::-1].replace("-", "0")[:8] + uid[8:]}], "outbound")
     assert problem.startswith('stream "tomography": producer.certificate: what is given is that of ')
     (problem,) = problems([{**item, "encryption": "none"}], "outbound")
-    assert "'encryption: none' uses none" in problem
+    assert "'encryption: none' does not use it" in problem
     item["producer"]["certificate"] = make_credentials(uid, "producer").key
     (problem,) = problems([item], "outbound")
     assert "private key" in problem and "BEGIN" not in problem
@@ -67,4 +67,4 @@ def test_a_half_may_be_given_the_other_certificate_without_a_ticket() -> None:
 @pytest.mark.parametrize("purpose", ["open", "inbound"])
 def test_a_gateway_that_is_reached_tells_its_certificate_itself(purpose: str) -> None:
     (problem,) = problems([description(producer__certificate="x")], purpose)
-    assert "producer.certificate" in problem and "leave it out" in problem
+    assert "producer.certificate" in problem and "omit it" in problem

@@ -123,7 +123,7 @@ def test_the_fingerprint_covers_all_of_it(kind: str, file: dict[str, str]) -> No
     # Other listeners of the right kind, which alone would do.
     if kind == "ticket":
         other = changed(document, ("producer", "listeners", 0), "203.0.113.9:5100")
-        assert "its fingerprint is not that of its content" in str(refusal(kind, other))
+        assert "its fingerprint does not match its content" in str(refusal(kind, other))
         other["fingerprint"] = handout_fingerprint(kind, other)
         assert read(kind, other).ticket == other["fingerprint"] != document["fingerprint"]
 

@@ -119,7 +119,7 @@ def test_the_key_itself() -> None:
         "scistream_key and scistream_key_file are both given: scistream_key is used"
     ]
     for value in ("", " ", 5, ["k"]):
-        with pytest.raises(InputError, match="scistream_key: it is empty or no text"):
+        with pytest.raises(InputError, match="scistream_key: it is empty or not a text"):
             inputs(scistream_key=value).key()
 
 

@@ -111,7 +111,7 @@ def test_a_new_key_is_told_once(tmp_path: Path) -> None:
     for _count in range(2):
         load_key(path, tell=said.append)
     assert len(said) == 1 and path in said[0] and "new key" in said[0] and "scistream_key_file" in said[0]
-    assert f"{path}, which is new, made at 20" in describe_key(path)
+    assert f"{path}, which is new, created at 20" in describe_key(path)
     os.utime(path, (1_700_000_000, 1_700_000_000))
     assert f"{path}, made at 2023-11-14T22:13:20Z" in describe_key(path)
     assert "which does not exist" in describe_key(str(tmp_path / "other"))

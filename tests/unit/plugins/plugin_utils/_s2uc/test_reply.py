@@ -138,7 +138,7 @@ def test_hostile_addresses(tmp_path: Path, address: Any) -> None:
         (consumer(certificate=""), "ask for a new reply"),
         (consumer(certificate=PRODUCER), "is that of"),
         (consumer(certificate=make_credentials(UID[::-1], "consumer").certificate), "is that of"),
-        ({**REPLY, "fingerprint": "x"}, "its fingerprint is not that of its content"),
+        ({**REPLY, "fingerprint": "x"}, "its fingerprint does not match its content"),
         ({**REPLY, "fingerprint": None}, "fingerprint is null, not a text"),
     ],
 )
@@ -203,7 +203,9 @@ def test_a_reply_to_another_ticket_is_refused(tmp_path: Path) -> None:
     # Whoever opened the other side without a ticket knows the certificate alone.
     assert answered(tmp_path, {**REPLY, "answers": fingerprint(PRODUCER)}) == []
     (text,) = answered(tmp_path, {**REPLY, "answers": "0000-0000"})
-    assert "changed on its way" in text and "stream_inbound without the reply" in text and ticket["fingerprint"] in text
+    assert (
+        "modified in transit" in text and "stream_inbound without the reply" in text and ticket["fingerprint"] in text
+    )
     for change in ({"listeners": ["192.0.2.1:5101"]}, {"rate": 10}, {"certificate": CONSUMER}, {"proxy": "haproxy"}):
         assert len(answered(tmp_path, good, **change)) == 1
     assert answered(tmp_path, good, certificate=None) == []

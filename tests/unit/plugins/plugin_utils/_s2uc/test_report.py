@@ -61,9 +61,9 @@ def test_opened_names_a_producer_that_does_not_answer() -> None:
     }
     lines = stream_report(results, "opened", streams=ENCRYPTED)
     assert lines[0].startswith("tomography: open, but its producer does not answer (")
-    assert "WARNING: nothing answers at 10.1.0.5:7000 (connection refused), seen from gw-a" in lines[3]
+    assert "WARNING: no answer from 10.1.0.5:7000 (connection refused), seen from gw-a" in lines[3]
     assert not any(
-        "nothing answers" in line for line in stream_report(results, "opened", streams=ENCRYPTED, check_mode=True)
+        "no answer from" in line for line in stream_report(results, "opened", streams=ENCRYPTED, check_mode=True)
     )
 
 
@@ -80,9 +80,9 @@ def test_opened_says_once_where_a_cut_looks_like_an_end() -> None:
         for gateway, role in (("gw-a", "producer"), ("gw-b", "consumer"))
     }
     lines = stream_report(results, "opened", streams=streams)
-    assert [line for line in lines if "cut" in line] == [lines[-1]]
+    assert [line for line in lines if "truncated" in line] == [lines[-1]]
     assert lines[-1].startswith(
-        "Note: with haproxy a connection that was cut ends for the applications like any other."
+        "Note: with haproxy a truncated connection looks like a normal end to the applications."
     )
 
 
@@ -184,7 +184,7 @@ def test_a_consumer_side_shows_what_to_do_with_the_reply() -> None:
 def test_a_listener_that_is_open_to_anybody_is_warned_of() -> None:
     results = {"gw-a": {"sessions": [session("producer", clients=[])]}, "gw-b": {"sessions": [session("consumer")]}}
     lines = stream_report(results, "opened", streams=STREAMS, purpose="open")
-    assert [line for line in lines if "WARNING: whoever reaches gw-a may connect" in line]
+    assert [line for line in lines if "WARNING: anyone who reaches gw-a may connect" in line]
 
 
 def test_halves_that_are_not_encrypted_have_one_ticket() -> None:

@@ -69,7 +69,7 @@ def test_released_says_which_side_is_out_of_reach() -> None:
         ("s2ds", "  WARNING: 2 open connections were cut"),
         (
             "haproxy",
-            "  WARNING: 2 open connections were cut; with haproxy the applications may mistake that for a regular end",
+            "  WARNING: 2 open connections were cut; with haproxy the applications may take that for a normal end",
         ),
     ],
 )

@@ -104,9 +104,9 @@ def test_status_tells_of_restarts_and_of_silence() -> None:
         "at least 1 B to the consumer, 0 B to the producer, 2 restarts of the data server since 2026-01-31 12:50:00Z"
         in lines[1]
     )
-    assert lines[2] == "    WARNING: no byte has moved for 15m 0s"
+    assert lines[2] == "    WARNING: no data transferred for 15m 0s"
     counters["last_byte"] += 300
-    assert ", no byte has moved for 10m 0s, listens on" in report_status.status(results, now=now)[1]
+    assert ", no data transferred for 10m 0s, listens on" in report_status.status(results, now=now)[1]
     counters["last_byte"] -= 300
     counters["connections"]["open"] = 0
     assert len(report_status.status(results, now=now)) == len(lines) - 1

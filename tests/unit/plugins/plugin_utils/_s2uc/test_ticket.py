@@ -183,7 +183,7 @@ def test_a_ticket_that_expired_only_releases(tmp_path: Path) -> None:
     [
         ({"certificate": None}, "not one certificate"),
         ({"certificate": CERTIFICATE[:200]}, "not one certificate"),
-        ({"certificate": CERTIFICATE.replace("\nM", "\nN", 1)}, "damaged or changed"),
+        ({"certificate": CERTIFICATE.replace("\nM", "\nN", 1)}, "damaged or modified"),
         ({"certificate": make_credentials(UID, "consumer").certificate}, "is that of"),
         ({"certificate": make_credentials(UID[::-1], "producer").certificate}, "is that of"),
         ({"certificate": make_credentials(UID, "producer").key}, "private key"),

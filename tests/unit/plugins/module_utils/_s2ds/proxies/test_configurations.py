@@ -79,7 +79,7 @@ def rendered(kind: type[ConfiguredProxy], tmp_path: Path, **values: Any) -> str:
 def test_values_that_are_no_word_are_refused(tmp_path: Path, value: Any) -> None:
     path = tmp_path / "t.j2"
     path.write_text("nothing of it")
-    with pytest.raises(S2DSException, match="cannot be put into a configuration"):
+    with pytest.raises(S2DSException, match="is not allowed in a configuration"):
         rendering.render(str(path), "the.role", {"deep": [{"value": value}]})
 
 
@@ -265,6 +265,6 @@ def test_what_a_proxy_cannot_do(tmp_path: Path, kind: type[ConfiguredProxy]) -> 
 
 
 def test_words_of_a_program_are_readable() -> None:
-    assert programs.words([]) == "it says nothing"
+    assert programs.words([]) == "no output"
     assert programs.words(["a\x1b[1m\tb", "c"]) == "a [1m b | c"
     assert len(programs.words(["x" * 5000])) <= 600 and programs.words(["x" * 700 + "end"]).endswith("end")

@@ -86,7 +86,7 @@ def test_docker_does_not_mount_from_afar(tmp_path: Path) -> None:
 def test_a_proxy_that_comes_in_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(cast("dict[str, ProxyCapabilities]", PROXIES), "haproxy", ProxyCapabilities())
     site, spec = Layout(str(tmp_path)), DataServerSpec("producer-1", ())
-    with pytest.raises(ValueRefused, match=r"proxies\.haproxy\.settings\.image.* comes in no image"):
+    with pytest.raises(ValueRefused, match=r"proxies\.haproxy\.settings\.image.* has no default image"):
         data_server(site, "haproxy", "docker", {}, spec)
     # What was started when there was one can be seen and ended.
     assert data_server(site, "haproxy", "docker", {}, spec, lenient=True)

@@ -100,7 +100,7 @@ def test_a_password_of_somebody_else(tmp_path: Path) -> None:
     path.write_text("secret-word")
     path.chmod(0o600)
     os.chown(path, 65532, 65532)
-    with pytest.raises(ScistreamError, match="must belong to root"):
+    with pytest.raises(ScistreamError, match="must be owned by root"):
         _settings(path).password()
 
 

@@ -76,7 +76,7 @@ class Socat(ConfiguredProxy):
         deadline = time.monotonic() + _RELOAD_SECONDS
         while not main or before & set(children(main)) or self.probe(place) is None:
             if time.monotonic() > deadline:
-                raise S2DSException(f"socat did not take over its new configuration: {words(control.log())}")
+                raise S2DSException(f"socat did not load its new configuration: {words(control.log())}")
             time.sleep(0.02)
 
     def probe(self, place: Place) -> dict[str, Any] | None:
