@@ -65,6 +65,22 @@ _raw:
       description: Whether a stream that was cut ends for the applications in another way than one that came to its end.
       type: bool
       sample: false
+    templated:
+      description: Whether S2CS renders its configuration from a template, which requires Jinja2 on the gateway.
+      type: bool
+      sample: true
+    program_setting:
+      description: Name of the setting that names its program.
+      type: str
+      sample: program
+    ends_unprotected:
+      description: Whether one direction of an encrypted connection ends without the end that TLS protects.
+      type: bool
+      sample: false
+    requires_protected_ends:
+      description: Whether it treats the end of one direction that TLS does not protect as an attack.
+      type: bool
+      sample: false
 """
 
 from collections.abc import Sequence

@@ -24,6 +24,10 @@ class ProxyCapabilities:
         limits_rate: Whether it can keep a session to a rate.
         announces_cuts: Whether a stream that was cut ends differently from one that came to its end, so that the
             application at the other end can tell.
+        templated: Whether a template makes its configuration, which takes Jinja2 on the gateway.
+        program_setting: Name of the setting that names its program.
+        ends_unprotected: Whether one direction of an encrypted connection ends without the end that TLS protects.
+        requires_protected_ends: Whether it takes an end like that for an attack.
     """
 
     image: str = ""
@@ -32,6 +36,10 @@ class ProxyCapabilities:
     holds_listeners: bool = False
     limits_rate: bool = False
     announces_cuts: bool = False
+    templated: bool = True
+    program_setting: str = "program"
+    ends_unprotected: bool = False
+    requires_protected_ends: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,9 +60,17 @@ class RuntimeCapabilities:
 
 
 PROXIES: Mapping[str, ProxyCapabilities] = {
-    "s2ds": ProxyCapabilities(f"scistream/s2ds:{VERSION}", holds_listeners=True, limits_rate=True, announces_cuts=True),
+    "s2ds": ProxyCapabilities(
+        f"scistream/s2ds:{VERSION}",
+        holds_listeners=True,
+        limits_rate=True,
+        announces_cuts=True,
+        templated=False,
+        program_setting="python",
+        requires_protected_ends=True,
+    ),
     "haproxy": ProxyCapabilities("haproxy:2.6-bookworm"),
-    "nginx": ProxyCapabilities("nginx:1.26-bookworm", transports=("tcp", "udp", "both")),
+    "nginx": ProxyCapabilities("nginx:1.26-bookworm", transports=("tcp", "udp", "both"), ends_unprotected=True),
     "stunnel": ProxyCapabilities(f"scistream/stunnel:{VERSION}", encryptions=("tls",)),
 }
 

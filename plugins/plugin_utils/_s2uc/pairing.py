@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, show
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, Session, session_of
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import (
@@ -97,14 +98,16 @@ def side_problems(stream: Stream, sessions: Mapping[str, Session | None]) -> Ite
 
 
 def _other_ends(ends: list[Peer]) -> str | None:
-    """Nginx ends one direction without the end that TLS protects, which s2ds takes for an attack."""
-    proxies = {peer.proxy for peer in ends}
-    if proxies != {"nginx", "s2ds"} or not all(peer.half_close for peer in ends):
+    """One proxy ends one direction without the end that TLS protects, which another one takes for an attack."""
+    able = {peer.proxy: PROXIES[peer.proxy] for peer in ends if peer.proxy in PROXIES}
+    careless = next((name for name in able if able[name].ends_unprotected), "")
+    strict = next((name for name in able if able[name].requires_protected_ends), "")
+    if not careless or not strict or not all(peer.half_close for peer in ends):
         return None
     return (
-        "its gateways use nginx and s2ds, which do not agree on how one direction of an encrypted connection ends: "
-        "name the same proxy for both, as in 'proxy: s2ds', or set 'half_close: false' for nginx in the policy of its "
-        "gateway, for applications that never end one direction first"
+        f"its gateways use {careless} and {strict}, which do not agree on how one direction of an encrypted connection "
+        f"ends: name the same proxy for both, as in 'proxy: {strict}', or set 'half_close: false' for {careless} in "
+        "the policy of its gateway, for applications that never end one direction first"
     )
 
 

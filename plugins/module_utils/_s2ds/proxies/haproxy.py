@@ -50,6 +50,28 @@ _TAKE = connection_log.take_ended(lambda state: "failed" if state[1:] == "C" els
 _MOST_WORKERS = 1024
 _DIGITS = 18
 _ENCRYPTED = re.compile(r"^\s*bind\s.*\sssl\s", re.MULTILINE)
+# Whatever there is in the image that can speak to a socket.
+_STATISTICS = r"""
+ask() {
+  if command -v socat; then printf '%s\n' "$2" | socat -t 3 - "UNIX-CONNECT:$1" >&3
+  elif command -v perl; then
+    perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new($ARGV[0]) or exit 1;
+print $s "$ARGV[1]\n"; print while <$s>;' "$1" "$2" >&3
+  elif command -v python3; then
+    python3 -c 'import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+s.sendall(sys.argv[2].encode() + b"\n")
+print(b"".join(iter(lambda: s.recv(65536), b"")).decode())' "$1" "$2" >&3
+  elif command -v nc; then printf '%s\n' "$2" | nc -U -w 3 "$1" >&3
+  fi 3>&1 >/dev/null 2>&1
+}
+if cd "$2" && [ -S run/admin.sock ]; then
+  ask run/admin.sock 'show info;show stat -1 3 -1' |
+    grep -e '^Uptime_sec:' -e '^# pxname,' -e ',FRONTEND,' -e ',BACKEND,' | cut -d, -f1-18,80-90 |
+    while IFS= read -r line; do say "$line"; done
+fi
+"""
 
 
 class HAProxy(ObservedProxy):
@@ -58,6 +80,7 @@ class HAProxy(ObservedProxy):
     name = "haproxy"
     config = "haproxy.cfg"
     log = CONNECTIONS
+    statistics = _STATISTICS
     paths: ClassVar[Mapping[str, str]] = {"program": "haproxy"}
     numbers: ClassVar[Mapping[str, Sequence[int]]] = {
         "threads": (0, 0, 64),

@@ -26,6 +26,8 @@ class Proxy(ABC):
         config: Name of the configuration in the instance's directory.
         verifies: Whether a configuration can be checked before it replaces the one in force.
         log: The log of connections that it writes below its directory and S2CS keeps small; empty: there is none.
+        statistics: Shell that asks it what it counts, where nothing but a shell in its container can: its directory is
+            the second argument, and each line is handed to the function ``say``. Empty: it cannot be asked there.
         open_files: How many files each of its processes has open with as many connections as the settings allow.
 
     Args:
@@ -41,6 +43,7 @@ class Proxy(ABC):
     config: str
     verifies = False
     log = ""
+    statistics = ""
     open_files: int = 4096
 
     def __init__(self, site: Layout, settings: Mapping[str, Any], contained: bool = False) -> None:

@@ -27,6 +27,17 @@ _TOTALS = "run/counters.json"
 _PROGRAM_IN_IMAGE = "/usr/local/lib/scistream/s2ds"
 _LONGEST_TOTALS = 4096
 _MOST_WORKERS = 64
+# The forwarder is a program in Python, so its image has one.
+_STATISTICS = r"""
+if cd "$2" && [ -S run/control.sock ]; then
+  say "$(python3 -c 'import socket
+s = socket.socket(socket.AF_UNIX)
+s.settimeout(3)
+s.connect("run/control.sock")
+s.sendall(b"{\"op\": \"status\"}\n")
+print(s.makefile().readline().strip())' 2>/dev/null)"
+fi
+"""
 
 
 class NativeProxy(Proxy):
@@ -34,6 +45,7 @@ class NativeProxy(Proxy):
 
     name = "s2ds"
     config = _CONFIG
+    statistics = _STATISTICS
 
     def __init__(self, site: Layout, settings: Mapping[str, Any], contained: bool = False) -> None:
         own = checked(settings)

@@ -46,41 +46,7 @@ done
 say "listening$listening"
 """
 
-# Whatever there is in the image that can speak to a socket.
-_HAPROXY = r"""
-ask() {
-  if command -v socat; then printf '%s\n' "$2" | socat -t 3 - "UNIX-CONNECT:$1" >&3
-  elif command -v perl; then
-    perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new($ARGV[0]) or exit 1;
-print $s "$ARGV[1]\n"; print while <$s>;' "$1" "$2" >&3
-  elif command -v python3; then
-    python3 -c 'import socket, sys
-s = socket.socket(socket.AF_UNIX)
-s.connect(sys.argv[1])
-s.sendall(sys.argv[2].encode() + b"\n")
-print(b"".join(iter(lambda: s.recv(65536), b"")).decode())' "$1" "$2" >&3
-  elif command -v nc; then printf '%s\n' "$2" | nc -U -w 3 "$1" >&3
-  fi 3>&1 >/dev/null 2>&1
-}
-if cd "$2" && [ -S run/admin.sock ]; then
-  ask run/admin.sock 'show info;show stat -1 3 -1' |
-    grep -e '^Uptime_sec:' -e '^# pxname,' -e ',FRONTEND,' -e ',BACKEND,' | cut -d, -f1-18,80-90 |
-    while IFS= read -r line; do say "$line"; done
-fi
-"""
-# The forwarder is a program in Python, so its image has one.
-_S2DS = r"""
-if cd "$2" && [ -S run/control.sock ]; then
-  say "$(python3 -c 'import socket
-s = socket.socket(socket.AF_UNIX)
-s.settimeout(3)
-s.connect("run/control.sock")
-s.sendall(b"{\"op\": \"status\"}\n")
-print(s.makefile().readline().strip())' 2>/dev/null)"
-fi
-"""
 _END = "say end\n"
-_STATISTICS: Mapping[str, str] = {"haproxy": _HAPROXY, "s2ds": _S2DS}
 
 
 @dataclass(frozen=True)
@@ -98,14 +64,14 @@ class Report:
     closed: bool = False
 
 
-def report_command(proxy: str, nonce: str) -> list[str]:
+def report_command(statistics: str, nonce: str) -> list[str]:
     """Return the command that has a container report on itself.
 
     Args:
-        proxy: Name of the proxy in it.
+        statistics: Shell that asks the proxy in it for what it counts, see ``Proxy.statistics``.
         nonce: Mark of this report, not used before.
     """
-    script = f"{_BEGIN}{_LISTENERS}{_STATISTICS.get(proxy, '')}{_END}"
+    script = f"{_BEGIN}{_LISTENERS}{statistics}{_END}"
     return ["sh", "-c", script, "sh", nonce, DIRECTORY]
 
 

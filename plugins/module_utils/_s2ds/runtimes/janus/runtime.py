@@ -150,7 +150,7 @@ class Janus(ProxyContainer):
         for found in self._session().like(wanted):
             nonce = _nonce()
             try:
-                report = parse(self._told(found, report_command(proxy.name, nonce), nonce))
+                report = parse(self._told(found, report_command(proxy.statistics, nonce), nonce))
             except (NotRunning, NoContainer):
                 continue
             except ValueError:
