@@ -338,7 +338,7 @@ def main() -> None:
             "state": {"type": "str", "choices": list(STATES), "default": "started"},
             "proxy": {
                 "type": "str",
-                "choices": sorted(name for name in PROXIES if PROXIES[name].image),
+                "choices": _IN_IMAGES,
                 "default": "haproxy",
             },
             "runtime": {"type": "str", "choices": [name for name in RUNTIMES if RUNTIMES[name].engine]},

@@ -24,8 +24,6 @@ DEFAULT_CONFIG = "/etc/scistream/s2cs.json"
 MOST_BYTES = 1 << 20
 _MOST_DIGITS = 18
 _MOST_PROBLEMS = 8
-# What root starts in program_dir, and what these load.
-_PROGRAMS = ("supervise.py", "isolate.py", "records.py")
 # What of a file that is no JSON any more can still be told: where the sessions are, and how they are supervised.
 _PLACES = re.compile(
     r'"(state_dir|program_dir|template_dir|supervisor|dedicated_users)"\s*:\s*("[^"\\]{1,4096}"|true|false)'

@@ -14,8 +14,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import tru
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.trusted import DistrustedError
 
-# What root starts, and what these load.
-_PROGRAMS = ("supervise.py", "isolate.py", "records.py")
+# What root starts, and what these load; the role s2cs installs them.
+PROGRAMS = ("supervise.py", "isolate.py", "records.py")
 
 
 def check(site: Layout, starts: bool = True) -> None:
@@ -39,7 +39,7 @@ def check(site: Layout, starts: bool = True) -> None:
 
 def programs(site: Layout) -> list[str]:
     """Return the programs of a site, and all that is beside or below them and may be loaded."""
-    return [*map(site.program, _PROGRAMS), *below(site.program("s2ds"))]
+    return [*map(site.program, PROGRAMS), *below(site.program("s2ds"))]
 
 
 def below(directory: str) -> list[str]:

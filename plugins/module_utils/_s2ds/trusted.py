@@ -44,7 +44,7 @@ def read(path: str, most: int) -> bytes:
     """
     found = _walk(path)
     try:
-        _require_file(path, os.fstat(found))
+        _require_file(os.fstat(found))
         with open(f"/proc/self/fd/{found}", "rb") as stream:
             content = stream.read(most + 1)
     finally:
@@ -130,7 +130,7 @@ def _check_owner(where: str, info: os.stat_result) -> None:
         raise DistrustedError(f"{where} belongs to {_name_of_user(info.st_uid)}")
 
 
-def _require_file(path: str, info: os.stat_result) -> None:
+def _require_file(info: os.stat_result) -> None:
     if not stat.S_ISREG(info.st_mode):
         kind = "a directory" if stat.S_ISDIR(info.st_mode) else "no regular file"
         raise UnfitError(f"it is {kind}")

@@ -52,7 +52,6 @@ class Socket:
         state: The state of TCP.
         local: Its own end.
         remote: The other end.
-        inode: Its number.
         sent: Bytes that the peer has confirmed.
         received: Bytes that the peer has sent.
         quiet: For how long nothing has come from the peer, in seconds.
@@ -62,7 +61,6 @@ class Socket:
     state: int
     local: Endpoint
     remote: Endpoint
-    inode: int
     sent: int
     received: int
     quiet: float = 0.0
@@ -134,9 +132,7 @@ def _dump(family: int, protocol: int, inodes: Collection[int] | None = None) -> 
 
 
 def _socket(protocol: int, message: bytes) -> Socket:
-    family, state, _timer, _retries, local_port, remote_port, local, remote, *_queues, inode = _MESSAGE.unpack_from(
-        message
-    )
+    family, state, _timer, _retries, local_port, remote_port, local, remote, *_rest = _MESSAGE.unpack_from(message)
     sent, received, quiet = 0, 0, 0.0
     attributes = message[_MESSAGE.size :]
     while len(attributes) >= 4:
@@ -150,7 +146,7 @@ def _socket(protocol: int, message: bytes) -> Socket:
             quiet = struct.unpack_from("=I", attributes, 4 + _QUIET_AT)[0] / 1000
         attributes = attributes[(length + 3) & ~3 :]
     ends = _end(family, local, local_port), _end(family, remote, remote_port)
-    return Socket(protocol, state, *ends, inode, sent, received, quiet)
+    return Socket(protocol, state, *ends, sent, received, quiet)
 
 
 def _end(family: int, address: bytes, port: bytes) -> Endpoint:

@@ -107,14 +107,6 @@ class JanusClient:
         """Return a host profile by its name, or None."""
         return self._find(f"/profiles/host/{_part(name)}")
 
-    def create_profile(self, name: str, settings: Mapping[str, Any]) -> None:
-        """Make a host profile; what is not set has the default of Janus."""
-        self._ask("POST", f"/profiles/host/{_part(name)}", {"settings": dict(settings)})
-
-    def refresh(self) -> None:
-        """Have Janus refresh the images and networks of its nodes."""
-        self._ask("GET", "/nodes?refresh=true&fields=name")
-
     # -- sessions
 
     def sessions(self, name: str) -> list[dict[str, Any]]:
