@@ -74,11 +74,11 @@ def parse_endpoint(option: str, value: Any, min_port: int = 1) -> Endpoint:
         raise ValueRefused(option, value, _FORM)
     port = int(match.group("port"))
     if not min_port <= port <= 65535:
-        raise ValueRefused(option, value, f"the port must be within {min_port}-65535")
+        raise ValueRefused(option, value, f"the port must be in the range {min_port}-65535")
     if match.group("v6") is not None:
         address = _address(match.group("v6"))
         if address is None:
-            raise ValueRefused(option, value, "there is no IPv6 address between the brackets")
+            raise ValueRefused(option, value, "the brackets do not contain an IPv6 address")
         return Endpoint(str(address), port)
     host = match.group("host")
     address = _address(host)
@@ -154,8 +154,8 @@ def addresses(endpoint: Endpoint) -> list[Endpoint]:
         answers = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise S2DSException(
-            f"targets: host name {endpoint.host!r} of {endpoint} has no address here: {error}; "
-            "use an IP address or a name that this gateway can look up"
+            f"targets: host name {endpoint.host!r} of {endpoint} cannot be resolved here: {error}; "
+            "use an IP address or a name that this gateway can resolve"
         ) from None
     found: list[Endpoint] = []
     for answer in answers:

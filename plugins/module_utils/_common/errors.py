@@ -47,6 +47,6 @@ def reason(error: BaseException) -> str:
         return (
             f"no space is left on the file system of{where or ' the gateway'}: free some space, or release sessions, "
             "which "
-            "can be done on a full disk"
+            "works even on a full disk"
         )
     return f"the gateway's file{where} cannot be used: {error.strerror}"

@@ -31,14 +31,14 @@ _FORM = "one block with lines of 64 characters that end with a line feed, and no
 
 def check_certificate(option: str, value: Any) -> str | None:
     """Return a certificate as a PEM text, or None where none was given."""
-    return _check(option, value, _CERTIFICATE, f"give one certificate in PEM: {_FORM}")
+    return _check(option, value, _CERTIFICATE, f"give one certificate in PEM format: {_FORM}")
 
 
 def check_private_key(option: str, value: Any) -> str | None:
     """Return a private key as a PEM text, or None where none was given; the message of a refusal never shows it."""
     if isinstance(value, str) and "ENCRYPTED" in value[:MAX_PEM]:
         raise ValueRefused(option, "(hidden)", "it is passphrase-protected")
-    return _check(option, value, _KEY, f"give one private key in PEM, unencrypted: {_FORM}")
+    return _check(option, value, _KEY, f"give one unencrypted private key in PEM format: {_FORM}")
 
 
 def _check(option: str, value: Any, shape: re.Pattern[str], allowed: str) -> str | None:

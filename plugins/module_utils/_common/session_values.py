@@ -49,7 +49,7 @@ def check_gateway(option: str, value: Any) -> str:
 def check_secret(value: Any) -> str:
     """Return the secret; the message of a refusal never shows it."""
     if not isinstance(value, str) or not _SECRET.fullmatch(value):
-        raise ValueRefused("secret", "(hidden)", f"give {MIN_SECRET} to 512 printable ASCII characters, no spaces")
+        raise ValueRefused("secret", "(hidden)", f"give {MIN_SECRET} to 512 printable ASCII characters without spaces")
     return value
 
 
@@ -58,12 +58,12 @@ def check_labels(value: Any) -> dict[str, str]:
     if value is None:
         return {}
     if not isinstance(value, dict) or len(value) > MAX_LABELS:
-        raise ValueRefused("labels", value, f"give a dictionary of at most {MAX_LABELS} names and texts")
+        raise ValueRefused("labels", value, f"give a dictionary of at most {MAX_LABELS} names and strings")
     labels: dict[str, str] = {}
     for key, text in value.items():
         if not isinstance(key, str) or not _LABEL_KEY.fullmatch(key):
             raise ValueRefused("labels", key, "a name has 1 to 63 letters, digits, dots, dashes, underscores, slashes")
         if not isinstance(text, (str, int, float, bool)) or len(str(text)) > 256 or not str(text).isprintable():
-            raise ValueRefused(f"labels.{key}", text, "a text has at most 256 printable characters")
+            raise ValueRefused(f"labels.{key}", text, "a value has at most 256 printable characters")
         labels[key] = str(text)
     return labels

@@ -31,7 +31,7 @@ def check_choice(option: str, value: Any, choices: Any) -> str:
 def check_number(option: str, value: Any, low: int, high: int) -> int:
     """Return an integer within low..high, both included."""
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise ValueRefused(option, value, f"give a whole number from {low} to {high}")
+        raise ValueRefused(option, value, f"give an integer from {low} to {high}")
     return value
 
 

@@ -18,7 +18,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec impor
 
 #: The policy of this host.
 HOST_POLICY = DEFAULT_CONFIG
-_ADVICE = "have an administrator of this gateway do it, or request a session (s2cs_request)"
+_ADVICE = "ask an administrator of this gateway, or request a session (s2cs_request)"
 
 
 def check_instance(spec: DataServerSpec) -> None:
@@ -40,8 +40,8 @@ def check_instance(spec: DataServerSpec) -> None:
     for index, listener in enumerate(spec.listeners):
         if listener.host in policy.listen.values() and _may_be_of_a_session(policy, spec, listener):
             raise RefusedError(
-                f"listeners[{index}]: {listener} is within the ports {policy.port_range[0]}-{policy.port_range[1]}, "
-                f"which are for the sessions of gateway {policy.gateway}: {_ADVICE}",
+                f"listeners[{index}]: {listener} is in the port range {policy.port_range[0]}-{policy.port_range[1]}, "
+                f"which is reserved for sessions of gateway {policy.gateway}: {_ADVICE}",
                 "port_range",
             )
     roles = [spec.role] if spec.role in policy.listen else sorted(policy.listen)

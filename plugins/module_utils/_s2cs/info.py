@@ -42,12 +42,12 @@ def _seen(session: Session, status: Status, store: Store) -> dict[str, Any]:
     """Return what is seen of a data server, and what that means for its session."""
     health, why = status.health, status.reason
     if session.is_expired:
-        health, why = "expired", "it is released by the next REQ, HELLO, UPDATE or REL on this gateway"
+        health, why = "expired", "the next REQ, HELLO, UPDATE or REL on this gateway releases it"
     elif session.pending and store.locks.is_held(session.uid, session.role):
         health, why = "busy", f"an action is in progress on it ({session.pending})"
     elif session.pending:
-        does = "brings it back to what it was before" if session.pending == "update" else "releases it"
-        health, why = "unfinished", f"its last action ({session.pending}) was killed; the next one on it {does}"
+        does = "restores its previous state" if session.pending == "update" else "releases it"
+        health, why = "unfinished", f"its last action ({session.pending}) was killed; the next action on it {does}"
     elif session.state != STREAMING and health in ("ok", "idle"):
         health = "waiting"
     return {**asdict(status), "health": health, "reason": why}

@@ -81,8 +81,8 @@ class Limits:
         used = sum(session.num_conn for session in own)
         if most_connections is not None and used + wanted.num_conn > most_connections:
             raise RefusedError(
-                f"num_conn: {wanted.owner} has {used} connections on this gateway and asks for {wanted.num_conn}, and "
-                f"its policy allows each owner {most_connections}: ask for fewer, or release a session first",
+                f"num_conn: {wanted.owner} has {used} connections on this gateway and requests {wanted.num_conn}, and "
+                f"its policy allows each owner {most_connections}: request fewer, or release a session first",
                 "limits.owner.num_conn",
             )
 

@@ -49,13 +49,13 @@ def check_right(policy: Policy, session: Session, secret: str | None, action: st
     which = f"session {session.uid} ({session.role})"
     if secret is not None:
         raise RefusedError(
-            f"secret: this is not the secret of {which}, which belongs to {session.owner}: give the right one, or have "
-            f"{session.owner} or an administrator {action} it",
+            f"secret: this is not the secret of {which}, which belongs to {session.owner}: give the correct one, or "
+            f"have {session.owner} or an administrator {action} it",
             "administrators",
         )
     raise RefusedError(
-        f"uid: {which} belongs to {session.owner}, and {user} may not {action} it: give the secret of the stream with "
-        f"the option secret, or have {session.owner} or an administrator {action} it",
+        f"uid: {which} belongs to {session.owner}, and {user} may not {action} it: set the option secret to the "
+        f"secret of the stream, or have {session.owner} or an administrator {action} it",
         "administrators",
     )
 

@@ -79,14 +79,14 @@ def _read(path: str, shown: str) -> str:
         return trusted.read(path, MOST_BYTES).decode("utf-8")
     except FileNotFoundError:
         raise PolicyError(
-            f"config: there is no policy file {shown}: run the role scistream.gateway.s2cs on this gateway, "
-            "or name another file with the option config"
+            f"config: the policy file {shown} does not exist: run the role scistream.gateway.s2cs on this gateway, "
+            "or set the option config to another file"
         ) from None
     except DistrustedError as error:
         whose = "root" if os.geteuid() == 0 else "root or the user who runs the module"
         raise _UntrustedError(
             f"config: the policy file {shown} cannot be trusted: {error}; it and the directories on its path must "
-            f"belong to {whose}, and nobody else may write them"
+            f"belong to {whose}, and must not be writable by others"
         ) from None
     except UnfitError as error:
         raise _UntrustedError(f"config: the policy file {shown} cannot be read: {error}") from None
@@ -107,7 +107,7 @@ def _parse(path: str, shown: str, text: str) -> Policy:
     except RecursionError:
         raise PolicyError(f"config: the policy file {shown} is nested too deeply") from None
     except ValueError as error:
-        raise PolicyError(f"config: the policy file {shown} cannot be read: it is not JSON: {error}") from None
+        raise PolicyError(f"config: the policy file {shown} cannot be read: it is not valid JSON: {error}") from None
     except ScistreamError as error:
         raise PolicyError(f"config: {shown}: {error}") from None
 

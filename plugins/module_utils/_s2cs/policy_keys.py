@@ -139,7 +139,7 @@ def _optional_address(key: str, value: Any) -> str | None:
 
 def _port_range(key: str, value: Any) -> tuple[int, int]:
     if not isinstance(value, list) or len(value) != 2:
-        raise ValueRefused(key, value, "give the first and the last port, as [5100, 5200]")
+        raise ValueRefused(key, value, "give the first and the last port, such as [5100, 5200]")
     low = check_number(f"{key}[0]", value[0], 1, 65535)
     return low, check_number(f"{key}[1]", value[1], low, 65535)
 
@@ -153,7 +153,7 @@ def _proxies(key: str, value: Any, problems: list[str]) -> dict[str, dict[str, A
         if name not in PROXIES:
             problems.append(f"{key}: {unknown(name, PROXIES)}")
         elif not isinstance(item, dict) or not set(item) <= {"runtimes", "settings"}:
-            problems.append(str(ValueRefused(f"{key}.{name}", item, "the keys are runtimes and settings")))
+            problems.append(str(ValueRefused(f"{key}.{name}", item, "the allowed keys are runtimes and settings")))
         else:
             found[name] = {
                 "runtimes": _runtimes(f"{key}.{name}.runtimes", item.get("runtimes", ["process"]), problems),
@@ -200,16 +200,16 @@ def _janus(key: str, value: Any, problems: list[str]) -> JanusSettings:
 
 def _encryptions(key: str, value: Any) -> list[str]:
     if not isinstance(value, list) or not value:
-        raise ValueRefused(key, value, f"give a list of {' and '.join(ENCRYPTIONS)}, or of one of them")
+        raise ValueRefused(key, value, f"give a list of {' and '.join(ENCRYPTIONS)}, or one of them")
     return [check_choice(f"{key}[{index}]", item, ENCRYPTIONS) for index, item in enumerate(value)]
 
 
 def _users(key: str, value: Any) -> list[str]:
     if not isinstance(value, list):
-        raise ValueRefused(key, value, "give a list of names of users")
+        raise ValueRefused(key, value, "give a list of user names")
     for index, item in enumerate(value):
         if not isinstance(item, str) or not _USER.fullmatch(item) or not item.isprintable():
-            raise ValueRefused(f"{key}[{index}]", item, "give the name of a user")
+            raise ValueRefused(f"{key}[{index}]", item, "give a user name")
     return value
 
 

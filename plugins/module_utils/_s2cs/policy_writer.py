@@ -84,8 +84,8 @@ def _missing(policy: Policy) -> list[str]:
             able = RUNTIMES[runtime].encryptions
             if not set(PROXIES[proxy].encryptions) & set(able):
                 found.append(
-                    f"proxies.{proxy}.runtimes: the proxy {proxy} cannot run in {runtime}, where encryption can be "
-                    f"{' or '.join(able)} only; take {runtime} out"
+                    f"proxies.{proxy}.runtimes: the proxy {proxy} cannot run in {runtime}, which supports encryption "
+                    f"{' or '.join(able)} only; remove {runtime}"
                 )
     offered = {runtime for proxy in policy.proxies for runtime in policy.runtimes(proxy)}
     if "janus" in offered and policy.site.janus is None and "janus" not in policy.faulty:
@@ -125,14 +125,16 @@ def group_number(name: str | None) -> int:
     try:
         return grp.getgrnam(name).gr_gid
     except (KeyError, ValueError):
-        raise PolicyError(f"group: there is no group {show(name)} on this gateway") from None
+        raise PolicyError(f"group: the group {show(name)} does not exist on this gateway") from None
 
 
 def write(config: str, text: str, group: int) -> None:
     """Put the file in place at once; whatever is there is replaced."""
     directory, name = os.path.split(config)
     if not os.path.isdir(directory):
-        raise PolicyError(f"config: there is no directory {directory}: make it, or run the role scistream.gateway.s2cs")
+        raise PolicyError(
+            f"config: the directory {directory} does not exist: create it, or run the role scistream.gateway.s2cs"
+        )
     access = (os.geteuid(), group, _MODE)
     files.write(directory, {name: text}, access, access, ())
 

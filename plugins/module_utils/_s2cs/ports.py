@@ -32,7 +32,7 @@ def is_free(address: str, port: int) -> bool:
             except OSError as error:
                 if error.errno in _ADDRESS_ERRORS:
                     raise RefusedError(
-                        f"the listener address {address} is not one of this gateway: correct listen in its policy",
+                        f"this gateway does not have the listener address {address}: correct listen in its policy",
                         "listen",
                     ) from None
                 return False
@@ -84,9 +84,9 @@ def _too_few(
     own = [port for port in range(low, high + 1) if port in taken]
     others = [port for port in range(low, high + 1) if port not in taken and not free.get(port, True)]
     left = high - low + 1 - len(own) - len(others)
-    held = f", and other programs or connections use {len(others)}, such as {others[0]}" if others else ""
+    held = f", and other programs or connections use {len(others)}, including {others[0]}" if others else ""
     advice = "release sessions" if own else "stop these programs"
     return (
-        f"num_conn: {count} ports are needed at {address}, and {left} are free in the range {low}-{high}; "
+        f"num_conn: {count} ports are needed at {address}, but {left} are free in the range {low}-{high}; "
         f"{len(own)} belong to sessions of this gateway{held}: {advice}, or widen port_range in the policy"
     )

@@ -57,7 +57,7 @@ def _settled(policy: Policy, session: Session, option: str, target: Endpoint, be
             why = f"it cannot be reached from the egress address {session.egress}: {OTHER_VERSION}"
             unfit = True
         if why is None and str(item) in session.listeners:
-            why = "it is a listener of this session: a loop"
+            why = "it is a listener of this session, which would be a loop"
         if why is None:
             return item
         reasons.append(f"{item}, {why}")

@@ -119,7 +119,7 @@ class Session:
             asked: The options that the request named; where it leaves the choice to the policy, any value will do.
         """
         return [
-            f"{key} is {json.dumps(getattr(self, key))}, asked for {json.dumps(getattr(other, key))}"
+            f"{key} is {json.dumps(getattr(self, key))}, requested {json.dumps(getattr(other, key))}"
             for key in _FIXED
             if key in asked and getattr(self, key) != getattr(other, key)
         ]
@@ -150,21 +150,21 @@ class Session:
         self.require_alive()
         if self.state in states:
             return
-        advice = "say HELLO first (s2cs_hello)" if self.state == RESERVED else "release it first (s2cs_release)"
+        advice = "send HELLO first (s2cs_hello)" if self.state == RESERVED else "release it first (s2cs_release)"
         raise StateError(
-            f"uid: session {self.uid} ({self.role}) is {self.state}, and must be {' or '.join(states)}: {advice}"
+            f"uid: session {self.uid} ({self.role}) is {self.state} but must be {' or '.join(states)}: {advice}"
         )
 
     def require_alive(self) -> None:
         """Refuse an action on a session that has expired."""
         if self.is_expired:
-            why = f"its lifetime of {self.lifetime} s is over"
+            why = f"its lifetime of {self.lifetime} s has ended"
             if self.state == RESERVED and self.expires != self.end:
-                why = f"no HELLO came within {self.hello_timeout} s"
+                why = f"no HELLO was received within {self.hello_timeout} s"
             if self.state == ANNOUNCED and self.expires != self.end:
-                why = f"no UPDATE came within {self.update_timeout or self.hello_timeout} s of its HELLO"
+                why = f"no UPDATE was received within {self.update_timeout or self.hello_timeout} s of its HELLO"
             raise StateError(
-                f"uid: session {self.uid} ({self.role}) expired at {timestamp(self.expires)}, because {why}; "
+                f"uid: session {self.uid} ({self.role}) expired at {timestamp(self.expires)} because {why}; "
                 "request it again with s2cs_request"
             )
 
@@ -202,7 +202,7 @@ def from_json(text: Any) -> Session:
     known = {item.name: item for item in fields(Session)}
     unknown = sorted(set(document) - set(known))
     if unknown:
-        raise ValueError(f"it has fields that this version of the collection does not know: {', '.join(unknown)}")
+        raise ValueError(f"it has fields unknown to this version of the collection: {', '.join(unknown)}")
     for name, item in known.items():
         needed = item.default is MISSING and item.default_factory is MISSING
         if name in document and not _is(document[name], str(item.type)):
@@ -214,7 +214,7 @@ def from_json(text: Any) -> Session:
         raise ValueError("it has an unknown state or role")
     for name, value, here in (("proxy", session.proxy, PROXIES), ("runtime", session.runtime, RUNTIMES)):
         if value not in here:
-            raise ValueError(f"it has a {name} that this version of the collection does not know: {value}")
+            raise ValueError(f"it has a {name} unknown to this version of the collection: {value}")
     try:
         session.spec()
         session.shown()

@@ -117,8 +117,8 @@ class SessionManager:
         if not taken:
             return error
         return S2DSException(
-            f"{occupants.in_use(taken)}: stop that program and run this again; or release the session and request it "
-            "again, which gives it other ports"
+            f"{occupants.in_use(taken)}: stop that program and try again, or release the session and request it "
+            "again, which gives it different ports"
         )
 
     def reclaim(self, wanted: Sequence[tuple[str, str]]) -> None:

@@ -101,7 +101,7 @@ class Store:
             return database
         except OSError as error:
             raise StoreError(
-                f"the session store {self._path} cannot be opened: {error.strerror}; run as the user that owns it, "
+                f"the session store {self._path} cannot be opened: {error.strerror}; run this as the user who owns it, "
                 "or run the role scistream.gateway.s2cs"
             ) from None
         except sqlite3.Error as error:

@@ -25,9 +25,8 @@ def damaged(path: str, why: str) -> StoreUnusable:
     """Return the error of a store that nobody can use any more."""
     return StoreUnusable(
         f"the session store {path} is damaged ({why}); the data servers do not need it and continue to run. "
-        "s2cs_info lists them "
-        f"as orphans, and s2cs_release ends each by its uid. Move the store away (mv {path} {path}.damaged), "
-        "and open the streams again"
+        f"s2cs_info lists them as orphans, and s2cs_release stops each by its uid. Move the store away (mv {path} "
+        f"{path}.damaged), and open the streams again"
     )
 
 
@@ -41,9 +40,9 @@ def of_version(path: str, version: int, ours: int, known: Collection[tuple[str, 
         known: Uid and role of its sessions, as far as they can be read.
     """
     return StoreUnusable(
-        f"the session store {path} has version {version}, and this version of the collection knows {ours}: use the "
-        "version that made it, or release all sessions with that and remove it. What has no session there s2cs_info "
-        "lists as orphans, and s2cs_release ends it",
+        f"the session store {path} has version {version}, but this version of the collection supports {ours}: use the "
+        "version that created it, or release all sessions with that version and remove the store. s2cs_info lists data "
+        "servers without a session as orphans, and s2cs_release stops them",
         known,
     )
 
@@ -59,22 +58,22 @@ def failed(path: str, what: str, error: sqlite3.Error) -> StoreError:
     text = str(error)
     if _FULL in text:
         return StoreError(
-            f"no space is left on the file system of {path}: free some space, or release sessions, which "
-            "can be done on a full disk (s2cs_release)"
+            f"no space is left on the file system of {path}: free some space, or release sessions (s2cs_release), "
+            "which works even on a full disk"
         )
     if any(sign in text for sign in _DAMAGED):
         return damaged(path, text)
     if _BUSY in text:
         return StoreError(
             f"the session store {path} was in use by another program for {BUSY_SECONDS} s: stop that program (fuser -v "
-            f"{path} names it) and try again"
+            f"{path} shows it) and try again"
         )
     if any(sign in text for sign in _BROKEN):
         return StoreUnusable(
-            f"the session store {path} cannot be {what}: {text}; see the kernel's log and the rights of {path}*. The "
-            "data servers go on; s2cs_info lists them as orphans, and s2cs_release ends them"
+            f"the session store {path} cannot be {what}: {text}; check the kernel log and the permissions of {path}*. "
+            "The data servers continue to run; s2cs_info lists them as orphans, and s2cs_release stops them"
         )
     return StoreError(
-        f"the session store {path} cannot be {what}: {text}; run as the user that owns it, or run the role "
+        f"the session store {path} cannot be {what}: {text}; run this as the user who owns it, or run the role "
         "scistream.gateway.s2cs"
     )

@@ -50,7 +50,7 @@ def check(path: str, lock: str, writes: bool) -> None:
         house = os.lstat(os.path.dirname(path)).st_uid
         owner = os.lstat(path).st_uid
         if owner not in (os.geteuid(), house):
-            why = f"belongs to {_name(owner)}, and its directory to {_name(house)}"
+            why = f"belongs to {_name(owner)}, but its directory to {_name(house)}"
             raise _refused(path, path, why, f"chown {_name(house)} {path}")
     for name in (*(f"{path}{suffix}" for suffix in _BESIDE), lock):
         try:
@@ -61,17 +61,16 @@ def check(path: str, lock: str, writes: bool) -> None:
         if what:
             raise _refused(path, name, f"is {what} instead of a regular file", f"mv {name} {name}.moved")
         if about.st_uid != owner:
-            why = f"belongs to {_name(about.st_uid)}, and the store to {_name(owner)}"
+            why = f"belongs to {_name(about.st_uid)}, but the store to {_name(owner)}"
             raise _refused(path, name, why, f"chown {_name(owner)} {name}")
         if not os.access(name, os.R_OK | (os.W_OK if writes else 0)) and owner == os.geteuid():
-            raise _refused(path, name, "cannot be read and written by its owner", f"chmod 600 {name}")
+            raise _refused(path, name, "is not readable and writable by its owner", f"chmod 600 {name}")
 
 
 def _refused(path: str, name: str, why: str, command: str) -> StoreUnusable:
     return StoreUnusable(
         f"the session store {path} cannot be used: {name} {why}; the data servers do not need it and continue to run. "
-        "Correct that "
-        f"right ({command}) and try again"
+        f"Correct this ({command}) and try again"
     )
 
 

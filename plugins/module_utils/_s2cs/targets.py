@@ -97,14 +97,14 @@ def refusal(rules: Sequence[TargetRule] | None, target: Endpoint) -> str | None:
         return "it is not a host address"
     kind = _kind(address)
     if rules is None:
-        return f"it is {kind.text}, which must be listed to be allowed" if kind else None
+        return f"it is {kind.text}, which is allowed only if it is listed" if kind else None
     matching = [rule for rule in rules if rule.allows(target)]
     if any(kind is None or kind.allowed_by(rule) for rule in matching):
         return None
     listed = ", ".join(rule.text for rule in rules) or "none"
     if kind and matching:
-        return f"it is {kind.text}, which requires a rule for this address only; allowed are: {listed}"
-    return f"allowed are: {listed}"
+        return f"it is {kind.text}, which requires a rule for this address only; allowed: {listed}"
+    return f"allowed: {listed}"
 
 
 def _kind(address: Address) -> _Kind | None:

@@ -77,7 +77,7 @@ def test_policy_that_is_gone(make_s2cs: Callable[..., S2CS], tmp_path: Path, app
     session = s2cs.stream(application.endpoint)
     config = str(tmp_path / "root/etc/scistream/s2cs.json")
     found = s2cs.done("info", config=config)
-    assert found["sessions"][0]["running"] and "there is no policy file" in found["policy_problems"][0]
+    assert found["sessions"][0]["running"] and "does not exist: run the role" in found["policy_problems"][0]
     assert s2cs.done("release", config=config, uid=session["uid"])["released"]
 
 

@@ -64,7 +64,7 @@ def test_session_that_is_there_concerns_no_new_one(s2cs: S2CS) -> None:
     kept = s2cs.request(own_uid())["session"]
     new = requests(3)
     result = s2cs.call("request", sessions=[*new[:2], {**requests(1)[0], "uid": kept["uid"], "num_conn": 2}, new[2]])
-    assert result["failed"] and "num_conn is 1, asked for 2" in result["msg"]
+    assert result["failed"] and "num_conn is 1, requested 2" in result["msg"]
     assert [item["uid"] for item in result["failed_sessions"]] == [kept["uid"]]
     assert identities(result["sessions"]) == identities(new) == result["changed_sessions"]
     assert {item["uid"] for item in s2cs.done("info")["sessions"]} == {kept["uid"], *(item["uid"] for item in new)}

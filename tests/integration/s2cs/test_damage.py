@@ -132,7 +132,7 @@ def test_store_of_a_newer_version(s2cs: S2CS, application: Application, readable
     assert {item["uid"] for item in told["orphans"]} == expected and all(item["running"] for item in told["orphans"])
     check_orphan_ends(s2cs, lost)
     if readable:
-        s2cs.refused("release", "has version 2", "use the version that made it", uid=kept["uid"])
+        s2cs.refused("release", "has version 2", "use the version that created it", uid=kept["uid"])
     else:
         check_orphan_ends(s2cs, kept)
     assert exchange(kept["listeners"][0]) == b"one:hello" if readable else not s2cs.processes()

@@ -159,7 +159,7 @@ def test_changes_in_place(s2cs: S2CS, application: Application) -> None:
         assert shown["ends"] == shown["expires"] > session["expires"]
         # No connection was cut.
         assert connection.recv(100) == b"one:1"
-    s2cs.refused("request", "lifetime", "would have ended", uid=uid, **{**REQUEST, "lifetime": 1, "rate": "900Mbit"})
+    s2cs.refused("request", "lifetime", "would have expired", uid=uid, **{**REQUEST, "lifetime": 1, "rate": "900Mbit"})
 
 
 def test_proxy_that_cannot_change_the_rate_concerns_itself(
@@ -188,4 +188,4 @@ def test_same_request_lets_the_deadline_begin_anew(s2cs: S2CS) -> None:
     # The same for the time between HELLO and UPDATE.
     eventually("expired", lambda: s2cs.info(uid)["state"] == "expired")
     told = s2cs.call("update", uid=uid, role="producer")
-    assert told["failed"] and "no UPDATE came within 3 s" in told["msg"] and s2cs.left() == []
+    assert told["failed"] and "no UPDATE was received within 3 s" in told["msg"] and s2cs.left() == []

@@ -142,7 +142,7 @@ def test_same_request_with_other_parameters_names_each_difference(s2cs: S2CS) ->
     s2cs.request(uid, num_conn=2, rate="1Gbit", labels={"job": "1"}, hello_timeout=60)
     s2cs.refused(
         "request",
-        *("num_conn is 2, asked for 3", "the secret is different", "release it first"),
+        *("num_conn is 2, requested 3", "the secret is different", "release it first"),
         uid=uid,
         role="producer",
         encryption="none",

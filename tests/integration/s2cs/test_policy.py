@@ -58,7 +58,7 @@ def test_limit_of_sessions_in_check_mode(make_s2cs: Callable[..., S2CS]) -> None
 def test_encryption_is_the_default(s2cs: S2CS) -> None:
     options = {"uid": own_uid(), "role": "producer", "secret": SECRET}
     assert s2cs.done("request", **options)["session"]["encryption"] == "tls"
-    s2cs.refused("request", 'encryption is "tls", asked for "none"', **options, encryption="none")
+    s2cs.refused("request", 'encryption is "tls", requested "none"', **options, encryption="none")
 
 
 # In the test's policy below, loopback addresses are outside, but for one port.
@@ -144,7 +144,7 @@ def test_life_that_ends(s2cs: S2CS, application: Application) -> None:
     # What is asked for again is the same life, not a new one; left out, any will do.
     again = s2cs.request(uids[2], hello_timeout=600)["session"]
     assert again["expires"] == announced["expires"]
-    s2cs.refused("request", "num_conn is 1, asked for 2", uid=uids[2], num_conn=2, **REQUEST)
+    s2cs.refused("request", "num_conn is 1, requested 2", uid=uids[2], num_conn=2, **REQUEST)
     which = {"uid": uids[2], "role": "producer"}
     session = s2cs.done("update", **which)["session"]
     assert session["expires"] == announced["expires"] and exchange(session["listeners"][0]) == b"one:hello"

@@ -31,7 +31,7 @@ def test_ports_of_other_programs(make_s2cs: Callable[..., S2CS]) -> None:
     with socket.create_server((address, 5101)), socket.create_server((address, 5103)):
         message = s2cs.refused("request", uid=own_uid(), num_conn=4, **REQUEST)
         assert "3 are free" in message and "0 belong to sessions" in message
-        assert "other programs or connections use 2, such as 5101: stop these programs" in message
+        assert "other programs or connections use 2, including 5101: stop these programs" in message
         assert s2cs.request(own_uid(), num_conn=3)["session"]["listeners"] == [
             f"{address}:{port}" for port in (5100, 5102, 5104)
         ]

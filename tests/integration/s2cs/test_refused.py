@@ -225,7 +225,7 @@ def test_targets_outside_of_the_rules(make_s2cs: Callable[..., S2CS], applicatio
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (None, ["there is no policy file", "scistream.gateway.s2cs"]),
+        (None, ["the policy file", "does not exist", "scistream.gateway.s2cs"]),
         ("", ["cannot be read"]),
         ("{", ["cannot be read"]),
         ("\udcff", ["cannot be read"]),

@@ -92,7 +92,7 @@ def test_a_stream_that_cannot_be_changed_concerns_itself_alone(site: Site) -> No
     wanted = [{**fixed, "num_conn": 2}, {**relabelled, "labels": {"run": "7"}}, site.stream("added")]
     message = failed(site.play("stream_open", streams=wanted))
     assert message.startswith("Not changed: fixed. All others are open as described:")
-    assert 'gw-a, gw-b: stream "fixed": ' in message and "num_conn is 1, asked for 2" in message
+    assert 'gw-a, gw-b: stream "fixed": ' in message and "num_conn is 1, requested 2" in message
     assert "added: " in message and "relabelled: " in message
     assert len(site.sessions()) == 6
     assert site.ok("stream_status").message.count(", running, ") == 6

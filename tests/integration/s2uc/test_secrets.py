@@ -52,7 +52,7 @@ def test_they_are_nowhere(site: Site, curious: dict[str, str], tmp_path: Path) -
     runs.append(site.ok("stream_status", "-vvv", environment=curious))
     wrong = [{**streams[0], "num_conn": 2}]
     runs.append(site.play("stream_open", "-vvv", "--diff", environment=curious, streams=wrong))
-    assert "num_conn is 1, asked for 2" in runs[-1].output
+    assert "num_conn is 1, requested 2" in runs[-1].output
     wrong = [{**streams[0], "consumer": {"gateway": "gw-b", "clients": ["10.0.0.0/8"]}}]
     runs.append(site.play("stream_open", "-vvv", "--diff", environment=curious, streams=wrong))
     assert "10.0.0.0/8" in runs[-1].output

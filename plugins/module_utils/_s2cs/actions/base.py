@@ -76,7 +76,7 @@ class ActionFailed(ScistreamError):
             for failure in failures[:_TOLD]
         ]
         if len(failures) > _TOLD:
-            told.append(f"and {len(failures) - _TOLD} more (failed_sessions has all)")
+            told.append(f"and {len(failures) - _TOLD} more (see failed_sessions)")
         super().__init__("; ".join(told))
         self.failures = failures
         self.changes = changes
@@ -136,7 +136,7 @@ class Action(ABC, Generic[Item]):
         keys = [_key(item) for item in items]
         for index, key in enumerate(keys):
             if key in keys[:index]:
-                raise ValueRefused(f"sessions[{index}]", f"{key[1]} of {key[0]}", "each session once in a call")
+                raise ValueRefused(f"sessions[{index}]", f"{key[1]} of {key[0]}", "list each session once")
         if not self.check_mode:
             self.keeper.reclaim(keys)
             self.keeper.tidy(keys)

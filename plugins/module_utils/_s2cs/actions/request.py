@@ -133,9 +133,9 @@ class RequestAction(Action[Request]):
         if differences:
             owner = "" if before.owner == fresh.owner else f" of {before.owner}"
             raise StateError(
-                f"uid: session {before.uid} ({before.role}){owner} exists with other parameters: "
+                f"uid: session {before.uid} ({before.role}){owner} exists with different parameters: "
                 f"{'; '.join(differences)}; release it first, or use another uid "
-                "(a stream with another name has another uid)"
+                "(give the stream a different name)"
             )
         after = before.asked(fresh, wanted.asked)
         _check_lifetime(before, after)
@@ -185,8 +185,8 @@ def _check_lifetime(before: Session, after: Session) -> None:
         raise ValueRefused(
             "lifetime",
             after.lifetime,
-            f"session {before.uid} ({before.role}) was made at {timestamp(before.created)}, so it would have ended; "
-            "give a longer one, or release it (s2cs_release)",
+            f"session {before.uid} ({before.role}) was created at {timestamp(before.created)} and would have expired; "
+            "give a longer lifetime, or release it (s2cs_release)",
         )
     longer = after.end is None or (before.end is not None and after.end > before.end)
     if before.certificate is None or not longer:
@@ -196,6 +196,6 @@ def _check_lifetime(before: Session, after: Session) -> None:
         raise ValueRefused(
             "lifetime",
             after.lifetime,
-            f"the certificate of session {before.uid} ({before.role}) ends at {timestamp(ends)}; give a lifetime that "
-            "ends before that, or release the stream and open it again",
+            f"the certificate of session {before.uid} ({before.role}) expires at {timestamp(ends)}; give a lifetime "
+            "that ends earlier, or release the stream and open it again",
         )

@@ -108,13 +108,13 @@ def _peer_certificate(update: Update, session: Session) -> str | None:
         return None
     if session.certificate is None:
         raise StateError(
-            f"certificate: {which} is to be encrypted and has no certificate of this gateway: give certificate and key "
+            f"certificate: {which} is encrypted and has no certificate of this gateway yet: give certificate and key "
             "in a HELLO first (s2cs_hello)"
         )
     found = update.peer_certificate or session.peer_certificate
     if found is None:
         raise StateError(
-            f"peer_certificate: {which} is to be encrypted: give the certificate of the other gateway, which the "
-            "session there shows"
+            f"peer_certificate: {which} is encrypted: give the certificate of the other gateway, as shown by the "
+            "session there"
         )
     return found

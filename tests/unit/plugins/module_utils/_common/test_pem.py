@@ -117,7 +117,7 @@ def test_what_is_no_certificate(value: Any) -> None:
     ids=lambda item: ascii(item)[:30],
 )
 def test_what_is_no_key(value: str) -> None:
-    with pytest.raises(ValueRefused, match=r"^key: .*one private key in PEM, unencrypted"):
+    with pytest.raises(ValueRefused, match=r"^key: .*one unencrypted private key in PEM format"):
         check_private_key("key", value)
 
 

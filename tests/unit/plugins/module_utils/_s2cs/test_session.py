@@ -79,7 +79,9 @@ def test_expiry() -> None:
     expired = session("u", expires=time.time() - 1)
     assert expired.is_expired and expired.shown()["state"] == "expired"
     for states in ((RESERVED,), (ANNOUNCED, STREAMING)):
-        with pytest.raises(StateError, match=r"expired at .*Z, because no HELLO came within 180 s.*s2cs_request"):
+        with pytest.raises(
+            StateError, match=r"expired at .*Z because no HELLO was received within 180 s.*s2cs_request"
+        ):
             expired.require(*states)
     assert not expired.changed(expires=None).is_expired
 
@@ -92,7 +94,7 @@ def test_end_of_life(state: str) -> None:
     alive.require(state)
     over = alive.changed(lifetime=60, expires=begin + 60)
     assert over.is_expired and over.shown()["state"] == "expired"
-    with pytest.raises(StateError, match=r"expired at .*Z, because its lifetime of 60 s is over.*s2cs_request"):
+    with pytest.raises(StateError, match=r"expired at .*Z because its lifetime of 60 s has ended.*s2cs_request"):
         over.require(state)
 
 
@@ -112,14 +114,14 @@ def test_waiting_for_an_update() -> None:
     assert patient.expires and 590 < patient.expires - time.time() <= 600
     assert patient.changed(state=STREAMING).awaiting().expires is None
     late = announced.changed(expires=time.time() - 1)
-    with pytest.raises(StateError, match=r"no UPDATE came within 60 s of its HELLO"):
+    with pytest.raises(StateError, match=r"no UPDATE was received within 60 s of its HELLO"):
         late.require(ANNOUNCED)
 
 
 def test_differences() -> None:
     one = session("u", rate=10)
     other = one.changed(num_conn=3, labels={"job": "2"}, proxy="haproxy", owner="you", created=1.0)
-    assert one.differences(other, {"rate", "labels", "num_conn"}) == ["num_conn is 2, asked for 3"]
+    assert one.differences(other, {"rate", "labels", "num_conn"}) == ["num_conn is 2, requested 3"]
     assert one.differences(one, {"rate", "labels", "num_conn", "proxy"}) == []
     # What can be changed is no difference.
     asked = one.asked(other.changed(rate=None, lifetime=60), {"rate", "labels", "num_conn"})

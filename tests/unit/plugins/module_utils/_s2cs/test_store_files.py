@@ -93,7 +93,7 @@ def test_file_that_somebody_else_made(state: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(os, "lstat", lstat)
     with pytest.raises(
-        StoreUnusable, match=rf"{path} belongs to 54321, and (the store|its directory) to \S+; .*\(chown \S+ {path}\)"
+        StoreUnusable, match=rf"{path} belongs to 54321, but (the store|its directory) to \S+; .*\(chown \S+ {path}\)"
     ):
         Store(str(state), read_only)
 

@@ -107,7 +107,7 @@ def test_own_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, lambda address: own if str(address) in ("192.0.2.1", "2001:db8::1") else None)
     without = Policy("/etc/s2cs.json", "gw", Layout("/state"), {"producer": "192.0.2.1"})
     check(without, "192.0.2.2:1")
-    with pytest.raises(RefusedError, match=f"{own}, which must be listed"):
+    with pytest.raises(RefusedError, match=f"{own}, which is allowed only if it is listed"):
         check(without, "192.0.2.1:1")
     for rules in (["192.0.2.0/24"], ["192.0.2.0/31:1-9"], EVERYWHERE, ["192.0.2.1:2", "192.0.2.0/24"]):
         with pytest.raises(RefusedError, match=f"{own}, which requires a rule for this address only"):
@@ -121,7 +121,7 @@ def test_own_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_rule_at_all_is_not_every_target() -> None:
-    with pytest.raises(RefusedError, match=r"allowed are: none \(policy"):
+    with pytest.raises(RefusedError, match=r"allowed: none \(policy"):
         check(policy(), "192.0.2.1:1")
 
 

@@ -111,8 +111,8 @@ def test_released_of_what_was_dead() -> None:
             'stream "tomography": producer: rate: too much',
         ),
         (
-            f"uid: session {UID} (producer) exists with other parameters",
-            f'stream "tomography": uid: session {UID} (producer) exists with other parameters',
+            f"uid: session {UID} (producer) exists with different parameters",
+            f'stream "tomography": uid: session {UID} (producer) exists with different parameters',
         ),
         (
             f"producer of {UID}: gone; consumer of {OTHER}: gone",
@@ -207,12 +207,12 @@ def test_failed_says_whether_streams_are_open_as_before(new: list[Any], state: s
 
 def test_a_stream_that_cannot_be_changed_concerns_itself_alone() -> None:
     second = {**STREAMS[0], "name": "second", "uid": OTHER}
-    failed = [{"uid": OTHER, "role": "producer", "msg": "num_conn is 1, asked for 2"}]
+    failed = [{"uid": OTHER, "role": "producer", "msg": "num_conn is 1, requested 2"}]
     step = {"gw-a": {"refused": True, "alone": True, "msg": "x", "failed_sessions": failed}}
     lines = stream_report({}, "failed", steps=[step], streams=[*STREAMS, second])
     assert lines[:2] == [
         "Not changed: second. All others are open as described:",
-        '  gw-a: stream "second": producer: num_conn is 1, asked for 2',
+        '  gw-a: stream "second": producer: num_conn is 1, requested 2',
     ]
     assert lines[2].startswith("tomography: ") and not any(line.startswith("second: ") for line in lines[2:])
     would = stream_report({}, "failed", steps=[step], streams=[*STREAMS, second], check_mode=True)
