@@ -322,6 +322,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES, RUNTIMES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import TRANSPORTS
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import host_policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.options import INSTANCE_OPTIONS, read_instance
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.standalone import STATES
@@ -348,7 +349,7 @@ def main() -> None:
             "pull": {"type": "str", "choices": ["never", "missing"], "default": "never"},
             "listeners": {"type": "list", "elements": "str"},
             **INSTANCE_OPTIONS,
-            "transport": {"type": "str", "choices": ["tcp", "udp", "both"], "default": "tcp"},
+            "transport": {"type": "str", "choices": list(TRANSPORTS), "default": "tcp"},
             "settings": {"type": "dict", "default": {}},
             "state_dir": {"type": "path"},
             "template": {"type": "str"},

@@ -23,6 +23,8 @@ MAX_PEM = 16384
 LOOSE_CERTIFICATE = re.compile(
     r"\s*-----BEGIN CERTIFICATE-----\s(?P<body>[A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----\s*", re.ASCII
 )
+#: One private key, unencrypted, in the same way.
+LOOSE_KEY = re.compile(r"-----BEGIN ((?:EC |RSA )?PRIVATE KEY)-----\s+[A-Za-z0-9+/=\s]+-----END \1-----", re.ASCII)
 _BODY = r"(?P<body>(?:[A-Za-z0-9+/]{64}\n)*[A-Za-z0-9+/]{1,64}={0,2}\n)"
 _CERTIFICATE = re.compile(rf"-----BEGIN CERTIFICATE-----\n{_BODY}-----END CERTIFICATE-----\n?", re.ASCII)
 _KEY = re.compile(rf"-----BEGIN (?P<kind>(?:EC |RSA )?PRIVATE KEY)-----\n{_BODY}-----END (?P=kind)-----\n?", re.ASCII)

@@ -22,11 +22,14 @@ MAX_HELLO_TIMEOUT = 7 * 86400
 # Ten years: longer than any gateway, and far from what a time can hold.
 MAX_LIFETIME = 3650 * 86400
 
+#: The one spelling of a uid, as a part of patterns.
+UID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+
 MIN_SECRET = 32
 MAX_LABELS = 32
 
 _GATEWAY = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._:@-]{0,251}[A-Za-z0-9_])?", re.ASCII)
-_UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_UID = re.compile(UID)
 _SECRET = re.compile(r"[!-~]{32,512}")
 _LABEL_KEY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?", re.ASCII)
 

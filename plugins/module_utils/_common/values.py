@@ -18,6 +18,7 @@ MIN_RATE, MAX_RATE = 8_000, 10**13
 _RATE = re.compile(r"(?P<number>[0-9]{1,15}(?:\.[0-9]{1,6})?) ?(?P<unit>[kKMGT]?)(?:bit|bit/s|bps)?", re.ASCII)
 # Of these no shell, configuration, unit or mount makes anything but a path.
 _PATH = re.compile(r"/[\w/.+@~=-]*")
+_WORDS = {"true": True, "yes": True, "false": False, "no": False}
 _UNITS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
@@ -33,6 +34,24 @@ def check_number(option: str, value: Any, low: int, high: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise ValueRefused(option, value, f"give an integer from {low} to {high}")
     return value
+
+
+def whole_number(value: Any, digits: int = 15) -> Any:
+    """Return the number for a text of digits, such as templates and the command line make; else the value itself."""
+    return int(value) if isinstance(value, str) and re.fullmatch(rf"[0-9]{{1,{digits}}}", value, re.ASCII) else value
+
+
+def truth(value: Any) -> Any:
+    """Return the truth value for a word that means one; else the value itself."""
+    return _WORDS.get(value.lower(), value) if isinstance(value, str) else value
+
+
+def check_port_range(option: str, value: Any) -> tuple[int, int]:
+    """Return the first and the last port of a range."""
+    if not isinstance(value, list) or len(value) != 2:
+        raise ValueRefused(option, value, "give the first and the last port, such as [5100, 5200]")
+    low = check_number(f"{option}[0]", value[0], 1, 65535)
+    return low, check_number(f"{option}[1]", value[1], low, 65535)
 
 
 def check_rate(value: Any) -> int | None:

@@ -12,6 +12,7 @@ from typing import Any, Collection
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES, UID
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import session_name
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
@@ -19,7 +20,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.pr
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import data_server
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec
 
-_NAME = re.compile(r"(producer|consumer)-([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})")
+_NAME = re.compile(f"({'|'.join(ROLES)})-({UID})")
 
 
 def names(policy: Policy) -> set[tuple[str, str]]:

@@ -24,6 +24,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.values i
     check_choice,
     check_number,
     check_path,
+    check_port_range,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import PolicyError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.limits import parse_limits
@@ -137,13 +138,6 @@ def _optional_address(key: str, value: Any) -> str | None:
     return None if value is None else parse_address(key, value)
 
 
-def _port_range(key: str, value: Any) -> tuple[int, int]:
-    if not isinstance(value, list) or len(value) != 2:
-        raise ValueRefused(key, value, "give the first and the last port, such as [5100, 5200]")
-    low = check_number(f"{key}[0]", value[0], 1, 65535)
-    return low, check_number(f"{key}[1]", value[1], low, 65535)
-
-
 def _proxies(key: str, value: Any, problems: list[str]) -> dict[str, dict[str, Any]]:
     """Return the proxies on offer with the settings that can be used."""
     if not isinstance(value, dict) or not value:
@@ -227,7 +221,7 @@ _KEYS: dict[str, Callable[[str, Any], Any]] = {
     "dedicated_users": _yes_or_no,
     "listen": _by_role(parse_address),
     "egress": _by_role(_optional_address),
-    "port_range": _port_range,
+    "port_range": check_port_range,
     "default_proxy": _text,
     "default_runtime": _text,
     "targets": _by_role(parse_rules),

@@ -9,13 +9,13 @@ from __future__ import annotations
 import grp
 import json
 import os
-import re
 import stat
 from contextlib import suppress
 from typing import Any, Callable, Mapping, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES, RUNTIMES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, show
+from ansible_collections.scistream.gateway.plugins.module_utils._common.values import truth, whole_number
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import policy_file
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import PolicyError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
@@ -25,7 +25,6 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import fil
 _MODE = 0o640
 # Data servers have no right to listen below.
 _LOWEST_PORT = 1024
-_WORDS = {"true": True, "yes": True, "false": False, "no": False}
 
 
 class BadPolicyError(PolicyError):
@@ -139,14 +138,6 @@ def write(config: str, text: str, group: int) -> None:
     files.write(directory, {name: text}, access, access, ())
 
 
-def _number(value: Any) -> Any:
-    return int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,15}", value, re.ASCII) else value
-
-
-def _truth(value: Any) -> Any:
-    return _WORDS.get(value.lower(), value) if isinstance(value, str) else value
-
-
 def _list(value: Any) -> Any:
     return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
 
@@ -158,7 +149,7 @@ def _items(value: Any) -> Any:
 def _numbers(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _numbers(item) for key, item in value.items()}
-    return [_number(item) for item in value] if isinstance(value, list) else _number(value)
+    return [whole_number(item) for item in value] if isinstance(value, list) else whole_number(value)
 
 
 def _proxies(value: Any) -> Any:
@@ -180,7 +171,7 @@ def _proxy(value: Any) -> Any:
 def _janus(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
-    ways: dict[str, Callable[[Any], Any]] = {"timeout": _number, "verify": _truth}
+    ways: dict[str, Callable[[Any], Any]] = {"timeout": whole_number, "verify": truth}
     return {key: ways[key](item) if key in ways else item for key, item in value.items()}
 
 
@@ -193,8 +184,8 @@ _VALUES: Mapping[str, Callable[[Any], Any]] = {
     "limits": _numbers,
     "encryption": _list,
     "administrators": _list,
-    "hello_timeout": _number,
-    "hello_timeout_max": _number,
-    "dedicated_users": _truth,
+    "hello_timeout": whole_number,
+    "hello_timeout_max": whole_number,
+    "dedicated_users": truth,
     "janus": _janus,
 }

@@ -18,6 +18,7 @@ from typing import Any, Container
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import Endpoint, parse_endpoint
 from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES, RUNTIMES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import StateError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec
 
@@ -210,7 +211,7 @@ def from_json(text: Any) -> Session:
         if name not in document and needed:
             raise ValueError(f"its field {name} is missing")
     session = Session(**document)
-    if session.state not in STATES or session.role not in ("producer", "consumer"):
+    if session.state not in STATES or session.role not in ROLES:
         raise ValueError("it has an unknown state or role")
     for name, value, here in (("proxy", session.proxy, PROXIES), ("runtime", session.runtime, RUNTIMES)):
         if value not in here:

@@ -89,7 +89,7 @@ class Store:
                     database.close()
                 # There is none, or the first call that wanted to make one was killed before it did.
                 return empty()
-            make_directory(self._directory, 0o711)
+            make_directory(self._directory)
             # Made here rather than by SQLite, so that it never exists with another mode.
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self.locks.open()

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Iterator
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
+from ansible_collections.scistream.gateway.plugins.module_utils._common.pem import LOOSE_KEY
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import x509_der as reading
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.files import read
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec
@@ -36,10 +36,6 @@ SIDES = {"producer": "accept", "consumer": "connect"}
 CIPHERSUITES = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 # For the check of a certificate: of RSA at least 2048 bits, and nothing signed by SHA-1.
 _CIPHERS = "DEFAULT:@SECLEVEL=2"
-_KEY = re.compile(
-    r"-----BEGIN ((?:EC |RSA )?PRIVATE KEY)-----\s+[A-Za-z0-9+/=\s]+-----END \1-----",
-    re.ASCII,
-)
 
 
 def files(spec: DataServerSpec) -> dict[str, str | None]:
@@ -156,7 +152,7 @@ def check_key(text: str) -> None:
     """Refuse what is not one private key, unencrypted."""
     if "ENCRYPTED" in text:
         raise S2DSException("key: it is passphrase-protected: give it unencrypted")
-    if not _KEY.fullmatch(text.strip()):
+    if not LOOSE_KEY.fullmatch(text.strip()):
         raise S2DSException("key: it is not exactly one private key in PEM format")
 
 

@@ -17,11 +17,16 @@ if TYPE_CHECKING:
 SUPERVISORS = ("auto", "systemd", "process")
 
 
-def make_directory(path: str, mode: int) -> None:
+# Proxies pass through to their own session, and do not look around. The role s2cs makes these directories with 0710,
+# for the group of the proxies; where that role did not run there is no such group.
+_MODE = 0o711
+
+
+def make_directory(path: str) -> None:
     """Make a directory that others may pass through, whatever the umask is; one that exists stays as it is."""
     if not os.path.isdir(path):
         os.makedirs(path, exist_ok=True)
-        os.chmod(path, mode)
+        os.chmod(path, _MODE)
 
 
 @dataclass(frozen=True)

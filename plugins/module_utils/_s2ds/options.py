@@ -17,7 +17,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.addresse
     resolve,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, ValueRefused
-from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_number, check_rate
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ENCRYPTIONS, ROLES
+from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_port_range, check_rate
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?", re.ASCII)
@@ -28,8 +29,8 @@ INSTANCE_OPTIONS: dict[str, Any] = {
     "egress": {"type": "str"},
     "rate": {"type": "str"},
     "port_range": {"type": "list", "elements": "int"},
-    "encryption": {"type": "str", "choices": ["tls", "none"], "default": "tls"},
-    "role": {"type": "str", "choices": ["producer", "consumer"]},
+    "encryption": {"type": "str", "choices": list(ENCRYPTIONS), "default": "tls"},
+    "role": {"type": "str", "choices": list(ROLES)},
     "certificate": {"type": "str"},
     "key": {"type": "str", "no_log": True},
     "peer_certificate": {"type": "str"},
@@ -52,6 +53,7 @@ def read_instance(prefix: str, params: Mapping[str, Any]) -> DataServerSpec:
     if listeners and len(targets) > len(listeners):
         raise ValueRefused("targets", params["targets"], "give at most as many targets as listeners")
     encryption = _read_encryption(params)
+    ports = params["port_range"]
     egress = None if params["egress"] is None else parse_address("egress", params["egress"])
     return DataServerSpec(
         name=f"{prefix}-{params['name']}",
@@ -61,7 +63,7 @@ def read_instance(prefix: str, params: Mapping[str, Any]) -> DataServerSpec:
         clients=[str(network) for network in parse_networks("clients", params["clients"])],
         egress=egress,
         rate=check_rate(params["rate"]),
-        port_range=_read_port_range(params["port_range"]),
+        port_range=None if ports is None else list(check_port_range("port_range", ports)),
         role=params.get("role") or "",
         encryption=encryption,
         transport=params.get("transport") or "tcp",
@@ -86,12 +88,3 @@ def _read_encryption(params: Mapping[str, Any]) -> str:
                     "certificate, key and peer_certificate; use encryption none for an unprotected stream"
                 )
     return encryption
-
-
-def _read_port_range(value: list[int] | None) -> list[int] | None:
-    if value is None:
-        return None
-    if len(value) != 2:
-        raise ValueRefused("port_range", value, "give the first and the last port, as [5100, 5200]")
-    low = check_number("port_range[0]", value[0], 1, 65535)
-    return [low, check_number("port_range[1]", value[1], low, 65535)]

@@ -12,14 +12,13 @@ from typing import Any, Iterable, Mapping
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ValueRefused, show
+from ansible_collections.scistream.gateway.plugins.module_utils._common.values import truth, whole_number
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.loader import proxy_class
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker import (
     settings as container_settings,
 )
-
-_WORDS = {"true": True, "yes": True, "false": False, "no": False}
 
 
 def read_settings(option: str, proxy: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -87,8 +86,7 @@ def _check(kind: type[Proxy], settings: Mapping[str, Any]) -> None:
 def _converted(value: Any) -> int | float | bool | None:
     if not isinstance(value, str):
         return None
-    if re.fullmatch(r"[0-9]{1,15}", value, re.ASCII):
-        return int(value)
     if re.fullmatch(r"[0-9]{1,9}\.[0-9]{1,9}", value, re.ASCII):
         return float(value)
-    return _WORDS.get(value.lower())
+    found: int | bool | str = truth(whole_number(value))
+    return None if isinstance(found, str) else found

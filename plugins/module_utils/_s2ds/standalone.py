@@ -173,7 +173,7 @@ class Standalone:
             yield
             return
         path = self.server.runtime.site.state_dir
-        make_directory(path, 0o711)
+        make_directory(path)
         lock = os.open(os.path.join(path, "standalone.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.lockf(lock, fcntl.LOCK_EX)

@@ -87,8 +87,8 @@ class Workspace:
     def _make(self, directory: str) -> None:
         site = self._runtime.site
         try:
-            make_directory(site.state_dir, 0o711)
-            make_directory(site.sessions_dir, 0o711)
+            make_directory(site.state_dir)
+            make_directory(site.sessions_dir)
             access = self._runtime.access()
             for path, (user, group, mode) in (
                 (directory, (*access.owner, 0o750)),

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import ROLES, Stream
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream
 
 #: The answers to one message, by gateway.
 Results = Mapping[str, Any]

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES, RUNTIMES
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import (
     CertificateError,
     check_certificate,
 )
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import PURPOSES, ROLES, Stream
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import PURPOSES, Stream
 
 
 def encryption_problems(stream: Stream, is_given: bool, by_ticket: bool) -> Iterable[str]:

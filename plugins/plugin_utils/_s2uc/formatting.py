@@ -12,12 +12,12 @@ from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import show
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES, UID
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import CertificateError, fingerprint
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream
 
-_UID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 #: How a gateway says which of several sessions it means.
-_MENTION = re.compile(rf'sessions\[\d+\] \("({_UID})"\): |(producer|consumer) of ({_UID}): ', re.ASCII)
+_MENTION = re.compile(rf'sessions\[\d+\] \("({UID})"\): |({"|".join(ROLES)}) of ({UID}): ', re.ASCII)
 
 
 def readable(text: str, most: int = 1000) -> str:

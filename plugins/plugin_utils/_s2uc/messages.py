@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import show
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import (
     Results,
     Session,
@@ -22,7 +23,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers im
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import make_credentials
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import stream_secret
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.pairing import PairingError, connection_map
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import OTHER, PURPOSES, ROLES, Stream
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import OTHER, PURPOSES, Stream
 
 Entry = dict[str, Any]
 Side = tuple[Stream, str]

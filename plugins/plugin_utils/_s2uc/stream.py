@@ -17,10 +17,10 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.session_
     MAX_HELLO_TIMEOUT,
     MAX_LIFETIME,
     MAX_NUM_CONN,
+    ROLES,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_number
+from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_number, whole_number
 
-ROLES = ("producer", "consumer")
 OTHER = {"producer": "consumer", "consumer": "producer"}
 #: The roles that each purpose opens. Identify only asks which stream is meant, release also if it is within reach.
 PURPOSES: dict[str, tuple[str, ...]] = {
@@ -117,19 +117,14 @@ def stream_uid(name: str, producer: str, consumer: str) -> str:
     return str(uuid.uuid5(_NAMESPACE, "\n".join((name, producer, consumer))))
 
 
-def _whole(value: Any) -> Any:
-    """Return a number for a text of digits: a template or ``-e num=4`` on the command line makes texts."""
-    return int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value, re.ASCII) else value
-
-
 def check_num_conn(option: str, value: Any) -> int:
     """Return a number of connections."""
-    return check_number(option, _whole(value), 1, MAX_NUM_CONN)
+    return check_number(option, whole_number(value, 9), 1, MAX_NUM_CONN)
 
 
 def check_hello_timeout(option: str, value: Any) -> int:
     """Return how many seconds a session waits for its HELLO."""
-    return check_number(option, _whole(value), 1, MAX_HELLO_TIMEOUT)
+    return check_number(option, whole_number(value, 9), 1, MAX_HELLO_TIMEOUT)
 
 
 def check_lifetime(option: str, value: Any) -> int:

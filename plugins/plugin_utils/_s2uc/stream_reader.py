@@ -14,6 +14,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.capabili
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, ValueRefused, show
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import (
     ENCRYPTIONS,
+    ROLES,
     TRANSPORTS,
     check_gateway,
     check_labels,
@@ -27,7 +28,6 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.encryption
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import Handout, TicketError
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import (
     PURPOSES,
-    ROLES,
     DescriptionError,
     Peer,
     Stream,

@@ -28,7 +28,6 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.un
     NobodyThere,
     ask,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.untrusted import read
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies import haproxy_counters as counting
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.haproxy_counters import Master
@@ -49,7 +48,6 @@ _MESSAGE = re.compile(r"(?:Proxy|Server|Stopping|Pausing|Resuming|Enabling) .*\.
 _TAKE = connection_log.take_ended(lambda state: "failed" if state[1:] == "C" else "", _REFUSAL, _MESSAGE)
 _MOST_WORKERS = 1024
 _DIGITS = 18
-_ENCRYPTED = re.compile(r"^\s*bind\s.*\sssl\s", re.MULTILINE)
 # Whatever there is in the image that can speak to a socket.
 _STATISTICS = r"""
 ask() {
@@ -80,6 +78,7 @@ class HAProxy(ObservedProxy):
     name = "haproxy"
     config = "haproxy.cfg"
     log = CONNECTIONS
+    encrypted = re.compile(r"^\s*bind\s.*\sssl\s", re.MULTILINE)
     statistics = _STATISTICS
     paths: ClassVar[Mapping[str, str]] = {"program": "haproxy"}
     numbers: ClassVar[Mapping[str, Sequence[int]]] = {
@@ -149,10 +148,6 @@ class HAProxy(ObservedProxy):
     def take(self, place: Place) -> connection_log.Take:
         """Return what takes in a line of its log."""
         return _TAKE
-
-    def is_encrypted(self, place: Place) -> bool:
-        """Tell whether what is accepted is encrypted."""
-        return bool(_ENCRYPTED.search(read(place.directory, self.config)))
 
 
 def _master(directory: str, deadline: float | None = None) -> Master:

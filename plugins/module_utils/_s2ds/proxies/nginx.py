@@ -26,7 +26,6 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.ac
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.halted import check_going
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import started_at
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.untrusted import read
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.observed import ObservedProxy, Seen
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.templated import (
@@ -41,7 +40,6 @@ _REFUSED = "403"
 _SERVED = "200"
 # What its log says of a client that it did not come to terms with about TLS.
 _NO_TLS = ("400", "500")
-_ENCRYPTED = re.compile(r"^\s*listen\s[^;]*\sssl\b", re.MULTILINE)
 
 # Where distributions put the module that forwards TCP; where there is none it is part of the program.
 _MODULES = (
@@ -56,6 +54,7 @@ class Nginx(ObservedProxy):
     name = "nginx"
     config = "nginx.conf"
     log = CONNECTIONS
+    encrypted = re.compile(r"^\s*listen\s[^;]*\sssl\b", re.MULTILINE)
     paths: ClassVar[Mapping[str, str]] = {"program": "nginx", "stream_module": "auto"}
     numbers: ClassVar[Mapping[str, Sequence[int]]] = {
         "workers": (0, 0, 64),
@@ -141,10 +140,6 @@ class Nginx(ObservedProxy):
         """Return what takes in a line of its log."""
         encrypted = self.is_encrypted(place)
         return connection_log.take_ended(lambda status: _judge(status, encrypted))
-
-    def is_encrypted(self, place: Place) -> bool:
-        """Tell whether what is accepted is encrypted."""
-        return bool(_ENCRYPTED.search(read(place.directory, self.config)))
 
 
 def _accepting(master: int) -> set[int]:

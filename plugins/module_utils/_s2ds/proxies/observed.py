@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from abc import abstractmethod
 from contextlib import suppress
@@ -16,7 +17,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import connection_log
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.activity import Open, carried
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.connection_log import COUNTED, Take, Tally
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.untrusted import size
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.untrusted import read, size
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.templated import ConfiguredProxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Place
 
@@ -52,9 +53,11 @@ class ObservedProxy(ConfiguredProxy):
 
     Attributes:
         tells_beginnings: Whether a connection is in the log from its beginning on.
+        encrypted: What is in its configuration where it accepts encrypted connections only.
     """
 
     tells_beginnings: ClassVar[bool] = False
+    encrypted: ClassVar[re.Pattern[str]]
 
     @abstractmethod
     def look(self, place: Place) -> Seen | None:
@@ -64,9 +67,9 @@ class ObservedProxy(ConfiguredProxy):
     def take(self, place: Place) -> Take:
         """Return what takes in a line of its log."""
 
-    @abstractmethod
     def is_encrypted(self, place: Place) -> bool:
         """Tell whether what is accepted is encrypted."""
+        return bool(self.encrypted.search(read(place.directory, self.config)))
 
     def zone(self, tally: Tally, seen: Seen | None) -> float:
         """Return what to add to the times in the log, by what is seen of the proxy, if anything is."""

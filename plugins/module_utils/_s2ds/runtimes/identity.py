@@ -62,13 +62,16 @@ def find(site: Layout, name: str, user: str) -> tuple[int, int]:
     return (owner, owner) if owner is not None and _is_ours(owner) else _static(user)
 
 
+def no_user(user: str) -> S2DSException:
+    """Return the error for a user that the role of a proxy makes."""
+    return S2DSException(f"there is no user {user} on this gateway to run the data server: run the role of this proxy")
+
+
 def _static(user: str) -> tuple[int, int]:
     try:
         entry = pwd.getpwnam(user)
     except KeyError:
-        raise S2DSException(
-            f"there is no user {user} on this gateway to run the data server: run the role of this proxy"
-        ) from None
+        raise no_user(user) from None
     return entry.pw_uid, entry.pw_gid
 
 

@@ -18,9 +18,9 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.capabili
     RUNTIMES,
     RuntimeCapabilities,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import occupants
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.identity import no_user
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Access, Control, Place, Task
 
 if TYPE_CHECKING:
@@ -169,9 +169,7 @@ class Runtime(ABC):
         try:
             return 0, grp.getgrgid(pwd.getpwnam(self.task.user).pw_gid).gr_gid
         except KeyError:
-            raise S2DSException(
-                f"there is no user {self.task.user} on this gateway to run the data server: run the role of this proxy"
-            ) from None
+            raise no_user(self.task.user) from None
 
     def secret_access(self) -> Sequence[int]:
         """Return user, group and mode of a secret, which only the program can read."""

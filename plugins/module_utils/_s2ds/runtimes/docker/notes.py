@@ -30,7 +30,7 @@ def identify(site: Layout) -> None:
     path = os.path.join(site.state_dir, _IDENTITY)
     if site.identity or os.path.exists(path):
         return
-    make_directory(site.state_dir, 0o711)
+    make_directory(site.state_dir)
     temporary = f"{path}.{os.getpid()}.{threading.get_ident()}"
     with open(temporary, "w", encoding="ascii") as stream:
         stream.write(secrets.token_hex(16))

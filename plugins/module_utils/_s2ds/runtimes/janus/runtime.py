@@ -17,6 +17,7 @@ import time
 from typing import Any, ClassVar, Mapping, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.patience import Patience
@@ -265,7 +266,7 @@ class Janus(ProxyContainer):
 def session_name(spec: str) -> str:
     """Return the name that Janus knows an instance by: scistream-<uid>-<role> for a session of S2CS."""
     role, dash, uid = spec.partition("-")
-    return f"scistream-{uid}-{role}" if dash and role in ("producer", "consumer") else f"scistream-{spec}"
+    return f"scistream-{uid}-{role}" if dash and role in ROLES else f"scistream-{spec}"
 
 
 def _check_size(task: Task, arguments: str) -> None:
