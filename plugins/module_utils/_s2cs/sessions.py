@@ -12,13 +12,13 @@ from typing import Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, ScistreamError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import orphans
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.steps import Steps, together
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.turn import Turn
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import StateError, StoreUnusable
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.lost_store import LostStore
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import STREAMING, Session
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.steps import Steps, together
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store import Store
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.turn import Turn
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import occupants
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.plan import Plan

@@ -28,6 +28,11 @@ ALLOWED: Mapping[str, tuple[str, ...]] = {
     "plugins.lookup": ("plugins.module_utils._common", "plugins.plugin_utils"),
     "plugins.doc_fragments": (),
 }
+PACKAGES = sorted(
+    ".".join(path.relative_to(ROOT / "plugins").parts)
+    for path in (ROOT / "plugins").rglob("*")
+    if path.is_dir() and any(path.glob("*.py"))
+)
 
 Graph = dict[str, set[str]]
 
@@ -76,6 +81,17 @@ def _circle(graph: Graph) -> list[str]:
     return next(filter(None, (visit(name, []) for name in sorted(graph))), [])
 
 
+def _as_one(graph: Graph, package: str) -> Graph:
+    """Return a graph in which a package is one module. The settings of a runtime are values that the policy has."""
+    names = {
+        name: package if name.startswith(f"{package}.") and not name.endswith(".settings") else name for name in graph
+    }
+    found: Graph = {}
+    for name, others in graph.items():
+        found.setdefault(names[name], set()).update({names[other] for other in others} - {names[name]})
+    return found
+
+
 def _part(name: str) -> str:
     return next((part for part in ALLOWED if name.startswith(f"{PACKAGE}{part}.")), "")
 
@@ -107,6 +123,12 @@ def test_no_plugin_imports_in_a_circle(plugins: Graph) -> None:
     assert not _circle(plugins)
 
 
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_package_is_in_a_circle(plugins: Graph, package: str) -> None:
+    """A package as a whole: what it uses uses none of it."""
+    assert not _circle(_as_one(plugins, f"{PACKAGE}plugins.{package}"))
+
+
 def test_nothing_in_the_forwarder_imports_in_a_circle() -> None:
     graph = _graph(_modules(FORWARDER, ""))
     assert sum(map(len, graph.values())) > 20
@@ -115,3 +137,9 @@ def test_nothing_in_the_forwarder_imports_in_a_circle() -> None:
 
 def test_circles_are_found() -> None:
     assert _circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+
+
+def test_circles_of_packages_are_found() -> None:
+    graph = {"p.a": {"x"}, "x": {"p.b"}, "p.b": set[str]()}
+    assert not _circle(graph)
+    assert _circle(_as_one(graph, "p")) == ["p", "x", "p"]

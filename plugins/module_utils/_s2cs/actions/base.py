@@ -22,15 +22,15 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
     ValueRefused,
     reason,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.steps import (
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import STREAMING, Session
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.sessions import SessionManager
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.steps import (
     Ended,
     Steps,
     Stopped,
     together,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.turn import Turn
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import STREAMING, Session
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.sessions import SessionManager
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.turn import Turn
 
 # As many failures as a message tells; the result has all of them.
 _TOLD = 5

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.base import Action, Change
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.steps import Steps
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.turn import Turn
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError, StateError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.messages import Hello
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import (
@@ -20,6 +18,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session im
     endpoints,
     secret_matches,
 )
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.steps import Steps
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.turn import Turn
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.plan import Plan
 

@@ -11,8 +11,6 @@ from typing import Any, Collection, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.base import Action, Change
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.steps import Steps
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.turn import Turn
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RowError, StoreUnusable
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.messages import Release
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ownership import (
@@ -20,6 +18,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ownership 
     check_right,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import Session
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.steps import Steps
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.turn import Turn
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,6 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import ports
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.base import Action, Change
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.steps import Steps, in_turn
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.turn import Turn
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError, StateError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.messages import Request
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ownership import (
@@ -36,6 +34,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session im
     timestamp,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.sessions import SessionManager
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.steps import Steps, in_turn
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.turn import Turn
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.x509_der import parse
 

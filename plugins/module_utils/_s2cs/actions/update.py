@@ -16,8 +16,6 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.addresse
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.base import Action, Change
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.steps import Steps
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.turn import Turn
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import StateError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.messages import Update
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ownership import check_right
@@ -28,6 +26,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session im
     Session,
     endpoints,
 )
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.steps import Steps
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.turn import Turn
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.reach import look
 
 

@@ -12,13 +12,13 @@ import time
 import pytest
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.steps import (
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.steps import (
     Steps,
     Stopped,
     in_turn,
     together,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.turn import Turn
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.turn import Turn
 
 
 def work(journal: list[str], name: str, *steps: float, fails: str = "") -> Steps[str]:
