@@ -95,11 +95,11 @@ def check(spec: DataServerSpec, key: str | None) -> None:
     if spec.certificate is not None:
         check_certificate("certificate", spec.certificate)
         if key is None:
-            raise S2DSException("key: it is missing; give the private key of the certificate with it")
+            raise S2DSException("key: it is missing; give the private key together with the certificate")
         check_key(key)
         _check_pair(spec.certificate, key, spec.role)
     elif key is not None:
-        raise S2DSException("certificate: it is missing; give the certificate of the key with it")
+        raise S2DSException("certificate: it is missing; give the certificate together with the key")
     if spec.peer_certificate is not None:
         check_certificate("peer_certificate", spec.peer_certificate)
 
@@ -109,9 +109,9 @@ def check_complete(spec: DataServerSpec, has_key: bool) -> None:
     if spec.encryption == "none" or not spec.targets:
         return
     for option, given, when in (
-        ("certificate", spec.certificate, "the HELLO gives certificate and key of this gateway"),
-        ("key", has_key or None, "the HELLO gives certificate and key of this gateway"),
-        ("peer_certificate", spec.peer_certificate, "the first UPDATE gives the certificate of the other gateway"),
+        ("certificate", spec.certificate, "HELLO provides the certificate and key of this gateway"),
+        ("key", has_key or None, "HELLO provides the certificate and key of this gateway"),
+        ("peer_certificate", spec.peer_certificate, "the first UPDATE provides the certificate of the other gateway"),
     ):
         if given is None:
             raise S2DSException(f"{option}: it is missing, but encryption tls requires it: {when}")
@@ -151,7 +151,7 @@ def check_certificate(option: str, text: str) -> None:
 def check_key(text: str) -> None:
     """Refuse what is not one private key, unencrypted."""
     if "ENCRYPTED" in text:
-        raise S2DSException("key: it is passphrase-protected: give it unencrypted")
+        raise S2DSException("key: it is passphrase-protected; give an unencrypted key")
     if not LOOSE_KEY.fullmatch(text.strip()):
         raise S2DSException("key: it is not exactly one private key in PEM format")
 

@@ -49,8 +49,8 @@ class S2DS:
         self.proxy.check(self.spec)
         if self.spec.encryption not in self.runtime.capabilities.encryptions:
             raise S2DSException(
-                f"encryption: the runtime {self.runtime.name} cannot do {self.spec.encryption}, because what it is "
-                "told others can read: choose another runtime, or encryption none"
+                f"encryption: the runtime {self.runtime.name} does not support {self.spec.encryption}, because others "
+                "can read its configuration: choose another runtime, or encryption none"
             )
         self.runtime.check()
 

@@ -75,8 +75,8 @@ class Observer:
             taken = [] if held else self.strangers()
         if taken:
             why = (
-                f"{occupants.in_use(taken)}: end that program and open the stream again; or release it first, which "
-                "gives it other ports"
+                f"{occupants.in_use(taken)}: stop that program and open the stream again, or release it first, which "
+                "gives it different ports"
             )
         return Status(False, self._totals(held), said, "down", why)
 

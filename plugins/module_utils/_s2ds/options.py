@@ -45,7 +45,7 @@ def read_instance(prefix: str, params: Mapping[str, Any]) -> DataServerSpec:
         params: The options; a module may lack some of them.
     """
     if not _NAME.fullmatch(params["name"]):
-        raise ValueRefused("name", params["name"], "give 1 to 40 lower-case letters, digits and dashes")
+        raise ValueRefused("name", params["name"], "give 1 to 40 lowercase letters, digits and dashes")
     listeners = parse_endpoints("listeners", params["listeners"] or [], min_port=0)
     for index, listener in enumerate(listeners):
         parse_address(f"listeners[{index}]", listener.host)

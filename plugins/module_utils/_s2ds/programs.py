@@ -57,7 +57,7 @@ def run(
             preexec_fn=None if who is None else _becomer(*who, groups),
         )
     except subprocess.TimeoutExpired:
-        raise S2DSException(f"{command[0]} did not finish within {_SECONDS:.0f} s when it was to check") from None
+        raise S2DSException(f"{command[0]} did not finish its check within {_SECONDS:.0f} s") from None
     except (OSError, subprocess.SubprocessError) as error:
         raise S2DSException(f"{command[0]} cannot be run: {error}") from None
     return done.returncode, [line for line in done.stdout.decode("utf-8", "replace").splitlines() if line.strip()]

@@ -98,7 +98,7 @@ class StandaloneContainer:
         if not self._wanted.listeners:
             raise ValueRefused("listeners", self._params["listeners"], "name at least one")
         if not self._wanted.targets and not PROXIES[self._params["proxy"]].holds_listeners:
-            raise ValueRefused("targets", self._params["targets"], "this proxy needs at least one")
+            raise ValueRefused("targets", self._params["targets"], "this proxy requires at least one")
 
     def _data_server(self) -> S2DS:
         params = self._params

@@ -121,7 +121,7 @@ def _check_owner_and_mode(where: str, info: os.stat_result) -> bool:
         raise DistrustedError(f"{where} is writable by everyone (mode {stat.S_IMODE(info.st_mode):04o})")
     if info.st_mode & stat.S_IWGRP and not _is_private(where, info.st_gid):
         group = _name_of_group(info.st_gid)
-        raise DistrustedError(f"{where} can be written by the group {group} (mode {stat.S_IMODE(info.st_mode):04o})")
+        raise DistrustedError(f"{where} is writable by the group {group} (mode {stat.S_IMODE(info.st_mode):04o})")
     return False
 
 

@@ -98,7 +98,7 @@ class Workspace:
                 os.chown(path, user, group)
                 os.chmod(path, mode)
         except OSError as error:
-            raise S2DSException(f"the directory {directory} cannot be made: {error.strerror}") from None
+            raise S2DSException(f"the directory {directory} cannot be created: {error.strerror}") from None
 
     def _replacement(self, directory: str, files: Mapping[str, str | None]) -> Replacement:
         access = self._runtime.access()

@@ -118,7 +118,7 @@ def test_an_engine_that_has_too_few_files_to_give(
         update: dict[str, Any] = {"uid": asked["uid"], "role": "producer"}
         result = s2cs.call("update", **update)
         if result.get("failed"):
-            assert "set nofile" in result["msg"] and engine.address in result["msg"], result["msg"]
+            assert "lower nofile" in result["msg"] and engine.address in result["msg"], result["msg"]
             assert engine.has_nothing()
         else:
             assert exchange(result["session"]["listeners"][0]) == b"one:hello"

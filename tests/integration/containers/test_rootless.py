@@ -107,7 +107,7 @@ def test_nobody_at_all(images: dict[str, str]) -> None:
             "request",
             "does not answer",
             "Permission denied",
-            "see whether this user may use it",
+            "check whether this user may use it",
             uid=own_uid(),
             role="producer",
             proxy="haproxy",

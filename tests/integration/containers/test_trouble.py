@@ -143,7 +143,7 @@ def test_a_configuration_that_the_program_in_the_image_refuses(
         options: dict[str, Any] = {"uid": stream.uid, "role": "producer"}
         gateway.refused(
             "update",
-            f"{proxy} refuses the configuration",
+            f"{proxy} rejects the configuration",
             "this_is_no_directive",
             remote_listeners=[other_application.endpoint],
             **options,

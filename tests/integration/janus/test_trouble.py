@@ -86,7 +86,7 @@ def test_a_configuration_that_the_proxy_refuses_later(
     before = stream.container()
     path = _template(gateway)
     path.write_text(path.read_text() + NONSENSE)
-    gateway.refused("update", "refuses", "unknown keyword 'nonsense'", **stream.update("127.0.0.1:9"))
+    gateway.refused("update", "rejects the configuration", "unknown keyword 'nonsense'", **stream.update("127.0.0.1:9"))
     # It was found out in the container that runs, which goes on.
     assert stream.container() == before
     assert exchange(stream.listener) == b"one:hello"
@@ -166,7 +166,7 @@ def test_a_password_that_others_may_read(gateway: S2CS, tmp_path: Path, janus: C
 @pytest.mark.parametrize("proxy", ["haproxy", "stunnel"])
 def test_no_key_goes_through_janus(gateway: S2CS, proxy: str) -> None:
     request = {"uid": own_uid(), "role": "producer", "proxy": proxy, "runtime": "janus", "encryption": "tls"}
-    gateway.refused("request", "encryption: the runtime janus cannot do tls", secret=SECRET, **request)
+    gateway.refused("request", "encryption: the runtime janus does not support tls", secret=SECRET, **request)
 
 
 def test_a_policy_without_a_controller(gateway: S2CS) -> None:

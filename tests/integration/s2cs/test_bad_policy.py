@@ -62,9 +62,9 @@ def test_file_that_is_no_json_any_more(s2cs: S2CS, application: Application) -> 
     session = s2cs.stream(application.endpoint)
     text = s2cs.config.read_text()
     s2cs.config.write_text(text[:-1] + ",}")
-    s2cs.refused("update", "it is not JSON", uid=session["uid"], role="producer")
+    s2cs.refused("update", "it is not valid JSON", uid=session["uid"], role="producer")
     found = s2cs.done("info")
-    assert found["sessions"][0]["running"] and "not JSON" in found["policy_problems"][0]
+    assert found["sessions"][0]["running"] and "not valid JSON" in found["policy_problems"][0]
     assert found["gateway"]["targets"] is None and found["gateway"]["limits"] is None
     assert s2cs.done("release", uid=session["uid"])["released"]
 

@@ -62,7 +62,7 @@ def test_ports_that_something_else_took(s2cs: S2CS, application: Application) ->
                 assert failures[session["uid"]].startswith(told) and "request it again" in failures[session["uid"]]
                 # Whoever only looks is told the same.
                 reason = s2cs.info(session["uid"])["reason"]
-                assert reason.startswith(told) and reason.endswith("gives it other ports")
+                assert reason.startswith(told) and reason.endswith("gives it different ports")
         well = [item for item in sessions if item not in stolen]
         assert [exchange(item["listeners"][0]) for item in well] == [b"one:hello"] * 8
         health = {item["uid"]: item["health"] for item in s2cs.done("info")["sessions"]}

@@ -45,7 +45,7 @@ def document(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text, parse_int=_whole, parse_constant=_refuse)
     except (ValueError, RecursionError):
-        raise BadAnswer(f"{show(text[:60])} is not JSON, or nested too deeply") from None
+        raise BadAnswer(f"{show(text[:60])} is not valid JSON, or is nested too deeply") from None
     if not isinstance(found, dict):
         raise BadAnswer(f"{show(found)} where an object is expected")
     return found
@@ -123,7 +123,7 @@ def check_listeners(listeners: Sequence[str], wanted: Sequence[Endpoint], ports:
         for is_, to_be in zip(found, wanted)
     ):
         raise BadAnswer(
-            f"it listens at {show(list(listeners))}, and was to listen at {show([str(end) for end in wanted])}"
+            f"it listens at {show(list(listeners))} but should listen at {show([str(end) for end in wanted])}"
         )
 
 

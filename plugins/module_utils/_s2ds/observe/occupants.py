@@ -41,7 +41,7 @@ def strangers(listeners: Sequence[Endpoint], transport: str, directory: str) -> 
     for inode, listener in wanted.items():
         pid = owners.get(inode)
         if pid is None:
-            found.setdefault(str(listener), f"{listener}, taken by a process that cannot be seen from here")
+            found.setdefault(str(listener), f"{listener}, taken by a process that is not visible here")
         elif not _works_in(pid, directory):
             found[str(listener)] = f"{listener}, taken by PID {pid} {_name(pid)}"
     return sorted(found.values())
@@ -65,7 +65,7 @@ def check(listeners: Sequence[Endpoint], transport: str, directory: str) -> None
                 probe.bind((listener.host, 0))
         except OSError as error:
             raise S2DSException(
-                f"listeners: {listener} is not an address of this host ({error.strerror}): name one that it has"
+                f"listeners: {listener} is not an address of this host ({error.strerror}): use one of its addresses"
             ) from None
     taken = strangers([listener for listener in listeners if listener.port], transport, directory)
     if taken:

@@ -83,8 +83,8 @@ class Proxy(ABC):
         ):
             if wanted not in able:
                 raise S2DSException(
-                    f"{option}: the proxy {self.name} cannot do {wanted}; it can do {' or '.join(able)}: "
-                    "ask for that, or choose another proxy"
+                    f"{option}: the proxy {self.name} does not support {wanted}, only {' or '.join(able)}: "
+                    "use that, or choose another proxy"
                 )
         _check_encryption(spec)
         if not self.capabilities.holds_listeners and not all(listener.port for listener in spec.listeners):
@@ -179,7 +179,7 @@ def _check_encryption(spec: DataServerSpec) -> None:
         return
     if spec.transport != "tcp":
         raise S2DSException(
-            f"encryption: {spec.encryption} protects tcp only, and transport is {spec.transport}; "
+            f"encryption: {spec.encryption} protects tcp only, but transport is {spec.transport}; "
             "use encryption none for UDP"
         )
     if not spec.role:

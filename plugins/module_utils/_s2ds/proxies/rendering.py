@@ -79,9 +79,9 @@ def check_jinja2() -> None:
     """Refuse to go on where Jinja2 is missing."""
     if JINJA2_PROBLEM:
         raise S2DSException(
-            f"{sys.executable}, which runs the modules on this gateway, has no Jinja2 to configure this proxy with "
+            f"{sys.executable}, which runs the modules on this gateway, has no Jinja2, which this proxy requires "
             f"({JINJA2_PROBLEM}): install it for this interpreter, or set another one in "
-            "ansible_python_interpreter; the role scistream.gateway.s2cs installs it for the system's"
+            "ansible_python_interpreter; the role scistream.gateway.s2cs installs it for the system's Python"
         )
 
 
@@ -126,7 +126,7 @@ def _tls(spec: DataServerSpec) -> dict[str, Any] | None:
 def _endpoint(endpoint: Endpoint | None) -> dict[str, Any]:
     """Return an endpoint whose host is an IP address: the policy allowed that, and no name."""
     if endpoint is None or endpoint.address is None or not 1 <= endpoint.port <= 65535:
-        raise S2DSException(f"an IP address and a port are needed, not {show(str(endpoint))}")
+        raise S2DSException(f"an IP address and a port are required, not {show(str(endpoint))}")
     return {"address": endpoint.host, "port": endpoint.port, "endpoint": str(endpoint)}
 
 

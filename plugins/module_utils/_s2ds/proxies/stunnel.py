@@ -67,7 +67,7 @@ class Stunnel(ObservedProxy):
             raise S2DSException(
                 "clients: the proxy stunnel cannot restrict who connects to the listeners of the role consumer, and "
                 f"the policy allows only {', '.join(spec.clients)[:200]}: choose another proxy for this gateway, "
-                "or have its firewall keep others out and set clients_by_firewall in the policy's proxies.stunnel"
+                "or block other clients in its firewall and set clients_by_firewall in the policy's proxies.stunnel"
             )
 
     def most_tasks(self, spec: DataServerSpec) -> int:

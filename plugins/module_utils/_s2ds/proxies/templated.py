@@ -112,7 +112,7 @@ class ConfiguredProxy(Proxy):
     def refuse(self, said: Sequence[str]) -> None:
         """Raise the error that tells what the program has against its configuration."""
         raise S2DSException(
-            f"{self.name} refuses the configuration that the template {self.template} makes: {programs.words(said)}"
+            f"{self.name} rejects the configuration from the template {self.template}: {programs.words(said)}"
         )
 
 

@@ -44,7 +44,7 @@ class SystemdUnit(HostRuntime):
             )
         if shown.get("LoadState") != "loaded":
             raise S2DSException(
-                f"systemd cannot use the unit {unit} ({shown.get('LoadState')}): see systemctl status {unit}"
+                f"systemd cannot use the unit {unit} ({shown.get('LoadState')}): check systemctl status {unit}"
             )
         place = shown.get("WorkingDirectory", "")
         if os.path.normpath(place) != os.path.normpath(self.home):
@@ -135,7 +135,7 @@ class SystemdUnit(HostRuntime):
         done = cls._run("systemctl", *arguments)
         if done.returncode:
             raise S2DSException(
-                f"systemctl {' '.join(arguments)} ended with status {done.returncode}: {done.stderr.strip()}"
+                f"systemctl {' '.join(arguments)} exited with status {done.returncode}: {done.stderr.strip()}"
             )
         return done.stdout
 

@@ -38,12 +38,11 @@ def check() -> None:
     if not _lingers():
         raise S2DSException(
             f"this host stops all processes of {name} when {name} logs out (KillUserProcesses=yes in logind.conf), "
-            "data "
-            f"servers too: have an administrator run loginctl enable-linger {name}"
+            f"including data servers: ask an administrator to run loginctl enable-linger {name}"
         )
     if not _is_there():
         raise S2DSException(
-            f"the service manager of {name}, in which data servers outlive the login, does not run: see "
+            f"the service manager of {name}, in which data servers outlive the login, is not running: see "
             f"systemctl status user@{os.geteuid()}.service"
         )
 

@@ -87,7 +87,7 @@ class Connection:
         asked = _silent.get(self.address)
         if seconds is None and asked is not None and time.monotonic() - asked < _SILENT_SECONDS:
             raise S2DSException(
-                f"the Docker engine {self.address} recently did not answer, so no attempt was made to {what}"
+                f"the Docker engine {self.address} did not answer recently, so no attempt was made to {what}"
             )
         seconds = seconds or self.patience.look
         api = self._connected()
@@ -96,7 +96,7 @@ class Connection:
         except TooLateError:
             self._forget()
             raise S2DSException(
-                f"the Docker engine {self.address} does not answer: it took more than {seconds:.0f} s to {what}; see "
+                f"the Docker engine {self.address} does not answer: it took more than {seconds:.0f} s to {what}; check "
                 f"whether it works (docker --host {self.address} ps)"
             ) from None
         except self.errors.DockerException as error:
@@ -108,7 +108,7 @@ class Connection:
         except Exception as error:
             self._api = None
             raise S2DSException(
-                f"the Docker engine {self.address} was lost when it was to {what}: {words(error)}"
+                f"the Docker engine {self.address} stopped answering while it should {what}: {words(error)}"
             ) from None
 
     def _connected(self) -> Any:
@@ -137,17 +137,17 @@ class Connection:
                 seconds, lambda: kind(base_url=self.address, version="auto", timeout=self.patience.act, **pools)
             )
         except ImportError:
-            _missing("ssh:// needs it together with paramiko", "docker[ssh]")
+            _missing("ssh:// requires it together with paramiko", "docker[ssh]")
         except TooLateError:
             self._forget()
             raise S2DSException(
-                f"the Docker engine {self.address} does not answer within {seconds:.0f} s: see whether it works "
+                f"the Docker engine {self.address} does not answer within {seconds:.0f} s: check whether it works "
                 f"(docker --host {self.address} ps), or correct engine"
             ) from None
         # The transport over SSH lets through whatever paramiko, the socket or the name service raise.
         except Exception as error:
             raise S2DSException(
-                f"the Docker engine {self.address} does not answer: {words(error)}; start it, correct engine, or see "
+                f"the Docker engine {self.address} does not answer: {words(error)}; start it, correct engine, or check "
                 "whether this user may use it (the role scistream.gateway.docker installs it)"
             ) from None
         _silent.pop(self.address, None)

@@ -112,8 +112,8 @@ class EngineContainer(LocatedContainer):
                 raise
             note = engine_notes.note_path(self.home)
             raise S2DSException(
-                f"{error}; it has the container of {self.task.name}, and the policy names {self.engine.address} since: "
-                f"if it is gone for good, remove the file {note} and release again"
+                f"{error}; it runs the container of {self.task.name}, but the policy now names {self.engine.address}: "
+                f"if the former engine is gone for good, remove the file {note} and release again"
             ) from None
         self._remove_container()
         return found is not None

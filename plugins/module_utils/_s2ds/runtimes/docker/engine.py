@@ -115,7 +115,7 @@ class Engine:
 
     def create(self, name: str | None, **options: Any) -> str:
         """Make a container and return its id."""
-        what = f"make the container {name}" if name else "make the container of a helper"
+        what = f"create the container {name}" if name else "create the container of a helper"
         made = self._act(what, lambda api: api.create_container(name=name, **options))
         return str(self._check(what, made, Mapping)["Id"])
 
@@ -125,7 +125,7 @@ class Engine:
             self._act(f"start the container {name}", lambda api: api.start(name))
         except S2DSException as error:
             hint = (
-                "; set nofile in the settings of this proxy to what the engine can give"
+                "; lower nofile in the settings of this proxy to what the engine permits"
                 if "rlimit" in str(error)
                 else ""
             )
@@ -213,9 +213,7 @@ class Engine:
 
     def _check(self, what: str, found: Any, kind: type[Any]) -> Any:
         if not isinstance(found, kind):
-            raise S2DSException(
-                f"the Docker engine {self.address} could not {what}: its answer is not what an engine tells"
-            )
+            raise S2DSException(f"the Docker engine {self.address} could not {what}: it gave an invalid answer")
         return found
 
 

@@ -32,8 +32,8 @@ def check(engine: Engine, sends_files: bool) -> None:
         )
     if "userns" in security and sends_files:
         raise S2DSException(
-            f"engine: the Docker engine {engine.address} maps its users (userns-remap), and so gives files that it "
-            "is sent to others than the program: choose the runtime docker if it is the engine of this host, or an "
+            f"engine: the Docker engine {engine.address} maps its users (userns-remap), so the program would not "
+            "own the files that are sent to it: choose the runtime docker if this is the engine of this host, or an "
             "engine that does not map its users"
         )
 
@@ -55,8 +55,8 @@ def unseen(address: str, listeners: Sequence[str], transport: str) -> str:
         for listener in wanted:
             if Endpoint(listener.host, listener.port) not in here:
                 return (
-                    f"the program in the container listens at {listener} ({protocol}), and this host does not: the "
-                    f"engine {address} has another network than the one in which the control server runs (an engine "
+                    f"the program in the container listens at {listener} ({protocol}), but this host does not: the "
+                    f"engine {address} uses a different network than the control server (an engine "
                     "in a virtual machine, or a control server in a container without --network host)"
                 )
     return ""

@@ -50,8 +50,8 @@ def check_room(counted: tuple[int, int] | None, task: Task) -> None:
     if used + task.tasks > most:
         raise S2DSException(
             f"the container of {task.name} has {used} of at most {most} processes and threads, and an UPDATE needs "
-            f"{task.tasks} more, because the program keeps those that still serve connections from before earlier "
-            "UPDATEs: wait until such connections end, or release the session and raise "
+            f"{task.tasks} more, because those that serve connections from before earlier UPDATEs are kept: wait until "
+            "these connections end, or release the session and increase "
             f"proxies.{task.proxy}.settings.pids"
         )
 

@@ -79,7 +79,7 @@ class LocatedContainer(NamedContainer):
         if found is None:
             raise S2DSException(
                 f"image: the Docker engine {self.engine.address} has no image {name}: pull it there "
-                f"(docker pull {name}), have the role scistream.gateway.docker load it, or set pull to missing"
+                f"(docker pull {name}), load it with the role scistream.gateway.docker, or set pull to missing"
             )
         return str(found["Id"])
 

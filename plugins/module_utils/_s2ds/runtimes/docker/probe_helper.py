@@ -120,7 +120,7 @@ class Helper:
                 message = _control(control, said)
         except (OSError, EOFError, ValueError, RecursionError) as error:
             raise S2DSException(
-                f"the helper by which the engine {self._engine.address} looks at the proxy gives no answer: "
+                f"the helper that probes the proxy on the engine {self._engine.address} does not answer: "
                 f"{_printable(str(error) or type(error).__name__)}"
             ) from None
         raise S2DSException(f"the helper on the engine {self._engine.address} requests something that is not allowed")
@@ -142,12 +142,12 @@ class Helper:
                 raise ValueError("its output is too long")
             data = self._exactly(size)
             if head[0] == _STDERR:
-                raise ValueError(f"it says {data.decode('utf-8', 'replace').strip()[-300:]}")
+                raise ValueError(f"it reports {data.decode('utf-8', 'replace').strip()[-300:]}")
             self._rest += data if head[0] == _STDOUT else b""
         line, _newline, self._rest = self._rest.partition(b"\n")
         found = json.loads(line)
         if not isinstance(found, dict):
-            raise ValueError("its output is not an answer")
+            raise ValueError("its answer is invalid")
         return found
 
     def _exactly(self, size: int) -> bytes:
@@ -186,12 +186,12 @@ def _control(control: Control, said: Mapping[str, Any]) -> dict[str, Any]:
 def _answer(answer: Any) -> dict[str, Any] | None:
     if answer is None or isinstance(answer, dict):
         return answer
-    raise ValueError("its output is not an answer")
+    raise ValueError("its answer is invalid")
 
 
 def _texts(notes: Any) -> dict[str, str]:
     if not isinstance(notes, dict) or not all(isinstance(text, str) for text in notes.values()):
-        raise ValueError("its output is not an answer")
+        raise ValueError("its answer is invalid")
     return notes
 
 
@@ -227,6 +227,6 @@ def _source(name: str) -> str:
     found = importlib.util.find_spec(name)
     text = found.loader.get_source(name) if found is not None and found.loader is not None else None  # type: ignore[attr-defined]
     if text is None:
-        raise S2DSException(f"the source of {name} is needed for a helper and cannot be read")
+        raise S2DSException(f"the source of {name} is required by a helper and cannot be read")
     # Ansible's own loader of collections gives it as it is in the file.
     return text.decode() if isinstance(text, bytes) else str(text)

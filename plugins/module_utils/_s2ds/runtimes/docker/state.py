@@ -35,7 +35,7 @@ def in_words(name: str, found: Mapping[str, Any], address: str) -> str:
     if is_paused(found):
         return (
             f"the container {name} is paused: resume it with docker --host {address} unpause {name}; "
-            "a release removes it as it is"
+            "a release removes it in any case"
         )
     killed = ", out of memory" if state.get("OOMKilled") else ""
     said = f"the container {name} is {state.get('Status')}, exit status {state.get('ExitCode')}{killed}"

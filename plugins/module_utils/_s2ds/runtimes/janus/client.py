@@ -183,7 +183,7 @@ class JanusClient:
         """Return the session in an answer, which is bare where there was nothing to do."""
         found = answer.get(str(number), answer) if isinstance(answer, dict) else None
         if not isinstance(found, dict) or "state" not in found:
-            raise JanusError(f"the Janus controller at {self.url} did not return the state of session {number} is")
+            raise JanusError(f"the Janus controller at {self.url} did not return the state of session {number}")
         return found
 
     def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
@@ -224,7 +224,7 @@ class JanusClient:
         asked = _silent.get(self.url)
         if looks and asked is not None and time.monotonic() - asked < _SILENT_SECONDS:
             raise JanusError(
-                f"the Janus controller at {self.url} recently did not answer and was not contacted again ({what})"
+                f"the Janus controller at {self.url} did not answer recently and was not contacted again ({what})"
             )
         seconds = min(self._timeout, _LOOK_SECONDS) if looks else self._timeout
         try:
@@ -249,7 +249,7 @@ class JanusClient:
         try:
             return json.loads(text) if text.strip() else None
         except (ValueError, RecursionError):
-            raise JanusError(f"what answers at {self.url} is not a Janus controller: {what} gave no JSON") from None
+            raise JanusError(f"{self.url} is not a Janus controller: {what} did not return JSON") from None
 
     def _read(self, request: urllib.request.Request, seconds: float) -> bytes:
         with self._opener.open(request, timeout=seconds) as answer:
@@ -295,7 +295,7 @@ def _said(answer: bytes) -> str:
     try:
         document = json.loads(text)
     except ValueError:
-        return "it answers with a page instead of an error" if "<" in text else text
+        return "it returned a web page instead of an error" if "<" in text else text
     said = document.get("error", document) if isinstance(document, dict) else document
     # What it has against the form of a request is a list.
     return said if isinstance(said, str) else json.dumps(said)

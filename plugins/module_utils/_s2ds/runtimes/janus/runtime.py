@@ -272,8 +272,8 @@ def session_name(spec: str) -> str:
 def _check_size(task: Task, arguments: str) -> None:
     if len(arguments) > _LARGEST:
         raise S2DSException(
-            f"the configuration of {task.name} is too large for Janus, whose containers get it in their command: "
-            f"{len(arguments)} bytes with it, at most {_LARGEST}"
+            f"the configuration of {task.name} is too large for Janus, which passes it in the command of a container: "
+            f"that has {len(arguments)} bytes, at most {_LARGEST} are allowed"
         )
 
 

@@ -66,7 +66,7 @@ class JanusSettings:
                 "grants control of the container engines of Janus"
             )
         if not text or not text.isprintable():
-            raise S2DSException(f"janus.password_file: {path} must hold the password, on one line")
+            raise S2DSException(f"janus.password_file: {path} must contain the password, on one line")
         return text
 
 
@@ -74,11 +74,11 @@ def parse_settings(key: str, value: Any) -> JanusSettings:
     """Return the section ``janus`` of a policy after a check."""
     if not isinstance(value, dict) or not set(_NEEDED) <= set(value) <= set(_KEYS):
         given = sorted(value) if isinstance(value, dict) else value
-        raise ValueRefused(key, given, f"the keys are {', '.join(_KEYS)}; {', '.join(_NEEDED)} are needed")
+        raise ValueRefused(key, given, f"the keys are {', '.join(_KEYS)}; {', '.join(_NEEDED)} are required")
     for name in ("node", "profile", "user"):
         if name in value and (not isinstance(value[name], str) or not _WORD.fullmatch(value[name])):
             raise ValueRefused(
-                f"{key}.{name}", value[name], "give a name of letters, digits, dots, dashes, underscores"
+                f"{key}.{name}", value[name], "give a name of letters, digits, dots, dashes and underscores"
             )
     for name in ("password_file", "ca"):
         path = value.get(name)

@@ -215,7 +215,7 @@ def test_nothing_is_forwarded_with_something_missing(tmp_path: Path, proxy: str,
 def test_janus_is_told_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server = _server(_site(tmp_path))
     monkeypatch.setattr(type(server(RESERVED).runtime), "name", Janus.name)
-    with pytest.raises(S2DSException, match=r"^encryption: the runtime janus cannot do tls"):
+    with pytest.raises(S2DSException, match=r"^encryption: the runtime janus does not support tls"):
         server(RESERVED).check()
     server(replace(RESERVED, encryption="none")).check()
 

@@ -92,7 +92,7 @@ def test_listeners_are_those_that_were_asked_for() -> None:
     answers.check_listeners(["127.0.0.1:5100", "[::1]:5105"], [fixed, free], (5100, 5110))
     answers.check_listeners(["[::1]:1"], [free], None)
     for listeners in (["127.0.0.1:5100"], ["127.0.0.2:5100", "[::1]:5105"], ["127.0.0.1:5101", "[::1]:5105"]):
-        with pytest.raises(answers.BadAnswer, match="was to listen"):
+        with pytest.raises(answers.BadAnswer, match="should listen"):
             answers.check_listeners(listeners, [fixed, free], (5100, 5110))
     with pytest.raises(answers.BadAnswer):
         answers.check_listeners(["127.0.0.1:5100", "[::1]:22"], [fixed, free], (5100, 5110))

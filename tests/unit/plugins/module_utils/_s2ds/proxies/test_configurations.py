@@ -136,7 +136,7 @@ def test_without_jinja2(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_host_name_is_never_put_into_a_configuration() -> None:
-    with pytest.raises(S2DSException, match="an IP address and a port are needed"):
+    with pytest.raises(S2DSException, match="an IP address and a port are required"):
         rendering.instance_values(
             DataServerSpec("x", [parse_endpoint("l", "192.0.2.1:1")], [parse_endpoint("t", "example.org:1")])
         )

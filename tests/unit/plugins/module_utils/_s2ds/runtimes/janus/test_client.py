@@ -128,7 +128,7 @@ def test_a_wrong_password(server: Server, client: JanusClient) -> None:
         ({"error": "Creating session failed: Profile x not found"}, "Profile x not found"),
         ([{"type": "bool_parsing", "msg": "should be a boolean"}], "should be a boolean"),
         ({"message": "what is this"}, "what is this"),
-        ("<html>500</html>", "a page instead of an error"),
+        ("<html>500</html>", "a web page instead of an error"),
         ("broken\x07\nlines", "broken | lines"),
         ("", "no reason given, status 500"),
     ],
