@@ -8,13 +8,24 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Fragments ``scistream.gateway._attributes``, ``..._attributes.s2cs`` and ``..._attributes.s2ds``."""
+    """Fragments ``scistream.gateway._attributes``, and ``control_node``, ``s2cs`` and ``s2ds`` of it."""
 
     DOCUMENTATION = r"""
 attributes:
   platform:
     description: Target operating systems that can be managed with this module.
     platforms: linux
+    support: full
+"""
+
+    CONTROL_NODE = r"""
+attributes:
+  action:
+    description: This action runs on the control node.
+    support: full
+  platform:
+    description: Operating systems of the control node.
+    platforms: posix
     support: full
 """
 

@@ -315,7 +315,7 @@ proxy_container:
       returned: if O(state) is not V(absent)
       type: list
       elements: str
-      sample: []
+      sample: ["[ALERT] (1) : Binding [haproxy.cfg:20] for frontend listener0: cannot bind socket [192.0.2.1:5100]"]
 """
 
 from ansible.module_utils.basic import AnsibleModule

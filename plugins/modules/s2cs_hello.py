@@ -170,7 +170,12 @@ sessions:
   returned: success
   type: list
   elements: dict
-  sample: []
+  sample:
+    - uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
+      role: producer
+      state: announced
+      listeners: ["192.0.2.1:5100"]
+      targets: []
 failed_sessions:
   description:
     - Sessions for which the call failed. See M(scistream.gateway.s2cs_request) for their contents.
@@ -179,7 +184,12 @@ failed_sessions:
   returned: failure, unless the arguments were invalid
   type: list
   elements: dict
-  sample: []
+  sample:
+    - uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
+      role: producer
+      msg: >-
+        uid: gateway gw-aps has no session 1b4e28ba-2fa1-41d2-883f-0016d3cca427 with the role producer; request it first
+        (s2cs_request)
 changed_sessions:
   description: Sessions that this call changed, each with its RV(ignore:uid) and RV(ignore:role).
   returned: success

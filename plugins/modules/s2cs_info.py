@@ -141,7 +141,7 @@ sessions:
       returned: always
       type: list
       elements: str
-      sample: []
+      sample: ["2026-01-31T12:00:00.125Z s2ds 0.1.0 listens on 192.0.2.1:5100"]
 policy_problems:
   description:
     - Errors in the policy. Until they are corrected, streams on this gateway cannot be opened or changed.

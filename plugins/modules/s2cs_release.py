@@ -111,7 +111,12 @@ failed_sessions:
   returned: failure, unless the arguments were invalid
   type: list
   elements: dict
-  sample: []
+  sample:
+    - uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
+      role: producer
+      msg: >-
+        uid: session 1b4e28ba-2fa1-41d2-883f-0016d3cca427 (producer) belongs to beamline, and operator may not release
+        it: set the option secret to the secret of the stream, or have beamline or an administrator release it
 """
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import action_module

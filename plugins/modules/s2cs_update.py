@@ -194,7 +194,12 @@ sessions:
   returned: success
   type: list
   elements: dict
-  sample: []
+  sample:
+    - uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
+      role: consumer
+      state: streaming
+      listeners: ["10.2.0.1:5100"]
+      targets: ["192.0.2.1:5100"]
 failed_sessions:
   description:
     - Sessions for which the call failed. See M(scistream.gateway.s2cs_request) for their contents.
@@ -203,7 +208,12 @@ failed_sessions:
   returned: failure, unless the arguments were invalid
   type: list
   elements: dict
-  sample: []
+  sample:
+    - uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
+      role: consumer
+      msg: >-
+        certificate: session 1b4e28ba-2fa1-41d2-883f-0016d3cca427 (consumer) is encrypted and has no certificate of
+        this gateway yet: give certificate and key in a HELLO first (s2cs_hello)
 changed_sessions:
   description: Sessions that this call changed, each with its RV(ignore:uid) and RV(ignore:role).
   returned: success

@@ -242,7 +242,7 @@ s2ds:
       returned: if O(state) is not V(absent)
       type: list
       elements: str
-      sample: []
+      sample: ["2026-01-31T12:00:00.125Z s2ds 0.1.0 listens on 192.0.2.1:5100", "2026-01-31T12:04:10.530Z s2ds stopped"]
 """
 
 from ansible.module_utils.basic import AnsibleModule

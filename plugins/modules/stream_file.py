@@ -14,7 +14,10 @@ description:
   - Writes the text of a ticket or a reply into a file of the control node, with mode 0600.
   - An existing file or link is replaced, never written to, so files prepared by other users have no effect. A warning
     is shown, because the previous ticket or reply is no longer valid.
-  - Used by C(stream_inbound) and C(stream_outbound). It always runs on the control node.
+  - It always runs on the control node. The stream playbooks write their files with M(scistream.gateway.stream_report)
+    instead. Use this module with the filter P(scistream.gateway.stream_tickets#filter) in your own plays.
+extends_documentation_fragment:
+  - scistream.gateway._attributes.control_node
 options:
   path:
     description: Path of the file. Its directory must exist.
@@ -25,9 +28,6 @@ options:
     type: str
     required: true
 attributes:
-  action:
-    description: This action runs on the control node.
-    support: full
   check_mode:
     description: Can predict changes without making them.
     support: full

@@ -24,6 +24,8 @@ description:
   - If a gateway refuses or is unreachable, the task does not fail. The result indicates it, and subsequent messages of
     the run are not sent.
 author: SciStream gateway developers (@scistream)
+extends_documentation_fragment:
+  - scistream.gateway._attributes
 options:
   message:
     description: The message.
@@ -80,9 +82,14 @@ refused:
   sample: true
 lost:
   description: Whether the gateway did not answer.
-  returned: if the gateway refused or did not answer
+  returned: if the gateway did not answer
   type: bool
-  sample: false
+  sample: true
+repeated:
+  description: Whether the call was lost once and repeated.
+  returned: if the call was repeated
+  type: bool
+  sample: true
 msg:
   description: Reason.
   returned: if the gateway refused or did not answer
@@ -93,11 +100,61 @@ sessions:
   returned: if the gateway answered
   type: list
   elements: dict
-  sample: []
+  sample:
+    - uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
+      role: producer
+      state: reserved
+      listeners: ["192.0.2.1:5100"]
 new_sessions:
   description: Sessions that a REQ created, each with its C(uid) and C(role).
   returned: for O(message=request)
   type: list
   elements: dict
-  sample: []
+  sample: [{uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427, role: producer}]
+changed_sessions:
+  description: Sessions that the call changed, each with its C(uid) and C(role).
+  returned: for O(message=request), O(message=hello) and O(message=update), if the gateway answered
+  type: list
+  elements: dict
+  sample: [{uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427, role: producer}]
+failed_sessions:
+  description: Sessions for which the call failed, each with its C(uid), its C(role) and the reason as C(msg).
+  returned: if the gateway refused sessions
+  type: list
+  elements: dict
+  sample:
+    - uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
+      role: producer
+      msg: >-
+        role: gateway gw-aps does not offer the role 'producer'; its policy /etc/scistream/s2cs.json names a listener
+        address for: consumer
+alone:
+  description: Whether the refusal only concerns sessions that were streaming before and still are.
+  returned: for O(message=request), O(message=hello) and O(message=update), if this is the case
+  type: bool
+  sample: true
+problems:
+  description: Reasons why the answers of the gateways cannot be combined. The gateway is not called.
+  returned: for O(message=update), if there are any
+  type: list
+  elements: str
+  sample:
+    - "stream 'tomography': the consumer gateway has 2 listeners, the producer gateway 4; both need the same number"
+released:
+  description: Sessions that were released, as returned by M(scistream.gateway.s2cs_release).
+  returned: for O(message=release) and O(message=undo), if the gateway answered
+  type: list
+  elements: dict
+  sample:
+    - uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
+      role: producer
+      listeners: ["192.0.2.1:5100"]
+left:
+  description:
+    - Sessions of this run that were not released, each with its C(uid) and C(role).
+    - C(sure) is V(false) if it is unknown whether the gateway has the session.
+  returned: for O(message=undo), if there are any
+  type: list
+  elements: dict
+  sample: [{uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427, role: producer, sure: true}]
 """

@@ -27,6 +27,8 @@ description:
   - The user's key is created if it does not exist and streams are opened, and so is the directory of tickets. The plan
     contains no secret.
 author: SciStream gateway developers (@scistream)
+extends_documentation_fragment:
+  - scistream.gateway._attributes.control_node
 options:
   purpose:
     description: What the play does.
@@ -81,5 +83,20 @@ plan:
   description: What the run is to do, for the tasks that follow.
   returned: success
   type: dict
-  sample: {}
+  sample:
+    purpose: open
+    gateways: [gw-aps, gw-alcf]
+    streams:
+      - name: tomography
+        uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
+        gateways: {producer: gw-aps, consumer: gw-alcf}
+        producer_listeners: ["10.1.0.5:7000"]
+        num_conn: 1
+        encryption: tls
+    uids: []
+    key_file: ""
+    key_given: false
+    ticket_dir: null
+    probe: true
+    show: all
 """

@@ -17,6 +17,8 @@ description:
     O(kind=opened) is registered as C(scistream_opened).
   - In your own plays, use the filter P(scistream.gateway.stream_report#filter).
 author: SciStream gateway developers (@scistream)
+extends_documentation_fragment:
+  - scistream.gateway._attributes.control_node
 options:
   kind:
     description: What is reported.
@@ -73,16 +75,27 @@ msg:
   description: The lines, or the first one of a failure.
   returned: always
   type: raw
-  sample: []
+  sample:
+    - "tomography: streaming (s2ds in process, 1 listener, uid 1b4e28ba-2fa1-41d2-883f-0016d3cca427)"
+    - "  consumer connects to 10.2.0.1:5100 (gw-alcf) -> 192.0.2.1:5100 (gw-aps) -> producer 10.1.0.5:7000"
 streams:
   description: Streams that were opened. See P(scistream.gateway.stream_facts#filter).
   returned: for O(kind=opened), if everything succeeded
   type: dict
-  sample: {}
+  sample:
+    tomography:
+      uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
+      state: streaming
+      encryption: tls
+      connect_to: ["10.2.0.1:5100"]
+      gateways: {producer: gw-aps, consumer: gw-alcf}
+      listeners: {producer: ["192.0.2.1:5100"], consumer: ["10.2.0.1:5100"]}
 unwritten:
   description: Tickets or replies that could not be written, each with its C(file) and C(msg).
   returned: for O(kind=opened), if there are any
   type: list
   elements: dict
-  sample: []
+  sample:
+    - file: tomography.ticket.yml
+      msg: "/home/operator/tomography.ticket.yml: Permission denied"
 """

@@ -15,6 +15,8 @@ description:
   - Shows lines on the control node, without quotes and escapes.
   - Used by the playbooks of this collection for their messages.
 author: SciStream gateway developers (@scistream)
+extends_documentation_fragment:
+  - scistream.gateway._attributes.control_node
 options:
   lines:
     description: A list of lines, or a single text. Control characters are removed.
