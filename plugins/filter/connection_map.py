@@ -8,8 +8,7 @@ DOCUMENTATION = r"""
 name: connection_map
 short_description: Map the listeners of a stream to their targets
 version_added: "0.1.0"
-author:
-  - SciStream gateway developers
+author: SciStream gateway developers (@scistream)
 description:
   - Returns the connection map of a stream, with one row for each listener.
   - The listeners of the two gateways are paired in order.

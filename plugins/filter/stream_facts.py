@@ -8,8 +8,7 @@ DOCUMENTATION = r"""
 name: stream_facts
 short_description: Describe opened streams as data
 version_added: "0.1.0"
-author:
-  - SciStream gateway developers
+author: SciStream gateway developers (@scistream)
 description:
   - Converts the answers of the gateways to data for the next task or job, by stream name.
   - The playbooks that open streams store it in the fact and the stat C(scistream_result). It contains no secrets.

@@ -8,8 +8,7 @@ DOCUMENTATION = r"""
 name: stream_problems
 short_description: Find mistakes in stream descriptions
 version_added: "0.1.0"
-author:
-  - SciStream gateway developers
+author: SciStream gateway developers (@scistream)
 description:
   - Validates stream descriptions on the control node, before any gateway is contacted.
   - The playbooks of this collection do the same with M(scistream.gateway.stream_plan).

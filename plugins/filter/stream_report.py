@@ -8,8 +8,7 @@ DOCUMENTATION = r"""
 name: stream_report
 short_description: Describe the outcome of a run as text
 version_added: "0.1.0"
-author:
-  - SciStream gateway developers
+author: SciStream gateway developers (@scistream)
 description:
   - Converts the answers of the gateways to a short report.
   - Includes warnings for streams that are not encrypted.

@@ -8,8 +8,7 @@ DOCUMENTATION = r"""
 name: stream_sessions
 short_description: Prepare the sessions of a message to a gateway
 version_added: "0.1.0"
-author:
-  - SciStream gateway developers
+author: SciStream gateway developers (@scistream)
 description:
   - Converts stream descriptions to the option O(ignore:sessions) of an C(s2cs_*) module for one gateway.
   - The list is empty if the gateway is not involved, so the module does not have to be called.

@@ -8,8 +8,7 @@ DOCUMENTATION = r"""
 name: stream_tickets
 short_description: Create tickets and replies for the other facility
 version_added: "0.1.0"
-author:
-  - SciStream gateway developers
+author: SciStream gateway developers (@scistream)
 description:
   - Returns the files that two facilities exchange if each opens its own side of a stream.
   - The other facility needs the ticket to open the consumer side with C(stream_outbound).

@@ -8,8 +8,7 @@ DOCUMENTATION = r"""
 name: unknown_variables
 short_description: Find misspelled role variables
 version_added: "0.1.0"
-author:
-  - SciStream gateway developers
+author: SciStream gateway developers (@scistream)
 description:
   - Compares variable names with the variables of the roles of this collection.
   - >-

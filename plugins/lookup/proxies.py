@@ -8,8 +8,7 @@ DOCUMENTATION = r"""
 name: proxies
 short_description: What the proxies of data servers can do
 version_added: "0.1.0"
-author:
-  - SciStream gateway developers
+author: SciStream gateway developers (@scistream)
 description:
   - Returns the proxies that this version of the collection has, and what each of them can do.
 options:

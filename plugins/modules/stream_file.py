@@ -8,8 +8,7 @@ DOCUMENTATION = r"""
 module: stream_file
 short_description: Write a ticket or a reply on the control node
 version_added: "0.1.0"
-author:
-  - SciStream gateway developers
+author: SciStream gateway developers (@scistream)
 description:
   - Writes the text of a ticket or a reply into a file of the control node, with mode 0600.
   - An existing file or link is replaced, never written to, so files prepared by other users have no effect. A warning

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,19 @@ from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import
 REQUEST = {"role": "producer", "encryption": "none", "secret": SECRET}
 
 
+@contextlib.contextmanager
+def transaction(s2cs: S2CS) -> Iterator[sqlite3.Connection]:
+    """Change the store behind everybody's back."""
+    with contextlib.closing(sqlite3.connect(s2cs.state / "s2cs.db")) as database:
+        yield database
+        database.commit()
+
+
 def rewrite(s2cs: S2CS, which: str, text: str | None = None, raw: bytes | None = None, **fields: Any) -> None:
     """Write something else into the row of a session."""
     [row] = [row for row in s2cs.rows() if row[0] == which]
     document = text if text is not None else json.dumps({**json.loads(row[2]), **fields})
-    with contextlib.closing(sqlite3.connect(s2cs.state / "s2cs.db")) as database, database:
+    with transaction(s2cs) as database:
         value = document.encode() if raw is None else raw
         database.execute("UPDATE session SET document = CAST(? AS TEXT) WHERE uid = ?", (value, which))
 
@@ -120,7 +129,7 @@ def check_orphan_ends(s2cs: S2CS, session: dict[str, Any]) -> None:
 def test_store_of_a_newer_version(s2cs: S2CS, application: Application, readable: bool) -> None:
     """What it has is for the version that made it; what it does not have can be ended."""
     kept, lost = s2cs.stream(application.endpoint), s2cs.stream(application.endpoint)
-    with contextlib.closing(sqlite3.connect(s2cs.state / "s2cs.db")) as database, database:
+    with transaction(s2cs) as database:
         for table in ("session", "port"):
             database.execute(f"DELETE FROM {table} WHERE uid = ?", (lost["uid"],))
         database.execute("PRAGMA user_version = 2")
@@ -136,7 +145,7 @@ def test_store_of_a_newer_version(s2cs: S2CS, application: Application, readable
     else:
         check_orphan_ends(s2cs, kept)
     assert exchange(kept["listeners"][0]) == b"one:hello" if readable else not s2cs.processes()
-    with contextlib.closing(sqlite3.connect(s2cs.state / "s2cs.db")) as database, database:
+    with transaction(s2cs) as database:
         database.execute("PRAGMA user_version = 1")
         if not readable:
             database.execute("ALTER TABLE streams RENAME TO session")

@@ -68,7 +68,7 @@ def test_failure_that_stops_the_others() -> None:
     works = [
         work(journal, "a", 0.2, 0),
         work(journal, "b", 0, fails="no"),
-        *(work(journal, "c", 0.2, 0) for _ in "xyz"),
+        *(work(journal, "c", 0.2, 0) for _unused in "xyz"),
     ]
     ended = together(works, lambda index: True)
     assert str(ended[1].error) == "no"

@@ -145,12 +145,13 @@ class Marked(str):
     __slots__ = ()
 
     def __str__(self) -> str:
-        return self
+        return self  # pylint: disable=invalid-str-returned
 
 
 def test_texts_that_ansible_has_marked() -> None:
     assert load_document(Marked("a: b")) == {"a": "b"}
-    assert type(plain_document([Marked("a")])[0]) is str
+    [plain] = plain_document([Marked("a")])
+    assert plain == "a" and not isinstance(plain, Marked)
 
 
 def test_data_that_was_read_already() -> None:

@@ -37,8 +37,8 @@ INBOUND, OUTBOUND = (
 
 
 def test_facts_of_a_stream() -> None:
-    (stream,) = stream_facts([STREAM], [{**INBOUND, **OUTBOUND}]).items()
-    assert stream == (
+    found = stream_facts([STREAM], [{**INBOUND, **OUTBOUND}])
+    assert list(found) == ["tomography"] and next(iter(found.items())) == (
         "tomography",
         {
             "uid": UID,
