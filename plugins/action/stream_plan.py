@@ -18,7 +18,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan impor
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import DescriptionError
 
 _ARGUMENTS = frozenset(("purpose", "streams", "key_file", "probe"))
-_HEADLINE = "The description of the streams has mistakes."
+_HEADLINE = "The description of the streams has errors."
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]

@@ -72,7 +72,7 @@ _value:
   type: list
   elements: str
   sample:
-    - 'stream "tomography": num_conn: 0 is not allowed: give a whole number from 1 to 10000'
+    - 'stream "tomography": num_conn: 0 is not allowed: give an integer from 1 to 10000'
 """
 
 from collections.abc import Callable, Mapping, Sequence

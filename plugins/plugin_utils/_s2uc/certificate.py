@@ -167,7 +167,7 @@ def _read(value: Any) -> x509.Certificate:
     if isinstance(value, str) and "PRIVATE KEY" in value:
         raise CertificateError("holds a private key, which must never leave its gateway: release the stream")
     if not isinstance(value, str) or len(value) > MAX_PEM or not LOOSE_CERTIFICATE.fullmatch(value):
-        raise CertificateError("is not one certificate in PEM form")
+        raise CertificateError("is not exactly one certificate in PEM format")
     with _parsing():
         return x509.load_pem_x509_certificate(value.encode("ascii"))
 

@@ -102,7 +102,7 @@ def plain_document(value: Any) -> Any:
             return {str(key): plain(entry, depth + 1) for key, entry in item.items()}
         if isinstance(item, (list, tuple)):
             return [plain(entry, depth + 1) for entry in item]
-        raise DocumentError(f"it holds {show(str(item)[:100])}, which is neither a text nor a whole number")
+        raise DocumentError(f"it holds {show(str(item)[:100])}, which is neither a string nor an integer")
 
     return plain(value, 0)
 
@@ -143,7 +143,7 @@ class _Builder:
         for item in self._until(yaml.MappingEndEvent):
             key = self._value(item, depth + 1)
             if not isinstance(key, str):
-                raise _refused(item, f"the key {show(key)} is not a text")
+                raise _refused(item, f"the key {show(key)} is not a string")
             if key in mapping:
                 raise _refused(item, f"the key {show(key)} is given twice")
             mapping[key] = self._value(next(self.events), depth + 1)

@@ -67,7 +67,7 @@ def take_certificates(stream: Stream, sides: Mapping[str, Mapping[str, Any]], pu
         if role in PURPOSES[purpose]:
             yield f"{role}.certificate: this run gets it from the gateway: omit it"
         elif stream.encryption == "none":
-            yield f"{role}.certificate: 'encryption: none' does not use it: omit it, or write the other"
+            yield f"{role}.certificate: 'encryption: none' does not use it: omit it, or choose another encryption"
         elif stream.uid:
             try:
                 stream.certificates[role] = check_certificate(value, stream.uid, role)
@@ -76,5 +76,5 @@ def take_certificates(stream: Stream, sides: Mapping[str, Mapping[str, Any]], pu
     if purpose == "outbound" and stream.encryption == "tls" and not sides["producer"].get("certificate"):
         yield (
             "producer.certificate: it is required for an encrypted stream; give the ticket of "
-            "stream_inbound with -e ticket=PATH, which brings it, or write 'encryption: none'"
+            "stream_inbound with -e ticket=PATH, which contains it, or write 'encryption: none'"
         )

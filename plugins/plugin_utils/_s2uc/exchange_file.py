@@ -45,12 +45,12 @@ _HEAD = frozenset(("version", "kind", "fingerprint"))
 #: What a value may be, as a user reads it.
 Shape = Mapping[str, Mapping[str, str]]
 _TYPES: dict[str, tuple[type, ...]] = {
-    "a text": (str,),
-    "a text or null": (str, type(None)),
-    "a whole number": (int,),
-    "a whole number or null": (int, type(None)),
+    "a string": (str,),
+    "a string or null": (str, type(None)),
+    "an integer": (int,),
+    "an integer or null": (int, type(None)),
     "true or false": (bool,),
-    "a list of texts": (list,),
+    "a list of strings": (list,),
 }
 
 
@@ -179,13 +179,13 @@ def _check_version(label: str, kind: str, version: Any) -> None:
 def _check_shape(label: str, kind: str, document: Mapping[str, Any], shape: Shape) -> None:
     """Refuse what has other keys or other kinds of values than its writer gives it, before any of it is used."""
     dictionaries = {name: keys for name, keys in shape.items() if name}
-    top = {**shape[""], **dict.fromkeys(dictionaries, "a dictionary"), "fingerprint": "a text"}
+    top = {**shape[""], **dict.fromkeys(dictionaries, "a dictionary"), "fingerprint": "a string"}
     for prefix, given, keys in (
         ("", {key: value for key, value in document.items() if key not in ("version", "kind")}, top),
         *((f"{name}.", document.get(name), keys) for name, keys in dictionaries.items()),
     ):
         if not isinstance(given, dict):
-            raise TicketError(f"{label}: it is not a {kind} of {_MAKERS[kind]}: {prefix[:-1]} is no dictionary")
+            raise TicketError(f"{label}: it is not a {kind} of {_MAKERS[kind]}: {prefix[:-1]} is not a dictionary")
         for key in [*keys, *given]:
             if key not in keys or key not in given:
                 which = "is missing" if key in keys else "is not allowed in it"

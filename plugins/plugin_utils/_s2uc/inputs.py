@@ -128,7 +128,7 @@ class Inputs:
             self.notes.append(f"{KEY} and {KEY_FILE} are both given: {KEY} is used")
         value = self.template(self.variables[KEY])
         if not isinstance(value, str) or not value.strip():
-            raise InputError(f"{KEY}: it is empty or not a text; the output of 'openssl rand -hex 32' makes a good key")
+            raise InputError(f"{KEY}: it is empty or not a string; use the output of 'openssl rand -hex 32'")
         return value
 
     def key_file(self) -> str:
@@ -139,7 +139,7 @@ class Inputs:
     def unread(self) -> list[str]:
         """Return which variables look as if they were meant for the stream playbooks, but are not read."""
         return [
-            f"{name}: it is not given as an extra variable (-e), so that it is not read: call it {PREFIX}{name}"
+            f"{name}: it is only read as an extra variable (-e): rename it to {PREFIX}{name}"
             for name in ("streams", "ticket", "reply", "uid", "uids")
             if name in self.variables and name not in self.extra and PREFIX + name not in self.variables
         ]

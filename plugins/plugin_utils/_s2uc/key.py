@@ -22,7 +22,7 @@ DEFAULT_KEY_FILE = "~/.config/scistream/key"
 _KEY_BYTES = 32
 _MAX_SIZE = 4096
 _SECRET = b"scistream.gateway stream secret 1\0"
-_ELSEWHERE = "name another file with scistream_key_file, or give the key itself with scistream_key"
+_ELSEWHERE = "set scistream_key_file to another file, or scistream_key to the key itself"
 #: A key file that is as young was most likely made by this very run.
 _NEW_SECONDS = 600
 
@@ -60,8 +60,8 @@ def load_key(
     with _told(path):
         _create(path)
         tell(
-            f"A new key was made: {path}. Keep it: without it, streams that are opened with it cannot be changed. "
-            "Another one is named with scistream_key_file, or given itself as scistream_key."
+            f"A new key was created: {path}. Keep it: without it, streams that are opened with it cannot be changed. "
+            "To use another key, set scistream_key_file or scistream_key."
         )
         return _read(path, tell)
 
@@ -119,8 +119,8 @@ def describe_key(path: str = "", given: bool = False) -> str:
     """Return where the key of this run came from, and where another one can be named."""
     if given:
         return (
-            "this run derives its secrets from the variable scistream_key, and the stream was opened with another key: "
-            "give that one, or name its file with scistream_key_file"
+            "this run derives its secrets from the variable scistream_key, but the stream was opened with another key: "
+            "give that one, or set scistream_key_file to its file"
         )
     path = _expanded(path)
     try:
@@ -129,9 +129,9 @@ def describe_key(path: str = "", given: bool = False) -> str:
         made = "which does not exist"
     else:
         moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - age))
-        made = f"which is new, created at {moment}" if age < _NEW_SECONDS else f"made at {moment}"
+        made = f"which is new, created at {moment}" if age < _NEW_SECONDS else f"created at {moment}"
     return (
-        f"this run derives its secrets from the key file {path}, {made}, and the stream was opened with another key: "
+        f"this run derives its secrets from the key file {path}, {made}, but the stream was opened with another key: "
         + _ELSEWHERE
     )
 
@@ -166,8 +166,8 @@ def _read(path: str, tell: Callable[[str], None]) -> bytes:
             )
         if mode & 0o055:
             tell(
-                f"Others may read the key file {path} (mode {mode:04o}). That is well in a container or a directory "
-                f"that belongs to this job alone; elsewhere run 'chmod 600 {path}'."
+                f"Others may read the key file {path} (mode {mode:04o}). That is fine in a container or a directory "
+                f"that only this job uses; elsewhere run 'chmod 600 {path}'."
             )
         text = file.read(_MAX_SIZE).strip()
     return _checked(text, f"key file {path}", "remove it to create a new one")

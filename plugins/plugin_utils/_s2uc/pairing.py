@@ -45,7 +45,7 @@ def connection_map(producer: Session, consumer: Session | None = None) -> list[d
     if not listeners or len(entrances) != len(listeners):
         raise PairingError(
             f"the consumer gateway has {len(entrances)} listeners, the producer gateway {len(listeners)}; "
-            "both need the same number"
+            "both must have the same number"
         )
     return [
         {
@@ -106,7 +106,7 @@ def _other_ends(ends: list[Peer]) -> str | None:
         return None
     return (
         f"its gateways use {careless} and {strict}, which do not agree on how one direction of an encrypted connection "
-        f"ends: name the same proxy for both, as in 'proxy: {strict}', or set 'half_close: false' for {careless} in "
+        f"ends: use the same proxy for both, such as 'proxy: {strict}', or set 'half_close: false' for {careless} in "
         "the policy of its gateway, for applications that never end one direction first"
     )
 
@@ -119,7 +119,7 @@ def _other_ticket(stream: Stream, producer: Session) -> str | None:
     if stream.answers in (ticket, fingerprint(producer["certificate"])):
         return None
     return (
-        f"the reply answers another ticket (fingerprint {show(stream.answers)}) than the one of this producer side "
+        f"the reply is for another ticket (fingerprint {show(stream.answers)}) than the one of this producer side "
         f"(fingerprint {ticket}): either the ticket was modified in transit, or the stream was opened again or changed "
         "since; run stream_inbound without the reply, hand over its ticket, and compare the fingerprints"
     )
@@ -137,7 +137,7 @@ def _older(stream: Stream, role: str, session: Session) -> str | None:
         return None
     kind = "reply" if role == "producer" else "ticket"
     return (
-        f"the {kind} is older than the one that this side was opened with: give the last one of "
-        f"{stream.gateways[OTHER[role]]}. If it is the last one, clocks differ: release the stream on both sides, and "
-        "open it again"
+        f"the {kind} is older than the one that this side was opened with: give the latest one of "
+        f"{stream.gateways[OTHER[role]]}. If it is the latest one, the clocks differ: release the stream on both "
+        "sides, and open it again"
     )

@@ -103,8 +103,7 @@ def make_plan(
         problems = inputs.unread()
         if purpose == "release":
             problems.append(
-                "Name what is to be released, with 'streams' (the description), 'ticket' (a file), 'uid' or a list "
-                "'uids'."
+                "Specify what to release with 'streams' (the description), 'ticket' (a file), 'uid' or a list 'uids'."
             )
     streams: list[Stream] = []
     if given or opens:
@@ -148,7 +147,7 @@ def make_directory(path: str, check_mode: bool = False) -> bool:
         for directory in reversed(missing if not check_mode else []):
             os.mkdir(directory, 0o700)
     except OSError as error:
-        raise DescriptionError([f"ticket_dir: {missing[0]} cannot be made: {error.strerror}"]) from None
+        raise DescriptionError([f"ticket_dir: {missing[0]} cannot be created: {error.strerror}"]) from None
     return bool(missing)
 
 

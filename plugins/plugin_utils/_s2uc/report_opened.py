@@ -124,7 +124,7 @@ def _paths(stream: Stream, producer: Mapping[str, Any] | None, consumer: Mapping
             hops.append("its producer")
         lines.append(" -> ".join(hops))
     if number > _PATHS:
-        lines.append(f"and {number - _PATHS} more; ansible-playbook -v shows all in the results")
+        lines.append(f"and {number - _PATHS} more; ansible-playbook -v shows all of them")
     return lines
 
 
@@ -142,7 +142,7 @@ def _encryption(stream: Stream, sessions: Sessions) -> Iterable[str]:
                 "the gateways s2cs_egress and s2cs_clients."
             )
         return
-    yield "encryption between the gateways: tls, each knows the other by its certificate"
+    yield "encryption between the gateways: tls, each verifies the certificate of the other"
 
 
 def _fingerprints(stream: Stream, sessions: Sessions, purpose: str) -> Iterable[str]:

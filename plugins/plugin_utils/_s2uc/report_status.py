@@ -136,7 +136,7 @@ def problems(session: Mapping[str, Any], now: datetime) -> list[str]:
     elif session.get("pending") and session.get("health") != "busy":
         found.append(f"its last action ({session['pending']}) was interrupted; run it again to finish it")
     elif session.get("state") == "expired":
-        found.append("its lifetime is over; the next action on this gateway releases it")
+        found.append("its lifetime has ended; the next action on this gateway releases it")
     connections = (session.get("counters") or {}).get("connections") or {}
     for key, words in (("failed", "failed: the target did not answer"), ("refused", "refused")):
         if connections.get(key):
@@ -209,7 +209,7 @@ def _encryption(session: Mapping[str, Any]) -> Iterable[str]:
         yield "WARNING: not encrypted between the gateways"
         return
     own, peer = session.get("certificate"), session.get("peer_certificate")
-    yield f"tls: certificate {fingerprint_of(own)}, that of the other gateway {fingerprint_of(peer)}"
+    yield f"tls: certificate {fingerprint_of(own)}, peer certificate {fingerprint_of(peer)}"
 
 
 def _ends(session: Mapping[str, Any], now: datetime) -> Iterable[str]:

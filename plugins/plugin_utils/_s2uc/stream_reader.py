@@ -75,7 +75,7 @@ def read_streams(
     """
     if not isinstance(value, (list, tuple)) or not value:
         ticket = ", or a ticket with -e ticket=PATH" if purpose in TAKE_TICKETS else ""
-        beside = "; a reply needs the description beside it" if replies else ""
+        beside = "; a reply also requires the description" if replies else ""
         raise DescriptionError(
             [
                 f"streams: {show(value)} is not allowed: give a list of at least one stream, "
@@ -139,7 +139,7 @@ class StreamReader:
         if self.purpose == "open" and stream.gateways["producer"] and len(set(stream.gateways.values())) == 1:
             self._problem(
                 f"producer.gateway and consumer.gateway are both {show(stream.gateways['producer'])}: a stream goes "
-                "through two gateways; name another one for one side"
+                "through two gateways; choose another one for one side"
             )
         if self.item.get("uid") is not None:
             stream.uid = self._try("uid", self.item["uid"], lambda _, text: check_uid(text), "")
@@ -245,7 +245,9 @@ class StreamReader:
             ("listeners", "remote_listeners") if "producer" in self.opens else ("remote_listeners", "listeners")
         )
         if side.get(other) is not None and self.purpose != "outbound":
-            self._problem(f"producer.{other}: only stream_outbound takes it, where the producer gateway is not reached")
+            self._problem(
+                f"producer.{other}: only valid for stream_outbound, which does not contact the producer gateway"
+            )
         if not side.get(needed):
             what = (
                 "the application's own listeners"
@@ -285,8 +287,8 @@ class StreamReader:
                 setattr(stream, attribute, [str(network) for network in networks])
         if self.purpose == "inbound" and stream.encryption == "none" and not stream.consumer_address:
             self._problem(
-                "consumer.address: it is not given, and without encryption it is all that the producer gateway knows "
-                "the other one by: name the address or network that the consumer gateway's connections come from"
+                "consumer.address: it is required without encryption, because the producer gateway identifies its "
+                "peer by address only: give the address or network from which the consumer gateway connects"
             )
 
 

@@ -25,22 +25,22 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream imp
 
 _TICKET_SHAPE = {
     "": {
-        "name": "a text",
-        "uid": "a text",
-        "num_conn": "a whole number",
-        "rate": "a whole number or null",
-        "encryption": "a text",
-        "transport": "a text",
-        "lifetime": "a whole number or null",
+        "name": "a string",
+        "uid": "a string",
+        "num_conn": "an integer",
+        "rate": "an integer or null",
+        "encryption": "a string",
+        "transport": "a string",
+        "lifetime": "an integer or null",
     },
     "producer": {
-        "gateway": "a text",
-        "listeners": "a list of texts",
-        "certificate": "a text or null",
-        "proxy": "a text",
+        "gateway": "a string",
+        "listeners": "a list of strings",
+        "certificate": "a string or null",
+        "proxy": "a string",
         "half_close": "true or false",
     },
-    "consumer": {"gateway": "a text"},
+    "consumer": {"gateway": "a string"},
 }
 #: What the other facility decides; the rest of a stream is what its ticket says.
 _OWN_KEYS = frozenset(("ticket", "consumer", "encryption", "proxy", "runtime", "hello_timeout", "lifetime", "labels"))
@@ -54,12 +54,12 @@ _PLAIN = """\
 and only over a channel that no one else can write to, or compare the fingerprint, which both reports show, by phone.
 The stream is not encrypted between the facilities."""
 _REPLY_SHAPE = {
-    "": {"name": "a text", "uid": "a text", "answers": "a text"},
+    "": {"name": "a string", "uid": "a string", "answers": "a string"},
     "consumer": {
-        "gateway": "a text",
-        "address": "a text or null",
-        "certificate": "a text",
-        "proxy": "a text",
+        "gateway": "a string",
+        "address": "a string or null",
+        "certificate": "a string",
+        "proxy": "a string",
         "half_close": "true or false",
     },
 }
@@ -124,7 +124,8 @@ def expand_ticket(
     for key in item:
         if key not in _OWN_KEYS:
             raise TicketError(
-                f"{show(key)} comes with the ticket; beside it give {', '.join(sorted(_OWN_KEYS - {'ticket'}))} at most"
+                f"{show(key)} comes from the ticket; in addition to it, only "
+                f"{', '.join(sorted(_OWN_KEYS - {'ticket'}))} may be given"
             )
     handout = read_handout("ticket", item["ticket"], _TICKET_SHAPE)
     ticket = handout.values
@@ -146,9 +147,9 @@ def expand_ticket(
     if opens and asked != ticket["encryption"] and ticket["encryption"] in ("none", "tls"):
         # A ticket that was changed on its way must not take the encryption away.
         raise TicketError(
-            f"{handout.label}: it says encryption {ticket['encryption']}, and here it is {show(asked)}: both "
-            "sides must want the same. Ask for another ticket"
-            + (", or say -e encryption=none to let this stream cross the network unencrypted" if asked == "tls" else "")
+            f"{handout.label}: it says encryption {ticket['encryption']}, but here it is {show(asked)}: both "
+            "sides must use the same. Ask for another ticket"
+            + (", or use -e encryption=none to let this stream cross the network unencrypted" if asked == "tls" else "")
         )
     description["encryption"] = ticket["encryption"]
     return description, handout
@@ -202,7 +203,7 @@ def add_reply(streams: Sequence[Stream], source: Any, purpose: str) -> None:
         TicketError: It is no reply, or not for one of the streams.
     """
     if purpose != "inbound":
-        raise TicketError("reply: only stream_inbound takes it, with the description of the streams")
+        raise TicketError("reply: only valid for stream_inbound, together with the description of the streams")
     handout = read_handout("reply", source, _REPLY_SHAPE)
     reply, label = handout.values, handout.label
     found = [stream for stream in streams if stream.uid and stream.uid == reply["uid"]]

@@ -48,7 +48,7 @@ def unknown_variables(names: Iterable[str]) -> list[str]:
     for name in sorted(name for name in set(names) - known_variables() if not name.startswith("_")):
         if name.startswith(_OURS):
             near = difflib.get_close_matches(name, ours, 1, _LIKELY)
-            problems.append(_sentence(name, near) + f"; names that begin with {name[:5]} are those of the roles")
+            problems.append(_sentence(name, near) + f"; names that begin with {name[:5]} belong to the roles")
         elif near := difflib.get_close_matches(name.lower(), ours, 1, _ALIKE):
             problems.append(_sentence(name, near))
     return problems

@@ -191,7 +191,7 @@ def copy_files(source: int, target: int, most: int) -> set[str]:
     kept: set[str] = set()
     for size, name in sorted(found):
         if size > most:
-            say(f"{name} is not kept, because it is too large ({size} bytes)")
+            say(f"{name} is not kept because it is too large ({size} bytes)")
             continue
         try:
             copy_file(source, target, name)
@@ -212,7 +212,7 @@ def copy_file(source: int, target: int, name: str) -> None:
     try:
         about = os.fstat(reading)
         if not stat.S_ISREG(about.st_mode) or about.st_nlink != 1:
-            raise OSError(errno.EINVAL, "it is not a regular file any more")
+            raise OSError(errno.EINVAL, "it is no longer a regular file")
         writing = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=target)
         try:
             os.ftruncate(writing, about.st_size)

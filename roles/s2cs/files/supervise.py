@@ -124,7 +124,7 @@ class Supervisor:
             with suppress(OSError):
                 self.is_limited = isolate.prepare(os.getcwd())
             if not self.is_limited:
-                self.log.say("the directory run cannot be mounted; what is in it is measured instead")
+                self.log.say("the directory run cannot be mounted; its size is checked regularly instead")
 
     def start(self) -> None:
         """Start the command in a process group of its own, which ends when this process does."""
@@ -204,13 +204,13 @@ class Supervisor:
             if time.monotonic() - checked >= CHECK_SECONDS:
                 checked = time.monotonic()
                 if not self.is_there():
-                    self.log.say("the directory is gone, and the data server goes with it")
+                    self.log.say("the directory was removed; stopping the data server")
                     self.terminate()
                     return True
 
     def end_for_good(self) -> bool:
         """End a command that fills the disk, and wait until somebody comes for the supervisor."""
-        self.log.say(f"the data server wrote more than {self.most} bytes into its directory run, and is ended for that")
+        self.log.say(f"the data server wrote more than {self.most} bytes into its directory run and is stopped")
         self.terminate()
         self.end_group()
         self.last_exit = "too much in run"

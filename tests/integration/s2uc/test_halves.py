@@ -122,7 +122,7 @@ def test_a_reply_that_does_not_answer_this_ticket(site: Site, halves: Halves) ->
     # The producer side has a new key: what answers the ticket before it is refused, and nothing is left open.
     outcome = halves.inbound(reply=str(halves.reply))
     assert outcome.status != 0
-    assert "the reply answers another ticket" in outcome.message
+    assert "the reply is for another ticket" in outcome.message
     assert "run stream_inbound without the reply" in outcome.message
     assert "opened: producer of halves on gw-a" in outcome.message
     assert site.sessions() == ["gw-b/consumer"]
@@ -149,7 +149,7 @@ def test_files_of_somebody_else_are_refused(site: Site, halves: Halves) -> None:
     refused(halves.outbound(ticket=str(halves.reply)), "it is the reply to a ticket")
     other = {**halves.stream, "name": "other"}
     refused(halves.inbound(streams=[other], reply=str(halves.reply)), "which is not among those of this run: other")
-    refused(halves.inbound(streams=[], reply=str(halves.reply)), "a reply needs the description beside it")
+    refused(halves.inbound(streams=[], reply=str(halves.reply)), "a reply also requires the description")
     for change in (
         ("fingerprint: ", "fingerprint: 0"),
         ("    MII", "    MIJ"),
@@ -170,7 +170,7 @@ def test_unencrypted_halves_need_one_ticket(site: Site, halves: Halves) -> None:
     assert inbound.calls("gw-a") == THREE
     assert "WARNING: not encrypted" in inbound.message and "reply" not in inbound.message
     unasked = halves.outbound()
-    assert unasked.status != 0 and "say -e encryption=none" in unasked.message and not unasked.calls("gw-b")
+    assert unasked.status != 0 and "use -e encryption=none" in unasked.message and not unasked.calls("gw-b")
     outbound = halves.done(halves.outbound(encryption="none"))
     assert "WARNING: not encrypted" in outbound.message and not halves.reply.exists()
     assert ask(site.listener(outbound)) == b"PHOTONS"

@@ -48,7 +48,7 @@ def test_names_that_a_site_uses_for_itself(site: Site, producer: int) -> None:
     assert site.ok("stream_inbound", "--check", inventory=hosts, streams=streams).changed == 2
     for playbook in ("stream_open", "stream_release"):
         refused = site.play(playbook, inventory=hosts)
-        assert refused.status != 0 and "call it scistream_streams" in refused.message
+        assert refused.status != 0 and "rename it to scistream_streams" in refused.message
         assert not refused.calls("gw-a")
 
 

@@ -133,7 +133,7 @@ def test_another_key_is_named(site: Site, producer: int, tmp_path: Path) -> None
     outcome = site.play("stream_open", environment=fresh, streams=streams)
     path = tmp_path / ".config" / "scistream" / "key"
     assert outcome.status != 0
-    assert f"A new key was made: {path}" in outcome.output
+    assert f"A new key was created: {path}" in outcome.output
     assert f"this run derives its secrets from the key file {path}, which is new" in outcome.message
     assert "scistream_key_file" in outcome.message
     mounted = tmp_path / "mounted"
@@ -145,4 +145,6 @@ def test_another_key_is_named(site: Site, producer: int, tmp_path: Path) -> None
     assert ask(site.listener(opened)) == b"PHOTONS"
     away = site.play("stream_open", environment={"HOME": "/proc"}, streams=streams)
     assert away.status != 0 and not away.calls("gw-a")
-    assert "key file /proc/.config/scistream/key: " in away.message and "with scistream_key" in away.message
+    assert (
+        "key file /proc/.config/scistream/key: " in away.message and "scistream_key to the key itself" in away.message
+    )

@@ -127,7 +127,7 @@ def test_mistakes_are_found_before_anything_is_asked(site: Site) -> None:
         ("stream_open", {"streams": "all"}, "at least one stream"),
         ("stream_outbound", {}, "-e ticket=PATH"),
         ("stream_inbound", {"streams": [{"name": "a"}], "ticket_dir": "/dev/null/x"}, "is not allowed"),
-        ("stream_release", {}, "Name what is to be released"),
+        ("stream_release", {}, "Specify what to release"),
         ("stream_outbound", {"ticket": "/nonexistent"}, "No such file"),
         ("stream_open", {"scistream_gateways": "nowhere"}, "No gateway in the inventory"),
         ("stream_status", {"scistream_gateways": "nowhere"}, "No gateway in the inventory"),

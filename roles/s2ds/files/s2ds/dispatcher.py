@@ -104,7 +104,7 @@ class Dispatcher:
                 self._log.line(f"reload refused: {error}")
                 return {"ok": False, "error": str(error)}
         elif op != "status":
-            return {"ok": False, "error": f"unknown op {json.dumps(op)}: there are status and reload"}
+            return {"ok": False, "error": f"unknown op {json.dumps(op)}: must be status or reload"}
         return {"ok": True, "status": self._status()}
 
     def _reload(self) -> None:

@@ -37,7 +37,7 @@ class Log:
             pass
 
     def line(self, text: str) -> None:
-        if self._dropped and self._write(f"{self._dropped} lines dropped: nobody reads the log"):
+        if self._dropped and self._write(f"{self._dropped} lines dropped: the log is not being read"):
             self._dropped = 0
         if self._dropped or not self._write(text):
             self._dropped += 1

@@ -113,7 +113,7 @@ class WorkerResources:
 
     def copy_from_now_on(self, error: OSError) -> None:
         self.splice = None
-        self._log.line(f"splice is not to be had here ({error.strerror}): copying, which is slower")
+        self._log.line(f"splice is not available ({error.strerror}): copying, which is slower")
 
     def buffer(self) -> memoryview:
         if self._buffer is None:

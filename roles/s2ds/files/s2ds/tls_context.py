@@ -57,19 +57,19 @@ class TlsContext:
     def _trust(self, text: str) -> bytes:
         """The peer's certificate, for the comparison: as an anchor alone it might have issued others."""
         if text.count(BEGIN) != 1 or text.find(END) < text.find(BEGIN):
-            raise CredentialError("peer", "must hold exactly one certificate, in PEM")
+            raise CredentialError("peer", "must contain exactly one certificate in PEM format")
         try:
             peer = ssl.PEM_cert_to_DER_cert(text[text.index(BEGIN) : text.index(END) + len(END)])
             self.context.load_verify_locations(cadata=peer)
         except (ssl.SSLError, ValueError):
-            raise CredentialError("peer", "holds no certificate that can be read") from None
+            raise CredentialError("peer", "does not contain a valid certificate") from None
         return peer
 
     def _load(self, certificate: str, key: str) -> None:
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=certificate)
         except (ssl.SSLError, ValueError):
-            raise CredentialError("certificate", "holds no certificate that can be read") from None
+            raise CredentialError("certificate", "does not contain a valid certificate") from None
         with _file(certificate) as certificate_file, _file(key) as key_file:
             try:
                 self.context.load_cert_chain(certificate_file, key_file, password=_no_password)
@@ -79,12 +79,12 @@ class TlsContext:
                     raise CredentialError("key", "does not belong to the certificate") from None
                 if reason.startswith(("EE_KEY", "CA_MD")):
                     raise CredentialError("certificate", f"is refused: {reason.lower().replace('_', ' ')}") from None
-                raise CredentialError("key", "holds no private key that can be read") from None
+                raise CredentialError("key", "does not contain a valid private key") from None
 
 
 def _no_password() -> NoReturn:
     """Instead of asking for one on the terminal."""
-    raise CredentialError("key", "is encrypted: nobody is there to give the password")
+    raise CredentialError("key", "is passphrase-protected: provide an unencrypted key")
 
 
 @contextlib.contextmanager

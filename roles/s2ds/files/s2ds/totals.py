@@ -54,7 +54,7 @@ class Totals:
                 self._take(json.loads(text))
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             self.exact = False
-            self._log.line(f"{NAME} cannot be used: the session is counted anew")
+            self._log.line(f"{NAME} cannot be used: counters of the session start again at 0")
 
     def _take(self, found: Any) -> None:
         counted = {name: _whole(found[name]) for name in COUNTED}

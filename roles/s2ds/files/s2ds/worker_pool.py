@@ -107,7 +107,7 @@ class WorkerPool:
             try:
                 slot.channel.send(message, socket.MSG_DONTWAIT)
             except OSError as error:
-                self._log.line(f"worker {slot.pid} was not told: {error.strerror}")
+                self._log.line(f"worker {slot.pid} could not be notified: {error.strerror}")
 
     def stop(self) -> None:
         left = {slot.pid for slot in self.running()}

@@ -32,9 +32,7 @@ def test_short_names_are_extra_variables_only(name: str) -> None:
     ours: dict[str, Any] = {name: ["x"]}
     theirs = inputs(None, **ours)
     assert (theirs.streams(), theirs.uids(), theirs.replies()) == ([], [], [])
-    assert theirs.unread() == [
-        f"{name}: it is not given as an extra variable (-e), so that it is not read: call it scistream_{name}"
-    ]
+    assert theirs.unread() == [f"{name}: it is only read as an extra variable (-e): rename it to scistream_{name}"]
     assert inputs(ours).unread() == inputs(None, **{f"scistream_{name}": ["y"]}, **ours).unread() == []
     for given in (inputs(ours), inputs(None, **{f"scistream_{name}": ["x"]})):
         assert [given.streams(), given.uids(), given.replies()].count([]) == 2
@@ -119,7 +117,7 @@ def test_the_key_itself() -> None:
         "scistream_key and scistream_key_file are both given: scistream_key is used"
     ]
     for value in ("", " ", 5, ["k"]):
-        with pytest.raises(InputError, match="scistream_key: it is empty or not a text"):
+        with pytest.raises(InputError, match="scistream_key: it is empty or not a string"):
             inputs(scistream_key=value).key()
 
 

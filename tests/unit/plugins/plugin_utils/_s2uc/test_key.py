@@ -113,13 +113,13 @@ def test_a_new_key_is_told_once(tmp_path: Path) -> None:
     assert len(said) == 1 and path in said[0] and "new key" in said[0] and "scistream_key_file" in said[0]
     assert f"{path}, which is new, created at 20" in describe_key(path)
     os.utime(path, (1_700_000_000, 1_700_000_000))
-    assert f"{path}, made at 2023-11-14T22:13:20Z" in describe_key(path)
+    assert f"{path}, created at 2023-11-14T22:13:20Z" in describe_key(path)
     assert "which does not exist" in describe_key(str(tmp_path / "other"))
     assert "variable scistream_key," in describe_key(given=True)
 
 
 def test_a_home_that_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(KeyFileError, match="scistream_key_file, or give the key itself with scistream_key"):
+    with pytest.raises(KeyFileError, match="scistream_key_file to another file, or scistream_key to the key itself"):
         load_key("/proc/scistream/key")
     (tmp_path / "file").write_text("")
     with pytest.raises(KeyFileError, match=re.escape(f"{tmp_path}/file/key: ")):

@@ -85,7 +85,7 @@ def test_map_deals_the_producers_listeners_in_turn() -> None:
 @pytest.mark.parametrize("number", [0, 1, 3])
 def test_map_needs_as_many_listeners_on_both_sides(number: int) -> None:
     producer = session("producer", "a:1", "a:2", producer_listeners=["p:1"])
-    with pytest.raises(PairingError, match="both need the same number"):
+    with pytest.raises(PairingError, match="both must have the same number"):
         connection_map(producer, session("consumer", *[f"c:{index}" for index in range(number)]))
 
 
@@ -227,7 +227,7 @@ def test_inbound_alone() -> None:
 
 def test_inbound_alone_is_not_open_to_anybody() -> None:
     (problem,) = stream_problems(streams(), "inbound", ["gw-a"])
-    assert "consumer.address: it is not given" in problem
+    assert "consumer.address: it is required without encryption" in problem
     assert stream_problems(streams(encryption="tls"), "inbound", ["gw-a"]) == []
 
 

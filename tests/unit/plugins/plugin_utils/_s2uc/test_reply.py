@@ -119,8 +119,8 @@ def test_hostile_addresses(tmp_path: Path, address: Any) -> None:
     [
         ({**REPLY, "uid": UID[::-1]}, "which is not among those of this run: tomography (uid "),
         ({**REPLY, "uid": "{{ x }}"}, "which is not among"),
-        ({**REPLY, "uid": None}, "uid is null, not a text"),
-        ({**REPLY, "uid": ["{{ x }}"]}, 'uid is ["{{ x }}"], not a text'),
+        ({**REPLY, "uid": None}, "uid is null, not a string"),
+        ({**REPLY, "uid": ["{{ x }}"]}, 'uid is ["{{ x }}"], not a string'),
         ({**REPLY, "kind": "ticket"}, "-e ticket=PATH"),
         ({**REPLY, "kind": "other"}, "not a reply of stream_outbound"),
         (
@@ -134,12 +134,12 @@ def test_hostile_addresses(tmp_path: Path, address: Any) -> None:
         (consumer(key="x"), "not a reply"),
         ("", "not a reply"),
         ("{", "not a reply"),
-        (consumer(certificate=None), "certificate is null, not a text"),
+        (consumer(certificate=None), "certificate is null, not a string"),
         (consumer(certificate=""), "ask for a new reply"),
         (consumer(certificate=PRODUCER), "is that of"),
         (consumer(certificate=make_credentials(UID[::-1], "consumer").certificate), "is that of"),
         ({**REPLY, "fingerprint": "x"}, "its fingerprint does not match its content"),
-        ({**REPLY, "fingerprint": None}, "fingerprint is null, not a text"),
+        ({**REPLY, "fingerprint": None}, "fingerprint is null, not a string"),
     ],
 )
 def test_what_is_not_the_reply(tmp_path: Path, reply: Any, text: str) -> None:
@@ -166,9 +166,9 @@ def test_two_for_one(tmp_path: Path) -> None:
 
 def test_who_takes_replies(tmp_path: Path) -> None:
     path = write(tmp_path / "r.yml", REPLY)
-    with pytest.raises(DescriptionError, match="only stream_inbound takes it"):
+    with pytest.raises(DescriptionError, match="only valid for stream_inbound"):
         read_streams([STREAM], "open", None, [path])
-    with pytest.raises(DescriptionError, match="a reply needs the description beside it"):
+    with pytest.raises(DescriptionError, match="a reply also requires the description"):
         read_streams([], "inbound", None, [path])
     assert read_streams([STREAM], "release", None, ["/nonexistent"])
 

@@ -145,7 +145,7 @@ def half(purpose: str, encryption: str = "tls", check_mode: bool = False, **more
 def test_opened_says_that_it_is_encrypted() -> None:
     results = {"gw-a": {"sessions": [session("producer")]}, "gw-b": {"sessions": [session("consumer")]}}
     lines = stream_report(results, "opened", streams=ENCRYPTED)
-    assert lines[2:] == ["  encryption between the gateways: tls, each knows the other by its certificate"]
+    assert lines[2:] == ["  encryption between the gateways: tls, each verifies the certificate of the other"]
 
 
 def test_a_producer_side_waits_for_the_reply() -> None:

@@ -33,7 +33,7 @@ def test_status_of_encrypted_sessions() -> None:
         return [line.strip() for line in report_status.status(results, now=now)[2:]]
 
     assert shown(certificate=PRODUCER, peer_certificate=None) == [
-        f"tls: certificate sha256 {fingerprint(PRODUCER)}, that of the other gateway none yet"
+        f"tls: certificate sha256 {fingerprint(PRODUCER)}, peer certificate none yet"
     ]
     assert shown(certificate=old, peer_certificate=dead)[:-1] == [
         f"WARNING: certificate sha256 {fingerprint(old)} expires in 5d 0h: release the stream and open it again",

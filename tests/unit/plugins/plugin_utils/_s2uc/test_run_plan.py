@@ -80,9 +80,9 @@ def test_mistakes_come_before_the_key(tmp_path: Path) -> None:
 
 
 def test_a_release_needs_something_to_release_and_no_key(tmp_path: Path) -> None:
-    assert "Name what is to be released" in problems("release")[-1]
+    assert "Specify what to release" in problems("release")[-1]
     unread = make_unread("release", uid=UID)
-    assert "call it scistream_uid" in unread[0] and "Name what is to be released" in unread[1]
+    assert "rename it to scistream_uid" in unread[0] and "Specify what to release" in unread[1]
     path = str(tmp_path / "key")
     assert plan("release", uid=UID, scistream_key_file=path).uids == [UID]
     assert plan("release", scistream_streams=[description()], scistream_key_file=path).streams[0].name == "tomography"
@@ -113,5 +113,5 @@ def test_the_directory_of_tickets(tmp_path: Path) -> None:
     assert make_directory(str(path)) and not make_directory(str(path))
     assert [stat.S_IMODE(item.stat().st_mode) for item in (path, path.parent)] == [0o700, 0o700]
     (tmp_path / "file").write_text("")
-    with pytest.raises(DescriptionError, match=r"ticket_dir: .* cannot be made"):
+    with pytest.raises(DescriptionError, match=r"ticket_dir: .* cannot be created"):
         make_directory(str(tmp_path / "file" / "x"))

@@ -181,8 +181,8 @@ def test_a_ticket_that_expired_only_releases(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"certificate": None}, "not one certificate"),
-        ({"certificate": CERTIFICATE[:200]}, "not one certificate"),
+        ({"certificate": None}, "not exactly one certificate"),
+        ({"certificate": CERTIFICATE[:200]}, "not exactly one certificate"),
         ({"certificate": CERTIFICATE.replace("\nM", "\nN", 1)}, "damaged or modified"),
         ({"certificate": make_credentials(UID, "consumer").certificate}, "is that of"),
         ({"certificate": make_credentials(UID[::-1], "producer").certificate}, "is that of"),
@@ -205,7 +205,7 @@ def test_what_does_not_go_with_an_encrypted_ticket(tmp_path: Path) -> None:
 def test_no_ticket_takes_the_encryption_away(tmp_path: Path, says: str, here: str | None) -> None:
     path = write(tmp_path / "t.yml", encrypted() if says == "tls" else TICKET)
     text = problem({"ticket": path, **({"encryption": here} if here else {})})
-    assert f"it says encryption {says}, and here it is" in text
+    assert f"it says encryption {says}, but here it is" in text
     assert ("-e encryption=none" in text) == (says == "none")
 
 

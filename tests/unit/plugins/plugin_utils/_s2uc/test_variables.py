@@ -31,7 +31,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.variables 
 def test_misspelt(name: str, meant: str) -> None:
     [said] = unknown_variables([name, "s2cs_targets", "inventory_hostname"])
     assert said.startswith(f"there is no variable {name}")
-    assert f"did you mean {meant}?" in said if meant else "names that begin with s2cs_ are those of the roles" in said
+    assert f"did you mean {meant}?" in said if meant else "names that begin with s2cs_ belong to the roles" in said
 
 
 def test_right_names_and_those_of_others() -> None:

@@ -57,25 +57,25 @@ def text(path: Path) -> str:
 
 CONTENTS: list[tuple[str, Callable[[Any], str], str]] = [
     ("key", lambda sealed: text(sealed.consumer.key), "does not belong to the certificate"),
-    ("key", lambda sealed: str(sealed.producer.locked.decode()), "is encrypted"),
-    ("key", lambda sealed: "nonsense", "holds no private key"),
-    ("key", lambda sealed: text(sealed.producer.certificate), "holds no private key"),
+    ("key", lambda sealed: str(sealed.producer.locked.decode()), "is passphrase-protected"),
+    ("key", lambda sealed: "nonsense", "does not contain a valid private key"),
+    ("key", lambda sealed: text(sealed.producer.certificate), "does not contain a valid private key"),
     ("key", lambda sealed: "x" * 70000, "is larger than 65536 bytes"),
     ("key", lambda sealed: "\u00e9", "is not PEM"),
-    ("certificate", lambda sealed: "", "holds no certificate"),
-    ("certificate", lambda sealed: text(sealed.producer.key), "holds no certificate"),
-    ("peer", lambda sealed: "", "must hold exactly one certificate"),
-    ("peer", lambda sealed: text(sealed.consumer.certificate) * 2, "must hold exactly one certificate"),
+    ("certificate", lambda sealed: "", "does not contain a valid certificate"),
+    ("certificate", lambda sealed: text(sealed.producer.key), "does not contain a valid certificate"),
+    ("peer", lambda sealed: "", "must contain exactly one certificate"),
+    ("peer", lambda sealed: text(sealed.consumer.certificate) * 2, "must contain exactly one certificate"),
     (
         "peer",
         lambda sealed: text(sealed.consumer.certificate) + text(sealed.producer.certificate),
-        "must hold exactly one",
+        "must contain exactly one",
     ),
-    ("peer", lambda sealed: text(sealed.consumer.certificate)[:200], "must hold exactly one certificate"),
+    ("peer", lambda sealed: text(sealed.consumer.certificate)[:200], "must contain exactly one certificate"),
     (
         "peer",
         lambda sealed: text(sealed.consumer.certificate).replace("M", "N"),
-        "holds no certificate that can be read",
+        "does not contain a valid certificate",
     ),
 ]
 
