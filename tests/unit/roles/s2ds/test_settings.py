@@ -68,7 +68,7 @@ def _takes(settings: dict[str, Any]) -> bool:
 def test_both_take_the_same_values() -> None:
     by_forwarder = [config is not None for config in _forwarder(_LISTED)]
     assert any(by_forwarder) and not all(by_forwarder)
-    differing = [item for item, taken in zip(_LISTED, by_forwarder, strict=True) if _takes(item) != taken]
+    differing = [item for index, item in enumerate(_LISTED) if _takes(item) != by_forwarder[index]]
     assert not differing
 
 

@@ -144,8 +144,8 @@ class Marked(str):
 
     __slots__ = ()
 
-    def __str__(self) -> str:
-        return self  # pylint: disable=invalid-str-returned
+    def __str__(self) -> str:  # pylint: disable=invalid-str-returned
+        return self
 
 
 def test_texts_that_ansible_has_marked() -> None:
