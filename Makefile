@@ -41,7 +41,7 @@ test-containers: ## Run the integration tests that need a Docker engine
 test-versions: ## Run the playbooks with every supported version of ansible-core
 	@$(TOOLS) test versions
 
-units: ## Run ansible-test units with the oldest Python of gateways, the newest, and one between
+units: ## Run ansible-test units with the oldest and the newest Python of gateways
 	@$(TOOLS) test units
 
 units-all: ## Run ansible-test units with every Python of gateways that is there
