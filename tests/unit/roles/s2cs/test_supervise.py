@@ -222,6 +222,8 @@ def test_signals_are_passed_on(supervised: Supervised, number: signal.Signals) -
     name = number.name[len("SIG") :]
     supervised.start("sh", "-c", f"trap 'echo got {name}' {name}; touch ready; while :; do sleep 0.02; done")
     eventually((supervised.directory / "ready").exists)
+    # The command may have come as far before its supervisor has written down who it is.
+    eventually(supervised.state)
     os.kill(supervised.state()["pid"], number)
     eventually(lambda: f"got {name}" in supervised.log())
 
