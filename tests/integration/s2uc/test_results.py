@@ -143,7 +143,9 @@ def test_another_key_is_named(site: Site, producer: int, tmp_path: Path) -> None
     assert again.changed == 0 and f"Others may read the key file {mounted} (mode 0644)" in again.output
     assert stat.S_IMODE(mounted.stat().st_mode) == 0o644
     assert ask(site.listener(opened)) == b"PHOTONS"
-    away = site.play("stream_open", environment={"HOME": "/proc"}, streams=streams)
+    # Ansible itself needs a place for its files, too.
+    environment = {"HOME": "/proc", "ANSIBLE_HOME": str(tmp_path / "ansible")}
+    away = site.play("stream_open", environment=environment, streams=streams)
     assert away.status != 0 and not away.calls("gw-a")
     assert (
         "key file /proc/.config/scistream/key: " in away.message and "scistream_key to the key itself" in away.message
