@@ -51,7 +51,8 @@ class Other:
     def _listens(self) -> bool:
         assert self.process.poll() is None, (self._directory / "other.log").read_text()
         # Looked at and not called: a call would be a connection to the target.
-        return f":{self.port:04X} 00000000:0000 0A" in Path("/proc/net/tcp").read_text()
+        # At its own address: others of this machine may have the same port.
+        return f" 0500007F:{self.port:04X} 00000000:0000 0A" in Path("/proc/net/tcp").read_text()
 
     def _haproxy(self, side: str, target: str) -> str:
         both = self._directory / "both.pem"
