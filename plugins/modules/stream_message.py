@@ -14,7 +14,8 @@ version_added: 0.1.0
 description:
   - Determines what one gateway has to do for the streams of a run, and calls the corresponding module, such as
     M(scistream.gateway.s2cs_request).
-  - The stream playbooks of this collection consist of it. In your own plays, use the modules.
+  - The stream playbooks of this collection consist of it. In your own plays, import these playbooks, or call the
+    modules directly.
   - Secrets and private keys are created on the control node when they are sent. They do not appear in task arguments or
     results.
   - The answers to earlier messages are read from the variables C(scistream_request), C(scistream_hello) and

@@ -15,7 +15,6 @@ description:
   - The answers are the results of M(scistream.gateway.stream_message), registered as C(scistream_request),
     C(scistream_hello), C(scistream_update), C(scistream_release) and C(scistream_info). The result of this module for
     O(kind=opened) is registered as C(scistream_opened).
-  - In your own plays, use the filter P(scistream.gateway.stream_report#filter).
 author: SciStream gateway developers (@scistream)
 extends_documentation_fragment:
   - scistream.gateway._attributes.control_node
@@ -47,8 +46,6 @@ attributes:
     description: Tickets and replies are written only if they change.
 seealso:
   - module: scistream.gateway.stream_plan
-  - plugin: scistream.gateway.stream_report
-    plugin_type: filter
 """
 
 EXAMPLES = r"""
@@ -79,7 +76,9 @@ msg:
     - "tomography: streaming (s2ds in process, 1 listener, uid 1b4e28ba-2fa1-41d2-883f-0016d3cca427)"
     - "  consumer connects to 10.2.0.1:5100 (gw-alcf) -> 192.0.2.1:5100 (gw-aps) -> producer 10.1.0.5:7000"
 streams:
-  description: Streams that were opened. See P(scistream.gateway.stream_facts#filter).
+  description:
+    - Streams that were opened, by name.
+    - The playbooks store it in the fact and the stat C(scistream_result). It contains no secrets.
   returned: for O(kind=opened), if everything succeeded
   type: dict
   sample:

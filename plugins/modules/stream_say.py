@@ -40,8 +40,7 @@ attributes:
     support: full
     description: This module does not modify state.
 seealso:
-  - plugin: scistream.gateway.stream_report
-    plugin_type: filter
+  - module: scistream.gateway.stream_report
 """
 
 EXAMPLES = r"""

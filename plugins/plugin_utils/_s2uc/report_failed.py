@@ -186,8 +186,7 @@ def _left(undone: Results, names: Mapping[str, str], said: str) -> Iterable[str]
 def _unwritten(tickets: Mapping[str, Any]) -> Iterable[str]:
     if not went_wrong(tickets):
         return
-    for item in tickets.get("unwritten") or tickets.get("results") or [tickets]:
+    for item in tickets.get("unwritten") or [tickets]:
         if went_wrong(item):
-            file = item.get("file") or (item.get("item") or {}).get("file")
-            whose = f"the file {file}" if file else "a ticket"
+            whose = f"the file {item['file']}" if item.get("file") else "a ticket"
             yield f"{whose} could not be written: {item.get('msg') or 'no reason given'}"

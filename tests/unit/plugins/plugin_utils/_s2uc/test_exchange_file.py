@@ -18,12 +18,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.scistream.gateway.plugins.filter.stream_report import stream_report
-from ansible_collections.scistream.gateway.plugins.filter.stream_tickets import stream_tickets
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import make_credentials
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import handout_fingerprint
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import DescriptionError, Stream, stream_uid
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_reader import read_streams
+from ansible_collections.scistream.gateway.tests.unit.plugins.plugin_utils._s2uc.client import report, tickets
 
 UID = stream_uid("tomography", "gw-aps", "gw-alcf")
 STREAM: dict[str, Any] = {
@@ -55,8 +54,8 @@ OPENED = {role: session(role) for role in ("producer", "consumer")}
 INBOUND, OUTBOUND = (
     {gateway: {"sessions": [OPENED[role]]}} for gateway, role in (("gw-aps", "producer"), ("own", "consumer"))
 )
-(TICKET,) = stream_tickets([STREAM], [INBOUND])
-(REPLY,) = stream_tickets([{"ticket": TICKET["text"]}], [OUTBOUND], "outbound", ["own"])
+(TICKET,) = tickets([STREAM], [INBOUND])
+(REPLY,) = tickets([{"ticket": TICKET["text"]}], [OUTBOUND], "outbound", ["own"])
 
 
 def read(kind: str, source: Any) -> Stream:
@@ -98,10 +97,8 @@ def changed(document: dict[str, Any], path: tuple[Any, ...], value: Any) -> dict
 
 
 def test_both_sides_show_the_same_fingerprints() -> None:
-    there = stream_report(
-        OUTBOUND, "opened", streams=[{"ticket": TICKET["text"]}], purpose="outbound", gateways=["own"]
-    )
-    here = stream_report(INBOUND, "opened", streams=[STREAM], purpose="inbound", replies=[REPLY["text"]])
+    there = report(OUTBOUND, "opened", streams=[{"ticket": TICKET["text"]}], purpose="outbound", gateways=["own"])
+    here = report(INBOUND, "opened", streams=[STREAM], purpose="inbound", replies=[REPLY["text"]])
     lines = [
         f"  fingerprint of the {kind}: {file['fingerprint']}" for kind, file in (("ticket", TICKET), ("reply", REPLY))
     ]
@@ -142,7 +139,7 @@ def test_a_path_a_text_and_its_content_are_the_same(tmp_path: Path, kind: str, f
 def test_a_ticket_for_as_many_connections_as_there_can_be() -> None:
     many = {**STREAM, "num_conn": 10_000}
     listeners = [f"[2001:db8:ffff:ffff:ffff:ffff:ffff:1]:{port}" for port in range(20_000, 30_000)]
-    (ticket,) = stream_tickets([many], [{"gw-aps": {"sessions": [session("producer", listeners=listeners)]}}])
+    (ticket,) = tickets([many], [{"gw-aps": {"sessions": [session("producer", listeners=listeners)]}}])
     assert read("ticket", ticket["text"]).remote_listeners == listeners
 
 

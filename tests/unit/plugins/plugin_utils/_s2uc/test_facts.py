@@ -14,11 +14,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.scistream.gateway.plugins.filter.stream_facts import stream_facts
-from ansible_collections.scistream.gateway.plugins.filter.stream_tickets import stream_tickets
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import fingerprint, make_credentials
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import put_file
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import stream_uid
+from ansible_collections.scistream.gateway.tests.unit.plugins.plugin_utils._s2uc.client import stream_facts, tickets
 
 UID = stream_uid("tomography", "gw-aps", "gw-alcf")
 STREAM: dict[str, Any] = {
@@ -54,7 +53,7 @@ def test_facts_of_a_stream() -> None:
 
 
 def test_facts_of_both_halves() -> None:
-    (ticket,) = stream_tickets([STREAM], [INBOUND])
+    (ticket,) = tickets([STREAM], [INBOUND])
     near = stream_facts([STREAM], [INBOUND], "inbound", ticket_dir="/t")["tomography"]
     assert (near["ticket"], near["ticket_file"]) == (ticket["text"], "/t/tomography.ticket.yml")
     assert (near["state"], near["connect_to"]) == ("announced", [])

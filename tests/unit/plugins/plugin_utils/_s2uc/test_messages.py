@@ -14,8 +14,7 @@ import pytest
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.scistream.gateway.plugins.filter.connection_map import connection_map as map_filter
-from ansible_collections.scistream.gateway.plugins.filter.stream_problems import stream_problems
-from ansible_collections.scistream.gateway.plugins.filter.stream_sessions import stream_sessions
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import new_sessions
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import (
     check_certificate,
@@ -24,10 +23,16 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificat
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import load_key, stream_secret
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.pairing import PairingError, connection_map
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import stream_uid
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import DescriptionError, stream_uid
+from ansible_collections.scistream.gateway.tests.unit.plugins.plugin_utils._s2uc.client import (
+    hellos,
+    problems,
+    releases,
+    requests,
+    updates,
+)
 
 UID = stream_uid("tomography", "gw-a", "gw-b")
-KEY: dict[str, Any] = {"key_file": "/nonexistent/key", "create_key": False}
 
 
 def streams(**changes: Any) -> list[dict[str, Any]]:
@@ -66,8 +71,8 @@ def test_data_servers_that_do_not_go_together(producer: str, consumer: str, encr
     found = answers()
     found["gw-a"]["sessions"][0]["proxy"] = producer
     found["gw-b"]["sessions"][0]["proxy"] = consumer
-    problems = stream_problems(streams(encryption=encryption), "open", ["gw-a", "gw-b"], results=found)
-    assert [("nginx and s2ds" in problem, "proxy: s2ds" in problem) for problem in problems] == [(True, True)] * refused
+    said = problems(streams(encryption=encryption), "open", ["gw-a", "gw-b"], results=found)
+    assert [("nginx and s2ds" in problem, "proxy: s2ds" in problem) for problem in said] == [(True, True)] * refused
 
 
 def test_map_deals_the_producers_listeners_in_turn() -> None:
@@ -99,7 +104,7 @@ def test_map_filter_refuses_what_is_no_session(value: Any) -> None:
 
 
 def test_request_sends_what_was_given_and_leaves_the_rest_to_the_policy() -> None:
-    (entry,) = stream_sessions(streams(), "request", "gw-a", **KEY)
+    (entry,) = requests(streams(), "gw-a")
     assert len(entry.pop("secret")) == 43
     assert entry == {
         "uid": UID,
@@ -108,24 +113,22 @@ def test_request_sends_what_was_given_and_leaves_the_rest_to_the_policy() -> Non
         "encryption": "none",
         "labels": {"stream": "tomography"},
     }
-    (entry,) = stream_sessions(
-        streams(rate="1Gbit", proxy="nginx", hello_timeout=9, lifetime="2h"), "request", "gw-b", **KEY
-    )
+    (entry,) = requests(streams(rate="1Gbit", proxy="nginx", hello_timeout=9, lifetime="2h"), "gw-b")
     assert (entry["role"], entry["rate"], entry["proxy"], entry["hello_timeout"]) == ("consumer", "1Gbit", "nginx", 9)
     assert entry["lifetime"] == 7200
     assert "runtime" not in entry
 
 
 def test_hello_names_the_listeners_of_the_producer_only() -> None:
-    (producer,) = stream_sessions(streams(), "hello", "gw-a", **KEY)
-    (consumer,) = stream_sessions(streams(), "hello", "gw-b", **KEY)
+    (producer,) = hellos(streams(), "gw-a")
+    (consumer,) = hellos(streams(), "gw-b")
     assert producer["producer_listeners"] == ["10.1.0.5:7000"]
     assert "producer_listeners" not in consumer
 
 
 def test_update_joins_both_gateways() -> None:
-    (producer,) = stream_sessions(streams(), "update", "gw-a", results=answers(), **KEY)
-    (consumer,) = stream_sessions(streams(), "update", "gw-b", results=answers(), **KEY)
+    (producer,) = updates(streams(), "gw-a", results=answers())
+    (consumer,) = updates(streams(), "gw-b", results=answers())
     assert len(producer.pop("secret")) == len(consumer.pop("secret")) == 43
     assert producer == {"uid": UID, "role": "producer", "clients": ["198.51.100.7/32"]}
     assert consumer == {"uid": UID, "role": "consumer", "remote_listeners": ["192.0.2.1:5100"]}
@@ -133,14 +136,14 @@ def test_update_joins_both_gateways() -> None:
 
 @pytest.mark.parametrize(("egress", "network"), [("2001:db8::7", ["2001:db8::7/128"]), (None, None)])
 def test_clients_of_the_producer_are_the_other_gateways_egress(egress: str | None, network: Any) -> None:
-    (entry,) = stream_sessions(streams(), "update", "gw-a", results=answers(egress=egress), **KEY)
+    (entry,) = updates(streams(), "gw-a", results=answers(egress=egress))
     assert entry.get("clients") == network
 
 
 def test_an_address_in_the_description_goes_before_the_egress() -> None:
     given = streams(consumer={"gateway": "gw-b", "address": "203.0.113.0/24", "clients": ["10.2.0.0/16"]})
-    assert stream_sessions(given, "update", "gw-a", results=answers(), **KEY)[0]["clients"] == ["203.0.113.0/24"]
-    assert stream_sessions(given, "update", "gw-b", results=answers(), **KEY)[0]["clients"] == ["10.2.0.0/16"]
+    assert updates(given, "gw-a", results=answers())[0]["clients"] == ["203.0.113.0/24"]
+    assert updates(given, "gw-b", results=answers())[0]["clients"] == ["10.2.0.0/16"]
 
 
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
@@ -159,17 +162,17 @@ def requested(role: str = "producer", **more: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(("gateway", "role"), [("gw-a", "producer"), ("gw-b", "consumer")])
 def test_hello_gives_a_gateway_its_key_where_it_has_none(gateway: str, role: str) -> None:
     encrypted = streams(encryption="tls")
-    (entry,) = stream_sessions(encrypted, "hello", gateway, results=requested(), **KEY)
+    (entry,) = hellos(encrypted, gateway, results=requested())
     assert check_certificate(entry["certificate"], UID, role)
     assert entry["key"].startswith("-----BEGIN PRIVATE KEY-----")
     # The end of the wait for the HELLO is not that of the session.
     assert expiry(entry["certificate"]) > NOW + timedelta(days=364)
-    (again,) = stream_sessions(encrypted, "hello", gateway, results=requested(), **KEY)
+    (again,) = hellos(encrypted, gateway, results=requested())
     assert again["key"] != entry["key"]
     for known in (requested(role, certificate="there"), requested("none", certificate="x") | {gateway: {}}):
-        (entry,) = stream_sessions(encrypted, "hello", gateway, results=known, **KEY)
+        (entry,) = hellos(encrypted, gateway, results=known)
         assert not {"certificate", "key"} & set(entry)
-    (entry,) = stream_sessions(streams(), "hello", gateway, results=requested(), **KEY)
+    (entry,) = hellos(streams(), gateway, results=requested())
     assert not {"certificate", "key"} & set(entry)
 
 
@@ -189,7 +192,7 @@ def test_hello_gives_a_gateway_its_key_where_it_has_none(gateway: str, role: str
 )
 def test_a_certificate_lives_as_long_as_its_session(lifetime: Any, answer: dict[str, Any], end: datetime) -> None:
     given = streams(encryption="tls", **({"lifetime": lifetime} if lifetime else {}))
-    (entry,) = stream_sessions(given, "hello", "gw-a", results=requested(**answer), **KEY)
+    (entry,) = hellos(given, "gw-a", results=requested(**answer))
     assert expiry(entry["certificate"]) == end
 
 
@@ -198,9 +201,9 @@ def test_update_names_the_other_gateways_certificate() -> None:
     for gateway in results:
         results[gateway]["sessions"][0]["certificate"] = f"certificate of {gateway}"
     for gateway, other in (("gw-a", "gw-b"), ("gw-b", "gw-a")):
-        (entry,) = stream_sessions(streams(encryption="tls"), "update", gateway, results=results, **KEY)
+        (entry,) = updates(streams(encryption="tls"), gateway, results=results)
         assert entry["peer_certificate"] == f"certificate of {other}"
-        (entry,) = stream_sessions(streams(), "update", gateway, results=results, **KEY)
+        (entry,) = updates(streams(), gateway, results=results)
         assert "peer_certificate" not in entry
 
 
@@ -209,88 +212,83 @@ def test_one_gateway_that_lost_its_session_is_healed() -> None:
     kept = make_credentials(UID, "producer").certificate
     found = requested("producer", certificate=kept, state="streaming", peer_certificate="lost")
     encrypted = streams(encryption="tls")
-    (producer,) = stream_sessions(encrypted, "hello", "gw-a", results=found, **KEY)
-    (consumer,) = stream_sessions(encrypted, "hello", "gw-b", results=found, **KEY)
+    (producer,) = hellos(encrypted, "gw-a", results=found)
+    (consumer,) = hellos(encrypted, "gw-b", results=found)
     assert "key" not in producer and "key" in consumer
     found["gw-b"]["sessions"][0].update(certificate=consumer["certificate"], egress="198.51.100.7")
-    (entry,) = stream_sessions(encrypted, "update", "gw-a", results=found, **KEY)
+    (entry,) = updates(encrypted, "gw-a", results=found)
     assert entry["peer_certificate"] == consumer["certificate"]
     assert entry["clients"] == ["198.51.100.7/32"]
 
 
 def test_inbound_alone() -> None:
     given = streams(consumer={"gateway": "gw-b", "address": "198.51.100.7"})
-    (entry,) = stream_sessions(given, "update", "gw-a", purpose="inbound", results=answers(consumer=False), **KEY)
+    (entry,) = updates(given, "gw-a", purpose="inbound", results=answers(consumer=False))
     assert set(entry) == {"uid", "role", "secret", "clients"} and entry["clients"] == ["198.51.100.7/32"]
-    assert stream_sessions(given, "request", "gw-b", purpose="inbound", **KEY) == []
+    assert requests(given, "gw-b", purpose="inbound") == []
 
 
 def test_inbound_alone_is_not_open_to_anybody() -> None:
-    (problem,) = stream_problems(streams(), "inbound", ["gw-a"])
+    (problem,) = problems(streams(), "inbound", ["gw-a"])
     assert "consumer.address: it is required without encryption" in problem
-    assert stream_problems(streams(encryption="tls"), "inbound", ["gw-a"]) == []
+    assert problems(streams(encryption="tls"), "inbound", ["gw-a"]) == []
 
 
 def test_outbound_takes_the_certificate_of_the_ticket() -> None:
     certificate = make_credentials(UID, "producer").certificate
     side = {"gateway": "gw-a", "remote_listeners": ["192.0.2.1:5100"], "certificate": certificate}
     given = streams(producer=side, encryption="tls")
-    (entry,) = stream_sessions(given, "update", "gw-b", purpose="outbound", results=answers(), **KEY)
+    (entry,) = updates(given, "gw-b", purpose="outbound", results=answers())
     assert entry["peer_certificate"] == certificate
 
 
 def test_outbound_alone() -> None:
     given = streams(producer={"gateway": "gw-a", "remote_listeners": ["192.0.2.1:5100"]})
-    (entry,) = stream_sessions(given, "update", "gw-b", purpose="outbound", results=answers(), **KEY)
+    (entry,) = updates(given, "gw-b", purpose="outbound", results=answers())
     assert entry["remote_listeners"] == ["192.0.2.1:5100"]
 
 
 def test_a_gateway_that_did_not_answer_is_not_guessed() -> None:
-    with pytest.raises(AnsibleFilterError, match="its producer gateway did not answer"):
-        stream_sessions(streams(), "update", "gw-b", results={}, **KEY)
+    with pytest.raises(PairingError, match="its producer gateway did not answer"):
+        updates(streams(), "gw-b", results={})
 
 
 def test_who_takes_no_part_is_told_nothing() -> None:
-    for message in ("request", "hello", "update", "release"):
-        assert stream_sessions(streams(), message, "gw-c", results=answers(), **KEY) == []
+    assert requests(streams(), "gw-c") == hellos(streams(), "gw-c") == releases(streams(), "gw-c") == []
+    assert updates(streams(), "gw-c", results=answers()) == []
 
 
 def test_one_gateway_does_not_play_both_roles() -> None:
     given = streams(consumer={"gateway": "gw-a", "address": "198.51.100.7"})
-    with pytest.raises(AnsibleFilterError, match='gateway are both "gw-a"'):
-        stream_sessions(given, "request", "gw-a", **KEY)
+    with pytest.raises(DescriptionError, match='gateway are both "gw-a"'):
+        requests(given, "gw-a")
     # What another facility calls its gateway is its own affair.
-    assert len(stream_sessions(given, "request", "gw-a", purpose="inbound", **KEY)) == 1
+    assert len(requests(given, "gw-a", purpose="inbound")) == 1
 
 
 def test_sessions_that_were_not_made_are_left_out() -> None:
     unmade = [{"uid": UID, "role": "producer"}]
-    assert stream_sessions(streams(), "hello", "gw-a", without=unmade, **KEY) == []
-    assert len(stream_sessions(streams(), "hello", "gw-b", without=unmade, **KEY)) == 1
+    assert hellos(streams(), "gw-a", without=unmade) == []
+    assert len(hellos(streams(), "gw-b", without=unmade)) == 1
 
 
 def test_release_of_streams_and_uids() -> None:
     other = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
-    assert stream_sessions(streams(), "release", "gw-a", **KEY) == [{"uid": UID, "role": "producer"}]
-    assert stream_sessions([], "release", "gw-a", uids=[other.upper()], **KEY) == [{"uid": other}]
-    assert stream_sessions(streams(), "release", "gw-a", uids=[UID], **KEY) == [{"uid": UID}]
-    with pytest.raises(AnsibleFilterError, match="UUID"):
-        stream_sessions([], "release", "gw-a", uids=["all"], **KEY)
+    assert releases(streams(), "gw-a") == [{"uid": UID, "role": "producer"}]
+    assert releases([], "gw-a", uids=[other.upper()]) == [{"uid": other}]
+    assert releases(streams(), "gw-a", uids=[UID]) == [{"uid": UID}]
+    with pytest.raises(ScistreamError, match="UUID"):
+        releases([], "gw-a", uids=["all"])
 
 
 def test_release_sends_the_secret_where_there_is_a_key(tmp_path: Path) -> None:
     other = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
     path = str(tmp_path / "key")
-    assert "secret" not in stream_sessions(streams(), "release", "gw-a", key_file=path)[0]
+    assert "secret" not in releases(streams(), "gw-a", key_file=path)[0]
     assert not list(tmp_path.iterdir())
     key = load_key(path)
-    found = stream_sessions(streams(), "release", "gw-a", uids=[other], key_file=path)
+    found = releases(streams(), "gw-a", uids=[other], key_file=path)
     assert [entry["secret"] for entry in found] == [stream_secret(key, other), stream_secret(key, UID)]
-
-
-def test_messages_that_are_none() -> None:
-    with pytest.raises(AnsibleFilterError, match="none of request"):
-        stream_sessions(streams(), "goodbye", "gw-a")
 
 
 def test_of_a_repeated_request_all_reserved_sessions_are_new() -> None:

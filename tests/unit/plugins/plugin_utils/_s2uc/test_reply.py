@@ -13,13 +13,15 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.scistream.gateway.plugins.filter.stream_problems import stream_problems
-from ansible_collections.scistream.gateway.plugins.filter.stream_sessions import stream_sessions
-from ansible_collections.scistream.gateway.plugins.filter.stream_tickets import stream_tickets
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import fingerprint, make_credentials
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import handout_fingerprint
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import DescriptionError, stream_uid
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_reader import read_streams
+from ansible_collections.scistream.gateway.tests.unit.plugins.plugin_utils._s2uc.client import (
+    problems,
+    tickets,
+    updates,
+)
 
 UID = stream_uid("tomography", "gw-aps", "gw-alcf")
 PRODUCER, CONSUMER = (make_credentials(UID, role).certificate for role in ("producer", "consumer"))
@@ -76,10 +78,10 @@ def problem(*replies: Any, stream: dict[str, Any] | None = None) -> str:
 
 
 def test_there_and_back(tmp_path: Path) -> None:
-    (ticket,) = stream_tickets([STREAM], [{"gw-aps": {"sessions": [session("producer")]}}])
+    (ticket,) = tickets([STREAM], [{"gw-aps": {"sessions": [session("producer")]}}])
     given = [{"ticket": write(tmp_path / ticket["file"], ticket["text"])}]
     results = [{"own-name": {"sessions": [session("consumer", egress="198.51.100.1")]}}]
-    (reply,) = stream_tickets(given, results, "outbound", ["own-name"])
+    (reply,) = tickets(given, results, "outbound", ["own-name"])
     assert reply["file"] == "tomography.reply.yml"
     assert "no secret" in reply["text"] and "trust" in reply["text"]
     found = yaml.safe_load(reply["text"])
@@ -94,10 +96,10 @@ def test_there_and_back(tmp_path: Path) -> None:
 
 def test_streams_that_are_not_encrypted_need_none(tmp_path: Path) -> None:
     plain = {**STREAM, "encryption": "none", "consumer": {**STREAM["consumer"], "address": "198.51.100.7"}}
-    (ticket,) = stream_tickets([plain], [{"gw-aps": {"sessions": [session("producer", certificate=None)]}}])
+    (ticket,) = tickets([plain], [{"gw-aps": {"sessions": [session("producer", certificate=None)]}}])
     given = [{"ticket": write(tmp_path / ticket["file"], ticket["text"]), "encryption": "none"}]
     results = [{"gw-alcf": {"sessions": [session("consumer", certificate=None)]}}]
-    assert stream_tickets(given, results, "outbound") == []
+    assert tickets(given, results, "outbound") == []
     assert "needs none" in problem(write(tmp_path / "r.yml", REPLY), stream=plain)
 
 
@@ -174,18 +176,17 @@ def test_who_takes_replies(tmp_path: Path) -> None:
 
 
 def test_the_producer_side_waits_for_it_and_then_lets_in_whom_it_names(tmp_path: Path) -> None:
-    key: dict[str, Any] = {"purpose": "inbound", "key_file": "/nonexistent/key", "create_key": False}
     results = {"gw-aps": {"sessions": [session("producer", state="announced", peer_certificate=None)]}}
-    assert stream_sessions([STREAM], "update", "gw-aps", results=results, **key) == []
+    assert updates([STREAM], "gw-aps", purpose="inbound", results=results) == []
     path = write(tmp_path / "r.yml", REPLY)
-    (entry,) = stream_sessions([STREAM], "update", "gw-aps", results=results, replies=[path], **key)
+    (entry,) = updates([STREAM], "gw-aps", purpose="inbound", results=results, replies=[path])
     del entry["secret"]
     finished = {"uid": UID, "role": "producer", "clients": ["198.51.100.1/32"], "peer_certificate": CONSUMER}
     assert entry == finished
 
     # A later run need not be given it again, and leaves things as they are.
     done = session("producer", state="streaming", peer_certificate=CONSUMER, clients=["198.51.100.1/32"])
-    (entry,) = stream_sessions([STREAM], "update", "gw-aps", results={"gw-aps": {"sessions": [done]}}, **key)
+    (entry,) = updates([STREAM], "gw-aps", purpose="inbound", results={"gw-aps": {"sessions": [done]}})
     assert entry["clients"] == finished["clients"] and "peer_certificate" not in entry
 
 
@@ -193,11 +194,11 @@ def answered(tmp_path: Path, reply: dict[str, Any], **more: Any) -> list[str]:
     """Return what is wrong with a reply, when the producer side is open."""
     path = write(tmp_path / "r.yml", reply)
     results = {"gw-aps": {"sessions": [session("producer", **more)]}}
-    return stream_problems([STREAM], "inbound", ["gw-aps"], [path], results)
+    return problems([STREAM], "inbound", ["gw-aps"], [path], results)
 
 
 def test_a_reply_to_another_ticket_is_refused(tmp_path: Path) -> None:
-    (ticket,) = stream_tickets([STREAM], [{"gw-aps": {"sessions": [session("producer")]}}])
+    (ticket,) = tickets([STREAM], [{"gw-aps": {"sessions": [session("producer")]}}])
     good = {**REPLY, "answers": ticket["fingerprint"]}
     assert answered(tmp_path, good) == []
     # Whoever opened the other side without a ticket knows the certificate alone.
@@ -216,7 +217,7 @@ def test_a_reply_from_before_the_other_side_was_opened_anew(tmp_path: Path) -> N
         make_credentials(UID, "consumer", now=datetime.now(timezone.utc) - timedelta(minutes=minutes)).certificate
         for minutes in (10, 5)
     )
-    (ticket,) = stream_tickets([STREAM], [{"gw-aps": {"sessions": [session("producer")]}}])
+    (ticket,) = tickets([STREAM], [{"gw-aps": {"sessions": [session("producer")]}}])
     old, new = (
         {**consumer(certificate=certificate), "answers": ticket["fingerprint"]} for certificate in (early, late)
     )
@@ -242,10 +243,10 @@ def test_proxies_that_do_not_agree(
     tmp_path: Path, here: str, half_close: bool | None, there: tuple[str, bool], fits: bool
 ) -> None:
     producer = {"proxy": here, "half_close": half_close}
-    (ticket,) = stream_tickets([STREAM], [{"gw-aps": {"sessions": [session("producer", **producer)]}}])
+    (ticket,) = tickets([STREAM], [{"gw-aps": {"sessions": [session("producer", **producer)]}}])
     reply = {**consumer(proxy=there[0], half_close=there[1]), "answers": ticket["fingerprint"]}
-    problems = answered(tmp_path, reply, **producer)
-    assert len(problems) == (not fits) and all("'half_close: false' for nginx" in text for text in problems)
+    said = answered(tmp_path, reply, **producer)
+    assert len(said) == (not fits) and all("'half_close: false' for nginx" in text for text in said)
     given = [{"ticket": write(tmp_path / ticket["file"], ticket["text"])}]
     results = {"gw-alcf": {"sessions": [session("consumer", proxy=there[0], half_close=there[1])]}}
-    assert len(stream_problems(given, "outbound", ["gw-alcf"], (), results)) == (not fits)
+    assert len(problems(given, "outbound", ["gw-alcf"], (), results)) == (not fits)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible.errors import AnsibleFilterError
 
-from ansible_collections.scistream.gateway.plugins.filter.stream_report import stream_report
-from ansible_collections.scistream.gateway.plugins.filter.stream_tickets import stream_tickets
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import formatting
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output import warn_unencrypted
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_status import unencrypted
+from ansible_collections.scistream.gateway.tests.unit.plugins.plugin_utils._s2uc.client import report, tickets
 from ansible_collections.scistream.gateway.tests.unit.plugins.plugin_utils._s2uc.reports import (
     CONSUMER,
     PRODUCER,
@@ -43,7 +43,7 @@ def test_opened_shows_the_whole_path_and_warns() -> None:
         "gw-a": {"sessions": [session("producer")]},
         "gw-b": {"sessions": [session("consumer", egress="198.51.100.7")]},
     }
-    lines = stream_report(results, "opened", streams=STREAMS)
+    lines = report(results, "opened", streams=STREAMS)
     assert lines[0] == f"tomography: streaming (s2ds in process, 1 listener, uid {UID})"
     assert lines[1].strip() == (
         "consumer connects to 10.2.0.1:5200 (gw-b, leaves from 198.51.100.7) -> 192.0.2.1:5100 (gw-a)"
@@ -59,12 +59,10 @@ def test_opened_names_a_producer_that_does_not_answer() -> None:
         "gw-a": {"sessions": [session("producer", unreachable_targets=deaf)]},
         "gw-b": {"sessions": [session("consumer")]},
     }
-    lines = stream_report(results, "opened", streams=ENCRYPTED)
+    lines = report(results, "opened", streams=ENCRYPTED)
     assert lines[0].startswith("tomography: open, but its producer does not answer (")
     assert "WARNING: no answer from 10.1.0.5:7000 (connection refused), seen from gw-a" in lines[3]
-    assert not any(
-        "no answer from" in line for line in stream_report(results, "opened", streams=ENCRYPTED, check_mode=True)
-    )
+    assert not any("no answer from" in line for line in report(results, "opened", streams=ENCRYPTED, check_mode=True))
 
 
 def test_names_are_shown_with_their_addresses() -> None:
@@ -79,7 +77,7 @@ def test_opened_says_once_where_a_cut_looks_like_an_end() -> None:
         gateway: {"sessions": [session(role, proxy="haproxy"), session(role, proxy="haproxy", uid=streams[1]["uid"])]}
         for gateway, role in (("gw-a", "producer"), ("gw-b", "consumer"))
     }
-    lines = stream_report(results, "opened", streams=streams)
+    lines = report(results, "opened", streams=streams)
     assert [line for line in lines if "truncated" in line] == [lines[-1]]
     assert lines[-1].startswith(
         "Note: with haproxy a truncated connection looks like a normal end to the applications."
@@ -92,17 +90,17 @@ def test_many_connections_are_not_all_shown() -> None:
         "gw-a": {"sessions": [session("producer", listeners=many)]},
         "gw-b": {"sessions": [session("consumer", listeners=many)]},
     }
-    lines = stream_report(results, "opened", streams=[{**ENCRYPTED[0], "num_conn": 100}])
+    lines = report(results, "opened", streams=[{**ENCRYPTED[0], "num_conn": 100}])
     assert len(lines) < 70 and lines[65].startswith("  and 36 more;")
 
 
 def test_opened_shows_each_half_as_far_as_it_is_known() -> None:
-    (_head, inbound, *_rest) = stream_report(
+    (_head, inbound, *_rest) = report(
         {"gw-a": {"sessions": [session("producer")]}}, "opened", streams=STREAMS, purpose="inbound"
     )
     assert inbound.strip() == "consumer gateway (gw-b) -> 192.0.2.1:5100 (gw-a) -> producer 10.1.0.5:7000"
     given = [{**STREAMS[0], "producer": {"gateway": "gw-a", "remote_listeners": ["192.0.2.1:5100"]}}]
-    (_head, outbound, *_rest) = stream_report(
+    (_head, outbound, *_rest) = report(
         {"gw-b": {"sessions": [session("consumer")]}}, "opened", streams=given, purpose="outbound"
     )
     assert outbound.strip() == "consumer connects to 10.2.0.1:5200 (gw-b) -> 192.0.2.1:5100 (gw-a) -> its producer"
@@ -113,7 +111,7 @@ ENCRYPTED: list[dict[str, Any]] = [{key: value for key, value in STREAMS[0].item
 
 
 TICKET, REPLY = (
-    stream_tickets(streams, [{gateway: {"sessions": [found]}}], purpose)[0]["fingerprint"]
+    tickets(streams, [{gateway: {"sessions": [found]}}], purpose)[0]["fingerprint"]
     for streams, gateway, found, purpose in (
         (ENCRYPTED, "gw-a", session("producer", certificate=PRODUCER), "inbound"),
         (
@@ -136,7 +134,7 @@ def half(purpose: str, encryption: str = "tls", check_mode: bool = False, **more
             stream["producer"]["certificate"] = PRODUCER
     found = {gateway: {"sessions": [session(role, encryption=encryption, **more)]}}
     # What this gateway was told last is not among the newest answers: nothing was updated.
-    lines = stream_report(
+    lines = report(
         {}, "opened", steps=[found], streams=[stream], purpose=purpose, ticket_dir="/tickets/", check_mode=check_mode
     )
     return [lines[0], *(line.strip() for line in lines[2:])]
@@ -144,7 +142,7 @@ def half(purpose: str, encryption: str = "tls", check_mode: bool = False, **more
 
 def test_opened_says_that_it_is_encrypted() -> None:
     results = {"gw-a": {"sessions": [session("producer")]}, "gw-b": {"sessions": [session("consumer")]}}
-    lines = stream_report(results, "opened", streams=ENCRYPTED)
+    lines = report(results, "opened", streams=ENCRYPTED)
     assert lines[2:] == ["  encryption between the gateways: tls, each verifies the certificate of the other"]
 
 
@@ -183,7 +181,7 @@ def test_a_consumer_side_shows_what_to_do_with_the_reply() -> None:
 
 def test_a_listener_that_is_open_to_anybody_is_warned_of() -> None:
     results = {"gw-a": {"sessions": [session("producer", clients=[])]}, "gw-b": {"sessions": [session("consumer")]}}
-    lines = stream_report(results, "opened", streams=STREAMS, purpose="open")
+    lines = report(results, "opened", streams=STREAMS, purpose="open")
     assert [line for line in lines if "WARNING: anyone who reaches gw-a may connect" in line]
 
 
@@ -204,22 +202,14 @@ def test_halves_in_check_mode() -> None:
         lines = half(purpose, check_mode=True, state="reserved", certificate=None)
         assert lines[0].startswith("tomography: would be opened (")
         assert lines[2:] == [f"{kind} (would be written): /tickets/tomography.{kind}.yml"]
-    assert not any("ticket" in line for line in stream_report({}, "opened", streams=STREAMS, ticket_dir="/tickets"))
+    assert not any("ticket" in line for line in report({}, "opened", streams=STREAMS, ticket_dir="/tickets"))
 
 
 def test_ansible_warns_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
-    monkeypatch.setattr("ansible.utils.display.Display.warning", lambda _self, text: told.append(text))
-    stream_report({}, "opened", streams=STREAMS)
-    stream_report({}, "opened", streams=ENCRYPTED)
+    warnings: list[str] = []
+    monkeypatch.setattr("ansible.utils.display.Display.warning", lambda _self, text: warnings.append(text))
     other = session("producer", encryption="tls", labels={"stream": "other"})
     results = {"gw-a": {"sessions": [session("producer"), other]}, "gw-b": {"sessions": [session("consumer")]}, "c": {}}
-    stream_report(results, "status")
-    stream_report(results, "status", uids=["another"])
-    stream_report(results, "released")
-    assert told == ["Not encrypted between the gateways: tomography."] * 2
-
-
-def test_reports_that_are_none() -> None:
-    with pytest.raises(AnsibleFilterError):
-        stream_report({}, "weather")
+    warn_unencrypted(unencrypted(results))
+    warn_unencrypted(unencrypted(results, ["another"]))
+    assert warnings == ["Not encrypted between the gateways: tomography."]

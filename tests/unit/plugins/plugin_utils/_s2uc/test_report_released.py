@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.scistream.gateway.plugins.filter.stream_report import stream_report
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_missing import alike
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import stream_uid
+from ansible_collections.scistream.gateway.tests.unit.plugins.plugin_utils._s2uc.client import report
 
 UID = stream_uid("tomography", "gw-a", "gw-b")
 OTHER = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
@@ -35,21 +35,21 @@ def test_released() -> None:
         "gw-c": {"skipped": True},
         "gw-d": {"refused": True, "msg": "no route"},
     }
-    assert stream_report(results, "released", streams=STREAMS) == [
+    assert report(results, "released", streams=STREAMS) == [
         f"gw-a: released tomography producer: 192.0.2.1:5100 (uid {UID})",
         f"gw-b: nothing to release for tomography (uid {UID})",
     ]
-    assert stream_report(results, "unreleased", streams=STREAMS) == [
+    assert report(results, "unreleased", streams=STREAMS) == [
         "Not everything was released. Fix the cause and run the same command again.",
         "  gw-d: no route",
     ]
-    assert "would release" in stream_report(results, "released", check_mode=True)[0]
-    assert stream_report({"gw-a": {"released": []}}, "unreleased") == []
+    assert "would release" in report(results, "released", check_mode=True)[0]
+    assert report({"gw-a": {"released": []}}, "unreleased") == []
 
 
 def test_released_of_uids() -> None:
     results = {"gw-a": {"released": [{"uid": UID, "role": "producer", "listeners": []}]}, "gw-b": {"released": []}}
-    assert stream_report(results, "released", uids=[UID.upper()]) == [
+    assert report(results, "released", uids=[UID.upper()]) == [
         f"gw-a: released stream producer: no listeners (uid {UID})",
         f"gw-b: nothing to release for stream (uid {UID})",
     ]
@@ -57,7 +57,7 @@ def test_released_of_uids() -> None:
 
 def test_released_says_which_side_is_out_of_reach() -> None:
     results: dict[str, Any] = {"gw-a": {"released": []}}
-    assert stream_report(results, "released", streams=STREAMS, gateways=["gw-a"]) == [
+    assert report(results, "released", streams=STREAMS, gateways=["gw-a"]) == [
         f"gw-a: nothing to release for tomography (uid {UID})",
         "gateway gw-b is not in this run: its side of tomography is not released",
     ]
@@ -80,7 +80,7 @@ def test_released_ends_with_the_totals_and_warns_of_what_it_cut(proxy: str, warn
     before["gw-a"]["sessions"][0]["counters"] = counters
     results = {"gw-a": {"released": [{"uid": UID, "role": "producer", "listeners": []}]}}
     totals = f"3 connections in all, 2.0 GiB to the consumer, 7 B to the producer (uid {UID})"
-    assert stream_report(results, "released", uids=[UID], steps=[before]) == [
+    assert report(results, "released", uids=[UID], before=before) == [
         f"gw-a: released tomography producer: no listeners, {totals}",
         warning,
     ]
@@ -91,13 +91,13 @@ def test_released_of_what_was_dead() -> None:
     counters = {"connections": {"open": 0, "total": 1}, "bytes": {"to_consumer": 9, "to_producer": 5}, "exact": False}
     results = {"gw-a": {"released": [{"uid": UID, "role": "producer", "listeners": [], "counters": counters}]}}
     totals = "at least 1 connection in all, at least 9 B to the consumer, 5 B to the producer"
-    assert stream_report(results, "released", uids=[UID]) == [
+    assert report(results, "released", uids=[UID]) == [
         f"gw-a: released stream producer: no listeners, {totals} (uid {UID})"
     ]
     # One that is stopped has what it had.
     counters["connections"]["open"] = None  # type: ignore[index]
     for check_mode, cuts in ((False, "were"), (True, "would be")):
-        lines = stream_report(results, "released", uids=[UID], check_mode=check_mode)
+        lines = report(results, "released", uids=[UID], check_mode=check_mode)
         assert lines[1:] == [f"  WARNING: its data server did not answer: connections that it had open {cuts} cut"]
 
 
@@ -123,9 +123,9 @@ def test_released_of_what_was_dead() -> None:
 )
 def test_gateways_know_uids_and_people_know_names(message: str, text: str) -> None:
     refused = {"gw-a": {"refused": True, "msg": message}}
-    assert stream_report({}, "failed", steps=[refused], streams=STREAMS)[1] == f"  gw-a: {text}"
-    assert stream_report({}, "failed", steps=[refused])[1] == f"  gw-a: {message}"
-    assert stream_report(refused, "unreleased", streams=STREAMS)[1] == f"  gw-a: {text}"
+    assert report({}, "failed", steps=[refused], streams=STREAMS)[1] == f"  gw-a: {text}"
+    assert report({}, "failed", steps=[refused])[1] == f"  gw-a: {message}"
+    assert report(refused, "unreleased", streams=STREAMS)[1] == f"  gw-a: {text}"
 
 
 def test_failed_says_once_what_all_gateways_say() -> None:
@@ -133,15 +133,15 @@ def test_failed_says_once_what_all_gateways_say() -> None:
         "gw-a": {"refused": True, "msg": f"uid: session {UID} (producer) exists"},
         "gw-b": {"refused": True, "msg": f"uid: session {UID} (consumer) exists"},
     }
-    assert stream_report({}, "failed", steps=[step], streams=STREAMS)[1:] == [
+    assert report({}, "failed", steps=[step], streams=STREAMS)[1:] == [
         f'  gw-a, gw-b: stream "tomography": uid: session {UID} exists'
     ]
     fit = {"refused": True, "problems": ["they do not fit"], "msg": "they do not fit"}
-    assert stream_report({}, "failed", steps=[{"gw-a": fit, "gw-b": fit}]) == [NOT_OPENED, "  they do not fit"]
+    assert report({}, "failed", steps=[{"gw-a": fit, "gw-b": fit}]) == [NOT_OPENED, "  they do not fit"]
 
 
 def test_failed_of_nothing_says_nothing() -> None:
-    assert stream_report({"gw-a": {"skipped": True}}, "failed", steps=[{"gw-a": {"sessions": []}}]) == []
+    assert report({"gw-a": {"skipped": True}}, "failed", steps=[{"gw-a": {"sessions": []}}]) == []
 
 
 @pytest.mark.parametrize(
@@ -150,24 +150,23 @@ def test_failed_of_nothing_says_nothing() -> None:
         ({"failed": True, "msg": "no template"}, [NOT_OPENED, "  a ticket could not be written: no template"]),
         (
             {
-                "failed": True,
-                "results": [
-                    {"item": {"file": "a.ticket.yml"}},
-                    {"item": {"file": "b.reply.yml"}, "failed": True, "msg": "full"},
+                "refused": True,
+                "unwritten": [
+                    {"file": "a.ticket.yml"},
+                    {"file": "b.reply.yml", "failed": True, "msg": "full"},
                 ],
             },
             [NOT_OPENED, "  the file b.reply.yml could not be written: full"],
         ),
-        ({"results": [{"item": {"file": "a.ticket.yml"}}]}, []),
         ({}, []),
     ],
 )
 def test_failed_says_why_there_is_no_ticket(tickets: dict[str, Any], lines: list[str]) -> None:
-    assert stream_report({}, "failed", tickets=tickets) == lines
+    assert report({}, "failed", tickets=tickets) == lines
 
 
 def test_failed_keeps_the_words_of_the_gateway_and_names_what_it_released() -> None:
-    lines = stream_report(
+    lines = report(
         {"gw-a": {"released": [{"uid": UID, "role": "producer"}]}, "gw-b": {"skipped": True}},
         "failed",
         steps=[{"gw-a": {}, "gw-b": {"refused": True, "msg": "proxy: not on offer"}}, {"gw-a": {"skipped": True}}],
@@ -183,7 +182,7 @@ def test_failed_keeps_the_words_of_the_gateway_and_names_what_it_released() -> N
 def test_failed_names_what_may_be_left_and_how_it_is_released() -> None:
     undone = {"gw-b": {"refused": True, "msg": "gone", "left": [{"uid": UID, "role": "consumer", "sure": False}]}}
     steps = [{"gw-b": {"refused": True, "lost": True, "msg": "gone"}}]
-    lines = stream_report(undone, "failed", steps=steps, streams=STREAMS)
+    lines = report(undone, "failed", steps=steps, streams=STREAMS)
     assert lines == [
         NOT_OPENED,
         "  gw-b: gone",
@@ -202,20 +201,20 @@ def test_failed_names_what_may_be_left_and_how_it_is_released() -> None:
 def test_failed_says_whether_streams_are_open_as_before(new: list[Any], state: str, headline: str) -> None:
     made = {"new_sessions": new, "sessions": [{"uid": UID, "role": "producer", "state": state}]}
     steps: list[dict[str, Any]] = [{"gw-a": made}, {}, {"gw-a": {"refused": True, "msg": "targets: not allowed"}}]
-    assert stream_report({}, "failed", steps=steps, streams=STREAMS)[0] == headline
+    assert report({}, "failed", steps=steps, streams=STREAMS)[0] == headline
 
 
 def test_a_stream_that_cannot_be_changed_concerns_itself_alone() -> None:
     second = {**STREAMS[0], "name": "second", "uid": OTHER}
     failed = [{"uid": OTHER, "role": "producer", "msg": "num_conn is 1, requested 2"}]
     step = {"gw-a": {"refused": True, "alone": True, "msg": "x", "failed_sessions": failed}}
-    lines = stream_report({}, "failed", steps=[step], streams=[*STREAMS, second])
+    lines = report({}, "failed", steps=[step], streams=[*STREAMS, second])
     assert lines[:2] == [
         "Not changed: second. All others are open as described:",
         '  gw-a: stream "second": producer: num_conn is 1, requested 2',
     ]
     assert lines[2].startswith("tomography: ") and not any(line.startswith("second: ") for line in lines[2:])
-    would = stream_report({}, "failed", steps=[step], streams=[*STREAMS, second], check_mode=True)
+    would = report({}, "failed", steps=[step], streams=[*STREAMS, second], check_mode=True)
     assert would[0] == "Would not be changed: second. All others would be open as described:"
 
 
@@ -235,14 +234,14 @@ THERE = {"gw-a": {"sessions": [{"uid": UID, "role": "producer", "labels": {"stre
     ],
 )
 def test_what_is_misspelt(uids: list[str], streams: list[Any], mistake: str | None) -> None:
-    lines = stream_report(THERE, "misspelt", uids=uids, streams=streams)
+    lines = report(THERE, "misspelt", uids=uids, streams=streams)
     assert (mistake in lines[0]) if mistake else lines == []
 
 
 def test_status_fails_of_what_is_nowhere() -> None:
-    lines = stream_report({**THERE, "gw-b": {"refused": True, "msg": "gone"}}, "unseen", uids=[OTHER])
+    lines = report({**THERE, "gw-b": {"refused": True, "msg": "gone"}}, "unseen", uids=[OTHER])
     assert lines == ["gw-b: gone", f"uid {OTHER}: no gateway of this run has a session for it"]
-    assert stream_report(THERE, "unseen", streams=[{**STREAMS[0], "name": "spectra"}]) == []
+    assert report(THERE, "unseen", streams=[{**STREAMS[0], "name": "spectra"}]) == []
 
 
 @pytest.mark.parametrize(

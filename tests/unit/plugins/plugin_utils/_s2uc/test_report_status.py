@@ -10,11 +10,11 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from ansible.errors import AnsibleFilterError
 
-from ansible_collections.scistream.gateway.plugins.filter.stream_report import stream_report
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import report_status
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import fingerprint, make_credentials
+from ansible_collections.scistream.gateway.tests.unit.plugins.plugin_utils._s2uc.client import report
 from ansible_collections.scistream.gateway.tests.unit.plugins.plugin_utils._s2uc.reports import (
     PRODUCER,
     STREAMS,
@@ -117,7 +117,7 @@ def test_status_of_problems_only() -> None:
     paused = session("producer", running=True, encryption="tls", health="paused", reason="its container is paused")
     left = session("producer", running=True, encryption="tls", pending="release", uid="left")
     results: dict[str, Any] = {"gw-a": {"sessions": [well, paused, left]}, "gw-b": {"sessions": [well]}}
-    lines = stream_report(results, "status", show="problems")
+    lines = report(results, "status", show="problems")
     assert [line for line in lines if not line.startswith(" ")] == [
         "gw-a: 3 sessions, 2 with problems",
         "gw-b: 1 session, all well",
@@ -126,15 +126,13 @@ def test_status_of_problems_only() -> None:
     assert lines[2] == "    WARNING: its container is paused"
     assert "WARNING: its last action (release) was interrupted" in lines[5]
     assert not any("well" in line for line in lines[1:-1])
-    with pytest.raises(AnsibleFilterError, match='show: "some" is not allowed: choose from all, problems'):
-        stream_report(results, "status", show="some")
+    with pytest.raises(ScistreamError, match='show: "some" is not allowed: choose from all, problems'):
+        report(results, "status", show="some")
 
 
 def test_status_of_what_belongs_to_no_session() -> None:
     orphan = {"uid": UID, "role": "producer", "running": True}
-    lines = stream_report(
-        {"gw-a": {"sessions": [], "orphans": [orphan], "policy_problems": ["listen: is wrong"]}}, "status"
-    )
+    lines = report({"gw-a": {"sessions": [], "orphans": [orphan], "policy_problems": ["listen: is wrong"]}}, "status")
     assert lines[1:] == [
         "  WARNING: policy: listen: is wrong",
         f"  WARNING: producer of {UID} runs without a session: release it with stream_release -e uid={UID}",
@@ -144,7 +142,7 @@ def test_status_of_what_belongs_to_no_session() -> None:
 def test_status_of_a_gateway_whose_store_cannot_be_used() -> None:
     orphan = {"uid": UID, "role": "producer", "running": True}
     answer = {"failed": True, "msg": "the session store is damaged", "orphans": [orphan]}
-    assert stream_report({"gw-a": answer}, "status") == [
+    assert report({"gw-a": answer}, "status") == [
         "gw-a: no answer",
         f"  WARNING: producer of {UID} runs without a session: release it with stream_release -e uid={UID}",
     ]
@@ -163,18 +161,18 @@ def test_status_of_the_dead_and_the_waiting() -> None:
 
 def test_status_of_chosen_streams() -> None:
     results = {"gw-a": {"sessions": [session("producer"), session("producer", uid="other")]}}
-    assert len(stream_report(results, "status")) == 7
-    assert len(stream_report(results, "status", streams=STREAMS)) == 4
-    assert len(stream_report(results, "status", uids=[UID.upper()])) == 4
+    assert len(report(results, "status")) == 7
+    assert len(report(results, "status", streams=STREAMS)) == 4
+    assert len(report(results, "status", uids=[UID.upper()])) == 4
 
 
 def test_status_of_what_is_not_there() -> None:
     results: dict[str, Any] = {"gw-a": {"sessions": [session("producer")]}, "gw-b": {"sessions": []}, "gw-c": {}}
-    assert stream_report(results, "status", uids=["another"])[1] == "  no session another here"
-    assert stream_report(results, "status", streams=STREAMS)[4:] == [
+    assert report(results, "status", uids=["another"])[1] == "  no session another here"
+    assert report(results, "status", streams=STREAMS)[4:] == [
         "gw-b: 0 sessions",
         f"  no session of tomography here (uid {UID})",
         "gw-c: no answer",
     ]
     results["gw-c"] = {"sessions": []}
-    assert stream_report(results, "status", streams=STREAMS)[-1] == "gw-c: 0 sessions"
+    assert report(results, "status", streams=STREAMS)[-1] == "gw-c: 0 sessions"

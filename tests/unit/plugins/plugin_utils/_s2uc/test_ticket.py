@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.errors import AnsibleFilterError
 
-from ansible_collections.scistream.gateway.plugins.filter.stream_tickets import stream_tickets
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import make_credentials
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import handout_fingerprint
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import DescriptionError
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_reader import read_streams
+from ansible_collections.scistream.gateway.tests.unit.plugins.plugin_utils._s2uc.client import tickets
 
 UID = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
 TICKET: dict[str, Any] = {
@@ -87,7 +87,7 @@ def test_there_and_back(tmp_path: Path, encryption: str) -> None:
     session["listeners"] = ["192.0.2.1:5100", "192.0.2.1:5101"]
     session["certificate"] = CERTIFICATE if encryption == "tls" else None
     announced = {"gw-aps": {"sessions": [session]}}
-    (ticket,) = stream_tickets(streams, [{"gw-aps": {"skipped": True}}, announced])
+    (ticket,) = tickets(streams, [{"gw-aps": {"skipped": True}}, announced])
     assert (ticket["name"], ticket["file"]) == ("tomography", "tomography.ticket.yml")
     comment, body = ticket["text"].partition("version:")[::2]
     assert "no secret" in comment and "trust" in comment and all(line[0] == "#" for line in comment.splitlines())
@@ -109,7 +109,7 @@ class Tagged(str):
 def test_texts_of_a_play_are_written_as_texts() -> None:
     session = {"uid": UID, "role": "producer", "listeners": [Tagged("192.0.2.1:5100")], "certificate": CERTIFICATE}
     streams = [{**STREAM, "uid": Tagged(UID), "name": Tagged("a"), "num_conn": 1}]
-    (ticket,) = stream_tickets(streams, [{"x": {"sessions": [session]}}])
+    (ticket,) = tickets(streams, [{"x": {"sessions": [session]}}])
     assert yaml.safe_load(ticket["text"])["name"] == "a"
 
 
@@ -117,8 +117,8 @@ def test_what_a_gateway_says_is_checked_before_it_is_written() -> None:
     streams = [{**STREAM, "uid": UID}]
     for change in ({"listeners": ["{{ 1 }}:5100"]}, {"certificate": "{{ 1 }}"}):
         session = {"uid": UID, "role": "producer", "listeners": ["192.0.2.1:5100"], **change}
-        with pytest.raises(AnsibleFilterError, match="stream_tickets"):
-            stream_tickets(streams, [{"x": {"sessions": [session]}}])
+        with pytest.raises(ScistreamError):
+            tickets(streams, [{"x": {"sessions": [session]}}])
 
 
 STREAM: dict[str, Any] = {
@@ -129,10 +129,8 @@ STREAM: dict[str, Any] = {
 
 
 def test_a_producer_side_that_is_not_open_has_no_ticket() -> None:
-    assert stream_tickets([STREAM], [{"x": {}}, {}]) == []
-    assert stream_tickets([STREAM], [{}], "open") == []
-    with pytest.raises(AnsibleFilterError, match="none of inbound"):
-        stream_tickets([STREAM], [{}], "release")
+    assert tickets([STREAM], [{"x": {}}, {}]) == []
+    assert tickets([STREAM], [{}], "open") == []
 
 
 def test_the_only_gateway_is_the_one_that_is_meant(tmp_path: Path) -> None:
