@@ -360,7 +360,7 @@ def main() -> None:
     params = module.params
     try:
         if params["state"] == "started":
-            host_policy.check_instance(read_instance("proxy", params))
+            host_policy.check_spec(read_instance("proxy", params))
         with StandaloneContainer(params, module.check_mode, module.tmpdir) as instance:
             before = instance.look()
             changed = instance.ensure()

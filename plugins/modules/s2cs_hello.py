@@ -200,7 +200,7 @@ changed_sessions:
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import action_module
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.hello import HelloAction
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.messages import read_hello
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.control_messages import read_hello
 
 OPTIONS = {
     **action_module.UID,

@@ -319,7 +319,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import check_uid
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import info, orphans
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.action_module import CONFIG, ROLE, SECRET, UID
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RowError, StoreUnusable
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RowError, UnusableStoreError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy_file import load_policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store import Store
 
@@ -333,14 +333,14 @@ def main() -> None:
         uid = None if uid is None else check_uid(uid)
         policy = load_policy(module.params["config"], lenient=True)
         # Before the store is read, so that no directory of a session is taken for one that nobody has.
-        directories = orphans.names(policy)
-        lost = orphans.found(policy, directories, ())
-        with closing(Store(policy.site.state_dir, read_only=True)) as store:
-            found = info.sessions(policy, store, uid, role)
+        directories = orphans.find_directories(policy)
+        lost = orphans.find_orphans(policy, directories, ())
+        with closing(Store(policy.layout.state_dir, read_only=True)) as store:
+            found = info.describe_sessions(policy, store, uid, role)
             unreadable = [asdict(row) for row in store.unreadable]
-            lost = orphans.found(policy, directories, store.keys())
-            gateway = info.gateway(policy, store)
-    except StoreUnusable as error:
+            lost = orphans.find_orphans(policy, directories, store.keys())
+            gateway = info.describe_gateway(policy, store)
+    except UnusableStoreError as error:
         lost = [item for item in lost if (item["uid"], item["role"]) not in error.known]
         module.fail_json(msg=str(error), orphans=lost)
     except (ScistreamError, OSError) as error:

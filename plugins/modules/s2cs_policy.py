@@ -97,7 +97,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_path
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import policy_writer
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.action_module import CONFIG
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.allowed import summary
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy_summary import summarize
 
 
 def main() -> None:
@@ -108,21 +108,21 @@ def main() -> None:
     )
     try:
         config = check_path("config", module.params["config"])
-        policy, text = policy_writer.checked(config, module.params["policy"])
-        before = policy_writer.current(config)
+        policy, text = policy_writer.validate(config, module.params["policy"])
+        before = policy_writer.read_current(config)
         # In check mode whatever makes the group may not have made it either.
-        group = None if module.check_mode and not before else policy_writer.group_number(module.params["group"])
-        changed = group is None or policy_writer.differs(config, text, group)
+        group = None if module.check_mode and not before else policy_writer.group_id(module.params["group"])
+        changed = group is None or policy_writer.needs_write(config, text, group)
         if changed and group is not None and not module.check_mode:
             policy_writer.write(config, text, group)
-    except policy_writer.BadPolicyError as error:
+    except policy_writer.InvalidPolicyError as error:
         module.fail_json(msg=str(error), problems=error.problems)
     except ScistreamError as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=f"I/O error on the gateway: {error}")
     diff = {"before_header": config, "before": before, "after_header": config, "after": text}
-    module.exit_json(changed=changed, config=config, allowed=summary(policy), diff=diff)
+    module.exit_json(changed=changed, config=config, allowed=summarize(policy), diff=diff)
 
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ failed_sessions:
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import action_module
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.release import ReleaseAction
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.messages import read_release
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.control_messages import read_release
 
 OPTIONS = {**action_module.UID, **action_module.ROLE, **action_module.SECRET}
 

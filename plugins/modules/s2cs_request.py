@@ -350,7 +350,7 @@ new_sessions:
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ENCRYPTIONS, TRANSPORTS
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import action_module
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.request import RequestAction
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.messages import read_request
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.control_messages import read_request
 
 OPTIONS = {
     **action_module.UID,

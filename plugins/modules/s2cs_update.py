@@ -224,7 +224,7 @@ changed_sessions:
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import action_module
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.update import UpdateAction
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.messages import read_update
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.control_messages import read_update
 
 OPTIONS = {
     **action_module.UID,

@@ -280,7 +280,7 @@ def main() -> None:
         if params["state"] == "started" and not wanted.listeners:
             raise ValueRefused("listeners", params["listeners"], "name at least one")
         if params["state"] == "started":
-            host_policy.check_instance(wanted)
+            host_policy.check_spec(wanted)
         site = Layout(
             check_path("state_dir", params["state_dir"]),
             check_path("program_dir", params["program_dir"]),

@@ -16,13 +16,13 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.ba
     Action,
     ActionFailed,
     Change,
-    Refused,
+    RefusedMessage,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError, RowError
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.lost_store import LostStore
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy_file import DEFAULT_CONFIG, load_policy
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.sessions import SessionManager
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session_manager import SessionManager
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store import UnusableStore
 
 CONFIG: dict[str, Any] = {"config": {"type": "path", "default": DEFAULT_CONFIG}}
 UID: dict[str, Any] = {"uid": {"type": "str"}}
@@ -76,15 +76,15 @@ def run(
     try:
         policy = load_policy(module.params["config"], lenient)
         wanted = [_read(read, item, policy, None if given is None else index) for index, item in enumerate(items)]
-        keeper = SessionManager(policy, check_mode=module.check_mode, lenient=lenient)
-        if isinstance(keeper.store, LostStore):
-            module.warn(str(keeper.store.error))
+        manager = SessionManager(policy, check_mode=module.check_mode, lenient=lenient)
+        if isinstance(manager.store, UnusableStore):
+            module.warn(str(manager.store.error))
         try:
-            changes = action(keeper).run(wanted)
+            changes = action(manager).run(wanted)
         finally:
-            for row in keeper.store.unreadable:
+            for row in manager.store.unreadable:
                 module.warn(str(RowError(row.uid, row.role, row.why)))
-            keeper.store.close()
+            manager.store.close()
     except ActionFailed as error:
         failed = [{"uid": item.uid, "role": item.role, "msg": item.message} for item in error.failures]
         module.fail_json(msg=str(error), failed_sessions=failed, **results(error.changes, False, action))
@@ -104,10 +104,10 @@ def _read(read: Callable[[Mapping[str, Any], Policy], Any], item: Any, policy: P
     except ScistreamError as error:
         if index is None:
             raise
-        told = ScistreamError(f"sessions[{index}] ({show(item.get('uid'))}): {error}")
+        located = ScistreamError(f"sessions[{index}] ({show(item.get('uid'))}): {error}")
         if isinstance(error, RefusedError) and item.get("role") in ROLES:
-            return Refused(check_uid(item.get("uid")), item["role"], told)
-        raise told from None
+            return RefusedMessage(check_uid(item.get("uid")), item["role"], located)
+        raise located from None
 
 
 def results(changes: Sequence[Change], single: bool, action: type[Action[Any]]) -> dict[str, Any]:

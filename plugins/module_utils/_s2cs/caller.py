@@ -21,10 +21,10 @@ _UNSET = 4294967295
 _IDENTITY = ["0", "0", str(_UNSET)]
 _SLICE = re.compile(r"/user\.slice/user-([0-9]{1,10})\.slice(?:/|$)", re.MULTILINE)
 # More than any chain of processes, and a bound if one is a circle.
-_DEEPEST = 4096
+_MAX_DEPTH = 4096
 _ATTEMPTS = 5
 # More than the kernel ever writes of these.
-_BYTES = 65536
+_MAX_BYTES = 65536
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def _ancestor() -> int | None:
     """Return the real user of the nearest ancestor that is not root's."""
     namespace = _read("self/uid_map").split()
     process = "self"
-    for _depth in range(_DEEPEST):
+    for _depth in range(_MAX_DEPTH):
         status = _status(process)
         uid, parent = int(status["Uid"].split()[0]), int(status["PPid"])
         if uid and namespace != _IDENTITY and uid == int(_read("sys/kernel/overflowuid")):
@@ -128,4 +128,4 @@ def _is_mapped(uid: int, namespace: list[str]) -> bool:
 
 def _read(name: str) -> str:
     with open(os.path.join(_PROC, name), "rb") as stream:
-        return stream.read(_BYTES).decode("utf-8", "replace")
+        return stream.read(_MAX_BYTES).decode("utf-8", "replace")

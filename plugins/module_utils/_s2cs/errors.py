@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The errors of a control server. Helpers raise them; only a module's main() turns them into its failure."""
+"""The errors of a control server. Helpers raise them; only a module's main() transactions them into its failure."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class StoreError(S2CSError):
     """The session store cannot be read or written."""
 
 
-class StoreUnusable(StoreError):
+class UnusableStoreError(StoreError):
     """The session store is there, and cannot be used before somebody has done something about it.
 
     Args:

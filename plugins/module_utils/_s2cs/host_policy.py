@@ -21,7 +21,7 @@ HOST_POLICY = DEFAULT_CONFIG
 _ADVICE = "ask an administrator of this gateway, or request a session (s2cs_request)"
 
 
-def check_instance(spec: DataServerSpec) -> None:
+def check_spec(spec: DataServerSpec) -> None:
     """Refuse what the policy of this host keeps for sessions, or keeps from them.
 
     Raises:

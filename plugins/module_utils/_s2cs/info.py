@@ -27,14 +27,15 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec impor
 _KEYS = {"name": "gateway", "config": "", "state_dir": "", "ports": "port_range", "versions": ""}
 # For all data servers together. One that is well answers in milliseconds, one that is not is given up after 5 s.
 _SECONDS = 10.0
-_AT_ONCE = 128
+_MAX_THREADS = 128
 
 
-def sessions(policy: Policy, store: Store, uid: str | None, role: str | None = None) -> list[dict[str, Any]]:
+def describe_sessions(policy: Policy, store: Store, uid: str | None, role: str | None = None) -> list[dict[str, Any]]:
     """Return the sessions, or those of one stream, each with what is seen of its data server."""
     found = [session for session in store.all(uid) if role in (None, session.role)]
     return [
-        {**session.shown(), **_seen(session, status, store)} for session, status in zip(found, _statuses(policy, found))
+        {**session.to_result(), **_seen(session, status, store)}
+        for session, status in zip(found, _statuses(policy, found))
     ]
 
 
@@ -43,7 +44,7 @@ def _seen(session: Session, status: Status, store: Store) -> dict[str, Any]:
     health, why = status.health, status.reason
     if session.is_expired:
         health, why = "expired", "the next REQ, HELLO, UPDATE or REL on this gateway releases it"
-    elif session.pending and store.locks.is_held(session.uid, session.role):
+    elif session.pending and store.locks.is_locked(session.uid, session.role):
         health, why = "busy", f"an action is in progress on it ({session.pending})"
     elif session.pending:
         does = "restores its previous state" if session.pending == "update" else "releases it"
@@ -72,7 +73,7 @@ def _statuses(policy: Policy, found: Sequence[Session]) -> list[Status]:
     for index in range(len(found)):
         waiting.put(index)
     # Threads of a pool would be waited for at the end of the process.
-    threads = [threading.Thread(target=work, daemon=True) for _unused in found[:_AT_ONCE]]
+    threads = [threading.Thread(target=work, daemon=True) for _unused in found[:_MAX_THREADS]]
     deadline = time.monotonic() + _SECONDS
     for thread in threads:
         thread.start()
@@ -85,14 +86,14 @@ def _status(policy: Policy, session: Session) -> Status:
     settings = policy.proxies.get(session.proxy, {}).get("settings", {})
     try:
         spec = session.spec()
-        return data_server(policy.site, session.proxy, session.runtime, settings, spec, lenient=True).status()
+        return data_server(policy.layout, session.proxy, session.runtime, settings, spec, lenient=True).status()
     except Exception as error:  # pylint: disable=broad-except
         # Whatever is wrong with one must not hide the others.
         why = f"the state of its data server cannot be determined: {reason(error)}"
         return Status(False, health="unknown", reason=why)
 
 
-def gateway(policy: Policy, store: Store) -> dict[str, Any]:
+def describe_gateway(policy: Policy, store: Store) -> dict[str, Any]:
     """Return the policy in force, and what is in use."""
     low, high = policy.port_range
     listen = set(policy.listen.values())
@@ -103,8 +104,8 @@ def gateway(policy: Policy, store: Store) -> dict[str, Any]:
     shown = {
         "name": policy.gateway,
         "config": policy.config,
-        "state_dir": policy.site.state_dir,
-        "supervisor": "systemd" if policy.site.uses_systemd else "process",
+        "state_dir": policy.layout.state_dir,
+        "supervisor": "systemd" if policy.layout.uses_systemd else "process",
         "listen": dict(policy.listen),
         "egress": dict(policy.egress),
         "port_range": [low, high],
@@ -122,7 +123,7 @@ def gateway(policy: Policy, store: Store) -> dict[str, Any]:
         "targets": {role: [rule.text for rule in rules] for role, rules in policy.targets.items()},
         "clients": {role: [str(network) for network in networks] for role, networks in policy.clients.items()},
         "encryption": list(policy.encryption),
-        "limits": {**policy.limits.shown(), "num_conn": policy.max_connections},
+        "limits": {**policy.limits.to_result(), "num_conn": policy.max_connections},
         "hello_timeout": policy.hello_timeout,
         "hello_timeout_max": policy.hello_timeout_max,
         "versions": {"collection": VERSION, "python": platform.python_version()},

@@ -86,7 +86,7 @@ class Limits:
                 "limits.owner.num_conn",
             )
 
-    def shown(self) -> dict[str, Any]:
+    def to_result(self) -> dict[str, Any]:
         """Return the limits with the keys of the policy."""
         return {
             "num_conn": self.num_conn,

@@ -23,16 +23,18 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec impor
 _NAME = re.compile(f"({'|'.join(ROLES)})-({UID})")
 
 
-def names(policy: Policy) -> set[tuple[str, str]]:
+def find_directories(policy: Policy) -> set[tuple[str, str]]:
     """Return uid and role of all sessions that have a directory."""
     try:
-        entries = os.listdir(policy.site.sessions_dir)
+        entries = os.listdir(policy.layout.sessions_dir)
     except OSError:
         return set()
     return {(match.group(2), match.group(1)) for match in map(_NAME.fullmatch, entries) if match}
 
 
-def found(policy: Policy, candidates: Collection[tuple[str, str]], known: Collection[tuple[str, str]]) -> list[Any]:
+def find_orphans(
+    policy: Policy, candidates: Collection[tuple[str, str]], known: Collection[tuple[str, str]]
+) -> list[Any]:
     """Return the data servers that no session has.
 
     Args:
@@ -44,7 +46,7 @@ def found(policy: Policy, candidates: Collection[tuple[str, str]], known: Collec
     for uid, role in sorted(candidates):
         if (uid, role) in known or not exists(policy, uid, role):
             continue
-        directory = policy.site.directory(session_name(uid, role))
+        directory = policy.layout.directory(session_name(uid, role))
         pids = sorted(working_in(directory))
         shown.append({"uid": uid, "role": role, "directory": directory, "running": bool(pids), "pids": pids})
     return shown
@@ -52,12 +54,12 @@ def found(policy: Policy, candidates: Collection[tuple[str, str]], known: Collec
 
 def exists(policy: Policy, uid: str, role: str) -> bool:
     """Tell whether a session has a directory."""
-    return os.path.isdir(policy.site.directory(session_name(uid, role)))
+    return os.path.isdir(policy.layout.directory(session_name(uid, role)))
 
 
 def remove(policy: Policy, uid: str, role: str) -> None:
     """End whatever runs in the directory of a session, and remove it."""
-    servers = _all(policy, DataServerSpec(session_name(uid, role), ()))
+    servers = _possible_servers(policy, DataServerSpec(session_name(uid, role), ()))
     failed: ScistreamError | None = None
     for server in servers:
         try:
@@ -70,13 +72,13 @@ def remove(policy: Policy, uid: str, role: str) -> None:
     servers[0].release()
 
 
-def _all(policy: Policy, spec: DataServerSpec) -> list[S2DS]:
+def _possible_servers(policy: Policy, spec: DataServerSpec) -> list[S2DS]:
     """Return every kind of data server that it may be."""
     kinds: dict[tuple[str, str], Any] = {(proxy, "process"): {} for proxy in PROXIES}
     for proxy, item in policy.proxies.items():
         kinds.update({(proxy, runtime): item.get("settings", {}) for runtime in item.get("runtimes", ())})
     return [
-        data_server(policy.site, proxy, runtime, settings, spec, lenient=True)
+        data_server(policy.layout, proxy, runtime, settings, spec, lenient=True)
         for (proxy, runtime), settings in kinds.items()
         if proxy in PROXIES
     ]

@@ -31,7 +31,7 @@ def is_administrator(policy: Policy, caller: Caller) -> bool:
     return caller.known and (caller.uid == 0 or caller.name in policy.administrators)
 
 
-def check_right(policy: Policy, session: Session, secret: str | None, action: str) -> None:
+def check_permission(policy: Policy, session: Session, secret: str | None, action: str) -> None:
     """Refuse an action on somebody else's session by a user who does not know its secret.
 
     Args:

@@ -15,7 +15,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.session_
 from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_number
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.limits import DEFAULT_LIMITS, Limits
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.targets import TargetRule, refusal
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.target_rules import TargetRule, refusal
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 
 
@@ -30,7 +30,7 @@ class Policy:
 
     config: str
     gateway: str
-    site: Layout
+    layout: Layout
     listen: Mapping[str, str]
     egress: Mapping[str, str | None] = field(default_factory=dict)
     port_range: tuple[int, int] = (5100, 5200)

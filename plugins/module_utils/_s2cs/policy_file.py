@@ -21,11 +21,11 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.trusted im
 
 DEFAULT_CONFIG = "/etc/scistream/s2cs.json"
 
-MOST_BYTES = 1 << 20
-_MOST_DIGITS = 18
-_MOST_PROBLEMS = 8
+MAX_BYTES = 1 << 20
+_MAX_DIGITS = 18
+_MAX_PROBLEMS = 8
 # What of a file that is no JSON any more can still be told: where the sessions are, and how they are supervised.
-_PLACES = re.compile(
+_LOCATIONS = re.compile(
     r'"(state_dir|program_dir|template_dir|supervisor|dedicated_users)"\s*:\s*("[^"\\]{1,4096}"|true|false)'
 )
 _LAYOUT = {
@@ -62,21 +62,21 @@ def load_policy(path: str, lenient: bool = False) -> Policy:
         if salvaged is None:
             raise
         return replace(salvaged, problems=(str(error),), faulty=KEYS)
-    problems = [*policy.problems, *distrusted(policy)]
+    problems = [*policy.problems, *untrusted_files(policy)]
     if problems and not lenient:
-        raise PolicyError(f"config: {shown}: {joined(problems)}")
+        raise PolicyError(f"config: {shown}: {join_problems(problems)}")
     return replace(policy, problems=tuple(problems))
 
 
-def joined(problems: Sequence[str]) -> str:
+def join_problems(problems: Sequence[str]) -> str:
     """Return problems as one text of readable length."""
-    more = len(problems) - _MOST_PROBLEMS
-    return "; ".join(problems[:_MOST_PROBLEMS]) + (f"; and {more} more" if more > 0 else "")
+    more = len(problems) - _MAX_PROBLEMS
+    return "; ".join(problems[:_MAX_PROBLEMS]) + (f"; and {more} more" if more > 0 else "")
 
 
 def _read(path: str, shown: str) -> str:
     try:
-        return trusted.read(path, MOST_BYTES).decode("utf-8")
+        return trusted.read(path, MAX_BYTES).decode("utf-8")
     except FileNotFoundError:
         raise PolicyError(
             f"config: the policy file {shown} does not exist: run the role scistream.gateway.s2cs on this gateway, "
@@ -121,8 +121,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _whole(text: str) -> int:
-    if len(text) > _MOST_DIGITS:
-        raise PolicyError(f"a number has more than {_MOST_DIGITS} digits")
+    if len(text) > _MAX_DIGITS:
+        raise PolicyError(f"a number has more than {_MAX_DIGITS} digits")
     return int(text)
 
 
@@ -132,7 +132,7 @@ def _constant(text: str) -> Any:
 
 def _salvage(path: str, text: str) -> Policy | None:
     """Return a policy that offers nothing and knows where the sessions are, out of a file that cannot be used."""
-    document: dict[str, Any] = {key: json.loads(value) for key, value in _PLACES.findall(text)}
+    document: dict[str, Any] = {key: json.loads(value) for key, value in _LOCATIONS.findall(text)}
     if path.endswith(DEFAULT_CONFIG) and "state_dir" not in document:
         prefix = path[: -len(DEFAULT_CONFIG)]
         document = {**{key: f"{prefix}/{place}" for key, place in _LAYOUT.items()}, **document}
@@ -145,13 +145,13 @@ def _salvage(path: str, text: str) -> Policy | None:
         return None
 
 
-def distrusted(policy: Policy) -> list[str]:
+def untrusted_files(policy: Policy) -> list[str]:
     """Return which of the files that root executes or reads at this policy's word others can write."""
-    site = policy.site
+    layout = policy.layout
     paths = {
-        "state_dir": [site.state_dir],
-        "program_dir": places.programs(site),
-        "template_dir": places.below(site.template_dir),
+        "state_dir": [layout.state_dir],
+        "program_dir": places.programs(layout),
+        "template_dir": places.below(layout.template_dir),
     }
     for name, item in policy.proxies.items():
         program = str(item.get("settings", {}).get("program", ""))

@@ -29,7 +29,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.values i
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import PolicyError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.limits import parse_limits
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.targets import parse_rules
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.target_rules import parse_rules
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import SUPERVISORS, Layout
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxy_settings import read_settings, unknown
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.janus.settings import (
@@ -39,7 +39,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.j
 
 # Names of users in directories may have a domain, as in DOMAIN\\user or user@example.org.
 _USER = re.compile(r"[^\s:/,-][^\s:/,]{0,252}")
-_NEEDED = ("state_dir", "listen")
+_REQUIRED = ("state_dir", "listen")
 
 
 def parse(config: str, document: Any) -> Policy:
@@ -53,7 +53,7 @@ def parse(config: str, document: Any) -> Policy:
     if not isinstance(document, dict):
         raise PolicyError("it must be an object with the keys of the policy")
     problems = [unknown(key, KEYS) for key in document if key not in KEYS]
-    missing = [key for key in _NEEDED if key not in document]
+    missing = [key for key in _REQUIRED if key not in document]
     if missing:
         problems.append(f"missing keys: {', '.join(missing)}")
     values: dict[str, Any] = {}
@@ -78,17 +78,17 @@ def parse(config: str, document: Any) -> Policy:
 
 def _policy(config: str, values: dict[str, Any], problems: list[str], faulty: list[str]) -> Policy:
     """Return the policy after a check of what has to agree."""
-    site = Layout(**{key: values.pop(key) for key in list(values) if key in _SITE_KEYS})
+    layout = Layout(**{key: values.pop(key) for key in list(values) if key in _LAYOUT_KEYS})
     values.setdefault("gateway", os.uname().nodename)
     values.setdefault("listen", {})
-    policy = Policy(config=config, site=site, **values)
+    policy = Policy(config=config, layout=layout, **values)
     low, high = policy.port_range
     policy = replace(policy, limits=policy.limits.for_ports(high - low + 1))
-    _agree(policy, problems, faulty)
+    _check_consistency(policy, problems, faulty)
     return replace(policy, problems=tuple(problems), faulty=tuple(faulty))
 
 
-def _agree(policy: Policy, problems: list[str], faulty: list[str]) -> None:
+def _check_consistency(policy: Policy, problems: list[str], faulty: list[str]) -> None:
     def proxy() -> None:
         check_choice("default_proxy", policy.default_proxy, policy.proxies)
 
@@ -119,7 +119,7 @@ def _text(key: str, value: Any) -> str:
     return value
 
 
-def _yes_or_no(key: str, value: Any) -> bool:
+def _boolean(key: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueRefused(key, value, "give true or false")
     return value
@@ -211,14 +211,14 @@ def _seconds(key: str, value: Any) -> int:
     return check_number(key, value, 1, MAX_HELLO_TIMEOUT)
 
 
-_SITE_KEYS = ("state_dir", "program_dir", "template_dir", "supervisor", "dedicated_users", "janus")
+_LAYOUT_KEYS = ("state_dir", "program_dir", "template_dir", "supervisor", "dedicated_users", "janus")
 _KEYS: dict[str, Callable[[str, Any], Any]] = {
     "gateway": check_gateway,
     "state_dir": check_path,
     "program_dir": check_path,
     "template_dir": check_path,
     "supervisor": lambda key, value: check_choice(key, value, SUPERVISORS),
-    "dedicated_users": _yes_or_no,
+    "dedicated_users": _boolean,
     "listen": _by_role(parse_address),
     "egress": _by_role(_optional_address),
     "port_range": check_port_range,

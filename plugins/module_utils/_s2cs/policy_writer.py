@@ -27,7 +27,7 @@ _MODE = 0o640
 _LOWEST_PORT = 1024
 
 
-class BadPolicyError(PolicyError):
+class InvalidPolicyError(PolicyError):
     """A policy that is not written.
 
     Args:
@@ -35,11 +35,11 @@ class BadPolicyError(PolicyError):
     """
 
     def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__(f"policy: {policy_file.joined(problems)}")
+        super().__init__(f"policy: {policy_file.join_problems(problems)}")
         self.problems = list(problems)
 
 
-def checked(config: str, given: Mapping[str, Any]) -> tuple[Policy, str]:
+def validate(config: str, given: Mapping[str, Any]) -> tuple[Policy, str]:
     """Return a policy after all checks, and the text of its file.
 
     Args:
@@ -47,14 +47,14 @@ def checked(config: str, given: Mapping[str, Any]) -> tuple[Policy, str]:
         given: The policy. A text is taken for a number, a truth value or a list where one belongs.
 
     Raises:
-        BadPolicyError: Something in it is wrong.
+        InvalidPolicyError: Something in it is wrong.
     """
     document = {key: _VALUES[key](value) if key in _VALUES else value for key, value in given.items()}
     try:
         policy = parse(config, document)
     except ScistreamError as error:
-        raise BadPolicyError([str(error)]) from None
-    problems = [*policy.problems, *_missing(policy), *policy_file.distrusted(policy)]
+        raise InvalidPolicyError([str(error)]) from None
+    problems = [*policy.problems, *_missing(policy), *policy_file.untrusted_files(policy)]
     with suppress(OSError):
         try:
             trusted.check(os.path.dirname(config))
@@ -63,7 +63,7 @@ def checked(config: str, given: Mapping[str, Any]) -> tuple[Policy, str]:
                 f"config: {error}; all directories in its path must be owned by root or by the user who runs the module"
             )
     if problems:
-        raise BadPolicyError(problems)
+        raise InvalidPolicyError(problems)
     document["proxies"] = {name: dict(item) for name, item in policy.proxies.items()}
     return policy, json.dumps(document, indent=4) + "\n"
 
@@ -87,7 +87,7 @@ def _missing(policy: Policy) -> list[str]:
                     f"{' or '.join(able)} only; remove {runtime}"
                 )
     offered = {runtime for proxy in policy.proxies for runtime in policy.runtimes(proxy)}
-    if "janus" in offered and policy.site.janus is None and "janus" not in policy.faulty:
+    if "janus" in offered and policy.layout.janus is None and "janus" not in policy.faulty:
         found.append(
             "janus must specify the URL of the controller and the node of the data servers, such as "
             '{"url": "https://janus.example.org:5000", "node": "dtn1"}'
@@ -95,25 +95,25 @@ def _missing(policy: Policy) -> list[str]:
     return found
 
 
-def current(config: str) -> str:
+def read_current(config: str) -> str:
     """Return the text of the file that is there, for a comparison; empty where there is none that can be used."""
     try:
-        return trusted.read(config, policy_file.MOST_BYTES).decode("utf-8", "replace")
+        return trusted.read(config, policy_file.MAX_BYTES).decode("utf-8", "replace")
     except (ScistreamError, OSError):
         return ""
 
 
-def differs(config: str, text: str, group: int) -> bool:
+def needs_write(config: str, text: str, group: int) -> bool:
     """Tell whether the file, or who may read and write it, is not as it is to be."""
     try:
         info = os.lstat(config)
     except OSError:
         return True
     owned = (info.st_uid, info.st_gid, stat.S_IMODE(info.st_mode)) == (os.geteuid(), group, _MODE)
-    return not owned or not stat.S_ISREG(info.st_mode) or current(config) != text
+    return not owned or not stat.S_ISREG(info.st_mode) or read_current(config) != text
 
 
-def group_number(name: str | None) -> int:
+def group_id(name: str | None) -> int:
     """Return the number of a group, that of this process if none is named.
 
     Raises:

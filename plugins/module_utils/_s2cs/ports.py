@@ -14,7 +14,7 @@ from typing import Callable, Collection, List, Mapping, Sequence
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError
 
 # Picks ports, from those that are taken and the one that was given out last.
-Choose = Callable[[Sequence[int], int], List[int]]
+PortChooser = Callable[[Sequence[int], int], List[int]]
 
 _ADDRESS_ERRORS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
@@ -39,7 +39,7 @@ def is_free(address: str, port: int) -> bool:
     return True
 
 
-def chooser(address: str, port_range: tuple[int, int], count: int, anywhere: bool = False) -> Choose:
+def port_chooser(address: str, port_range: tuple[int, int], count: int, random_start: bool = False) -> PortChooser:
     """Return a function that picks free ports, starting behind the one that was given out last.
 
     So a port rests for as long as possible after its release, and a latecomer of an old stream meets no new one.
@@ -48,8 +48,8 @@ def chooser(address: str, port_range: tuple[int, int], count: int, anywhere: boo
         address: Address of the listeners.
         port_range: First and last port.
         count: How many are needed.
-        anywhere: Start anywhere in the range instead: two control servers that share one and met each other's choice
-            would go on meeting.
+        random_start: Whether to start at a random port instead. Two control servers that share a range and have chosen
+            the same ports would otherwise choose the same ports again.
     """
     low, high = port_range
     # What was found free or not: the store is locked for others while ports are chosen from what is known already.
@@ -57,7 +57,7 @@ def chooser(address: str, port_range: tuple[int, int], count: int, anywhere: boo
 
     def choose(taken: Sequence[int], last: int) -> list[int]:
         start = last + 1 if low <= last < high else low
-        if anywhere:
+        if random_start:
             # No secret: it only has to be another one than that of the other control server.
             start = random.SystemRandom().randint(low, high)
         unavailable = set(taken)

@@ -91,38 +91,38 @@ class Session:
         """When its life is over, if that is limited."""
         return None if self.lifetime is None else self.created + self.lifetime
 
-    def awaiting(self) -> Session:
+    def with_deadline(self) -> Session:
         """Return this session as it is when its next message is awaited from now on."""
         if self.state not in (RESERVED, ANNOUNCED):
-            return self.changed(expires=self.end)
+            return self.replace(expires=self.end)
         seconds = self.update_timeout if self.state == ANNOUNCED and self.update_timeout else self.hello_timeout
         awaited = time.time() + seconds
-        return self.changed(expires=awaited if self.end is None else min(awaited, self.end))
+        return self.replace(expires=awaited if self.end is None else min(awaited, self.end))
 
-    def asked(self, other: Session, asked: Container[str]) -> Session:
+    def updated(self, other: Session, specified: Container[str]) -> Session:
         """Return this session with what another request for it changes.
 
         Args:
             other: The session as the other request would make it.
-            asked: The options that the request named; what it leaves to the policy stays.
+            specified: The options that the request named; what it leaves to the policy stays.
         """
-        return self.changed(**{key: getattr(other, key) for key in _CHANGEABLE if key in asked}).awaiting()
+        return self.replace(**{key: getattr(other, key) for key in _CHANGEABLE if key in specified}).with_deadline()
 
-    def changed(self, **values: Any) -> Session:
+    def replace(self, **values: Any) -> Session:
         """Return this session with other values."""
         return replace(self, **values)
 
-    def differences(self, other: Session, asked: Container[str]) -> list[str]:
+    def differences(self, other: Session, specified: Container[str]) -> list[str]:
         """Return what another request for the same session asks for differently and cannot be changed, readable.
 
         Args:
             other: The session as the other request would make it.
-            asked: The options that the request named; where it leaves the choice to the policy, any value will do.
+            specified: The options that the request named; where it leaves the choice to the policy, any value will do.
         """
         return [
             f"{key} is {json.dumps(getattr(self, key))}, requested {json.dumps(getattr(other, key))}"
             for key in _FIXED
-            if key in asked and getattr(self, key) != getattr(other, key)
+            if key in specified and getattr(self, key) != getattr(other, key)
         ]
 
     def spec(self, key: str | None = None) -> DataServerSpec:
@@ -169,7 +169,7 @@ class Session:
                 "request it again with s2cs_request"
             )
 
-    def shown(self) -> dict[str, Any]:
+    def to_result(self) -> dict[str, Any]:
         """Return the session as the modules show it."""
         document = {key: getattr(self, key) for key in _SHOWN}
         document["state"] = EXPIRED if self.is_expired else self.state
@@ -206,7 +206,7 @@ def from_json(text: Any) -> Session:
         raise ValueError(f"it has fields unknown to this version of the collection: {', '.join(unknown)}")
     for name, item in known.items():
         needed = item.default is MISSING and item.default_factory is MISSING
-        if name in document and not _is(document[name], str(item.type)):
+        if name in document and not _has_type(document[name], str(item.type)):
             raise ValueError(f"its field {name} is not of the type {item.type}")
         if name not in document and needed:
             raise ValueError(f"its field {name} is missing")
@@ -218,16 +218,16 @@ def from_json(text: Any) -> Session:
             raise ValueError(f"it has a {name} unknown to this version of the collection: {value}")
     try:
         session.spec()
-        session.shown()
+        session.to_result()
     except (ScistreamError, ValueError, OverflowError, OSError) as error:
         raise ValueError(f"it has an invalid field: {error}") from None
     return session
 
 
-def _is(value: Any, kind: str) -> bool:
+def _has_type(value: Any, kind: str) -> bool:
     """Tell whether a value of JSON is of a type as the fields of a session are annotated."""
     if kind.endswith(" | None"):
-        return value is None or _is(value, kind[: -len(" | None")])
+        return value is None or _has_type(value, kind[: -len(" | None")])
     if kind == "list[str]":
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
     if kind == "dict[str, str]":
@@ -258,6 +258,6 @@ def secret_matches(stored: str, secret: str) -> bool:
     return hmac.compare_digest(hashlib.sha256((salt + secret).encode()).hexdigest(), digest)
 
 
-def endpoints(items: list[Endpoint]) -> list[str]:
+def format_endpoints(items: list[Endpoint]) -> list[str]:
     """Return endpoints as texts."""
     return [str(item) for item in items]

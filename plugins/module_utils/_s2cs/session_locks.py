@@ -49,7 +49,7 @@ class SessionLocks:
             self._file = None
 
     @contextmanager
-    def held(self, keys: Iterable[tuple[str, str]], wait: bool = True) -> Iterator[bool]:
+    def hold(self, keys: Iterable[tuple[str, str]], wait: bool = True) -> Iterator[bool]:
         """Hold the locks of sessions, in one order for everybody; yields False if others hold one and wait is off."""
         if self._file is None:
             yield True
@@ -69,7 +69,7 @@ class SessionLocks:
             for position in held:
                 fcntl.lockf(self._file, fcntl.LOCK_UN, 1, position)
 
-    def is_held(self, uid: str, role: str) -> bool:
+    def is_locked(self, uid: str, role: str) -> bool:
         """Tell whether an action of another process holds the lock of a session."""
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)

@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Work on several sessions at once: slow steps run in parallel, everything else in the calling thread.
+"""Concurrent work on several sessions: slow steps run in threads, everything else in the calling thread.
 
-The work on one session is a generator. What it yields, a function without arguments, is called in a thread; what that
-returns or raises comes back to the generator. So the work reads from top to bottom, and the store, which is for one
-thread, is used by one.
+The task for one session is a generator. Each function that it yields is called in a thread without arguments, and its
+return value or exception is sent back to the generator. Tasks therefore read from top to bottom, and the store is only
+used by one thread.
 """
 
 from __future__ import annotations
@@ -18,136 +18,140 @@ from typing import Any, Callable, Generator, Generic, Sequence, TypeVar
 T = TypeVar("T")
 Steps = Generator[Callable[[], Any], Any, T]
 
-# More only get in each other's way where data servers are started and stopped.
-_AT_ONCE = 16
+# Starting or stopping more data servers at a time is not faster.
+_MAX_THREADS = 16
 
 
-def in_turn() -> None:
-    """Be the step after which a work goes on when all works before it have come as far, or have ended.
+def wait_turn() -> None:
+    """Wait until all preceding tasks have reached this step or ended.
 
-    What the works take from one stock, such as ports, they then take in the order in which they were given.
+    A task yields this function before it takes something of which there is a limited supply, such as ports. The tasks
+    then take it in their order.
     """
 
 
-class Stopped(Exception):
-    """Thrown into work that is not to go on, because the work on another session failed."""
+class Cancelled(Exception):
+    """Thrown into a task to cancel it after the failure of another task."""
 
 
 @dataclass
-class Ended(Generic[T]):
-    """How the work on one session ended: with a value, with an error, or with neither if it was never begun."""
+class Outcome(Generic[T]):
+    """Outcome of a task: a value or an error, or neither if the task was never started."""
 
-    begun: bool = False
+    started: bool = False
     value: T | None = None
     error: BaseException | None = None
 
 
-def together(works: Sequence[Steps[T]], stops: Callable[[int], bool] = lambda index: False) -> list[Ended[T]]:
-    """Do several works side by side, and return how each ended.
+def run_all(tasks: Sequence[Steps[T]], cancels: Callable[[int], bool] = lambda index: False) -> list[Outcome[T]]:
+    """Run tasks concurrently, and return their outcomes in the same order.
 
     Args:
-        works: The works. Each begins in its turn, and goes on as soon as its own step is done (see ``in_turn``).
-        stops: Tells, by its index, whether the failure of a work stops the others, which end the step they are in.
+        tasks: The tasks. They are started in order. Each continues as soon as its own step is complete.
+        cancels: Called with the index of a task that failed. Returns whether to cancel the other tasks, which then
+            complete their current steps first.
     """
-    if len(works) == 1:
-        return [_alone(works[0])]
-    group = _Group(works, stops)
-    with ThreadPoolExecutor(max_workers=min(_AT_ONCE, max(1, len(works)))) as pool:
+    if len(tasks) == 1:
+        return [_run_one(tasks[0])]
+    group = _Group(tasks, cancels)
+    with ThreadPoolExecutor(max_workers=min(_MAX_THREADS, max(1, len(tasks)))) as pool:
         group.run(pool)
-    return group.ended
+    return group.outcomes
 
 
-def _alone(work: Steps[T]) -> Ended[T]:
-    """Do one work in this thread."""
-    ended: Ended[T] = Ended(True)
+def _run_one(task: Steps[T]) -> Outcome[T]:
+    """Run a single task in the calling thread."""
+    outcome: Outcome[T] = Outcome(True)
     try:
-        step = next(work)
+        step = next(task)
         while True:
             try:
                 result = step()
             except BaseException as error:  # pylint: disable=broad-except
-                step = work.throw(error)
+                step = task.throw(error)
             else:
-                step = work.send(result)
+                step = task.send(result)
     except StopIteration as end:
-        ended.value = end.value
+        outcome.value = end.value
     except BaseException as error:  # pylint: disable=broad-except
-        ended.error = error
-    return ended
+        outcome.error = error
+    return outcome
 
 
 class _Group(Generic[T]):
-    """Works that are done side by side."""
+    """Tasks that run concurrently."""
 
-    def __init__(self, works: Sequence[Steps[T]], stops: Callable[[int], bool]) -> None:
-        self.ended: list[Ended[T]] = [Ended() for _unused in works]
-        self._works = works
-        self._stops = stops
-        self._stopping = False
-        self._waiting: dict[Future[Any], int] = {}
-        # Which wait for their turn, and which may still take theirs.
+    def __init__(self, tasks: Sequence[Steps[T]], cancels: Callable[[int], bool]) -> None:
+        self.outcomes: list[Outcome[T]] = [Outcome() for _unused in tasks]
+        self._tasks = tasks
+        self._cancels = cancels
+        self._cancelling = False
+        self._running: dict[Future[Any], int] = {}
+        # Tasks that wait for their turn, and tasks that have not had theirs.
         self._queue: set[int] = set()
-        self._to_come = set(range(len(works)))
+        self._not_passed = set(range(len(tasks)))
 
     def run(self, pool: ThreadPoolExecutor) -> None:
-        """Do all works; one whose step is under way when somebody interrupts is taken to the end of that step."""
+        """Run all tasks. If interrupted, complete the steps that are running and cancel the rest."""
         interrupted: BaseException | None = None
         try:
-            for index, work in enumerate(self._works):
-                if self._stopping:
+            for index, task in enumerate(self._tasks):
+                if self._cancelling:
                     break
-                self.ended[index].begun = True
-                self._go(pool, index, lambda work=work: next(work))  # type: ignore[misc]
-            while self._waiting or self._queue:
+                self.outcomes[index].started = True
+                self._resume(pool, index, lambda task=task: next(task))  # type: ignore[misc]
+            while self._running or self._queue:
                 self._collect(pool)
         except BaseException as error:  # pylint: disable=broad-except
             interrupted = error
-            self._stopping = True
-        while self._waiting or self._queue:
+            self._cancelling = True
+        while self._running or self._queue:
             self._collect(pool)
         if interrupted is not None:
-            # Raised as the error of a work, so that the caller rolls back all of them.
-            self.ended[0].error = self.ended[0].error or interrupted
+            # Reported as the error of a task, so that the caller rolls back all of them.
+            self.outcomes[0].error = self.outcomes[0].error or interrupted
 
     def _collect(self, pool: ThreadPoolExecutor) -> None:
+        """Resume the tasks whose turn it is, and those whose steps are complete."""
         for index in sorted(self._queue):
-            if not self._stopping and min(self._to_come) < index:
+            if not self._cancelling and min(self._not_passed) < index:
                 break
             self._queue.remove(index)
-            self._to_come.discard(index)
-            work = self._works[index]
-            if self._stopping:
-                self._go(pool, index, lambda work=work: work.throw(Stopped()))  # type: ignore[misc]
+            self._not_passed.discard(index)
+            task = self._tasks[index]
+            if self._cancelling:
+                self._resume(pool, index, lambda task=task: task.throw(Cancelled()))  # type: ignore[misc]
             else:
-                self._go(pool, index, lambda work=work: work.send(None))  # type: ignore[misc]
-        if not self._waiting:
+                self._resume(pool, index, lambda task=task: task.send(None))  # type: ignore[misc]
+        if not self._running:
             return
-        done, _unused = wait(self._waiting, return_when=FIRST_COMPLETED)
+        done, _unused = wait(self._running, return_when=FIRST_COMPLETED)
         for future in done:
-            index = self._waiting.pop(future)
-            work = self._works[index]
+            index = self._running.pop(future)
+            task = self._tasks[index]
             error = future.exception()
             if error is not None:
-                self._go(pool, index, lambda work=work, error=error: work.throw(error))  # type: ignore[misc]
+                self._resume(pool, index, lambda task=task, error=error: task.throw(error))  # type: ignore[misc]
             else:
-                self._go(pool, index, lambda work=work, future=future: work.send(future.result()))  # type: ignore[misc]
+                result = future.result()
+                self._resume(pool, index, lambda task=task, result=result: task.send(result))  # type: ignore[misc]
 
-    def _go(self, pool: ThreadPoolExecutor, index: int, resume: Callable[[], Callable[[], Any]]) -> None:
-        """Take a work to its next step, which begins in a thread, or to its end."""
+    def _resume(self, pool: ThreadPoolExecutor, index: int, resume: Callable[[], Callable[[], Any]]) -> None:
+        """Resume a task until it yields its next step, which is started in a thread, or until it ends."""
         try:
             step = resume()
-            if self._stopping:
-                self._works[index].throw(Stopped())
-                raise RuntimeError("work that was stopped went on")
-            if step is in_turn:
+            if self._cancelling:
+                self._tasks[index].throw(Cancelled())
+                raise RuntimeError("a cancelled task did not end")
+            if step is wait_turn:
                 self._queue.add(index)
             else:
-                self._waiting[pool.submit(step)] = index
+                self._running[pool.submit(step)] = index
             return
         except StopIteration as end:
-            self.ended[index].value = end.value
+            self.outcomes[index].value = end.value
         except BaseException as error:  # pylint: disable=broad-except
-            self.ended[index].error = error
-            if not isinstance(error, Stopped) and (self._stops(index) or not isinstance(error, Exception)):
-                self._stopping = True
-        self._to_come.discard(index)
+            self.outcomes[index].error = error
+            if not isinstance(error, Cancelled) and (self._cancels(index) or not isinstance(error, Exception)):
+                self._cancelling = True
+        self._not_passed.discard(index)

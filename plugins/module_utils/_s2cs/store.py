@@ -22,16 +22,17 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import sto
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import (
     RowError,
     StoreError,
+    UnusableStoreError,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.limits import Limits
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ports import Choose
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ports import PortChooser
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import Session, from_json
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session_locks import SessionLocks
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store_errors import (
     BUSY_SECONDS,
-    damaged,
-    failed,
-    of_version,
+    damaged_store,
+    sqlite_error,
+    version_mismatch,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import make_directory
 
@@ -46,12 +47,10 @@ CREATE TABLE IF NOT EXISTS port (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS last_port (address TEXT PRIMARY KEY, port INTEGER NOT NULL) WITHOUT ROWID;
 """
-# Room for what any change of a session touches of the database.
-_JOURNAL_SIZE = 1 << 18
 
 
 @dataclass(frozen=True)
-class Unreadable:
+class UnreadableRow:
     """A row of the store that this version of the collection cannot read."""
 
     uid: str
@@ -73,7 +72,7 @@ class Store:
         self._path = os.path.join(directory, "s2cs.db")
         self.locks = SessionLocks(os.path.join(directory, "lock"))
         # Filled by ``all``.
-        self.unreadable: list[Unreadable] = []
+        self.unreadable: list[UnreadableRow] = []
         self._database = self._open()
 
     def _open(self) -> sqlite3.Connection:
@@ -88,7 +87,7 @@ class Store:
                         return database
                     database.close()
                 # There is none, or the first call that wanted to make one was killed before it did.
-                return empty()
+                return _empty()
             make_directory(self._directory)
             # Made here rather than by SQLite, so that it never exists with another mode.
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -97,7 +96,7 @@ class Store:
             database.execute("PRAGMA journal_mode = PERSIST")
             if not self._version(database):
                 database.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version = {_SCHEMA_VERSION};COMMIT;")
-            self._keep_room(database)
+            store_files.allocate_journal(self._path, database, _SCHEMA_VERSION)
             return database
         except OSError as error:
             raise StoreError(
@@ -105,39 +104,18 @@ class Store:
                 "or run the role scistream.gateway.s2cs"
             ) from None
         except sqlite3.Error as error:
-            raise failed(self._path, "opened", error) from None
+            raise sqlite_error(self._path, "opened", error) from None
 
     def _check_file(self) -> None:
         """Refuse what is in the place of the database and is none, before it is opened: that can take forever."""
         try:
-            what = store_files.kind(os.lstat(self._path).st_mode)
+            what = store_files.file_type(os.lstat(self._path).st_mode)
         except OSError:
             what = ""
         if what:
-            raise damaged(self._path, f"it is {what}")
+            raise damaged_store(self._path, f"it is {what}")
         writes = not self._read_only or os.access(self._path, os.W_OK)
-        store_files.check(self._path, self.locks.path, writes)
-
-    def _keep_room(self, database: sqlite3.Connection) -> None:
-        """Give the journal the room that a release needs when the disk is full by then."""
-        journal = f"{self._path}-journal"
-        with suppress(OSError, sqlite3.Error):
-            if os.path.exists(journal) and os.stat(journal).st_size >= _JOURNAL_SIZE:
-                return
-            # Only the holder of this lock writes the journal.
-            database.execute("BEGIN IMMEDIATE")
-            try:
-                database.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-                database.execute("COMMIT")
-                database.execute("BEGIN IMMEDIATE")
-                descriptor = os.open(journal, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-                try:
-                    os.posix_fallocate(descriptor, 0, _JOURNAL_SIZE)
-                finally:
-                    os.close(descriptor)
-            finally:
-                if database.in_transaction:
-                    database.execute("ROLLBACK")
+        store_files.check_files(self._path, self.locks.path, writes)
 
     def _version(self, database: sqlite3.Connection) -> int:
         """Return the version of a store, 0 for an empty one; refuse those of other versions of the collection."""
@@ -147,7 +125,7 @@ class Store:
             # What another version keeps nobody knows; whose sessions they are can be told, if anything.
             with suppress(sqlite3.Error):
                 known = {(str(uid), str(role)) for uid, role in database.execute("SELECT uid, role FROM session")}
-            raise of_version(self._path, version, _SCHEMA_VERSION, known)
+            raise version_mismatch(self._path, version, _SCHEMA_VERSION, known)
         return version
 
     def close(self) -> None:
@@ -169,7 +147,7 @@ class Store:
                     self._database.execute("ROLLBACK")
                 raise
         except sqlite3.Error as error:
-            raise failed(self._path, "written", error) from None
+            raise sqlite_error(self._path, "written", error) from None
 
     def get(self, uid: str, role: str) -> Session | None:
         """Return a session, or None.
@@ -194,7 +172,7 @@ class Store:
             try:
                 found.append(_session(key, role, document))
             except ValueError as error:
-                self.unreadable.append(Unreadable(str(key), str(role), str(error)))
+                self.unreadable.append(UnreadableRow(str(key), str(role), str(error)))
         return found
 
     def keys(self) -> set[tuple[str, str]]:
@@ -209,13 +187,13 @@ class Store:
         """Return the addresses at which sessions have ports, those of a policy of before too."""
         return [row[0] for row in self._read("SELECT DISTINCT address FROM port")]
 
-    def choose(self, address: str, count: int, chooser: Choose) -> list[int]:
+    def choose(self, address: str, count: int, chooser: PortChooser) -> list[int]:
         """Return ports for a session without taking them."""
         last = self._read("SELECT port FROM last_port WHERE address = ?", address)
         taken = set(self.ports(address))
         return chooser(sorted(taken), last[0][0] if last else 0)[:count]
 
-    def reserve(self, session: Session, address: str, chooser: Choose, limits: Limits) -> Session:
+    def reserve(self, session: Session, address: str, chooser: PortChooser, limits: Limits) -> Session:
         """Write a new session with ports of its own, all or nothing.
 
         Args:
@@ -228,7 +206,7 @@ class Store:
             limits.check(session, self.all())
             ports = self.choose(address, session.num_conn, chooser)
             host = f"[{address}]" if ":" in address else address
-            session = session.changed(listeners=[f"{host}:{port}" for port in ports])
+            session = session.replace(listeners=[f"{host}:{port}" for port in ports])
             database.execute("INSERT INTO session VALUES (?, ?, ?)", (session.uid, session.role, session.to_json()))
             database.executemany(
                 "INSERT INTO port VALUES (?, ?, ?, ?)", [(address, port, session.uid, session.role) for port in ports]
@@ -253,11 +231,36 @@ class Store:
         try:
             return self._database.execute(query, values).fetchall()
         except sqlite3.Error as error:
-            raise failed(self._path, "read", error) from None
+            raise sqlite_error(self._path, "read", error) from None
 
 
-def empty() -> sqlite3.Connection:
-    """Return a database without sessions, in memory."""
+class UnusableStore(Store):
+    """An empty store in place of one that cannot be used. It changes no files, and locks sessions if it can.
+
+    Args:
+        directory: The state directory.
+        error: Why the store cannot be used.
+    """
+
+    def __init__(self, directory: str, error: UnusableStoreError) -> None:
+        self.error = error
+        super().__init__(directory, read_only=True)
+
+    def _open(self) -> sqlite3.Connection:
+        self.locks.open_if_possible()
+        return _empty()
+
+    def get(self, uid: str, role: str) -> Session | None:
+        """Refuse, because nothing is known about any session.
+
+        Raises:
+            UnusableStoreError: Always.
+        """
+        raise self.error
+
+
+def _empty() -> sqlite3.Connection:
+    """Return an empty database in memory."""
     database = _configured(":memory:")
     database.executescript(_SCHEMA)
     return database

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Collection
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import StoreError, StoreUnusable
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import StoreError, UnusableStoreError
 
 # Long enough for any number of writers in line, each of which needs a few milliseconds.
 BUSY_SECONDS = 60
@@ -21,16 +21,16 @@ _FULL = "disk is full"
 _BUSY = "is locked"
 
 
-def damaged(path: str, why: str) -> StoreUnusable:
+def damaged_store(path: str, why: str) -> UnusableStoreError:
     """Return the error of a store that nobody can use any more."""
-    return StoreUnusable(
+    return UnusableStoreError(
         f"the session store {path} is damaged ({why}); the data servers do not need it and continue to run. "
         f"s2cs_info lists them as orphans, and s2cs_release stops each by its uid. Move the store away (mv {path} "
         f"{path}.damaged), and open the streams again"
     )
 
 
-def of_version(path: str, version: int, ours: int, known: Collection[tuple[str, str]]) -> StoreUnusable:
+def version_mismatch(path: str, version: int, ours: int, known: Collection[tuple[str, str]]) -> UnusableStoreError:
     """Return the error of a store of another version.
 
     Args:
@@ -39,7 +39,7 @@ def of_version(path: str, version: int, ours: int, known: Collection[tuple[str, 
         ours: The one that this version of the collection knows.
         known: Uid and role of its sessions, as far as they can be read.
     """
-    return StoreUnusable(
+    return UnusableStoreError(
         f"the session store {path} has version {version}, but this version of the collection supports {ours}: use the "
         "version that created it, or release all sessions with that version and remove the store. s2cs_info lists data "
         "servers without a session as orphans, and s2cs_release stops them",
@@ -47,7 +47,7 @@ def of_version(path: str, version: int, ours: int, known: Collection[tuple[str, 
     )
 
 
-def failed(path: str, what: str, error: sqlite3.Error) -> StoreError:
+def sqlite_error(path: str, what: str, error: sqlite3.Error) -> StoreError:
     """Return the error that tells what is wrong with a store.
 
     Args:
@@ -62,14 +62,14 @@ def failed(path: str, what: str, error: sqlite3.Error) -> StoreError:
             "which works even on a full disk"
         )
     if any(sign in text for sign in _DAMAGED):
-        return damaged(path, text)
+        return damaged_store(path, text)
     if _BUSY in text:
         return StoreError(
             f"the session store {path} was in use by another program for {BUSY_SECONDS} s: stop that program (fuser -v "
             f"{path} shows it) and try again"
         )
     if any(sign in text for sign in _BROKEN):
-        return StoreUnusable(
+        return UnusableStoreError(
             f"the session store {path} cannot be {what}: {text}; check the kernel log and the permissions of {path}*. "
             "The data servers continue to run; s2cs_info lists them as orphans, and s2cs_release stops them"
         )

@@ -65,7 +65,7 @@ def test_policy(tmp_path: Path, variables: dict[str, Any], limits: Limits) -> No
     assert list(policy.encryption) == variables.get("s2cs_encryption", ["tls", "none"])
     assert list(policy.administrators) == variables.get("s2cs_administrators", [])
     assert stat.S_IMODE(config.stat().st_mode) == 0o640
-    for directory in (policy.site.state_dir, policy.site.sessions_dir):
+    for directory in (policy.layout.state_dir, policy.layout.sessions_dir):
         assert not stat.S_IMODE(Path(directory).stat().st_mode) & 0o067, "others can look into the state"
     assert json.loads(config.read_text())["encryption"] == list(policy.encryption)
 

@@ -2,13 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the four actions of the control server S2CS have in common: any number of sessions at once.
+"""Base class of the four actions, and the rollback of a call.
 
-New sessions of a call come all or none. While an action goes on it keeps a stack of what to undo; if anything fails,
-for whatever reason, what the call took for new sessions is released, and the state before it stands. A session that
-was there before concerns nobody else: where it cannot be mended or changed, the call goes on with the others, and fails
-at its end. An action that was killed in the middle leaves its name in the session (``pending``), and the next action on
-that session repairs it first.
+The new sessions of a call are created completely or not at all. While an action runs, it registers how to undo each
+change. If anything fails for any reason, everything that the call created for new sessions is released and their
+previous state is restored. A session that was already streaming is independent of the others: if it cannot be repaired
+or changed, the call continues with the other sessions and fails at its end. If an action is killed, its name remains in
+the session (``pending``), and the next action on that session repairs it first.
 """
 
 from __future__ import annotations
@@ -23,38 +23,48 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
     reason,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import STREAMING, Session
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.sessions import SessionManager
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session_manager import SessionManager
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.steps import (
-    Ended,
+    Cancelled,
+    Outcome,
     Steps,
-    Stopped,
-    together,
+    run_all,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.turn import Turn
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.transaction import Transaction
 
-# As many failures as a message tells; the result has all of them.
-_TOLD = 5
+# Maximum number of failures in a message. The result contains all of them.
+_MAX_SHOWN = 5
 
 
 class Change:
-    """What an action did to one session: how it was before and how it is after, None where there is none."""
+    """What an action did to one session.
+
+    Args:
+        uid: The stream.
+        role: Its side.
+        before: The session before the action, or None if it did not exist.
+        after: The session after the action, or None if it no longer exists.
+        repaired: Whether its data server was changed, even if the session itself is the same.
+
+    Attributes:
+        changed: Whether anything was changed. A restarted deadline does not count.
+        counters: Last counters of the data server, if the session was released.
+    """
 
     def __init__(
-        self, uid: str, role: str, before: Session | None, after: Session | None, mended: bool = False
+        self, uid: str, role: str, before: Session | None, after: Session | None, repaired: bool = False
     ) -> None:
         self.uid = uid
         self.role = role
-        self.before = before.shown() if before else None
-        self.after = after.shown() if after else None
-        # A deadline that starts again is not a requested change.
-        self.changed = mended or _lasting(self.before) != _lasting(self.after)
-        # What the data server counted, where the session ends.
+        self.before = before.to_result() if before else None
+        self.after = after.to_result() if after else None
+        self.changed = repaired or _without_deadline(self.before) != _without_deadline(self.after)
         self.counters: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an action on one session did not come about."""
+    """Why an action failed for one session."""
 
     uid: str
     role: str
@@ -65,26 +75,26 @@ class ActionFailed(ScistreamError):
     """An action failed for some sessions of a call.
 
     Args:
-        failures: Those.
-        changes: What was done to the others, and stands.
-        single: Whether the call was about one session.
+        failures: These sessions.
+        changes: Changes to the other sessions, which are kept.
+        single: Whether the call was for a single session.
     """
 
     def __init__(self, failures: Sequence[Failure], changes: Sequence[Change], single: bool) -> None:
-        told = [
+        messages = [
             failure.message if single else f"{failure.role} of {failure.uid}: {failure.message}"
-            for failure in failures[:_TOLD]
+            for failure in failures[:_MAX_SHOWN]
         ]
-        if len(failures) > _TOLD:
-            told.append(f"and {len(failures) - _TOLD} more (see failed_sessions)")
-        super().__init__("; ".join(told))
+        if len(failures) > _MAX_SHOWN:
+            messages.append(f"and {len(failures) - _MAX_SHOWN} more (see failed_sessions)")
+        super().__init__("; ".join(messages))
         self.failures = failures
         self.changes = changes
 
 
 @dataclass(frozen=True)
-class Refused:
-    """What was asked for one session, and the policy does not allow."""
+class RefusedMessage:
+    """A message for one session that the policy does not allow."""
 
     uid: str
     role: str
@@ -95,108 +105,119 @@ Item = TypeVar("Item")
 
 
 class Action(ABC, Generic[Item]):
-    """One of REQ, HELLO, UPDATE and REL, on sessions of one gateway.
+    """One of REQ, HELLO, UPDATE and REL, for any number of sessions of one gateway.
 
     Args:
-        keeper: The sessions of the gateway.
+        manager: The sessions of the gateway.
     """
 
-    #: Whether the failure of any session concerns that session alone.
-    each_alone = False
-    #: Whether it ends sessions, and what is returned is what was released.
+    #: Whether all sessions are independent, so that a failure of one does not roll back the others.
+    independent = False
+    #: Whether the action releases sessions and returns the released ones.
     releases = False
-    #: Whether it makes sessions, and which ones it made is returned.
+    #: Whether the action creates sessions and returns the new ones.
     reserves = False
 
-    def __init__(self, keeper: SessionManager) -> None:
-        self.keeper = keeper
-        self.policy = keeper.policy
-        self.store = keeper.store
-        self.check_mode = keeper.check_mode
+    def __init__(self, manager: SessionManager) -> None:
+        self.manager = manager
+        self.policy = manager.policy
+        self.store = manager.store
+        self.check_mode = manager.check_mode
 
     @abstractmethod
-    def act(self, item: Item, turn: Turn) -> Steps[Change]:
-        """Act on one session, which is locked, and say how to undo it.
+    def act(self, item: Item, transaction: Transaction) -> Steps[Change]:
+        """Act on one session, which is locked.
+
+        Args:
+            item: The message for this session.
+            transaction: Receives how to undo each change.
 
         Raises:
-            ScistreamError: It was refused or failed, and what it changed is undone, or was said to be undone.
+            ScistreamError: The message was refused or the action failed. Changes were undone or are registered.
         """
 
-    def items(self, given: Sequence[Any]) -> Sequence[Item | Refused]:
-        """Return what is to be done, one item for each session, out of what was asked for."""
-        return given
+    def items(self, messages: Sequence[Any]) -> Sequence[Item | RefusedMessage]:
+        """Return the messages as one item for each session."""
+        return messages
 
-    def run(self, given: Sequence[Any]) -> list[Change]:
-        """Act on all sessions, and return what was done to each.
+    def run(self, messages: Sequence[Any]) -> list[Change]:
+        """Act on all sessions, and return the changes.
+
+        Args:
+            messages: One message for each session. Those that the policy does not allow are RefusedMessage.
 
         Raises:
-            ActionFailed: Something failed for one of them.
+            ActionFailed: The action failed for at least one session.
         """
-        items = self.items(given)
+        items = self.items(messages)
         keys = [_key(item) for item in items]
         for index, key in enumerate(keys):
             if key in keys[:index]:
                 raise ValueRefused(f"sessions[{index}]", f"{key[1]} of {key[0]}", "list each session once")
         if not self.check_mode:
-            self.keeper.reclaim(keys)
-            self.keeper.tidy(keys)
-        with self.store.locks.held(keys):
-            turns = [Turn(*key, self.each_alone) for key in keys]
-            ended = together(
-                [self._begin(item, turn) for item, turn in zip(items, turns)], lambda index: not turns[index].alone
+            self.manager.release_expired(keys)
+            self.manager.trim_logs(keys)
+        with self.store.locks.hold(keys):
+            transactions = [Transaction(*key, self.independent) for key in keys]
+            outcomes = run_all(
+                [self._act(item, transaction) for item, transaction in zip(items, transactions)],
+                lambda index: not transactions[index].independent,
             )
-            failures = self._undo_failed(turns, ended)
-        done = [
-            end.value
-            for turn, end in zip(turns, ended)
-            if end.value is not None and end.error is None and not turn.undone
+            failures = self._roll_back(transactions, outcomes)
+        changes = [
+            outcome.value
+            for transaction, outcome in zip(transactions, outcomes)
+            if outcome.value is not None and outcome.error is None and not transaction.rolled_back
         ]
-        for change in done:
-            # Mending what an earlier call left half done is a change that this call made.
-            change.changed = change.changed or (change.uid, change.role) in self.keeper.mended
+        for change in changes:
+            # Repairing what an earlier call left unfinished is a change of this call.
+            change.changed = change.changed or (change.uid, change.role) in self.manager.repaired
         if failures:
-            raise ActionFailed(failures, done, single=len(items) == 1)
-        return done
+            raise ActionFailed(failures, changes, single=len(items) == 1)
+        return changes
 
-    def _begin(self, item: Item | Refused, turn: Turn) -> Steps[Change]:
-        if isinstance(item, Refused):
+    def _act(self, item: Item | RefusedMessage, transaction: Transaction) -> Steps[Change]:
+        if isinstance(item, RefusedMessage):
             session = self.store.get(item.uid, item.role)
-            turn.alone = turn.alone or (session is not None and session.state == STREAMING)
+            transaction.independent = transaction.independent or (session is not None and session.state == STREAMING)
             raise item.error
-        return (yield from self.act(item, turn))
+        return (yield from self.act(item, transaction))
 
-    def _undo_failed(self, turns: Sequence[Turn], ended: Sequence[Ended[Change]]) -> list[Failure]:
-        """Undo what has to be undone, and return what failed.
+    def _roll_back(self, transactions: Sequence[Transaction], outcomes: Sequence[Outcome[Change]]) -> list[Failure]:
+        """Roll back the failed sessions, or the whole call if one of them is not independent.
+
+        Returns:
+            The failures, including those of the rollback.
 
         Raises:
-            BaseException: Whatever else ended the call, such as a signal.
+            BaseException: Any other error that ended the call, such as a signal.
         """
-        broken = [index for index, end in enumerate(ended) if end.error is not None]
-        together_with = broken
-        if any(not turns[index].alone or not _is_expected(ended[index].error) for index in broken):
-            together_with = list(range(len(turns)))
-        backs = together([turns[index].back() for index in together_with])
-        problems = {index: back.value or [] for index, back in zip(together_with, backs)}
-        failures = []
-        for index in broken:
-            error = ended[index].error
+        failed = [index for index, outcome in enumerate(outcomes) if outcome.error is not None]
+        affected = failed
+        if any(not transactions[index].independent or not _is_expected(outcomes[index].error) for index in failed):
+            affected = list(range(len(transactions)))
+        rollbacks = run_all([transactions[index].roll_back() for index in affected])
+        problems = {index: rollback.value or [] for index, rollback in zip(affected, rollbacks)}
+        for index in failed:
+            error = outcomes[index].error
             if error is not None and not _is_expected(error):
                 raise error
-        for index, turn in enumerate(turns):
-            error = ended[index].error
-            told = [] if error is None or isinstance(error, Stopped) else [reason(error)]
-            told += [f"undoing this failed: {problem}" for problem in problems.get(index, ())]
-            if told:
-                failures.append(Failure(turn.uid, turn.role, "; ".join(told)))
+        failures = []
+        for index, transaction in enumerate(transactions):
+            error = outcomes[index].error
+            messages = [] if error is None or isinstance(error, Cancelled) else [reason(error)]
+            messages += [f"undoing this failed: {problem}" for problem in problems.get(index, ())]
+            if messages:
+                failures.append(Failure(transaction.uid, transaction.role, "; ".join(messages)))
         return failures
 
 
 def _is_expected(error: BaseException | None) -> bool:
-    return isinstance(error, (ScistreamError, OSError, Stopped))
+    return isinstance(error, (ScistreamError, OSError, Cancelled))
 
 
-def _lasting(shown: dict[str, Any] | None) -> dict[str, Any] | None:
-    return None if shown is None else {key: value for key, value in shown.items() if key != "expires"}
+def _without_deadline(result: dict[str, Any] | None) -> dict[str, Any] | None:
+    return None if result is None else {key: value for key, value in result.items() if key != "expires"}
 
 
 def _key(item: Any) -> tuple[str, str]:

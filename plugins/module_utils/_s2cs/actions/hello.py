@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.base import Action, Change
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.control_messages import Hello
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError, StateError
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.messages import Hello
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import (
     ANNOUNCED,
     RESERVED,
     STREAMING,
     Session,
-    endpoints,
+    format_endpoints,
     secret_matches,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.steps import Steps
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.turn import Turn
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.transaction import Transaction
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.plan import Plan
 
@@ -27,48 +27,54 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.plan impor
 class HelloAction(Action[Hello]):
     """HELLO: the applications announce themselves, and prove by the secret that they belong to the streams."""
 
-    def act(self, item: Hello, turn: Turn) -> Steps[Change]:
+    def act(self, item: Hello, transaction: Transaction) -> Steps[Change]:
         """Announce one application."""
-        before = yield from self.keeper.needed(item.uid, item.role)
-        turn.alone = before.state == STREAMING
+        before = yield from self.manager.require(item.uid, item.role)
+        transaction.independent = before.state == STREAMING
         if not secret_matches(before.secret_hash, item.secret):
             raise RefusedError(f"secret: this is not the secret of session {item.uid} ({item.role})")
         before.require(RESERVED, ANNOUNCED, STREAMING)
         if len(item.producer_listeners) > before.num_conn:
             raise ValueRefused(
                 "producer_listeners",
-                endpoints(item.producer_listeners),
+                format_endpoints(item.producer_listeners),
                 f"the session has num_conn {before.num_conn}: announce at most that many",
             )
-        after = before.changed(
-            producer_listeners=endpoints(item.producer_listeners),
+        after = before.replace(
+            producer_listeners=format_endpoints(item.producer_listeners),
             state=ANNOUNCED if before.state == RESERVED else before.state,
             update_timeout=item.update_timeout,
-        ).awaiting()
+        ).with_deadline()
         if item.certificate is None:
-            self.keeper.keep(before, after, turn)
+            self.manager.save(before, after, transaction)
             return Change(item.uid, item.role, before, after)
-        return (yield from self._with_credentials(before, after.changed(certificate=item.certificate), item.key, turn))
+        return (
+            yield from self._with_credentials(
+                before, after.replace(certificate=item.certificate), item.key, transaction
+            )
+        )
 
-    def _with_credentials(self, before: Session, after: Session, key: str | None, turn: Turn) -> Steps[Change]:
+    def _with_credentials(
+        self, before: Session, after: Session, key: str | None, transaction: Transaction
+    ) -> Steps[Change]:
         """Announce an application with certificate and key; the key goes to the data server and nowhere else."""
         which = f"session {before.uid} ({before.role})"
         if before.encryption == "none":
             raise StateError(f"certificate: {which} has encryption none, which does not use certificates; omit it")
         if before.state == STREAMING and after.certificate != before.certificate:
             raise StateError(f"certificate: {which} is streaming with a different one; release it first (s2cs_release)")
-        server = self.keeper.data_server(after, key)
+        server = self.manager.data_server(after, key)
         plan: Plan = yield server.plan_credentials
         if plan.needed and not self.check_mode:
-            turn.undo(_put_back, server.as_specified(before.spec(server.key)))
+            transaction.on_rollback(_put_back, server.as_specified(before.spec(server.key)))
             # Killed from here on, the session has none, and the next HELLO gives it some.
-            turn.undo(self.store.save, before)
-            self.store.save(before.changed(certificate=None))
+            transaction.on_rollback(self.store.save, before)
+            self.store.save(before.replace(certificate=None))
             yield lambda: server.carry_out(plan)
             self.store.save(after)
         else:
-            self.keeper.keep(before, after, turn)
-        return Change(before.uid, before.role, before, after, mended=plan.needed)
+            self.manager.save(before, after, transaction)
+        return Change(before.uid, before.role, before, after, repaired=plan.needed)
 
 
 def _put_back(before: S2DS) -> Steps[None]:

@@ -11,15 +11,15 @@ from typing import Any, Collection, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.base import Action, Change
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RowError, StoreUnusable
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.messages import Release
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.control_messages import Release
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RowError, UnusableStoreError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ownership import (
     check_administrator,
-    check_right,
+    check_permission,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import Session
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.steps import Steps
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.turn import Turn
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.transaction import Transaction
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class _One:
 class ReleaseAction(Action[_One]):
     """REL: release everything; what is not there is released already, and what cannot be keeps nothing else."""
 
-    each_alone = True
+    independent = True
     releases = True
     # The streams of which this gateway had something when the action began.
     _left: Collection[str] = ()
@@ -46,16 +46,16 @@ class ReleaseAction(Action[_One]):
             for role in item.roles:
                 known = found.get((item.uid, role))
                 found[item.uid, role] = _One(item.uid, role, item.secret or (known.secret if known else None))
-        self._left = {uid for uid, role in found if self.keeper.has_left(uid, role)}
+        self._left = {uid for uid, role in found if self.manager.has_directory(uid, role)}
         return list(found.values())
 
-    def act(self, item: _One, turn: Turn) -> Steps[Change]:
+    def act(self, item: _One, transaction: Transaction) -> Steps[Change]:
         """Release one session."""
         try:
             before = self.store.get(item.uid, item.role)
         except RowError:
             return (yield from self._unknown(item, has_row=True))
-        except StoreUnusable as error:
+        except UnusableStoreError as error:
             # What is in the store is for those who can read it. Of a stream that has nothing here nothing is known.
             if (item.uid, item.role) in error.known or item.uid not in self._left:
                 raise
@@ -64,27 +64,27 @@ class ReleaseAction(Action[_One]):
             return (yield from self._unknown(item, has_row=False))
         # Nobody owns what expired: any action releases it.
         if not before.is_expired:
-            check_right(self.policy, before, item.secret, "release")
+            check_permission(self.policy, before, item.secret, "release")
         counters = yield from self._counters(before)
         if not self.check_mode:
-            yield from self.keeper.drop(before)
+            yield from self.manager.release(before)
         change = Change(item.uid, item.role, before, None)
         change.counters = counters
         return change
 
     def _unknown(self, item: _One, has_row: bool) -> Steps[Change]:
         """Release what is left of a session of which it is not known whose it is."""
-        if has_row or self.keeper.has_left(item.uid, item.role):
+        if has_row or self.manager.has_directory(item.uid, item.role):
             check_administrator(self.policy, item.uid, item.role)
-        swept = yield from self.keeper.sweep(item.uid, item.role)
+        removed = yield from self.manager.remove_orphan(item.uid, item.role)
         if has_row and not self.check_mode:
             self.store.delete(item.uid, item.role)
-        return Change(item.uid, item.role, None, None, mended=swept or has_row)
+        return Change(item.uid, item.role, None, None, repaired=removed or has_row)
 
     def _counters(self, session: Session) -> Steps[dict[str, Any] | None]:
         """Return what its data server counted, if it says so."""
         try:
-            server = self.keeper.data_server(session, lenient=True)
+            server = self.manager.data_server(session, lenient=True)
             status = yield server.status
         except (ScistreamError, OSError):
             return None

@@ -21,8 +21,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import ports
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.base import Action, Change
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.control_messages import Request
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError, StateError
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.messages import Request
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ownership import (
     check_administrator,
     invoking_user,
@@ -33,9 +33,9 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session im
     secret_matches,
     timestamp,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.sessions import SessionManager
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.steps import Steps, in_turn
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.turn import Turn
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session_manager import SessionManager
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.steps import Steps, wait_turn
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.transaction import Transaction
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.x509_der import parse
 
@@ -49,56 +49,56 @@ class RequestAction(Action[Request]):
 
     reserves = True
 
-    def __init__(self, keeper: SessionManager) -> None:
-        super().__init__(keeper)
+    def __init__(self, manager: SessionManager) -> None:
+        super().__init__(manager)
         # In check mode: what this call would have reserved by now.
         self._planned: list[Session] = []
 
-    def act(self, item: Request, turn: Turn) -> Steps[Change]:
+    def act(self, item: Request, transaction: Transaction) -> Steps[Change]:
         """Reserve the listeners of one session, and start what holds them."""
         address = self.policy.check_role(item.role)
         fresh = self._fresh_session(item)
-        before = yield from self.keeper.present(item.uid, item.role)
+        before = yield from self.manager.find(item.uid, item.role)
         if before is not None and not before.is_expired:
-            turn.alone = True
-            yield in_turn
-            return (yield from self._again(item, fresh, before, turn))
-        if before is None and self.keeper.has_left(item.uid, item.role):
+            transaction.independent = True
+            yield wait_turn
+            return (yield from self._again(item, fresh, before, transaction))
+        if before is None and self.manager.has_directory(item.uid, item.role):
             check_administrator(self.policy, item.uid, item.role)
-        server = self.keeper.data_server(fresh)
+        server = self.manager.data_server(fresh)
         yield server.check
         # Which session gets which port is the same in check mode, and each time.
-        yield in_turn
+        yield wait_turn
         if self.check_mode:
             return Change(item.uid, item.role, None, self._plan(fresh, address))
         if before is not None:
-            yield from self.keeper.drop(before)
-        yield from self.keeper.sweep(item.uid, item.role)
-        reserved = yield from self._reserve(server, fresh, address, turn)
-        reserved = reserved.changed(pending="").awaiting()
+            yield from self.manager.release(before)
+        yield from self.manager.remove_orphan(item.uid, item.role)
+        reserved = yield from self._reserve(server, fresh, address, transaction)
+        reserved = reserved.replace(pending="").with_deadline()
         self.store.save(reserved)
         return Change(item.uid, item.role, None, reserved)
 
-    def _reserve(self, server: S2DS, fresh: Session, address: str, turn: Turn) -> Steps[Session]:
+    def _reserve(self, server: S2DS, fresh: Session, address: str, transaction: Transaction) -> Steps[Session]:
         """Reserve ports, start and wait; where something else took a port a moment ago, try with others."""
         for left in reversed(range(_PORT_TRIES)):
-            anywhere = left < _PORT_TRIES - 1
-            picks = ports.chooser(address, self.policy.port_range, fresh.num_conn, anywhere=anywhere)
+            random_start = left < _PORT_TRIES - 1
+            picks = ports.port_chooser(address, self.policy.port_range, fresh.num_conn, random_start=random_start)
             # Ports are tried outside of the transaction, which blocks other writers.
             with suppress(RefusedError):
                 self.store.choose(address, fresh.num_conn, picks)
-            reserved = self.store.reserve(fresh.changed(pending="request"), address, picks, self.policy.limits)
-            turn.undo(self.keeper.drop, reserved)
+            reserved = self.store.reserve(fresh.replace(pending="request"), address, picks, self.policy.limits)
+            transaction.on_rollback(self.manager.release, reserved)
             try:
                 yield partial(_launch, server.as_specified(reserved.spec()))
                 return reserved
             except S2DSException as error:
                 try:
-                    yield from self.keeper.drop(reserved)
+                    yield from self.manager.release(reserved)
                 except (ScistreamError, OSError):
                     # It is tried again after the rollback, and reported then.
                     raise error from None
-                turn.forget()
+                transaction.clear()
                 # What the data server says counts too: the other one may have let go again by now.
                 free = all(ports.is_free(item.host, item.port) for item in reserved.spec().listeners)
                 if not left or (free and _PORT_TAKEN not in str(error)):
@@ -107,7 +107,7 @@ class RequestAction(Action[Request]):
 
     def _plan(self, fresh: Session, address: str) -> Session:
         """Return the session that would be reserved."""
-        choose = ports.chooser(address, self.policy.port_range, fresh.num_conn)
+        choose = ports.port_chooser(address, self.policy.port_range, fresh.num_conn)
         live = [session for session in self.store.all() if not session.is_expired]
         self.policy.limits.check(fresh, [*live, *self._planned])
         planned = [
@@ -121,13 +121,13 @@ class RequestAction(Action[Request]):
             return choose([*taken, *planned], last)
 
         found = self.store.choose(address, fresh.num_conn, choose_others)
-        session = fresh.changed(listeners=[str(Endpoint(address, port)) for port in found])
+        session = fresh.replace(listeners=[str(Endpoint(address, port)) for port in found])
         self._planned.append(session)
         return session
 
-    def _again(self, wanted: Request, fresh: Session, before: Session, turn: Turn) -> Steps[Change]:
+    def _again(self, wanted: Request, fresh: Session, before: Session, transaction: Transaction) -> Steps[Change]:
         """Find a session as it is; change what can be without cutting a connection, and restart its deadline."""
-        differences = before.differences(fresh, wanted.asked)
+        differences = before.differences(fresh, wanted.specified)
         if not secret_matches(before.secret_hash, wanted.secret):
             differences.append("the secret is different")
         if differences:
@@ -137,15 +137,15 @@ class RequestAction(Action[Request]):
                 f"{'; '.join(differences)}; release it first, or use another uid "
                 "(give the stream a different name)"
             )
-        after = before.asked(fresh, wanted.asked)
+        after = before.updated(fresh, wanted.specified)
         _check_lifetime(before, after)
         if after.rate == before.rate:
             # What is only written down does not wait for the data server.
-            mended = yield from self.keeper.mend(after)
-            self.keeper.keep(before, after, turn)
+            repaired = yield from self.manager.repair(after)
+            self.manager.save(before, after, transaction)
         else:
-            mended = yield from self.keeper.bring(before, after, turn)
-        return Change(before.uid, before.role, before, after, mended)
+            repaired = yield from self.manager.apply(before, after, transaction)
+        return Change(before.uid, before.role, before, after, repaired)
 
     def _fresh_session(self, wanted: Request) -> Session:
         settings = self.policy.proxies.get(wanted.proxy, {}).get("settings", {})
@@ -169,7 +169,7 @@ class RequestAction(Action[Request]):
             egress=self.policy.egress.get(wanted.role),
             clients=[str(network) for network in self.policy.check_clients("clients", wanted.role, [])],
         )
-        return session.awaiting()
+        return session.with_deadline()
 
 
 def _launch(server: S2DS) -> None:

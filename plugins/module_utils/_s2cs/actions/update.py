@@ -16,36 +16,36 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.addresse
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.base import Action, Change
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.control_messages import Update
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import StateError
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.messages import Update
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ownership import check_right
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.resolving import settle
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ownership import check_permission
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import (
     ANNOUNCED,
     STREAMING,
     Session,
-    endpoints,
+    format_endpoints,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.steps import Steps
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.turn import Turn
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.target_resolution import resolve_targets
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.transaction import Transaction
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.reach import look
 
 
 class UpdateAction(Action[Update]):
     """UPDATE: point the listeners at their targets and forward."""
 
-    def act(self, item: Update, turn: Turn) -> Steps[Change]:
+    def act(self, item: Update, transaction: Transaction) -> Steps[Change]:
         """Point the listeners of one session."""
-        before = yield from self.keeper.needed(item.uid, item.role)
-        turn.alone = before.state == STREAMING
-        check_right(self.policy, before, item.secret, "update")
+        before = yield from self.manager.require(item.uid, item.role)
+        transaction.independent = before.state == STREAMING
+        check_permission(self.policy, before, item.secret, "update")
         before.require(ANNOUNCED, STREAMING)
         targets = yield lambda: self._targets(item, before)
-        after = before.changed(
+        after = before.replace(
             state=STREAMING, expires=before.end, peer_certificate=_peer_certificate(item, before), **targets
         )
-        mended = yield from self.keeper.bring(before, after, turn)
-        change = Change(item.uid, item.role, before, after, mended=mended)
+        repaired = yield from self.manager.apply(before, after, transaction)
+        change = Change(item.uid, item.role, before, after, repaired=repaired)
         if item.probe and not self.check_mode and change.after is not None:
             change.after["unreachable_targets"] = yield lambda: self._unreachable(before, after)
         return change
@@ -61,7 +61,7 @@ class UpdateAction(Action[Update]):
 
     def _was_used(self, session: Session) -> bool:
         """Tell whether a connection has reached the listeners of a session, as far as its data server can tell."""
-        counters = self.keeper.data_server(session).status().counters or {}
+        counters = self.manager.data_server(session).status().counters or {}
         connections: Mapping[str, Any] = counters.get("connections") or {}
         return connections.get("total") != 0
 
@@ -74,14 +74,14 @@ class UpdateAction(Action[Update]):
         if len(targets) > session.num_conn:
             raise ValueRefused(
                 option,
-                endpoints(targets),
+                format_endpoints(targets),
                 f"the session has num_conn {session.num_conn}: give at most that many targets",
             )
-        resolved = settle(self.policy, session, option, targets)
+        resolved = resolve_targets(self.policy, session, option, targets)
         clients = self.policy.check_clients("clients", session.role, update.clients)
         return {
-            "targets": endpoints(targets),
-            "resolved": endpoints(resolved),
+            "targets": format_endpoints(targets),
+            "resolved": format_endpoints(resolved),
             "clients": [str(network) for network in clients],
         }
 

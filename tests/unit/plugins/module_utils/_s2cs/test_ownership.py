@@ -15,7 +15,10 @@ import pytest
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import ownership
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.caller import Caller
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ownership import check_right, is_administrator
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ownership import (
+    check_permission,
+    is_administrator,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import Session, hash_secret
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
@@ -54,10 +57,10 @@ ANN, BOB, OPERATOR, ROOT = (
 def test_rights(monkeypatch: pytest.MonkeyPatch, caller: Caller, secret: str | None, allowed: bool) -> None:
     become(monkeypatch, caller)
     if allowed:
-        check_right(POLICY, SESSION, secret, "release")
+        check_permission(POLICY, SESSION, secret, "release")
         return
     with pytest.raises(RefusedError) as error:
-        check_right(POLICY, SESSION, secret, "release")
+        check_permission(POLICY, SESSION, secret, "release")
     message = str(error.value)
     assert message.startswith("uid: " if secret is None else "secret: ") and "the-uid (producer)" in message
     assert "belongs to games" in message and "release" in message and message.endswith(" (policy: administrators)")
@@ -69,11 +72,11 @@ def test_nobody_owns_by_being_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     become(monkeypatch, Caller(None))
     unknown = replace(SESSION, owner=Caller(None).name)
     with pytest.raises(RefusedError, match="an unidentified user"):
-        check_right(replace(POLICY, administrators=[Caller(None).name]), unknown, None, "release")
+        check_permission(replace(POLICY, administrators=[Caller(None).name]), unknown, None, "release")
 
 
 def test_without_root(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever can use the store of an unprivileged S2CS is its account."""
     become(monkeypatch, BOB, 4000000)
     assert is_administrator(POLICY, BOB)
-    check_right(POLICY, SESSION, None, "update")
+    check_permission(POLICY, SESSION, None, "update")

@@ -123,7 +123,7 @@ def load(tmp_path: Path, **changes: Any) -> Policy:
 
 def test_everything(tmp_path: Path) -> None:
     policy = load(tmp_path)
-    assert policy.gateway == "gw-aps" and policy.site.program_dir == "/usr/local/lib/scistream"
+    assert policy.gateway == "gw-aps" and policy.layout.program_dir == "/usr/local/lib/scistream"
     assert policy.port_range == (5100, 5200) and policy.listen["consumer"] == "2001:db8::1"
     assert policy.max_connections == 64 and list(policy.encryption) == ["tls"]
     assert policy.limits == Limits(64, 256, 86400, 8, 16) and len(policy.administrators) == 3
@@ -132,7 +132,7 @@ def test_everything(tmp_path: Path) -> None:
 def test_what_may_be_left_out(tmp_path: Path) -> None:
     policy = load(tmp_path, **{key: ... for key in GOOD if key not in ("state_dir", "listen")})
     assert policy.default_proxy == "s2ds" and policy.port_range == (5100, 5200) and policy.gateway
-    assert policy.hello_timeout == 180 and policy.hello_timeout_max == 3600 and policy.site.supervisor == "auto"
+    assert policy.hello_timeout == 180 and policy.hello_timeout_max == 3600 and policy.layout.supervisor == "auto"
     assert list(policy.encryption) == ["tls", "none"] and not policy.administrators
     assert policy.limits == DEFAULTS
 

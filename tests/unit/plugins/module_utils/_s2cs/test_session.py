@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError, StateError
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ports import chooser, is_free
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ports import is_free, port_chooser
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import (
     ANNOUNCED,
     RESERVED,
@@ -49,7 +49,7 @@ def session(uid: str, **changes: Any) -> Session:
 
 
 def test_ports_are_given_out_in_turn() -> None:
-    choose = chooser("127.0.0.1", (61000, 61004), 2)
+    choose = port_chooser("127.0.0.1", (61000, 61004), 2)
     assert choose([], 0) == [61000, 61001]
     assert choose([], 61001) == [61002, 61003]
     assert choose([], 61004) == [61000, 61001] == choose([], 99)
@@ -68,22 +68,22 @@ def test_states() -> None:
     reserved.require(RESERVED)
     with pytest.raises(StateError, match=r"reserved.*must be announced or streaming.*s2cs_hello"):
         reserved.require(ANNOUNCED, STREAMING)
-    announced = reserved.changed(state=ANNOUNCED, expires=None)
+    announced = reserved.replace(state=ANNOUNCED, expires=None)
     announced.require(ANNOUNCED, STREAMING)
     with pytest.raises(StateError, match="s2cs_release"):
         announced.require(RESERVED)
-    assert not announced.is_expired and announced.shown()["expires"] is None
+    assert not announced.is_expired and announced.to_result()["expires"] is None
 
 
 def test_expiry() -> None:
     expired = session("u", expires=time.time() - 1)
-    assert expired.is_expired and expired.shown()["state"] == "expired"
+    assert expired.is_expired and expired.to_result()["state"] == "expired"
     for states in ((RESERVED,), (ANNOUNCED, STREAMING)):
         with pytest.raises(
             StateError, match=r"expired at .*Z because no HELLO was received within 180 s.*s2cs_request"
         ):
             expired.require(*states)
-    assert not expired.changed(expires=None).is_expired
+    assert not expired.replace(expires=None).is_expired
 
 
 @pytest.mark.parametrize("state", [RESERVED, ANNOUNCED, STREAMING])
@@ -92,40 +92,40 @@ def test_end_of_life(state: str) -> None:
     alive = session("u", state=state, created=begin, lifetime=3600, expires=begin + 3600)
     assert not alive.is_expired and alive.end == begin + 3600
     alive.require(state)
-    over = alive.changed(lifetime=60, expires=begin + 60)
-    assert over.is_expired and over.shown()["state"] == "expired"
+    over = alive.replace(lifetime=60, expires=begin + 60)
+    assert over.is_expired and over.to_result()["state"] == "expired"
     with pytest.raises(StateError, match=r"expired at .*Z because its lifetime of 60 s has ended.*s2cs_request"):
         over.require(state)
 
 
 def test_waiting_for_a_hello() -> None:
-    waiting = session("u", created=time.time()).awaiting()
+    waiting = session("u", created=time.time()).with_deadline()
     assert waiting.expires and 170 < waiting.expires - time.time() <= 180 and waiting.end is None
-    short = waiting.changed(lifetime=60).awaiting()
+    short = waiting.replace(lifetime=60).with_deadline()
     assert short.expires == short.end == short.created + 60
-    long = waiting.changed(lifetime=600).awaiting()
+    long = waiting.replace(lifetime=600).with_deadline()
     assert long.end == long.created + 600 and long.expires and long.expires < long.end
 
 
 def test_waiting_for_an_update() -> None:
-    announced = session("u", state=ANNOUNCED, created=time.time(), hello_timeout=60).awaiting()
+    announced = session("u", state=ANNOUNCED, created=time.time(), hello_timeout=60).with_deadline()
     assert announced.expires and 50 < announced.expires - time.time() <= 60
-    patient = announced.changed(update_timeout=600).awaiting()
+    patient = announced.replace(update_timeout=600).with_deadline()
     assert patient.expires and 590 < patient.expires - time.time() <= 600
-    assert patient.changed(state=STREAMING).awaiting().expires is None
-    late = announced.changed(expires=time.time() - 1)
+    assert patient.replace(state=STREAMING).with_deadline().expires is None
+    late = announced.replace(expires=time.time() - 1)
     with pytest.raises(StateError, match=r"no UPDATE was received within 60 s of its HELLO"):
         late.require(ANNOUNCED)
 
 
 def test_differences() -> None:
     one = session("u", rate=10)
-    other = one.changed(num_conn=3, labels={"job": "2"}, proxy="haproxy", owner="you", created=1.0)
+    other = one.replace(num_conn=3, labels={"job": "2"}, proxy="haproxy", owner="you", created=1.0)
     assert one.differences(other, {"rate", "labels", "num_conn"}) == ["num_conn is 2, requested 3"]
     assert one.differences(one, {"rate", "labels", "num_conn", "proxy"}) == []
     # What can be changed is no difference.
-    asked = one.asked(other.changed(rate=None, lifetime=60), {"rate", "labels", "num_conn"})
-    assert (asked.rate, asked.labels, asked.num_conn, asked.lifetime) == (None, {"job": "2"}, 2, None)
+    updated = one.updated(other.replace(rate=None, lifetime=60), {"rate", "labels", "num_conn"})
+    assert (updated.rate, updated.labels, updated.num_conn, updated.lifetime) == (None, {"job": "2"}, 2, None)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_secrets() -> None:
     assert first != second and SECRET not in first
     assert secret_matches(first, SECRET) and secret_matches(second, SECRET)
     assert not secret_matches(first, SECRET + "0") and not secret_matches("", SECRET)
-    shown = str(session("u").shown())
+    shown = str(session("u").to_result())
     assert "secret" not in shown and first not in shown
 
 

@@ -88,7 +88,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert first.listeners == ["127.0.0.1:5000", "127.0.0.1:5001"]
     assert store.get("a", "producer") == first == from_json(first.to_json())
     assert store.get("a", "consumer") is None and store.get("b", "producer") is None
-    changed = first.changed(state=STREAMING, targets=["192.0.2.1:1"])
+    changed = first.replace(state=STREAMING, targets=["192.0.2.1:1"])
     store.save(changed)
     store.close()
     store = Store(str(tmp_path / "state"))
@@ -162,7 +162,7 @@ def test_many_threads_at_once(tmp_path: Path) -> None:
 
 def _hold(directory: str, keys: list[tuple[str, str]], ready: Any, release: Any) -> None:
     store = Store(directory)
-    with store.locks.held(keys):
+    with store.locks.hold(keys):
         ready.set()
         release.wait()
 
@@ -171,7 +171,7 @@ def _toggle(directory: str, keys: list[tuple[str, str]], path: str) -> None:
     """Fail if anybody else is in here."""
     store = Store(directory)
     for _unused in range(20):
-        with store.locks.held(keys):
+        with store.locks.hold(keys):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL))
             time.sleep(0.001)
             os.unlink(path)
@@ -192,16 +192,16 @@ def test_locks_of_sessions(tmp_path: Path) -> None:
         ([("c", "producer")], True),
         ([], True),
     ):
-        with store.locks.held(keys, wait=False) as held:
+        with store.locks.hold(keys, wait=False) as held:
             assert held is free
     # What was locked before the refusal was given back.
-    with store.locks.held([("c", "producer")], wait=False) as held:
+    with store.locks.hold([("c", "producer")], wait=False) as held:
         assert held
     # A crash leaves no lock.
     assert holder.pid
     os.kill(holder.pid, signal.SIGKILL)
     holder.join()
-    with store.locks.held([("a", "producer"), ("b", "producer")]) as held:
+    with store.locks.hold([("a", "producer"), ("b", "producer")]) as held:
         assert held
     store.close()
 
@@ -236,7 +236,7 @@ def test_read_only(tmp_path: Path) -> None:
     directory = tmp_path / "state"
     store = Store(str(directory), read_only=True)
     assert store.all() == [] and not directory.exists()
-    with store.locks.held([("a", "producer")], wait=False) as held:
+    with store.locks.hold([("a", "producer")], wait=False) as held:
         assert held
     store.close()
     writer = Store(str(directory))

@@ -14,9 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import StoreUnusable
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.lost_store import LostStore
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store import Store
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import UnusableStoreError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store import Store, UnusableStore
 from ansible_collections.scistream.gateway.tests.unit.plugins.module_utils._s2cs.test_store import reserve
 
 NAMES = ("s2cs.db-journal", "s2cs.db-wal", "s2cs.db-shm", "lock")
@@ -48,7 +47,7 @@ def state(tmp_path: Path) -> Path:
 def refusal(state: Path, read_only: bool) -> str:
     """Return why a store is refused, which leaves everything as it was."""
     before = {path.name: path.lstat() for path in state.iterdir()}
-    with pytest.raises(StoreUnusable) as error:
+    with pytest.raises(UnusableStoreError) as error:
         Store(str(state), read_only)
     after = {path.name: path.lstat() for path in state.iterdir()}
     assert {name: about.st_ino for name, about in before.items()} == {name: item.st_ino for name, item in after.items()}
@@ -68,8 +67,8 @@ def test_no_file(state: Path, monkeypatch: pytest.MonkeyPatch, name: str, what: 
     message = refusal(state, read_only)
     assert f"{path} is {what} instead of" in message and f"(mv {path} {path}.moved)" in message
     # What runs can be ended all the same.
-    with pytest.raises(StoreUnusable, match=re.escape(f"{path} is {what}")):
-        LostStore(str(state), StoreUnusable(message)).get("a", "producer")
+    with pytest.raises(UnusableStoreError, match=re.escape(f"{path} is {what}")):
+        UnusableStore(str(state), UnusableStoreError(message)).get("a", "producer")
     path.rename(f"{path}.moved")
     store = Store(str(state), read_only)
     assert [session.uid for session in store.all()] == ["a"]
@@ -93,7 +92,8 @@ def test_file_that_somebody_else_made(state: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(os, "lstat", lstat)
     with pytest.raises(
-        StoreUnusable, match=rf"{path} belongs to 54321, but (the store|its directory) to \S+; .*\(chown \S+ {path}\)"
+        UnusableStoreError,
+        match=rf"{path} belongs to 54321, but (the store|its directory) to \S+; .*\(chown \S+ {path}\)",
     ):
         Store(str(state), read_only)
 

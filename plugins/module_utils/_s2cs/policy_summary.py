@@ -13,7 +13,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy imp
 _ANY = "ANY"
 
 
-def summary(policy: Policy) -> list[str]:
+def summarize(policy: Policy) -> list[str]:
     """Return what a gateway allows, a line for each subject."""
     return [*_roles(policy), _encryption(policy), _proxies(policy), _limits(policy), _administrators(policy)]
 

@@ -20,7 +20,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy imp
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import Session
 
 
-def settle(policy: Policy, session: Session, option: str, targets: Sequence[Endpoint]) -> list[Endpoint]:
+def resolve_targets(policy: Policy, session: Session, option: str, targets: Sequence[Endpoint]) -> list[Endpoint]:
     """Return the address of each target: of a name the first that the policy allows and that can be reached.
 
     What a target stood for before stays, as long as it is one of the name's addresses.
@@ -37,12 +37,12 @@ def settle(policy: Policy, session: Session, option: str, targets: Sequence[Endp
     """
     before = dict(zip(session.targets, session.resolved))
     return [
-        _settled(policy, session, f"{option}[{index}]", target, before.get(str(target)))
+        _resolve(policy, session, f"{option}[{index}]", target, before.get(str(target)))
         for index, target in enumerate(targets)
     ]
 
 
-def _settled(policy: Policy, session: Session, option: str, target: Endpoint, before: str | None) -> Endpoint:
+def _resolve(policy: Policy, session: Session, option: str, target: Endpoint, before: str | None) -> Endpoint:
     found = addresses(target)
     found.sort(key=lambda item: str(item) != before)
     if target.address is not None:

@@ -16,9 +16,9 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.addresse
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.resolving import settle
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import Session
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.targets import parse_rules
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.target_resolution import resolve_targets
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.target_rules import parse_rules
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 
 APP = Endpoint("app.example.org", 7000)
@@ -63,7 +63,7 @@ def test_first_that_fits(
     known: list[str], addresses: list[str], rules: list[str], egress: str | None, used: str
 ) -> None:
     known += addresses
-    found = settle(policy(*rules), replace(SESSION, egress=egress), "targets", [APP])
+    found = resolve_targets(policy(*rules), replace(SESSION, egress=egress), "targets", [APP])
     assert [str(item) for item in found] == [used]
 
 
@@ -71,14 +71,14 @@ def test_refusal_names_the_name_and_all_its_addresses(known: list[str]) -> None:
     known += ["::1", "10.9.0.5", "2001:db8::5"]
     session = replace(SESSION, egress="10.1.0.1")
     with pytest.raises(RefusedError) as error:
-        settle(policy("10.1.0.0/16", "2001:db8::/32"), session, "targets", [APP])
+        resolve_targets(policy("10.1.0.0/16", "2001:db8::/32"), session, "targets", [APP])
     message = str(error.value)
     assert message.startswith("targets[0]: app.example.org:7000 does not resolve to an address that is allowed")
     assert all(address in message for address in known) and message.endswith("(policy: targets.producer)")
     assert "[2001:db8::5]:7000, it cannot be reached from the egress address 10.1.0.1" in message
     known[:] = ["2001:db8::5"]
     with pytest.raises(RefusedError, match=r"10\.1\.0\.1.*\(policy: egress\.producer\)$"):
-        settle(policy(), session, "targets", [APP])
+        resolve_targets(policy(), session, "targets", [APP])
     with pytest.raises(S2DSException, match=r"^egress: 10\.1\.0\.1 cannot reach targets app.*2001:db8::5: give"):
         resolve(APP, "10.1.0.1")
     assert str(resolve(APP, "2001:db8::1")) == "[2001:db8::5]:7000"
@@ -88,21 +88,21 @@ def test_what_it_stood_for_stays_while_it_is_one_of_them(known: list[str]) -> No
     """Servers of names give the addresses in another order each time; a second run is to change nothing."""
     known += ["10.1.0.6", "10.1.0.5"]
     session = replace(SESSION, targets=[str(APP)], resolved=["10.1.0.5:7000"])
-    assert str(settle(policy(), session, "targets", [APP])[0]) == "10.1.0.5:7000"
-    assert str(settle(policy("10.1.0.6"), session, "targets", [APP])[0]) == "10.1.0.6:7000"
+    assert str(resolve_targets(policy(), session, "targets", [APP])[0]) == "10.1.0.5:7000"
+    assert str(resolve_targets(policy("10.1.0.6"), session, "targets", [APP])[0]) == "10.1.0.6:7000"
     known.remove("10.1.0.5")
-    assert str(settle(policy(), session, "targets", [APP])[0]) == "10.1.0.6:7000"
+    assert str(resolve_targets(policy(), session, "targets", [APP])[0]) == "10.1.0.6:7000"
 
 
 def test_addresses_that_cannot_be(known: list[str]) -> None:
     with pytest.raises(ValueRefused, match="a loop"):
-        settle(policy("192.0.2.1"), SESSION, "targets", [Endpoint("192.0.2.1", 5100)])
+        resolve_targets(policy("192.0.2.1"), SESSION, "targets", [Endpoint("192.0.2.1", 5100)])
     with pytest.raises(ValueRefused, match="cannot be reached from the egress address"):
-        settle(policy(), replace(SESSION, egress="10.1.0.1"), "targets", [Endpoint("2001:db8::5", 7000)])
+        resolve_targets(policy(), replace(SESSION, egress="10.1.0.1"), "targets", [Endpoint("2001:db8::5", 7000)])
     with pytest.raises(ValueRefused, match=r"same IP version \(policy: egress\.producer\)$"):
-        settle(policy(), replace(SESSION, egress="1::"), "targets", [Endpoint("10.1.0.5", 7002)])
+        resolve_targets(policy(), replace(SESSION, egress="1::"), "targets", [Endpoint("10.1.0.5", 7002)])
     with pytest.raises(S2DSException, match=r"^egress: 1:: cannot reach targets\[1\] 127\.0\.0\.1:7002: give"):
         resolve(Endpoint("127.0.0.1", 7002), "1::", "targets[1]")
     known += ["192.0.2.1"]
     with pytest.raises(RefusedError, match="a loop"):
-        settle(policy("192.0.2.1"), SESSION, "targets", [Endpoint(APP.host, 5100)])
+        resolve_targets(policy("192.0.2.1"), SESSION, "targets", [Endpoint(APP.host, 5100)])

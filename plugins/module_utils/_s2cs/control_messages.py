@@ -55,7 +55,7 @@ class Request:
     labels: dict[str, str] = field(default_factory=dict)
     transport: str = "tcp"
     lifetime: int | None = None
-    asked: frozenset[str] = frozenset()
+    specified: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def read_request(options: Mapping[str, Any], policy: Policy) -> Request:
         labels=check_labels(options.get("labels")),
         transport=check_choice("transport", options.get("transport") or "tcp", TRANSPORTS),
         lifetime=policy.check_lifetime(options.get("lifetime")),
-        asked=frozenset(_ALWAYS + [name for name in _BY_POLICY if options.get(name)]),
+        specified=frozenset(_ALWAYS + [name for name in _BY_POLICY if options.get(name)]),
     )
 
 

@@ -15,7 +15,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.addresse
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.targets import parse_rules
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.target_rules import parse_rules
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 
 EVERYWHERE = ["0.0.0.0/0", "::/0"]
@@ -102,7 +102,7 @@ def test_without_rules(target: str, allowed: bool) -> None:
 
 def test_own_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also those inside of a network that is listed: only a rule about nothing else allows one."""
-    module = "ansible_collections.scistream.gateway.plugins.module_utils._s2cs.targets.is_special"
+    module = "ansible_collections.scistream.gateway.plugins.module_utils._s2cs.target_rules.is_special"
     own = "an address of this gateway itself"
     monkeypatch.setattr(module, lambda address: own if str(address) in ("192.0.2.1", "2001:db8::1") else None)
     without = Policy("/etc/s2cs.json", "gw", Layout("/state"), {"producer": "192.0.2.1"})
