@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the modules of the control server have in common: options, errors, results."""
+"""Code shared by the modules of the control server: options, errors, results."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ SECRET: dict[str, Any] = {"secret": {"type": "str", "no_log": True}}
 
 
 class _Module(AnsibleModule):  # type: ignore[misc]
-    """A module that keeps the values of its options out of the system's log.
+    """A module that does not write the values of its options to the system log.
 
-    Ansible looks for secrets there as they were given. In a list of sessions, where line breaks, quotes and backslashes
-    are written in another way, it would not find them.
+    Ansible masks secrets there only in their original form. It would not find them in a list of sessions, where line
+    breaks, quotes and backslashes are escaped.
     """
 
     def log(self, msg: str, log_args: Any = None) -> None:
-        """Write to the system's log; of the options only their names."""
+        """Write to the system log, with only the names of the options."""
         super().log(msg if log_args is None else f"Invoked with {', '.join(sorted(log_args))}")
 
 
@@ -49,17 +49,17 @@ def run(
     action: type[Action[Any]],
     lenient: bool = False,
 ) -> None:
-    """Run an action on sessions as a module and exit.
+    """Run an action as a module, and exit.
 
     Args:
         session_options: Argument spec of one session, used for the single form and for the items of ``sessions``.
-        required: Which of these options must be given.
-        read: Checks the options of one session.
-        action: What is to be done with all of them.
-        lenient: Whether it works with a policy in which something is wrong, and without a store that can be used.
+        required: Names of the required options.
+        read: Checks the options of one session and returns its message.
+        action: The action for all sessions.
+        lenient: Whether the action works with an invalid policy and with an unusable store.
     """
     item_options = {name: {**spec, "required": name in required} for name, spec in session_options.items()}
-    # With these, Ansible itself says which option is missing, in the single form as well.
+    # These let Ansible itself report missing options, in the single form as well.
     module = _Module(
         argument_spec={
             **CONFIG,
@@ -94,10 +94,16 @@ def run(
 
 
 def _read(read: Callable[[Mapping[str, Any], Policy], Any], item: Any, policy: Policy, index: int | None) -> Any:
-    """Return what one session is asked for, or why the policy does not allow it, which may concern that session alone.
+    """Return the message for one session, or a RefusedMessage if the policy does not allow it.
+
+    Args:
+        read: Checks the options of one session.
+        item: The options.
+        policy: The policy.
+        index: Index of the session in ``sessions``, or None for the single form, in which every error is raised.
 
     Raises:
-        ScistreamError: Something was given that is not allowed anywhere.
+        ScistreamError: An option is invalid under any policy.
     """
     try:
         return read(item, policy)
@@ -111,12 +117,12 @@ def _read(read: Callable[[Mapping[str, Any], Policy], Any], item: Any, policy: P
 
 
 def results(changes: Sequence[Change], single: bool, action: type[Action[Any]]) -> dict[str, Any]:
-    """Return what a changing module returns.
+    """Return the results of a module that changes sessions.
 
     Args:
-        changes: What was done to each session.
-        single: Whether the call was about one session.
-        action: What was to be done with them.
+        changes: The change of each session.
+        single: Whether the call was for a single session.
+        action: The action.
     """
     result: dict[str, Any] = {
         "changed": any(change.changed for change in changes),
@@ -126,8 +132,8 @@ def results(changes: Sequence[Change], single: bool, action: type[Action[Any]]) 
         },
     }
     if action.releases:
-        gone = [item for item in changes if item.after is None and item.changed]
-        return {**result, "released": [_released(item) for item in gone]}
+        released = [item for item in changes if item.after is None and item.changed]
+        return {**result, "released": [_released(item) for item in released]}
     result["sessions"] = [item.after for item in changes if item.after is not None]
     result["changed_sessions"] = [{"uid": item.uid, "role": item.role} for item in changes if item.changed]
     if action.reserves:

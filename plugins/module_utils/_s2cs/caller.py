@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Who calls, by what the kernel knows. Environment variables, which the caller sets, have no say in it.
+"""The identity of the caller, according to the kernel. Environment variables are ignored, because the caller sets them.
 
-A module that runs as root was started by somebody who became root: by sudo, su, doas or another way. Three things that
-an ordinary user cannot change tell who that was: the login uid of the audit system, the real user of the processes
-that this one descends from, and the slice of systemd in which this process is.
+A module that runs as root may have been started by another user through sudo, su, doas or similar. Three facts that an
+ordinary user cannot change identify that user: the login uid of the audit system, the real user of the ancestor
+processes, and the systemd slice of this process.
 """
 
 from __future__ import annotations
@@ -20,27 +20,31 @@ _PROC = "/proc"
 _UNSET = 4294967295
 _IDENTITY = ["0", "0", str(_UNSET)]
 _SLICE = re.compile(r"/user\.slice/user-([0-9]{1,10})\.slice(?:/|$)", re.MULTILINE)
-# More than any chain of processes, and a bound if one is a circle.
+# Longer than any chain of processes. Ends the search if the chain is circular.
 _MAX_DEPTH = 4096
 _ATTEMPTS = 5
-# More than the kernel ever writes of these.
+# Larger than any of these files.
 _MAX_BYTES = 65536
 
 
 @dataclass(frozen=True)
 class Caller:
-    """The user on whose behalf this runs; the uid is None where that cannot be known."""
+    """The user on whose behalf this process runs.
+
+    Args:
+        uid: The numeric user ID, or None if it cannot be determined.
+    """
 
     uid: int | None
 
     @property
     def known(self) -> bool:
-        """Whether the kernel says who it is."""
+        """Whether the user could be determined."""
         return self.uid is not None
 
     @property
     def name(self) -> str:
-        """The name of the account, its number where it has none."""
+        """The name of the account, or its number if it has no name."""
         if self.uid is None:
             return "(unknown)"
         try:
@@ -51,10 +55,10 @@ class Caller:
 
 
 def find_caller() -> Caller:
-    """Return the user on whose behalf this runs.
+    """Return the user on whose behalf this process runs.
 
-    Without root's rights that is the user of this process. For root it is, in this order, the user who logged in, the
-    nearest ancestor process that belongs to somebody else, the user in whose slice this runs, and then root.
+    For an unprivileged process, this is its own user. For root, it is the first one found of the user who logged in,
+    the user of the nearest ancestor process that is not root's, the user of the systemd slice, and root.
     """
     if os.geteuid():
         return Caller(os.geteuid())
@@ -65,7 +69,7 @@ def find_caller() -> Caller:
             login = _login_uid()
             return Caller(login if login is not None else _ancestor() or _slice() or 0)
         except FileNotFoundError:
-            # An ancestor ended meanwhile, and its children have another parent now.
+            # An ancestor has ended in the meantime, so its children now have another parent.
             continue
         except (OSError, ValueError, LookupError):
             break
@@ -73,7 +77,7 @@ def find_caller() -> Caller:
 
 
 def _login_uid() -> int | None:
-    """Return who logged in, as the audit system knows; None without one, or where it says nothing."""
+    """Return the login uid of the audit system, or None if there is none."""
     try:
         found = int(_read("self/loginuid"))
     except FileNotFoundError:
@@ -82,21 +86,21 @@ def _login_uid() -> int | None:
     if found == _UNSET:
         return None
     try:
-        # What the first process has as well, that of a container or the system, says who started that.
+        # If the first process has it too, it identifies who started the container or the system.
         return None if int(_read("1/loginuid")) == found else found
     except (OSError, ValueError):
         return found
 
 
 def _ancestor() -> int | None:
-    """Return the real user of the nearest ancestor that is not root's."""
+    """Return the real user of the nearest ancestor process that is not root's."""
     namespace = _read("self/uid_map").split()
     process = "self"
     for _depth in range(_MAX_DEPTH):
         status = _status(process)
         uid, parent = int(status["Uid"].split()[0]), int(status["PPid"])
         if uid and namespace != _IDENTITY and uid == int(_read("sys/kernel/overflowuid")):
-            # A user outside of this user namespace is seen like this; so is the one inside, if there is one.
+            # Users outside this user namespace appear as this one. If it also exists inside, they are ambiguous.
             if _is_mapped(uid, namespace):
                 raise ValueError("the user cannot be determined")
             return None
@@ -105,11 +109,11 @@ def _ancestor() -> int | None:
         if parent == 0:
             return None
         process = str(parent)
-    raise ValueError("a circle of processes")
+    raise ValueError("circular chain of processes")
 
 
 def _slice() -> int | None:
-    """Return the user in whose slice of systemd this runs, if the first process does not."""
+    """Return the user of the systemd slice of this process, unless the first process is in the same slice."""
     match = _SLICE.search(_read("self/cgroup"))
     if match is None or match.group(0) in _read("1/cgroup"):
         return None

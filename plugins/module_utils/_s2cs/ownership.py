@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Who may act on a session: the user who requested it, users who know its secret, and administrators.
+"""Permission to act on a session: for the user who requested it, users who know its secret, and administrators.
 
-This keeps users of one gateway from mistakes with each other's streams. It is no wall against somebody who runs modules
-as root: a module is any program.
+This protects the users of a gateway from mistakes with each other's streams. It does not protect against users who can
+run modules as root, because a module can be any program.
 """
 
 from __future__ import annotations
@@ -19,26 +19,29 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session im
 
 
 def invoking_user() -> str:
-    """Return the name of the user on whose behalf this runs."""
+    """Return the name of the user on whose behalf this process runs."""
     return find_caller().name
 
 
 def is_administrator(policy: Policy, caller: Caller) -> bool:
-    """Tell whether a user may act on everybody's sessions: root itself, or whom the policy names."""
-    # Whoever can use an S2CS without root is the account that it belongs to: its files are for nobody else.
+    """Tell whether a user may act on all sessions, as root or as an administrator named in the policy."""
+    # An unprivileged S2CS can only be used by the account that owns it, because nobody else can access its files.
     if os.geteuid() != 0:
         return True
     return caller.known and (caller.uid == 0 or caller.name in policy.administrators)
 
 
 def check_permission(policy: Policy, session: Session, secret: str | None, action: str) -> None:
-    """Refuse an action on somebody else's session by a user who does not know its secret.
+    """Check that the caller may act on a session.
 
     Args:
         policy: The policy, which names the administrators.
         session: The session.
-        secret: The secret that was given along, or None.
-        action: What is to be done with the session, for the message.
+        secret: The secret that the caller specified, or None.
+        action: Verb for the action, for the message.
+
+    Raises:
+        RefusedError: The caller is not the owner or an administrator, and did not specify the right secret.
     """
     if secret is not None and secret_matches(session.secret_hash, secret):
         return
@@ -61,7 +64,16 @@ def check_permission(policy: Policy, session: Session, secret: str | None, actio
 
 
 def check_administrator(policy: Policy, uid: str, role: str) -> None:
-    """Refuse, to all but administrators, the release of a session of which the store does not say whose it is."""
+    """Check that the caller is an administrator, to release a session whose owner the store does not name.
+
+    Args:
+        policy: The policy, which names the administrators.
+        uid: The stream.
+        role: Its side.
+
+    Raises:
+        RefusedError: The caller is not an administrator.
+    """
     caller = find_caller()
     if is_administrator(policy, caller):
         return

@@ -25,7 +25,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.plan impor
 
 
 class HelloAction(Action[Hello]):
-    """HELLO: the applications announce themselves, and prove by the secret that they belong to the streams."""
+    """HELLO: announce applications, which prove with the secret that they belong to their streams."""
 
     def act(self, item: Hello, transaction: Transaction) -> Steps[Change]:
         """Announce one application."""
@@ -57,7 +57,7 @@ class HelloAction(Action[Hello]):
     def _with_credentials(
         self, before: Session, after: Session, key: str | None, transaction: Transaction
     ) -> Steps[Change]:
-        """Announce an application with certificate and key; the key goes to the data server and nowhere else."""
+        """Announce an application with a certificate and a key. The key is only passed to the data server."""
         which = f"session {before.uid} ({before.role})"
         if before.encryption == "none":
             raise StateError(f"certificate: {which} has encryption none, which does not use certificates; omit it")
@@ -66,8 +66,8 @@ class HelloAction(Action[Hello]):
         server = self.manager.data_server(after, key)
         plan: Plan = yield server.plan_credentials
         if plan.needed and not self.check_mode:
-            transaction.on_rollback(_put_back, server.as_specified(before.spec(server.key)))
-            # Killed from here on, the session has none, and the next HELLO gives it some.
+            transaction.on_rollback(_restore_credentials, server.as_specified(before.spec(server.key)))
+            # If killed from here on, the session has no certificate, and the next HELLO provides one.
             transaction.on_rollback(self.store.save, before)
             self.store.save(before.replace(certificate=None))
             yield lambda: server.carry_out(plan)
@@ -77,6 +77,6 @@ class HelloAction(Action[Hello]):
         return Change(before.uid, before.role, before, after, repaired=plan.needed)
 
 
-def _put_back(before: S2DS) -> Steps[None]:
-    """Return the files of certificate and key to how they were."""
+def _restore_credentials(before: S2DS) -> Steps[None]:
+    """Restore the previous files of certificate and key."""
     yield before.write_credentials

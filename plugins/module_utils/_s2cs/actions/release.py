@@ -23,46 +23,48 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.transactio
 
 
 @dataclass(frozen=True)
-class _One:
-    """A session that is to be released."""
+class _Item:
+    """A session to release."""
 
     uid: str
     role: str
     secret: str | None = field(repr=False)
 
 
-class ReleaseAction(Action[_One]):
-    """REL: release everything; what is not there is released already, and what cannot be keeps nothing else."""
+class ReleaseAction(Action[_Item]):
+    """REL: release everything that sessions have. Sessions that do not exist are ignored."""
 
     independent = True
     releases = True
-    # The streams of which this gateway had something when the action began.
-    _left: Collection[str] = ()
+    # Streams with a directory on this gateway when the action began.
+    _present: Collection[str] = ()
 
-    def items(self, given: Sequence[Release]) -> list[_One]:
-        """Return each session once, whether it was named with its role or by the stream."""
-        found: dict[tuple[str, str], _One] = {}
-        for item in given:
-            for role in item.roles:
-                known = found.get((item.uid, role))
-                found[item.uid, role] = _One(item.uid, role, item.secret or (known.secret if known else None))
-        self._left = {uid for uid, role in found if self.manager.has_directory(uid, role)}
+    def items(self, messages: Sequence[Release]) -> list[_Item]:
+        """Return each session once, whether it was specified with its role or by its stream."""
+        found: dict[tuple[str, str], _Item] = {}
+        for message in messages:
+            for role in message.roles:
+                known = found.get((message.uid, role))
+                secret = message.secret or (known.secret if known else None)
+                found[message.uid, role] = _Item(message.uid, role, secret)
+        self._present = {uid for uid, role in found if self.manager.has_directory(uid, role)}
         return list(found.values())
 
-    def act(self, item: _One, transaction: Transaction) -> Steps[Change]:
+    def act(self, item: _Item, transaction: Transaction) -> Steps[Change]:
         """Release one session."""
         try:
             before = self.store.get(item.uid, item.role)
         except RowError:
             return (yield from self._unknown(item, has_row=True))
         except UnusableStoreError as error:
-            # What is in the store is for those who can read it. Of a stream that has nothing here nothing is known.
-            if (item.uid, item.role) in error.known or item.uid not in self._left:
+            # Sessions in the store may only be released by a version that can read it. Without a directory, there is
+            # nothing to release.
+            if (item.uid, item.role) in error.known or item.uid not in self._present:
                 raise
             return (yield from self._unknown(item, has_row=False))
         if before is None:
             return (yield from self._unknown(item, has_row=False))
-        # Nobody owns what expired: any action releases it.
+        # An expired session has no owner. Any action releases it.
         if not before.is_expired:
             check_permission(self.policy, before, item.secret, "release")
         counters = yield from self._counters(before)
@@ -72,8 +74,8 @@ class ReleaseAction(Action[_One]):
         change.counters = counters
         return change
 
-    def _unknown(self, item: _One, has_row: bool) -> Steps[Change]:
-        """Release what is left of a session of which it is not known whose it is."""
+    def _unknown(self, item: _Item, has_row: bool) -> Steps[Change]:
+        """Release a session whose row is missing or cannot be read."""
         if has_row or self.manager.has_directory(item.uid, item.role):
             check_administrator(self.policy, item.uid, item.role)
         removed = yield from self.manager.remove_orphan(item.uid, item.role)
@@ -82,7 +84,7 @@ class ReleaseAction(Action[_One]):
         return Change(item.uid, item.role, None, None, repaired=removed or has_row)
 
     def _counters(self, session: Session) -> Steps[dict[str, Any] | None]:
-        """Return what its data server counted, if it says so."""
+        """Return the counters of the data server of a session, or None if they are not known."""
         try:
             server = self.manager.data_server(session, lenient=True)
             status = yield server.status

@@ -39,55 +39,55 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.transactio
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.x509_der import parse
 
-# How often other ports are chosen when something on the host takes those that were free a moment ago.
-_PORT_TRIES = 8
+# Maximum number of attempts with other ports, if another program takes ports that were free a moment ago.
+_PORT_ATTEMPTS = 8
 _PORT_TAKEN = os.strerror(errno.EADDRINUSE)
 
 
 class RequestAction(Action[Request]):
-    """REQ: reserve listeners for each; the same request again finds its session as it is."""
+    """REQ: reserve listeners. Repeating the request returns the existing session."""
 
     reserves = True
 
     def __init__(self, manager: SessionManager) -> None:
         super().__init__(manager)
-        # In check mode: what this call would have reserved by now.
+        # In check mode, the sessions that this call would have reserved so far.
         self._planned: list[Session] = []
 
     def act(self, item: Request, transaction: Transaction) -> Steps[Change]:
-        """Reserve the listeners of one session, and start what holds them."""
+        """Reserve the listeners of one session, and start the data server that binds them."""
         address = self.policy.check_role(item.role)
-        fresh = self._fresh_session(item)
+        new = self._new_session(item)
         before = yield from self.manager.find(item.uid, item.role)
         if before is not None and not before.is_expired:
             transaction.independent = True
             yield wait_turn
-            return (yield from self._again(item, fresh, before, transaction))
+            return (yield from self._existing(item, new, before, transaction))
         if before is None and self.manager.has_directory(item.uid, item.role):
             check_administrator(self.policy, item.uid, item.role)
-        server = self.manager.data_server(fresh)
+        server = self.manager.data_server(new)
         yield server.check
-        # Which session gets which port is the same in check mode, and each time.
+        # Ports are assigned in the order of the sessions, so that check mode predicts them.
         yield wait_turn
         if self.check_mode:
-            return Change(item.uid, item.role, None, self._plan(fresh, address))
+            return Change(item.uid, item.role, None, self._plan(new, address))
         if before is not None:
             yield from self.manager.release(before)
         yield from self.manager.remove_orphan(item.uid, item.role)
-        reserved = yield from self._reserve(server, fresh, address, transaction)
+        reserved = yield from self._reserve(server, new, address, transaction)
         reserved = reserved.replace(pending="").with_deadline()
         self.store.save(reserved)
         return Change(item.uid, item.role, None, reserved)
 
-    def _reserve(self, server: S2DS, fresh: Session, address: str, transaction: Transaction) -> Steps[Session]:
-        """Reserve ports, start and wait; where something else took a port a moment ago, try with others."""
-        for left in reversed(range(_PORT_TRIES)):
-            random_start = left < _PORT_TRIES - 1
-            picks = ports.port_chooser(address, self.policy.port_range, fresh.num_conn, random_start=random_start)
-            # Ports are tried outside of the transaction, which blocks other writers.
+    def _reserve(self, server: S2DS, new: Session, address: str, transaction: Transaction) -> Steps[Session]:
+        """Reserve ports, start the data server and wait for it. If another program takes a port, try other ports."""
+        for attempts_left in reversed(range(_PORT_ATTEMPTS)):
+            random_start = attempts_left < _PORT_ATTEMPTS - 1
+            chooser = ports.port_chooser(address, self.policy.port_range, new.num_conn, random_start=random_start)
+            # Ports are tested before the transaction, because it blocks other writers.
             with suppress(RefusedError):
-                self.store.choose(address, fresh.num_conn, picks)
-            reserved = self.store.reserve(fresh.replace(pending="request"), address, picks, self.policy.limits)
+                self.store.choose(address, new.num_conn, chooser)
+            reserved = self.store.reserve(new.replace(pending="request"), address, chooser, self.policy.limits)
             transaction.on_rollback(self.manager.release, reserved)
             try:
                 yield partial(_launch, server.as_specified(reserved.spec()))
@@ -96,20 +96,20 @@ class RequestAction(Action[Request]):
                 try:
                     yield from self.manager.release(reserved)
                 except (ScistreamError, OSError):
-                    # It is tried again after the rollback, and reported then.
+                    # The rollback tries again, and reports the error if it fails too.
                     raise error from None
                 transaction.clear()
-                # What the data server says counts too: the other one may have let go again by now.
+                # The port may be free again by now, but the data server reported that it was in use.
                 free = all(ports.is_free(item.host, item.port) for item in reserved.spec().listeners)
-                if not left or (free and _PORT_TAKEN not in str(error)):
+                if not attempts_left or (free and _PORT_TAKEN not in str(error)):
                     raise
-        raise AssertionError("the last try returns or raises")
+        raise AssertionError("the last attempt returns or raises")
 
-    def _plan(self, fresh: Session, address: str) -> Session:
-        """Return the session that would be reserved."""
-        choose = ports.port_chooser(address, self.policy.port_range, fresh.num_conn)
+    def _plan(self, new: Session, address: str) -> Session:
+        """Return the session that would be reserved (check mode)."""
+        chooser = ports.port_chooser(address, self.policy.port_range, new.num_conn)
         live = [session for session in self.store.all() if not session.is_expired]
-        self.policy.limits.check(fresh, [*live, *self._planned])
+        self.policy.limits.check(new, [*live, *self._planned])
         planned = [
             listener.port
             for session in self._planned
@@ -118,56 +118,56 @@ class RequestAction(Action[Request]):
         ]
 
         def choose_others(taken: Sequence[int], last: int) -> list[int]:
-            return choose([*taken, *planned], last)
+            return chooser([*taken, *planned], last)
 
-        found = self.store.choose(address, fresh.num_conn, choose_others)
-        session = fresh.replace(listeners=[str(Endpoint(address, port)) for port in found])
+        found = self.store.choose(address, new.num_conn, choose_others)
+        session = new.replace(listeners=[str(Endpoint(address, port)) for port in found])
         self._planned.append(session)
         return session
 
-    def _again(self, wanted: Request, fresh: Session, before: Session, transaction: Transaction) -> Steps[Change]:
-        """Find a session as it is; change what can be without cutting a connection, and restart its deadline."""
-        differences = before.differences(fresh, wanted.specified)
-        if not secret_matches(before.secret_hash, wanted.secret):
+    def _existing(self, request: Request, new: Session, before: Session, transaction: Transaction) -> Steps[Change]:
+        """Return an existing session with a new deadline, after changes that do not interrupt connections."""
+        differences = before.differences(new, request.specified)
+        if not secret_matches(before.secret_hash, request.secret):
             differences.append("the secret is different")
         if differences:
-            owner = "" if before.owner == fresh.owner else f" of {before.owner}"
+            owner = "" if before.owner == new.owner else f" of {before.owner}"
             raise StateError(
                 f"uid: session {before.uid} ({before.role}){owner} exists with different parameters: "
                 f"{'; '.join(differences)}; release it first, or use another uid "
                 "(give the stream a different name)"
             )
-        after = before.updated(fresh, wanted.specified)
+        after = before.updated(new, request.specified)
         _check_lifetime(before, after)
         if after.rate == before.rate:
-            # What is only written down does not wait for the data server.
+            # The data server does not depend on the other options.
             repaired = yield from self.manager.repair(after)
             self.manager.save(before, after, transaction)
         else:
             repaired = yield from self.manager.apply(before, after, transaction)
         return Change(before.uid, before.role, before, after, repaired)
 
-    def _fresh_session(self, wanted: Request) -> Session:
-        settings = self.policy.proxies.get(wanted.proxy, {}).get("settings", {})
+    def _new_session(self, request: Request) -> Session:
+        settings = self.policy.proxies.get(request.proxy, {}).get("settings", {})
         session = Session(
-            uid=wanted.uid,
-            role=wanted.role,
-            proxy=wanted.proxy,
-            runtime=wanted.runtime,
-            encryption=wanted.encryption,
-            num_conn=wanted.num_conn,
-            rate=wanted.rate,
-            hello_timeout=wanted.hello_timeout,
-            lifetime=wanted.lifetime,
-            labels=wanted.labels,
-            transport=wanted.transport,
+            uid=request.uid,
+            role=request.role,
+            proxy=request.proxy,
+            runtime=request.runtime,
+            encryption=request.encryption,
+            num_conn=request.num_conn,
+            rate=request.rate,
+            hello_timeout=request.hello_timeout,
+            lifetime=request.lifetime,
+            labels=request.labels,
+            transport=request.transport,
             owner=invoking_user(),
-            secret_hash=hash_secret(wanted.secret),
+            secret_hash=hash_secret(request.secret),
             created=time.time(),
             expires=None,
             half_close=settings.get("half_close") is not False,
-            egress=self.policy.egress.get(wanted.role),
-            clients=[str(network) for network in self.policy.check_clients("clients", wanted.role, [])],
+            egress=self.policy.egress.get(request.role),
+            clients=[str(network) for network in self.policy.check_clients("clients", request.role, [])],
         )
         return session.with_deadline()
 
@@ -178,7 +178,7 @@ def _launch(server: S2DS) -> None:
 
 
 def _check_lifetime(before: Session, after: Session) -> None:
-    """Refuse another lifetime that is over already, or that the session's certificate does not last for."""
+    """Refuse a new lifetime that has already ended, or that exceeds the validity of the session's certificate."""
     if after.lifetime == before.lifetime:
         return
     if after.is_expired:

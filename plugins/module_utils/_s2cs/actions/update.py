@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""UPDATE: point the listeners of a session at their targets, and forward."""
+"""UPDATE: set the targets of the listeners, and start forwarding."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.re
 
 
 class UpdateAction(Action[Update]):
-    """UPDATE: point the listeners at their targets and forward."""
+    """UPDATE: set the targets of the listeners, and start forwarding."""
 
     def act(self, item: Update, transaction: Transaction) -> Steps[Change]:
-        """Point the listeners of one session."""
+        """Set the targets of one session."""
         before = yield from self.manager.require(item.uid, item.role)
         transaction.independent = before.state == STREAMING
         check_permission(self.policy, before, item.secret, "update")
@@ -51,7 +51,7 @@ class UpdateAction(Action[Update]):
         return change
 
     def _unreachable(self, before: Session, after: Session) -> list[dict[str, str]]:
-        """Look at the targets; whatever becomes of that, the update stands."""
+        """Return the targets that do not accept connections. If this fails, the update is still valid."""
         with suppress(ScistreamError, OSError):
             targets = after.resolved
             if before.state == STREAMING and self._was_used(after):
@@ -60,7 +60,7 @@ class UpdateAction(Action[Update]):
         return []
 
     def _was_used(self, session: Session) -> bool:
-        """Tell whether a connection has reached the listeners of a session, as far as its data server can tell."""
+        """Tell whether a session has had connections. If its data server does not know, assume that it has."""
         counters = self.manager.data_server(session).status().counters or {}
         connections: Mapping[str, Any] = counters.get("connections") or {}
         return connections.get("total") != 0
@@ -87,9 +87,13 @@ class UpdateAction(Action[Update]):
 
 
 def unreachable(session: Session, targets: Sequence[str]) -> list[dict[str, str]]:
-    """Return which of these targets of a session accept no connection from this gateway, and why.
+    """Return the targets of a session that do not accept connections from this gateway, with the reasons.
 
-    Those of UDP cannot be looked at, and under Janus another node than this one connects to them.
+    UDP targets cannot be probed, nor those of Janus, to which another host connects.
+
+    Args:
+        session: The session.
+        targets: The resolved targets to probe.
     """
     if session.transport == "udp" or session.runtime == "janus":
         return []
@@ -100,7 +104,11 @@ def unreachable(session: Session, targets: Sequence[str]) -> list[dict[str, str]
 
 
 def _peer_certificate(update: Update, session: Session) -> str | None:
-    """Return the certificate that the other gateway must have; nothing is forwarded encrypted without any."""
+    """Return the certificate that the other gateway must present.
+
+    Raises:
+        StateError: The session is encrypted and has no certificate, or is not encrypted and was given one.
+    """
     which = f"session {session.uid} ({session.role})"
     if session.encryption == "none":
         if update.peer_certificate is not None:
