@@ -306,7 +306,7 @@ gateway:
       description: Versions of the C(collection) and of the C(python) that S2CS runs with.
       returned: always
       type: dict
-      sample: {collection: 0.1.0, python: 3.11.2}
+      sample: {collection: 0.2.0-dev0, python: 3.11.2}
 """
 
 from contextlib import closing

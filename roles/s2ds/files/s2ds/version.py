@@ -4,4 +4,4 @@
 
 """The version of the program: the collection's."""
 
-VERSION = "0.1.0"
+VERSION = "0.2.0-dev0"
