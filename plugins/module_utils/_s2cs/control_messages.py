@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the four actions are asked for: options of a module, checked before anything changes."""
+"""The four control messages, read from the options of a module and checked before anything changes."""
 
 from __future__ import annotations
 
@@ -33,15 +33,31 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.values i
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
 
-# Leaving these out has a meaning of its own, which no policy changes.
-_ALWAYS = ["num_conn", "rate", "encryption", "transport", "labels"]
-# Leaving these out leaves the choice to the policy.
-_BY_POLICY = ["proxy", "runtime", "hello_timeout", "lifetime"]
+# If omitted, these have a default that does not depend on the policy.
+_FIXED_DEFAULTS = ["num_conn", "rate", "encryption", "transport", "labels"]
+# If omitted, the policy determines these.
+_POLICY_DEFAULTS = ["proxy", "runtime", "hello_timeout", "lifetime"]
 
 
 @dataclass(frozen=True)
 class Request:
-    """REQ: reserve listeners. ``asked`` names the options that were given, not left to the policy's defaults."""
+    """REQ: reserve listeners.
+
+    Args:
+        uid: The stream.
+        role: Its side.
+        num_conn: Number of listeners.
+        rate: Limit in bits per second in each direction, or None.
+        proxy: Proxy that forwards.
+        runtime: Where the proxy runs.
+        encryption: Protection of the connection between the gateways.
+        secret: Secret of the stream.
+        hello_timeout: Seconds within which the HELLO must be received.
+        labels: Names and texts that describe the session.
+        transport: Transport protocol of the listeners.
+        lifetime: Maximum lifetime in seconds, or None for no limit.
+        specified: Names of the options whose values do not come from the defaults of the policy.
+    """
 
     uid: str
     role: str
@@ -60,7 +76,17 @@ class Request:
 
 @dataclass(frozen=True)
 class Hello:
-    """HELLO: the application announces itself, and this gateway gets its own certificate and key."""
+    """HELLO: the application announces itself, and this gateway receives its certificate and key.
+
+    Args:
+        uid: The stream.
+        role: Its side.
+        secret: Secret of the stream.
+        producer_listeners: Where the producer application listens.
+        certificate: Certificate of this gateway, or None to keep the current one.
+        key: Private key of the certificate.
+        update_timeout: Seconds within which the UPDATE must be received, or None for ``hello_timeout``.
+    """
 
     uid: str
     role: str
@@ -73,16 +99,16 @@ class Hello:
 
 @dataclass(frozen=True)
 class Update:
-    """UPDATE: point the listeners at targets.
+    """UPDATE: set the targets of the listeners.
 
     Args:
         uid: The stream.
-        role: The side of it.
-        remote_listeners: The targets; None for those that the application announced.
-        clients: Who may connect; empty for all clients that the policy allows.
-        peer_certificate: The certificate of the other gateway; None for the one that the session has.
-        secret: The secret of the stream, which somebody else than the owner needs.
-        probe: Whether to look at targets that are new for the session.
+        role: Its side.
+        remote_listeners: The targets, or None for the listeners that the application announced.
+        clients: Networks that may connect. If empty, all clients that the policy allows.
+        peer_certificate: Certificate of the other gateway, or None to keep the current one.
+        secret: Secret of the stream. Required for users other than the owner and administrators.
+        probe: Whether to probe targets that are new to the session.
     """
 
     uid: str
@@ -96,7 +122,7 @@ class Update:
 
 @dataclass(frozen=True)
 class Release:
-    """REL: give everything back, of one role or of both."""
+    """REL: release all resources of one or both roles."""
 
     uid: str
     roles: list[str]
@@ -104,7 +130,16 @@ class Release:
 
 
 def read_request(options: Mapping[str, Any], policy: Policy) -> Request:
-    """Check the options of a REQ against the allowed values and the policy."""
+    """Read a REQ.
+
+    Args:
+        options: Options of the module, or of one of its sessions.
+        policy: The policy, which provides the defaults and limits.
+
+    Raises:
+        ValueRefused: A value is invalid.
+        RefusedError: The policy does not allow a value.
+    """
     role = check_choice("role", options.get("role"), ROLES)
     policy.check_role(role)
     proxy = options.get("proxy") or policy.default_proxy
@@ -124,12 +159,12 @@ def read_request(options: Mapping[str, Any], policy: Policy) -> Request:
         labels=check_labels(options.get("labels")),
         transport=check_choice("transport", options.get("transport") or "tcp", TRANSPORTS),
         lifetime=policy.check_lifetime(options.get("lifetime")),
-        specified=frozenset(_ALWAYS + [name for name in _BY_POLICY if options.get(name)]),
+        specified=frozenset(_FIXED_DEFAULTS + [name for name in _POLICY_DEFAULTS if options.get(name)]),
     )
 
 
 def read_hello(options: Mapping[str, Any], policy: Policy) -> Hello:
-    """Check the options of a HELLO."""
+    """Read a HELLO. Arguments and errors are those of ``read_request``."""
     role = check_choice("role", options.get("role"), ROLES)
     given = options.get("producer_listeners") or []
     listeners = parse_endpoints("producer_listeners", given)
@@ -153,7 +188,7 @@ def read_hello(options: Mapping[str, Any], policy: Policy) -> Hello:
 
 
 def read_update(options: Mapping[str, Any], policy: Policy) -> Update:
-    """Check the options of an UPDATE."""
+    """Read an UPDATE. Arguments and errors are those of ``read_request``."""
     role = check_choice("role", options.get("role"), ROLES)
     given = options.get("remote_listeners")
     targets = None if given is None else parse_endpoints("remote_listeners", given)
@@ -174,12 +209,12 @@ def read_update(options: Mapping[str, Any], policy: Policy) -> Update:
 
 
 def read_release(options: Mapping[str, Any], policy: Policy) -> Release:
-    """Check the options of a REL; the policy has no say in giving back."""
+    """Read a REL. It does not depend on the policy."""
     role = options.get("role")
     roles = list(ROLES) if role is None else [check_choice("role", role, ROLES)]
     return Release(check_uid(options.get("uid")), roles, _optional_secret(options))
 
 
 def _optional_secret(options: Mapping[str, Any]) -> str | None:
-    """Return the secret of an action that the owner needs none for."""
+    """Return the secret for an action that does not require one from the owner."""
     return None if options.get("secret") is None else check_secret(options["secret"])

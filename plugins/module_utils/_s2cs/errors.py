@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The errors of a control server. Helpers raise them; only a module's main() transactions them into its failure."""
+"""Errors of a control server. Only the ``main`` of a module turns them into its failure."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 
 
 class S2CSError(ScistreamError):
-    """Whatever a control server refuses or cannot do; the message says what to do next."""
+    """Base class of the errors of a control server. Their messages say what to do next."""
 
 
 class PolicyError(S2CSError):
-    """The policy file is missing, unreadable or wrong."""
+    """The policy file is missing, unreadable or invalid."""
 
 
 class RefusedError(S2CSError):
-    """The administrator's policy does not allow what was asked for, or the secret is wrong.
+    """The policy does not allow a request, or the secret is wrong.
 
     Args:
-        message: What was asked for, and what would be allowed.
-        rule: The key of the policy that refused; the message ends with it.
+        message: What was requested, and what is allowed.
+        rule: Key of the policy that does not allow it, which is appended to the message.
     """
 
     def __init__(self, message: str, rule: str = "") -> None:
@@ -32,7 +32,7 @@ class RefusedError(S2CSError):
 
 
 class StateError(S2CSError):
-    """The session is not in a state in which the action makes sense."""
+    """The state of the session does not allow the action."""
 
 
 class StoreError(S2CSError):
@@ -40,11 +40,11 @@ class StoreError(S2CSError):
 
 
 class UnusableStoreError(StoreError):
-    """The session store is there, and cannot be used before somebody has done something about it.
+    """The session store exists, but cannot be used until an administrator corrects it.
 
     Args:
-        message: What is wrong with it, and what helps.
-        known: Uid and role of the sessions that are known to be in it all the same.
+        message: What is wrong with it, and how to correct it.
+        known: Uid and role of the sessions that are known to be in it nevertheless.
     """
 
     def __init__(self, message: str, known: Collection[tuple[str, str]] = ()) -> None:
@@ -53,7 +53,13 @@ class UnusableStoreError(StoreError):
 
 
 class RowError(StoreError):
-    """The row of one session cannot be read; all others can."""
+    """The row of one session cannot be read.
+
+    Args:
+        uid: The stream.
+        role: Its side.
+        why: What is wrong with the row.
+    """
 
     def __init__(self, uid: str, role: str, why: str) -> None:
         super().__init__(

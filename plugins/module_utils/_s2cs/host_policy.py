@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Data servers without a control server, on a host that has one: within its policy, but for its administrators."""
+"""The policy of this host for data servers that are not managed by its control server."""
 
 from __future__ import annotations
 
@@ -16,19 +16,24 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy imp
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy_file import DEFAULT_CONFIG, load_policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec
 
-#: The policy of this host.
+#: Path of the policy of this host.
 HOST_POLICY = DEFAULT_CONFIG
 _ADVICE = "ask an administrator of this gateway, or request a session (s2cs_request)"
 
 
 def check_spec(spec: DataServerSpec) -> None:
-    """Refuse what the policy of this host keeps for sessions, or keeps from them.
+    """Check that a data server uses no ports of sessions and forwards only to allowed targets.
+
+    Administrators are exempt.
+
+    Args:
+        spec: The specification of the data server.
 
     Raises:
-        RefusedError: It listens at the ports of sessions, or forwards to where none may.
-        PolicyError: There is a policy, and it cannot be used.
+        RefusedError: The policy of this host does not allow the data server.
+        PolicyError: The policy of this host exists, but cannot be used.
     """
-    # Without root's rights the kernel decides who may listen where, and nobody else's network is used.
+    # For an unprivileged user, the kernel decides which addresses and ports may be used.
     if os.geteuid() != 0 or not os.path.lexists(HOST_POLICY):
         return
     caller = find_caller()
@@ -38,7 +43,7 @@ def check_spec(spec: DataServerSpec) -> None:
     if is_administrator(policy, caller):
         return
     for index, listener in enumerate(spec.listeners):
-        if listener.host in policy.listen.values() and _may_be_of_a_session(policy, spec, listener):
+        if listener.host in policy.listen.values() and _conflicts_with_sessions(policy, spec, listener):
             raise RefusedError(
                 f"listeners[{index}]: {listener} is in the port range {policy.port_range[0]}-{policy.port_range[1]}, "
                 f"which is reserved for sessions of gateway {policy.gateway}: {_ADVICE}",
@@ -55,8 +60,8 @@ def check_spec(spec: DataServerSpec) -> None:
             )
 
 
-def _may_be_of_a_session(policy: Policy, spec: DataServerSpec, listener: Endpoint) -> bool:
-    """Tell whether a listener has, or could be given, a port out of the range of the policy."""
+def _conflicts_with_sessions(policy: Policy, spec: DataServerSpec, listener: Endpoint) -> bool:
+    """Tell whether a listener has, or could be assigned, a port in the port range of the policy."""
     low, high = policy.port_range
     if listener.port:
         return low <= listener.port <= high

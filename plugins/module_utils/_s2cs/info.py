@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What s2cs_info tells: the sessions as they really are, and the gateway. Nothing here changes anything."""
+"""Information about the sessions and the gateway for ``s2cs_info``. Nothing here changes anything."""
 
 from __future__ import annotations
 
@@ -23,24 +23,31 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store impo
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import data_server
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Status
 
-# What is shown under another name than the key of the policy.
-_KEYS = {"name": "gateway", "config": "", "state_dir": "", "ports": "port_range", "versions": ""}
-# For all data servers together. One that is well answers in milliseconds, one that is not is given up after 5 s.
-_SECONDS = 10.0
+# Results whose names differ from the keys of the policy.
+_POLICY_KEYS = {"name": "gateway", "config": "", "state_dir": "", "ports": "port_range", "versions": ""}
+# Timeout in seconds for all data servers together. A working one responds within milliseconds.
+_TIMEOUT = 10.0
 _MAX_THREADS = 128
 
 
 def describe_sessions(policy: Policy, store: Store, uid: str | None, role: str | None = None) -> list[dict[str, Any]]:
-    """Return the sessions, or those of one stream, each with what is seen of its data server."""
+    """Return sessions, each with the observed state of its data server.
+
+    Args:
+        policy: The policy.
+        store: The session store.
+        uid: A stream, or None for all streams.
+        role: A role, or None for both roles.
+    """
     found = [session for session in store.all(uid) if role in (None, session.role)]
     return [
-        {**session.to_result(), **_seen(session, status, store)}
+        {**session.to_result(), **_observed(session, status, store)}
         for session, status in zip(found, _statuses(policy, found))
     ]
 
 
-def _seen(session: Session, status: Status, store: Store) -> dict[str, Any]:
-    """Return what is seen of a data server, and what that means for its session."""
+def _observed(session: Session, status: Status, store: Store) -> dict[str, Any]:
+    """Return the observed state of a data server, with the health of its session."""
     health, why = status.health, status.reason
     if session.is_expired:
         health, why = "expired", "the next REQ, HELLO, UPDATE or REL on this gateway releases it"
@@ -55,13 +62,13 @@ def _seen(session: Session, status: Status, store: Store) -> dict[str, Any]:
 
 
 def _statuses(policy: Policy, found: Sequence[Session]) -> list[Status]:
-    """Ask all data servers at once, and give up those that do not answer in time."""
-    late = Status(
+    """Query all data servers concurrently, without waiting for those that do not respond in time."""
+    timed_out = Status(
         False,
         health="unknown",
-        reason=f"the state of its data server cannot be determined: no answer within {_SECONDS:.0f} s",
+        reason=f"the state of its data server cannot be determined: no answer within {_TIMEOUT:.0f} s",
     )
-    results = [late] * len(found)
+    results = [timed_out] * len(found)
     waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     def work() -> None:
@@ -72,9 +79,9 @@ def _statuses(policy: Policy, found: Sequence[Session]) -> list[Status]:
 
     for index in range(len(found)):
         waiting.put(index)
-    # Threads of a pool would be waited for at the end of the process.
+    # A thread pool would wait for its threads when the process exits.
     threads = [threading.Thread(target=work, daemon=True) for _unused in found[:_MAX_THREADS]]
-    deadline = time.monotonic() + _SECONDS
+    deadline = time.monotonic() + _TIMEOUT
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -88,16 +95,21 @@ def _status(policy: Policy, session: Session) -> Status:
         spec = session.spec()
         return data_server(policy.layout, session.proxy, session.runtime, settings, spec, lenient=True).status()
     except Exception as error:  # pylint: disable=broad-except
-        # Whatever is wrong with one must not hide the others.
+        # An error in one session must not hide the others.
         why = f"the state of its data server cannot be determined: {reason(error)}"
         return Status(False, health="unknown", reason=why)
 
 
 def describe_gateway(policy: Policy, store: Store) -> dict[str, Any]:
-    """Return the policy in force, and what is in use."""
+    """Return the current policy and its usage.
+
+    Args:
+        policy: The policy. Its faulty keys are null in the result.
+        store: The session store.
+    """
     low, high = policy.port_range
     listen = set(policy.listen.values())
-    # Sessions of before keep their addresses when the policy names others.
+    # Existing sessions keep their addresses if the policy changes.
     used = {address: sorted(store.ports(address)) for address in sorted(listen | set(store.addresses()))}
     total = (high - low + 1) * len(listen)
     in_range = sum(low <= port <= high for address in listen for port in used[address])
@@ -128,5 +140,5 @@ def describe_gateway(policy: Policy, store: Store) -> dict[str, Any]:
         "hello_timeout_max": policy.hello_timeout_max,
         "versions": {"collection": VERSION, "python": platform.python_version()},
     }
-    # What cannot be read is not shown as if it were the default, which may allow more.
-    return {key: None if _KEYS.get(key, key) in policy.faulty else value for key, value in shown.items()}
+    # The default of a faulty key may allow more than its value, so it is not shown.
+    return {key: None if _POLICY_KEYS.get(key, key) in policy.faulty else value for key, value in shown.items()}

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How much may be reserved: in all, by one session, by one owner, and for how long."""
+"""Limits of a policy: in total, for a session and for an owner."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session im
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits of a policy; None is no limit.
+    """The limits of a policy. None means no limit.
 
     Args:
         num_conn: Maximum number of connections of a session.
-        sessions: Maximum number of sessions at a time.
-        lifetime: Maximum lifetime of a session in seconds, and that of a session whose request names none.
-        owner_sessions: Maximum number of sessions of one owner at a time.
-        owner_num_conn: Maximum number of connections of all sessions of one owner together.
-        by_default: Which limits of an owner the policy does not name. They are there to leave room for other users.
+        sessions: Maximum number of sessions.
+        lifetime: Maximum lifetime of a session in seconds, which is also the default.
+        owner_sessions: Maximum number of sessions of one owner.
+        owner_num_conn: Maximum number of connections in all sessions of one owner.
+        by_default: Limits of an owner that the policy does not specify. Their defaults leave room for other users.
     """
 
     num_conn: int = 64
@@ -42,9 +42,12 @@ class Limits:
     by_default: frozenset[str] = frozenset()
 
     def for_ports(self, ports: int) -> Limits:
-        """Return these limits with the default for an owner that fits a number of ports and sessions.
+        """Return these limits with the defaults for an owner.
 
-        One owner gets half of them, and what one session may have in any case.
+        By default, an owner may use half of the sessions and ports, but always as many ports as a single session.
+
+        Args:
+            ports: Number of ports in the range of the policy.
         """
         limits = self
         if "owner_sessions" in self.by_default:
@@ -53,15 +56,23 @@ class Limits:
             limits = replace(limits, owner_num_conn=max(min(self.num_conn, ports), ports // 2))
         return limits
 
-    def _of_owner(self, name: str, owner: str) -> int | None:
-        """Return a limit of an owner; by default root, and the account that an S2CS belongs to, have none."""
+    def _owner_limit(self, name: str, owner: str) -> int | None:
+        """Return a limit of an owner. Defaults do not apply to root, nor to the account of an unprivileged S2CS."""
         if name in self.by_default and (os.geteuid() != 0 or owner == "root"):
             return None
         found: int | None = getattr(self, name)
         return found
 
     def check(self, wanted: Session, others: Iterable[Session]) -> None:
-        """Refuse a new session for which the sessions that there are leave no room."""
+        """Check that a new session does not exceed the limits.
+
+        Args:
+            wanted: The new session.
+            others: The existing sessions.
+
+        Raises:
+            RefusedError: A limit would be exceeded.
+        """
         present = list(others)
         if len(present) >= self.sessions:
             raise RefusedError(
@@ -70,24 +81,24 @@ class Limits:
                 "limits.sessions",
             )
         own = [session for session in present if session.owner == wanted.owner]
-        most_sessions = self._of_owner("owner_sessions", wanted.owner)
-        most_connections = self._of_owner("owner_num_conn", wanted.owner)
-        if most_sessions is not None and len(own) >= most_sessions:
+        max_sessions = self._owner_limit("owner_sessions", wanted.owner)
+        max_connections = self._owner_limit("owner_num_conn", wanted.owner)
+        if max_sessions is not None and len(own) >= max_sessions:
             raise RefusedError(
                 f"uid: {wanted.owner} has {len(own)} sessions on this gateway, and its policy allows each owner "
-                f"{most_sessions}: release one first",
+                f"{max_sessions}: release one first",
                 "limits.owner.sessions",
             )
         used = sum(session.num_conn for session in own)
-        if most_connections is not None and used + wanted.num_conn > most_connections:
+        if max_connections is not None and used + wanted.num_conn > max_connections:
             raise RefusedError(
                 f"num_conn: {wanted.owner} has {used} connections on this gateway and requests {wanted.num_conn}, and "
-                f"its policy allows each owner {most_connections}: request fewer, or release a session first",
+                f"its policy allows each owner {max_connections}: request fewer, or release a session first",
                 "limits.owner.num_conn",
             )
 
     def to_result(self) -> dict[str, Any]:
-        """Return the limits with the keys of the policy."""
+        """Return the limits under the keys of the policy."""
         return {
             "num_conn": self.num_conn,
             "sessions": self.sessions,
@@ -97,7 +108,15 @@ class Limits:
 
 
 def parse_limits(key: str, value: Any) -> Limits:
-    """Read the policy's limits. A limit of null is none; one that is not named has its default."""
+    """Read the limits of a policy. Null means no limit. If a limit is omitted, its default applies.
+
+    Args:
+        key: The key of the policy, for messages.
+        value: Its value.
+
+    Raises:
+        ValueRefused: A limit is invalid.
+    """
     given = _keys(key, value, ("num_conn", "sessions", "lifetime", "owner"))
     owner = _keys(f"{key}.owner", {} if given.get("owner") is None else given["owner"], ("num_conn", "sessions"))
     return Limits(
@@ -110,8 +129,8 @@ def parse_limits(key: str, value: Any) -> Limits:
     )
 
 
-def _optional(key: str, value: Any, most: int) -> int | None:
-    return None if value is None else check_number(key, value, 1, most)
+def _optional(key: str, value: Any, maximum: int) -> int | None:
+    return None if value is None else check_number(key, value, 1, maximum)
 
 
 def _keys(key: str, value: Any, allowed: tuple[str, ...]) -> dict[str, Any]:
@@ -120,5 +139,5 @@ def _keys(key: str, value: Any, allowed: tuple[str, ...]) -> dict[str, Any]:
     return value
 
 
-#: The limits of a policy that names none.
+#: The limits of a policy that does not specify any.
 DEFAULT_LIMITS = parse_limits("limits", {})

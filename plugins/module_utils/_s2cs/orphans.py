@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Data servers whose sessions the store does not know: of a store that was lost, damaged or replaced."""
+"""Orphans: data servers whose sessions are not in the store, because it was lost, damaged or replaced."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NAME = re.compile(f"({'|'.join(ROLES)})-({UID})")
 
 
 def find_directories(policy: Policy) -> set[tuple[str, str]]:
-    """Return uid and role of all sessions that have a directory."""
+    """Return uid and role of all sessions with a directory."""
     try:
         entries = os.listdir(policy.layout.sessions_dir)
     except OSError:
@@ -35,21 +35,21 @@ def find_directories(policy: Policy) -> set[tuple[str, str]]:
 def find_orphans(
     policy: Policy, candidates: Collection[tuple[str, str]], known: Collection[tuple[str, str]]
 ) -> list[Any]:
-    """Return the data servers that no session has.
+    """Return the orphans, each with its directory and processes.
 
     Args:
-        policy: The policy, which says where to look.
-        candidates: What had a directory before the store was read, so that none of a session is taken for one.
-        known: What the store has.
+        policy: The policy, which specifies the state directory.
+        candidates: Sessions that had a directory before the store was read, so that new sessions are not included.
+        known: Sessions in the store.
     """
-    shown = []
+    orphans = []
     for uid, role in sorted(candidates):
         if (uid, role) in known or not exists(policy, uid, role):
             continue
         directory = policy.layout.directory(session_name(uid, role))
         pids = sorted(working_in(directory))
-        shown.append({"uid": uid, "role": role, "directory": directory, "running": bool(pids), "pids": pids})
-    return shown
+        orphans.append({"uid": uid, "role": role, "directory": directory, "running": bool(pids), "pids": pids})
+    return orphans
 
 
 def exists(policy: Policy, uid: str, role: str) -> bool:
@@ -58,7 +58,11 @@ def exists(policy: Policy, uid: str, role: str) -> bool:
 
 
 def remove(policy: Policy, uid: str, role: str) -> None:
-    """End whatever runs in the directory of a session, and remove it."""
+    """Stop all processes in the directory of a session, and remove the directory.
+
+    Raises:
+        ScistreamError: A process or a container cannot be stopped. The directory is kept.
+    """
     servers = _possible_servers(policy, DataServerSpec(session_name(uid, role), ()))
     failed: ScistreamError | None = None
     for server in servers:
@@ -68,12 +72,12 @@ def remove(policy: Policy, uid: str, role: str) -> None:
             failed = failed or error
     if failed is not None:
         raise failed
-    # The directory is that of all of them.
+    # All of them share one directory.
     servers[0].release()
 
 
 def _possible_servers(policy: Policy, spec: DataServerSpec) -> list[S2DS]:
-    """Return every kind of data server that it may be."""
+    """Return a data server for each proxy and runtime that it may have."""
     kinds: dict[tuple[str, str], Any] = {(proxy, "process"): {} for proxy in PROXIES}
     for proxy, item in policy.proxies.items():
         kinds.update({(proxy, runtime): item.get("settings", {}) for runtime in item.get("runtimes", ())})

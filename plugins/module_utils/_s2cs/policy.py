@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The administrator's policy: what this gateway offers, and to whom. The file that says it is read elsewhere."""
+"""The administrator's policy: what this gateway offers, and to whom."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.session_
 from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_number
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.limits import DEFAULT_LIMITS, Limits
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.target_rules import TargetRule, refusal
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.target_rules import TargetRule, refusal_reason
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 
 
 @dataclass(frozen=True)
 class Policy:
-    """A policy that has been read and checked; the defaults of the file are the defaults here.
+    """A validated policy. Its defaults are those of the policy file.
 
-    Each refusal ends with the key of the policy that refuses. ``problems`` says what is wrong with a policy that was
-    read for looking and releasing only, and ``faulty`` names the keys whose values are defaults, or less than the file
-    says, for that reason.
+    Every refusal ends with the responsible key of the policy.
+
+    Attributes:
+        problems: Errors in a policy that was read leniently, only for listing and releasing sessions.
+        faulty: Keys with errors. They have their defaults, or only the valid part of their values.
     """
 
     config: str
@@ -49,11 +51,15 @@ class Policy:
 
     @property
     def max_connections(self) -> int:
-        """Largest ``num_conn`` of a session."""
+        """Maximum ``num_conn`` of a session."""
         return min(self.limits.num_conn, self.port_range[1] - self.port_range[0] + 1)
 
     def check_role(self, role: str) -> str:
-        """Return the listener address of a role that this gateway offers."""
+        """Return the listener address of a role.
+
+        Raises:
+            RefusedError: This gateway does not offer the role.
+        """
         if role not in self.listen:
             raise RefusedError(
                 f"role: gateway {self.gateway} does not offer the role {role!r}; its policy {self.config} "
@@ -63,45 +69,63 @@ class Policy:
         return self.listen[role]
 
     def check_proxy(self, proxy: str, runtime: str) -> None:
-        """Refuse a proxy or a runtime that is not on offer."""
-        _offered("proxy", proxy, self.proxies, "proxies")
-        _offered("runtime", runtime, self.runtimes(proxy), f"proxies.{proxy}.runtimes")
+        """Check that a proxy and a runtime are available.
+
+        Raises:
+            RefusedError: The proxy is not available, or not in this runtime.
+        """
+        _check_offered("proxy", proxy, self.proxies, "proxies")
+        _check_offered("runtime", runtime, self.runtimes(proxy), f"proxies.{proxy}.runtimes")
 
     def runtimes(self, proxy: str) -> Sequence[str]:
-        """Return where a proxy may run."""
+        """Return the runtimes of a proxy."""
         found: Sequence[str] = self.proxies[proxy].get("runtimes", ["process"])
         return found
 
     def check_encryption(self, encryption: str) -> str:
-        """Return how a session is encrypted, if that is allowed."""
-        return _offered("encryption", encryption, self.encryption, "encryption")
+        """Return an encryption if it is allowed."""
+        return _check_offered("encryption", encryption, self.encryption, "encryption")
 
     def check_connections(self, number: int) -> int:
-        """Return the number of connections of a session, if it may have as many."""
+        """Return the number of connections of a session if it is allowed."""
         rule = "limits.num_conn" if self.max_connections == self.limits.num_conn else "port_range"
-        return _up_to("num_conn", number, self.max_connections, rule)
+        return _at_most("num_conn", number, self.max_connections, rule)
 
     def check_hello_timeout(self, seconds: int | None) -> int:
-        """Return how long a session waits for its HELLO: what was asked for, or the default."""
+        """Return the timeout for the HELLO in seconds: the requested one, or the default."""
         if seconds is None:
             return self.hello_timeout
-        return _up_to("hello_timeout", seconds, self.hello_timeout_max, "hello_timeout_max")
+        return _at_most("hello_timeout", seconds, self.hello_timeout_max, "hello_timeout_max")
 
     def check_lifetime(self, seconds: int | None) -> int | None:
-        """Return how long a session may live: what was asked for, or the longest; None is without an end."""
-        longest = self.limits.lifetime
+        """Return the lifetime of a session in seconds: the requested one, or the maximum. None means no limit."""
+        maximum = self.limits.lifetime
         if seconds is None:
-            return longest
-        if longest is None:
+            return maximum
+        if maximum is None:
             return check_number("lifetime", seconds, 1, MAX_LIFETIME)
-        return _up_to("lifetime", seconds, longest, "limits.lifetime")
+        return _at_most("lifetime", seconds, maximum, "limits.lifetime")
 
     def target_refusal(self, role: str, target: Endpoint) -> str | None:
-        """Return why the rules for this role do not allow a target (with an IP address), or None where they do."""
-        return refusal(self.targets.get(role), target)
+        """Return why a target is not allowed for a role, or None if it is allowed.
+
+        Args:
+            role: The role.
+            target: The target, with an IP address.
+        """
+        return refusal_reason(self.targets.get(role), target)
 
     def check_target(self, option: str, role: str, target: Endpoint) -> None:
-        """Refuse a target (with an IP address) that the rules for this role do not allow."""
+        """Check that a target is allowed for a role.
+
+        Args:
+            option: Name of the option, for the message.
+            role: The role.
+            target: The target, with an IP address.
+
+        Raises:
+            RefusedError: The target is not allowed.
+        """
         why = self.target_refusal(role, target)
         if why is not None:
             raise RefusedError(
@@ -111,7 +135,16 @@ class Policy:
             )
 
     def check_clients(self, option: str, role: str, networks: Sequence[Network]) -> list[Network]:
-        """Return who may connect to the listeners: what was asked for, within what the policy allows."""
+        """Return the networks that may connect to the listeners.
+
+        Args:
+            option: Name of the option, for the message.
+            role: The role.
+            networks: The requested networks. If empty, all networks that the policy allows are returned.
+
+        Raises:
+            RefusedError: A requested network is not allowed.
+        """
         allowed = list(self.clients.get(role, ()))
         if not networks:
             return allowed
@@ -125,18 +158,23 @@ class Policy:
         return list(networks)
 
 
-def _offered(option: str, value: str, offered: Sequence[str] | Mapping[str, Any], rule: str) -> str:
+def _check_offered(option: str, value: str, offered: Sequence[str] | Mapping[str, Any], rule: str) -> str:
     if value not in offered:
         choices = ", ".join(sorted(offered))
         raise RefusedError(f"{option}: {show(value)} is not allowed: choose one of {choices}", rule)
     return value
 
 
-def _up_to(option: str, value: int, most: int, rule: str) -> int:
-    """Return a number that is not too large, and tell what is wrong in itself from what the policy refuses."""
+def _at_most(option: str, value: int, maximum: int, rule: str) -> int:
+    """Return a number from 1 to a maximum.
+
+    Raises:
+        RefusedError: The number exceeds the maximum of the policy.
+        ValueRefused: The number is invalid under any policy.
+    """
     try:
-        return check_number(option, value, 1, most)
+        return check_number(option, value, 1, maximum)
     except ValueRefused as error:
-        if isinstance(value, int) and value > most:
+        if isinstance(value, int) and value > maximum:
             raise RefusedError(str(error), rule) from None
         raise

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The administrator's policy file: one JSON file, which the module ``s2cs_policy`` writes and every action reads."""
+"""The policy file, a JSON file that the module ``s2cs_policy`` writes and every action reads."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DEFAULT_CONFIG = "/etc/scistream/s2cs.json"
 MAX_BYTES = 1 << 20
 _MAX_DIGITS = 18
 _MAX_PROBLEMS = 8
-# What of a file that is no JSON any more can still be told: where the sessions are, and how they are supervised.
+# Keys that are recovered from a file that is not valid JSON: where the sessions are, and how they are supervised.
 _LOCATIONS = re.compile(
     r'"(state_dir|program_dir|template_dir|supervisor|dedicated_users)"\s*:\s*("[^"\\]{1,4096}"|true|false)'
 )
@@ -36,7 +36,7 @@ _LAYOUT = {
 
 
 class _UntrustedError(PolicyError):
-    """Nothing at all is taken from such a file."""
+    """The file cannot be trusted, so nothing is recovered from it."""
 
 
 def load_policy(path: str, lenient: bool = False) -> Policy:
@@ -44,11 +44,11 @@ def load_policy(path: str, lenient: bool = False) -> Policy:
 
     Args:
         path: Path of the file.
-        lenient: Return also a policy in which something is wrong, as long as it says where the sessions are. It is good
-            for looking and releasing; its ``problems`` say what is wrong.
+        lenient: Whether to return an invalid policy that at least specifies where the sessions are. It can only be
+            used for listing and releasing sessions. Its ``problems`` contain the errors.
 
     Raises:
-        PolicyError: It cannot be read or trusted, or something in it is wrong.
+        PolicyError: The file cannot be read or trusted, or the policy is invalid.
     """
     shown = path if path.isprintable() and len(path) <= 200 else show(path)
     text = ""
@@ -69,7 +69,7 @@ def load_policy(path: str, lenient: bool = False) -> Policy:
 
 
 def join_problems(problems: Sequence[str]) -> str:
-    """Return problems as one text of readable length."""
+    """Join problems to a text of limited length."""
     more = len(problems) - _MAX_PROBLEMS
     return "; ".join(problems[:_MAX_PROBLEMS]) + (f"; and {more} more" if more > 0 else "")
 
@@ -91,10 +91,10 @@ def _read(path: str, shown: str) -> str:
     except UnfitError as error:
         raise _UntrustedError(f"config: the policy file {shown} cannot be read: {error}") from None
     except (OSError, ValueError) as error:
-        raise PolicyError(f"config: the policy file {shown} cannot be read: {_readable(error)}") from None
+        raise PolicyError(f"config: the policy file {shown} cannot be read: {_error_text(error)}") from None
 
 
-def _readable(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     if isinstance(error, PermissionError):
         return "permission denied; run the task as the user of this control server (become: true)"
     return error.strerror or "it is not a file" if isinstance(error, OSError) else str(error)
@@ -102,7 +102,7 @@ def _readable(error: Exception) -> str:
 
 def _parse(path: str, shown: str, text: str) -> Policy:
     try:
-        document = json.loads(text, object_pairs_hook=_unique, parse_int=_whole, parse_constant=_constant)
+        document = json.loads(text, object_pairs_hook=_unique_keys, parse_int=_integer, parse_constant=_refuse_constant)
         return parse(path, document)
     except RecursionError:
         raise PolicyError(f"config: the policy file {shown} is nested too deeply") from None
@@ -112,7 +112,7 @@ def _parse(path: str, shown: str, text: str) -> Policy:
         raise PolicyError(f"config: {shown}: {error}") from None
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         names = [name for name, _value in pairs]
@@ -120,18 +120,18 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _whole(text: str) -> int:
+def _integer(text: str) -> int:
     if len(text) > _MAX_DIGITS:
         raise PolicyError(f"a number has more than {_MAX_DIGITS} digits")
     return int(text)
 
 
-def _constant(text: str) -> Any:
+def _refuse_constant(text: str) -> Any:
     raise PolicyError(f"{text} is not a number")
 
 
 def _salvage(path: str, text: str) -> Policy | None:
-    """Return a policy that offers nothing and knows where the sessions are, out of a file that cannot be used."""
+    """Return a policy that offers nothing, with the location of the sessions recovered from an invalid file."""
     document: dict[str, Any] = {key: json.loads(value) for key, value in _LOCATIONS.findall(text)}
     if path.endswith(DEFAULT_CONFIG) and "state_dir" not in document:
         prefix = path[: -len(DEFAULT_CONFIG)]
@@ -146,7 +146,7 @@ def _salvage(path: str, text: str) -> Policy | None:
 
 
 def untrusted_files(policy: Policy) -> list[str]:
-    """Return which of the files that root executes or reads at this policy's word others can write."""
+    """Return problems with files that root would read or execute for this policy, but that others can write."""
     layout = policy.layout
     paths = {
         "state_dir": [layout.state_dir],

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The keys of a policy, and the check of each. Reading and writing a policy both use them."""
+"""The keys of a policy and their validation, for reading and writing a policy."""
 
 from __future__ import annotations
 
@@ -37,18 +37,23 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.j
     parse_settings,
 )
 
-# Names of users in directories may have a domain, as in DOMAIN\\user or user@example.org.
+# User names from directory services may include a domain, as in DOMAIN\\user or user@example.org.
 _USER = re.compile(r"[^\s:/,-][^\s:/,]{0,252}")
 _REQUIRED = ("state_dir", "listen")
 
 
 def parse(config: str, document: Any) -> Policy:
-    """Return the policy that a document says, with what is wrong with it in ``problems``.
+    """Return the policy in a document.
 
-    Invalid keys have their defaults or are omitted: such a policy only serves for listing and releasing.
+    Its ``problems`` contain the errors. Faulty keys have their defaults or are omitted, so that such a policy can only
+    be used for listing and releasing sessions.
+
+    Args:
+        config: Path of the policy file.
+        document: The parsed document.
 
     Raises:
-        PolicyError: It does not even say where the sessions are.
+        PolicyError: The document does not specify where the sessions are.
     """
     if not isinstance(document, dict):
         raise PolicyError("it must be an object with the keys of the policy")
@@ -77,7 +82,7 @@ def parse(config: str, document: Any) -> Policy:
 
 
 def _policy(config: str, values: dict[str, Any], problems: list[str], faulty: list[str]) -> Policy:
-    """Return the policy after a check of what has to agree."""
+    """Return the policy after checking that its keys are consistent."""
     layout = Layout(**{key: values.pop(key) for key in list(values) if key in _LAYOUT_KEYS})
     values.setdefault("gateway", os.uname().nodename)
     values.setdefault("listen", {})
@@ -89,6 +94,8 @@ def _policy(config: str, values: dict[str, Any], problems: list[str], faulty: li
 
 
 def _check_consistency(policy: Policy, problems: list[str], faulty: list[str]) -> None:
+    """Check keys that depend on each other, and add errors to ``problems`` and ``faulty``."""
+
     def proxy() -> None:
         check_choice("default_proxy", policy.default_proxy, policy.proxies)
 
@@ -103,7 +110,7 @@ def _check_consistency(policy: Policy, problems: list[str], faulty: list[str]) -
         (runtime, ("default_runtime", "default_proxy", "proxies")),
         (timeout, ("hello_timeout", "hello_timeout_max")),
     ):
-        # What is wrong by itself is said already.
+        # Faulty keys have already been reported.
         if set(keys) & set(faulty):
             continue
         try:
@@ -139,7 +146,7 @@ def _optional_address(key: str, value: Any) -> str | None:
 
 
 def _proxies(key: str, value: Any, problems: list[str]) -> dict[str, dict[str, Any]]:
-    """Return the proxies on offer with the settings that can be used."""
+    """Return the available proxies with their valid settings, and add errors to ``problems``."""
     if not isinstance(value, dict) or not value:
         raise ValueRefused(key, value, 'give an object such as {"s2ds": {"runtimes": ["process"]}}')
     found: dict[str, dict[str, Any]] = {}
@@ -168,21 +175,20 @@ def _settings(key: str, proxy: str, value: Any, problems: list[str]) -> dict[str
     if not isinstance(value, dict):
         problems.append(str(ValueRefused(key, value, "give an object")))
         return {}
-    good, wrong = read_settings(key, proxy, value)
-    problems += wrong
-    return good
+    settings, errors = read_settings(key, proxy, value)
+    problems += errors
+    return settings
 
 
 def _janus(key: str, value: Any, problems: list[str]) -> JanusSettings:
-    """Return how Janus is reached, without the part that is wrong where it can be done without."""
+    """Return the settings of Janus without an invalid one, if it is optional."""
     try:
         return parse_settings(key, value)
     except ValueRefused as error:
         if not isinstance(value, dict):
             raise
-        good = dict(value)
         for name in value:
-            rest = {other: item for other, item in good.items() if other != name}
+            rest = {other: item for other, item in value.items() if other != name}
             try:
                 found = parse_settings(key, rest)
             except ValueRefused:
@@ -232,7 +238,7 @@ _KEYS: dict[str, Callable[[str, Any], Any]] = {
     "hello_timeout": _seconds,
     "hello_timeout_max": _seconds,
 }
-# Keys of which a part can be wrong; what is good of them is used for looking and releasing.
+# Keys whose valid parts are used for listing and releasing sessions if other parts are invalid.
 _PARTIAL: Mapping[str, Callable[[str, Any, list[str]], Any]] = {"proxies": _proxies, "janus": _janus}
 #: All keys of a policy.
 KEYS = (*_KEYS, *_PARTIAL)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a policy allows, in lines for people: whatever it does not restrict is written in capitals."""
+"""A readable summary of a policy, with anything unrestricted in capitals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ANY = "ANY"
 
 
 def summarize(policy: Policy) -> list[str]:
-    """Return what a gateway allows, a line for each subject."""
+    """Return what a policy allows, one line for each subject."""
     return [*_roles(policy), _encryption(policy), _proxies(policy), _limits(policy), _administrators(policy)]
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Writing a policy: only one that every action takes, as a whole, and for root (or its user) alone to change."""
+"""Validates and writes a policy file that only root, or the user who runs the module, can change."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy_key
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import files, trusted
 
 _MODE = 0o640
-# Data servers have no right to listen below.
+# Data servers may not bind privileged ports.
 _LOWEST_PORT = 1024
 
 
 class InvalidPolicyError(PolicyError):
-    """A policy that is not written.
+    """The policy is invalid and was not written.
 
     Args:
-        problems: What is wrong with it.
+        problems: Its errors.
     """
 
     def __init__(self, problems: Sequence[str]) -> None:
@@ -40,16 +40,19 @@ class InvalidPolicyError(PolicyError):
 
 
 def validate(config: str, given: Mapping[str, Any]) -> tuple[Policy, str]:
-    """Return a policy after all checks, and the text of its file.
+    """Validate a policy.
 
     Args:
         config: Path of the file.
-        given: The policy. A text is taken for a number, a truth value or a list where one belongs.
+        given: The policy. Texts are converted to numbers, booleans or lists as required.
+
+    Returns:
+        The policy, and the text of its file.
 
     Raises:
-        InvalidPolicyError: Something in it is wrong.
+        InvalidPolicyError: The policy has errors.
     """
-    document = {key: _VALUES[key](value) if key in _VALUES else value for key, value in given.items()}
+    document = {key: _CONVERSIONS[key](value) if key in _CONVERSIONS else value for key, value in given.items()}
     try:
         policy = parse(config, document)
     except ScistreamError as error:
@@ -69,7 +72,7 @@ def validate(config: str, given: Mapping[str, Any]) -> tuple[Policy, str]:
 
 
 def _missing(policy: Policy) -> list[str]:
-    """Return what a policy needs for anything to be offered."""
+    """Return what is missing or contradictory in a policy, so that nothing could be requested."""
     found = []
     if not policy.listen and "listen" not in policy.faulty:
         found.append(
@@ -96,7 +99,7 @@ def _missing(policy: Policy) -> list[str]:
 
 
 def read_current(config: str) -> str:
-    """Return the text of the file that is there, for a comparison; empty where there is none that can be used."""
+    """Return the text of the current file for comparison, or an empty text if there is none or it cannot be read."""
     try:
         return trusted.read(config, policy_file.MAX_BYTES).decode("utf-8", "replace")
     except (ScistreamError, OSError):
@@ -104,7 +107,13 @@ def read_current(config: str) -> str:
 
 
 def needs_write(config: str, text: str, group: int) -> bool:
-    """Tell whether the file, or who may read and write it, is not as it is to be."""
+    """Tell whether the contents, the owner or the permissions of the file differ.
+
+    Args:
+        config: Path of the file.
+        text: The text that it should have.
+        group: The group that it should have.
+    """
     try:
         info = os.lstat(config)
     except OSError:
@@ -114,10 +123,10 @@ def needs_write(config: str, text: str, group: int) -> bool:
 
 
 def group_id(name: str | None) -> int:
-    """Return the number of a group, that of this process if none is named.
+    """Return the ID of a group, or of the group of this process if the name is None.
 
     Raises:
-        PolicyError: There is no such group.
+        PolicyError: The group does not exist.
     """
     if name is None:
         return os.getegid()
@@ -128,7 +137,16 @@ def group_id(name: str | None) -> int:
 
 
 def write(config: str, text: str, group: int) -> None:
-    """Put the file in place at once; whatever is there is replaced."""
+    """Write or replace the file atomically.
+
+    Args:
+        config: Path of the file.
+        text: Its text.
+        group: ID of its group, which can read it.
+
+    Raises:
+        PolicyError: The directory does not exist.
+    """
     directory, name = os.path.split(config)
     if not os.path.isdir(directory):
         raise PolicyError(
@@ -142,7 +160,7 @@ def _list(value: Any) -> Any:
     return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
 
 
-def _items(value: Any) -> Any:
+def _lists(value: Any) -> Any:
     return {key: _list(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
@@ -153,7 +171,7 @@ def _numbers(value: Any) -> Any:
 
 
 def _proxies(value: Any) -> Any:
-    """Return proxies of which each may be given as nothing, which offers it as it comes."""
+    """Return the proxies. A proxy without a value is available with its default settings."""
     if not isinstance(value, dict):
         return value
     return {name: _proxy(item) for name, item in value.items()}
@@ -171,16 +189,16 @@ def _proxy(value: Any) -> Any:
 def _janus(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
-    ways: dict[str, Callable[[Any], Any]] = {"timeout": whole_number, "verify": truth}
-    return {key: ways[key](item) if key in ways else item for key, item in value.items()}
+    conversions: dict[str, Callable[[Any], Any]] = {"timeout": whole_number, "verify": truth}
+    return {key: conversions[key](item) if key in conversions else item for key, item in value.items()}
 
 
-_VALUES: Mapping[str, Callable[[Any], Any]] = {
+_CONVERSIONS: Mapping[str, Callable[[Any], Any]] = {
     "gateway": lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value,
     "port_range": lambda value: _numbers(_list(value)),
     "proxies": _proxies,
-    "targets": _items,
-    "clients": _items,
+    "targets": _lists,
+    "clients": _lists,
     "limits": _numbers,
     "encryption": _list,
     "administrators": _list,

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which ports a new session gets."""
+"""Selection of ports for new sessions."""
 
 from __future__ import annotations
 
@@ -13,19 +13,27 @@ from typing import Callable, Collection, List, Mapping, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError
 
-# Picks ports, from those that are taken and the one that was given out last.
+#: Selects ports, given the ports that are taken and the last one that was assigned.
 PortChooser = Callable[[Sequence[int], int], List[int]]
 
 _ADDRESS_ERRORS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 def is_free(address: str, port: int) -> bool:
-    """Tell whether nothing else on this host uses a port, for TCP or UDP, by binding to it for a moment."""
+    """Tell whether a port is free for TCP and UDP, by briefly binding to it.
+
+    Args:
+        address: An address of this host.
+        port: The port.
+
+    Raises:
+        RefusedError: This host does not have the address.
+    """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
         with socket.socket(family, kind) as probe:
             if kind == socket.SOCK_STREAM:
-                # Connections of the past that are in TIME_WAIT do not keep a listener from this port.
+                # Old connections in TIME_WAIT do not prevent a listener from using this port.
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((address, port))
@@ -40,25 +48,26 @@ def is_free(address: str, port: int) -> bool:
 
 
 def port_chooser(address: str, port_range: tuple[int, int], count: int, random_start: bool = False) -> PortChooser:
-    """Return a function that picks free ports, starting behind the one that was given out last.
+    """Return a function that selects free ports, starting after the last one that was assigned.
 
-    So a port rests for as long as possible after its release, and a latecomer of an old stream meets no new one.
+    A released port is therefore reused as late as possible, so that late clients of an old stream do not connect to a
+    new one.
 
     Args:
         address: Address of the listeners.
         port_range: First and last port.
-        count: How many are needed.
+        count: Number of ports.
         random_start: Whether to start at a random port instead. Two control servers that share a range and have chosen
             the same ports would otherwise choose the same ports again.
     """
     low, high = port_range
-    # What was found free or not: the store is locked for others while ports are chosen from what is known already.
+    # Results of earlier tests, because the store is locked for others during the second call.
     free: dict[int, bool] = {}
 
     def choose(taken: Sequence[int], last: int) -> list[int]:
         start = last + 1 if low <= last < high else low
         if random_start:
-            # No secret: it only has to be another one than that of the other control server.
+            # This does not have to be secret, only different from the other control server.
             start = random.SystemRandom().randint(low, high)
         unavailable = set(taken)
         found: list[int] = []
@@ -79,7 +88,7 @@ def port_chooser(address: str, port_range: tuple[int, int], count: int, random_s
 def _too_few(
     address: str, port_range: tuple[int, int], count: int, taken: Collection[int], free: Mapping[int, bool]
 ) -> str:
-    """Return what is said where there are too few ports: how many are free, and who has the others."""
+    """Return the message for too few free ports: how many are free, and what uses the others."""
     low, high = port_range
     own = [port for port in range(low, high + 1) if port in taken]
     others = [port for port in range(low, high + 1) if port not in taken and not free.get(port, True)]

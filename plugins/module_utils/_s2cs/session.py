@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A session: one role of one stream on one gateway, its states, and how it is shown."""
+"""A session: one role of one stream on one gateway."""
 
 from __future__ import annotations
 
@@ -25,27 +25,30 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec impor
 RESERVED, ANNOUNCED, STREAMING, EXPIRED = "reserved", "announced", "streaming", "expired"
 STATES = (RESERVED, ANNOUNCED, STREAMING, EXPIRED)
 
-# What of a session anyone may see who may see the session; the secret's hash is not among it.
-_SHOWN = (
+# Fields that the modules return. The hash of the secret is not among them.
+_RESULT = (
     *("uid", "role", "state", "proxy", "runtime", "encryption", "transport", "num_conn", "rate", "listeners"),
     *("producer_listeners", "targets", "resolved", "clients", "egress", "certificate", "peer_certificate"),
     *("labels", "owner", "created", "lifetime", "expires", "pending", "half_close"),
 )
-# What a request fixes: another request for the same session must agree in these.
+# Fields that cannot be changed by another request for the same session.
 _FIXED = ["num_conn", "proxy", "runtime", "encryption", "transport"]
-# What another request for the same session changes, without cutting a connection.
+# Fields that another request for the same session can change without interrupting connections.
 _CHANGEABLE = ["rate", "hello_timeout", "lifetime", "labels"]
 
 
 @dataclass(frozen=True)
 class Session:
-    """A row of the store. Times are seconds since the epoch; endpoints and networks are texts, certificates PEM texts.
+    """A session as stored in its row. Times are in seconds since the epoch, certificates in PEM.
 
-    No key is here: the private key of the certificate is with the data server only.
-    ``pending`` names the action that is under way; found at rest, it tells that its process died in the middle.
-    ``expires`` is when the next message must have come, and once it streams the end of its life.
-    ``half_close`` is a setting of its proxy: whether one direction of a connection outlives the other.
-    ``resolved`` are the targets with host names replaced by what they meant at the UPDATE.
+    The private key is not stored here. Only the data server has it.
+
+    Attributes:
+        pending: The action that is in progress, or that was killed if no process holds the lock. Otherwise empty.
+        expires: Time by which the next message must be received. While streaming, the end of the lifetime.
+        targets: Targets as requested, possibly with host names.
+        resolved: The targets with the IP addresses to which they were resolved at the time of the UPDATE.
+        half_close: Whether one direction of a connection stays open after the other has ended (proxy setting).
     """
 
     uid: str
@@ -83,16 +86,16 @@ class Session:
 
     @property
     def is_expired(self) -> bool:
-        """Whether no HELLO came in time, or its life is over."""
+        """Whether the next message was not received in time, or the lifetime has ended."""
         return self.expires is not None and time.time() > self.expires
 
     @property
     def end(self) -> float | None:
-        """When its life is over, if that is limited."""
+        """End of the lifetime, or None if it is not limited."""
         return None if self.lifetime is None else self.created + self.lifetime
 
     def with_deadline(self) -> Session:
-        """Return this session as it is when its next message is awaited from now on."""
+        """Return this session with a deadline for its next message, starting now."""
         if self.state not in (RESERVED, ANNOUNCED):
             return self.replace(expires=self.end)
         seconds = self.update_timeout if self.state == ANNOUNCED and self.update_timeout else self.hello_timeout
@@ -100,24 +103,24 @@ class Session:
         return self.replace(expires=awaited if self.end is None else min(awaited, self.end))
 
     def updated(self, other: Session, specified: Container[str]) -> Session:
-        """Return this session with what another request for it changes.
+        """Return this session with the changes of another request for it, and a new deadline.
 
         Args:
-            other: The session as the other request would make it.
-            specified: The options that the request named; what it leaves to the policy stays.
+            other: The session that the other request would create.
+            specified: Options that the request specifies. The others are not changed.
         """
         return self.replace(**{key: getattr(other, key) for key in _CHANGEABLE if key in specified}).with_deadline()
 
     def replace(self, **values: Any) -> Session:
-        """Return this session with other values."""
+        """Return a copy of this session with other values."""
         return replace(self, **values)
 
     def differences(self, other: Session, specified: Container[str]) -> list[str]:
-        """Return what another request for the same session asks for differently and cannot be changed, readable.
+        """Return readable differences to another request for the same session that cannot be changed.
 
         Args:
-            other: The session as the other request would make it.
-            specified: The options that the request named; where it leaves the choice to the policy, any value will do.
+            other: The session that the other request would create.
+            specified: Options that the request specifies. The others are not compared.
         """
         return [
             f"{key} is {json.dumps(getattr(self, key))}, requested {json.dumps(getattr(other, key))}"
@@ -129,7 +132,7 @@ class Session:
         """Return the specification of this session's data server.
 
         Args:
-            key: The private key of its certificate, where that is new; no session ever holds one.
+            key: The private key of its certificate, if it is new.
         """
         return DataServerSpec(
             name=self.name,
@@ -146,9 +149,13 @@ class Session:
             peer_certificate=self.peer_certificate,
         )
 
-    def require(self, *states: str) -> None:
-        """Refuse an action that makes no sense in the state of this session."""
-        self.require_alive()
+    def require_state(self, *states: str) -> None:
+        """Check that this session has one of the given states and has not expired.
+
+        Raises:
+            StateError: It has another state or has expired.
+        """
+        self.require_not_expired()
         if self.state in states:
             return
         advice = "send HELLO first (s2cs_hello)" if self.state == RESERVED else "release it first (s2cs_release)"
@@ -156,8 +163,12 @@ class Session:
             f"uid: session {self.uid} ({self.role}) is {self.state} but must be {' or '.join(states)}: {advice}"
         )
 
-    def require_alive(self) -> None:
-        """Refuse an action on a session that has expired."""
+    def require_not_expired(self) -> None:
+        """Check that this session has not expired.
+
+        Raises:
+            StateError: It has expired.
+        """
         if self.is_expired:
             why = f"its lifetime of {self.lifetime} s has ended"
             if self.state == RESERVED and self.expires != self.end:
@@ -170,8 +181,8 @@ class Session:
             )
 
     def to_result(self) -> dict[str, Any]:
-        """Return the session as the modules show it."""
-        document = {key: getattr(self, key) for key in _SHOWN}
+        """Return the session as the modules return it."""
+        document = {key: getattr(self, key) for key in _RESULT}
         document["state"] = EXPIRED if self.is_expired else self.state
         document["created"] = timestamp(self.created)
         document["expires"] = timestamp(self.expires)
@@ -179,7 +190,7 @@ class Session:
         return document
 
     def to_json(self) -> str:
-        """Return the session for the store."""
+        """Return the session as it is stored."""
         return json.dumps(asdict(self), sort_keys=True)
 
 
@@ -189,10 +200,10 @@ def session_name(uid: str, role: str) -> str:
 
 
 def from_json(text: Any) -> Session:
-    """Return a session from the store.
+    """Return a session from the text in the store.
 
     Raises:
-        ValueError: It is none that this version of the collection wrote.
+        ValueError: The text is not a session of this version of the collection.
     """
     try:
         document = json.loads(text)
@@ -225,7 +236,7 @@ def from_json(text: Any) -> Session:
 
 
 def _has_type(value: Any, kind: str) -> bool:
-    """Tell whether a value of JSON is of a type as the fields of a session are annotated."""
+    """Tell whether a JSON value has the type of a field of a session, as annotated."""
     if kind.endswith(" | None"):
         return value is None or _has_type(value, kind[: -len(" | None")])
     if kind == "list[str]":
@@ -247,7 +258,7 @@ def timestamp(seconds: float | None) -> str | None:
 
 
 def hash_secret(secret: str) -> str:
-    """Return the salted hash under which a secret is stored (it has 256 bits or so: no slow hash is needed)."""
+    """Return the salted hash of a secret for the store. Secrets are long, so a slow hash is not required."""
     salt = secrets.token_hex(16)
     return f"{salt}${hashlib.sha256((salt + secret).encode()).hexdigest()}"
 
@@ -259,5 +270,5 @@ def secret_matches(stored: str, secret: str) -> bool:
 
 
 def format_endpoints(items: list[Endpoint]) -> list[str]:
-    """Return endpoints as texts."""
+    """Return endpoints as text."""
     return [str(item) for item in items]

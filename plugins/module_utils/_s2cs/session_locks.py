@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 
-"""A lock for each session, held during an action, so that actions on the same session do not overlap.
+"""A lock for each session, which is held during an action so that actions on the same session do not overlap.
 
-It ends with its process, so that a crash leaves no lock behind.
+Locks are released when their process ends, even if it crashes.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from typing import Iterable, Iterator
 
 
 class SessionLocks:
-    """The locks of the sessions of one S2CS; none is held before they are opened, as in check mode.
+    """The locks of the sessions of one S2CS.
+
+    Until the lock file is opened, as in check mode, no locks are acquired.
 
     Args:
-        path: The file whose bytes they are.
+        path: The lock file, in which one byte is locked for each session.
     """
 
     def __init__(self, path: str) -> None:
@@ -30,11 +32,11 @@ class SessionLocks:
         self._file: int | None = None
 
     def open(self) -> None:
-        """Open the file, and make it where there is none."""
+        """Open the lock file, and create it if it does not exist."""
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def open_if_possible(self) -> None:
-        """Open the file if it is there, is one, and can be opened; make nothing."""
+        """Open the lock file if it is a regular file and can be opened. It is not created."""
         with suppress(OSError):
             found = os.open(self.path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             if stat.S_ISREG(os.fstat(found).st_mode):
@@ -43,18 +45,26 @@ class SessionLocks:
                 os.close(found)
 
     def close(self) -> None:
-        """Close the file, which ends the locks."""
+        """Close the lock file, which releases the locks."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
 
     @contextmanager
     def hold(self, keys: Iterable[tuple[str, str]], wait: bool = True) -> Iterator[bool]:
-        """Hold the locks of sessions, in one order for everybody; yields False if others hold one and wait is off."""
+        """Acquire the locks of sessions, always in the same order, and release them at the end of the context.
+
+        Args:
+            keys: Uid and role of each session.
+            wait: Whether to wait for locks that are held by another process.
+
+        Yields:
+            Whether all locks were acquired. Always true with ``wait``.
+        """
         if self._file is None:
             yield True
             return
-        held: list[int] = []
+        locked: list[int] = []
         try:
             complete = True
             for position in sorted({_position(uid, role) for uid, role in keys}):
@@ -63,14 +73,14 @@ class SessionLocks:
                 except BlockingIOError:
                     complete = False
                     break
-                held.append(position)
+                locked.append(position)
             yield complete
         finally:
-            for position in held:
+            for position in locked:
                 fcntl.lockf(self._file, fcntl.LOCK_UN, 1, position)
 
     def is_locked(self, uid: str, role: str) -> bool:
-        """Tell whether an action of another process holds the lock of a session."""
+        """Tell whether another process holds the lock of a session."""
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
@@ -85,5 +95,5 @@ class SessionLocks:
 
 
 def _position(uid: str, role: str) -> int:
-    """Place of a session's lock in the lock file: one byte of 2**62, so that no two sessions share one."""
+    """Return the position of a session's lock in the lock file, one of 2**62, so that no two sessions share it."""
     return int.from_bytes(hashlib.sha256(f"{role}-{uid}".encode()).digest()[:8], "big") >> 2

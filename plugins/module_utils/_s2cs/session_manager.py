@@ -85,7 +85,7 @@ class SessionManager:
             # If this fails, the next action on this session reports it.
             with suppress(ScistreamError, OSError):
                 yield from self.release(session)
-        session.require_alive()
+        session.require_not_expired()
         return session
 
     def find(self, uid: str, role: str) -> Steps[Session | None]:

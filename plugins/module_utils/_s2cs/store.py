@@ -2,23 +2,23 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The session store: one SQLite database, the only place where it is written who has which port.
+"""The session store: one SQLite database, which is authoritative for the sessions and their ports.
 
-Port allocation is a transaction with a uniqueness constraint, so any number of control nodes can act at once.
+Ports are allocated in a transaction with a uniqueness constraint, so any number of control nodes can act concurrently.
 
-Its journal keeps its size, and has room for a transaction from the start, so that a session can be released on a full
-disk. A row that cannot be read concerns its session alone.
+The journal is allocated in advance and keeps its size, so that sessions can be released on a full disk. A row that
+cannot be read does not affect other sessions.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Iterator
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import store_files
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import database, store_files
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import (
     RowError,
     StoreError,
@@ -29,24 +29,10 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ports impo
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import Session, from_json
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session_locks import SessionLocks
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store_errors import (
-    BUSY_SECONDS,
     damaged_store,
     sqlite_error,
-    version_mismatch,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import make_directory
-
-_SCHEMA_VERSION = 1
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS session (
-    uid TEXT NOT NULL, role TEXT NOT NULL, document TEXT NOT NULL, PRIMARY KEY (uid, role)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS port (
-    address TEXT NOT NULL, port INTEGER NOT NULL, uid TEXT NOT NULL, role TEXT NOT NULL,
-    PRIMARY KEY (address, port), FOREIGN KEY (uid, role) REFERENCES session ON DELETE CASCADE
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS last_port (address TEXT PRIMARY KEY, port INTEGER NOT NULL) WITHOUT ROWID;
-"""
 
 
 @dataclass(frozen=True)
@@ -62,8 +48,15 @@ class Store:
     """The sessions and ports of one S2CS.
 
     Args:
-        directory: The state directory; it is made when the first session is.
-        read_only: Never make or change anything (check mode, s2cs_info).
+        directory: The state directory. It is created if it does not exist.
+        read_only: Whether to never create or change anything (check mode, ``s2cs_info``).
+
+    Attributes:
+        locks: The locks of the sessions.
+        unreadable: Rows that the last call of ``all`` could not read.
+
+    Raises:
+        StoreError: The store cannot be opened.
     """
 
     def __init__(self, directory: str, read_only: bool = False) -> None:
@@ -71,33 +64,32 @@ class Store:
         self._read_only = read_only
         self._path = os.path.join(directory, "s2cs.db")
         self.locks = SessionLocks(os.path.join(directory, "lock"))
-        # Filled by ``all``.
         self.unreadable: list[UnreadableRow] = []
-        self._database = self._open()
+        self._connection = self._open()
 
     def _open(self) -> sqlite3.Connection:
         self._check_file()
         try:
             if self._read_only:
-                # Where this user may write, SQLite can clean up after a writer that died in the middle.
+                # If this user may write, SQLite can recover from a writer that was killed.
                 mode = "rw" if os.access(self._path, os.W_OK) else "ro"
                 if os.path.exists(self._path):
-                    database = _configured(f"file:{_uri(self._path)}?mode={mode}", uri=True)
-                    if self._version(database):
-                        return database
-                    database.close()
-                # There is none, or the first call that wanted to make one was killed before it did.
-                return _empty()
+                    connection = database.connect(self._path, mode)
+                    if database.schema_version(self._path, connection):
+                        return connection
+                    connection.close()
+                # There is no store, or the first call that tried to create one was killed.
+                return database.connect_empty()
             make_directory(self._directory)
-            # Made here rather than by SQLite, so that it never exists with another mode.
+            # Created here, so that it never exists with the default permissions of SQLite.
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self.locks.open()
-            database = _configured(self._path)
-            database.execute("PRAGMA journal_mode = PERSIST")
-            if not self._version(database):
-                database.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version = {_SCHEMA_VERSION};COMMIT;")
-            store_files.allocate_journal(self._path, database, _SCHEMA_VERSION)
-            return database
+            connection = database.connect(self._path)
+            connection.execute("PRAGMA journal_mode = PERSIST")
+            if not database.schema_version(self._path, connection):
+                database.create_schema(connection)
+            database.allocate_journal(self._path, connection)
+            return connection
         except OSError as error:
             raise StoreError(
                 f"the session store {self._path} cannot be opened: {error.strerror}; run this as the user who owns it, "
@@ -107,7 +99,7 @@ class Store:
             raise sqlite_error(self._path, "opened", error) from None
 
     def _check_file(self) -> None:
-        """Refuse what is in the place of the database and is none, before it is opened: that can take forever."""
+        """Check that the database is a regular file, because opening anything else could block forever."""
         try:
             what = store_files.file_type(os.lstat(self._path).st_mode)
         except OSError:
@@ -117,40 +109,29 @@ class Store:
         writes = not self._read_only or os.access(self._path, os.W_OK)
         store_files.check_files(self._path, self.locks.path, writes)
 
-    def _version(self, database: sqlite3.Connection) -> int:
-        """Return the version of a store, 0 for an empty one; refuse those of other versions of the collection."""
-        version = int(database.execute("PRAGMA user_version").fetchone()[0])
-        if version not in (0, _SCHEMA_VERSION):
-            known = set()
-            # What another version keeps nobody knows; whose sessions they are can be told, if anything.
-            with suppress(sqlite3.Error):
-                known = {(str(uid), str(role)) for uid, role in database.execute("SELECT uid, role FROM session")}
-            raise version_mismatch(self._path, version, _SCHEMA_VERSION, known)
-        return version
-
     def close(self) -> None:
-        """Close the database, which ends the locks too."""
-        self._database.close()
+        """Close the database, and release the locks."""
+        self._connection.close()
         self.locks.close()
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Do several things at once or not at all."""
+        """Run the statements of the context in one transaction, which is rolled back if an error is raised."""
         try:
-            self._database.execute("BEGIN IMMEDIATE")
+            self._connection.execute("BEGIN IMMEDIATE")
             try:
-                yield self._database
-                self._database.execute("COMMIT")
+                yield self._connection
+                self._connection.execute("COMMIT")
             except BaseException:
-                # SQLite itself has rolled back already after some errors, a full disk among them.
-                if self._database.in_transaction:
-                    self._database.execute("ROLLBACK")
+                # After some errors, such as a full disk, SQLite has already rolled back.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
                 raise
         except sqlite3.Error as error:
             raise sqlite_error(self._path, "written", error) from None
 
     def get(self, uid: str, role: str) -> Session | None:
-        """Return a session, or None.
+        """Return a session, or None if it does not exist.
 
         Raises:
             RowError: Its row cannot be read.
@@ -164,7 +145,7 @@ class Store:
             raise RowError(uid, role, str(error)) from None
 
     def all(self, uid: str | None = None) -> list[Session]:
-        """Return all sessions, or those of one stream; ``unreadable`` has the rows that cannot be read."""
+        """Return all sessions, or those of one stream. Rows that cannot be read are added to ``unreadable``."""
         where, values = ("WHERE uid = ?", [uid]) if uid else ("", [])
         found: list[Session] = []
         self.unreadable = []
@@ -176,60 +157,72 @@ class Store:
         return found
 
     def keys(self) -> set[tuple[str, str]]:
-        """Return uid and role of all sessions, whether their rows can be read or not."""
+        """Return uid and role of all sessions, including those whose rows cannot be read."""
         return {(str(uid), str(role)) for uid, role in self._read("SELECT uid, role FROM session")}
 
     def ports(self, address: str) -> list[int]:
-        """Return the ports of an address that belong to sessions."""
+        """Return the ports on an address that belong to sessions."""
         return [row[0] for row in self._read("SELECT port FROM port WHERE address = ?", address)]
 
     def addresses(self) -> list[str]:
-        """Return the addresses at which sessions have ports, those of a policy of before too."""
+        """Return all addresses on which sessions have ports, including those of earlier policies."""
         return [row[0] for row in self._read("SELECT DISTINCT address FROM port")]
 
     def choose(self, address: str, count: int, chooser: PortChooser) -> list[int]:
-        """Return ports for a session without taking them."""
+        """Select ports for a session without reserving them.
+
+        Args:
+            address: Address of its listeners.
+            count: Number of ports.
+            chooser: Selects the ports.
+        """
         last = self._read("SELECT port FROM last_port WHERE address = ?", address)
         taken = set(self.ports(address))
         return chooser(sorted(taken), last[0][0] if last else 0)[:count]
 
     def reserve(self, session: Session, address: str, chooser: PortChooser, limits: Limits) -> Session:
-        """Write a new session with ports of its own, all or nothing.
+        """Add a new session and reserve its ports in one transaction.
 
         Args:
             session: The session, without listeners.
-            address: The address of its listeners.
-            chooser: Returns ``num_conn`` free ports, from those that are taken and the one that was given out last.
-            limits: The limits of the policy, which no other request can exceed meanwhile.
+            address: Address of its listeners.
+            chooser: Selects ``num_conn`` free ports.
+            limits: Limits of the policy, checked in the same transaction.
+
+        Returns:
+            The session with its listeners.
+
+        Raises:
+            RefusedError: A limit is exceeded, or there are too few free ports.
         """
-        with self.transaction() as database:
+        with self.transaction() as connection:
             limits.check(session, self.all())
             ports = self.choose(address, session.num_conn, chooser)
             host = f"[{address}]" if ":" in address else address
             session = session.replace(listeners=[f"{host}:{port}" for port in ports])
-            database.execute("INSERT INTO session VALUES (?, ?, ?)", (session.uid, session.role, session.to_json()))
-            database.executemany(
+            connection.execute("INSERT INTO session VALUES (?, ?, ?)", (session.uid, session.role, session.to_json()))
+            connection.executemany(
                 "INSERT INTO port VALUES (?, ?, ?, ?)", [(address, port, session.uid, session.role) for port in ports]
             )
-            database.execute("INSERT OR REPLACE INTO last_port VALUES (?, ?)", (address, ports[-1]))
+            connection.execute("INSERT OR REPLACE INTO last_port VALUES (?, ?)", (address, ports[-1]))
         return session
 
     def save(self, session: Session) -> None:
-        """Write a session that exists."""
-        with self.transaction() as database:
-            database.execute(
+        """Save an existing session."""
+        with self.transaction() as connection:
+            connection.execute(
                 "UPDATE session SET document = ? WHERE uid = ? AND role = ?",
                 (session.to_json(), session.uid, session.role),
             )
 
     def delete(self, uid: str, role: str) -> None:
-        """Forget a session and release its ports."""
-        with self.transaction() as database:
-            database.execute("DELETE FROM session WHERE uid = ? AND role = ?", (uid, role))
+        """Delete a session and release its ports."""
+        with self.transaction() as connection:
+            connection.execute("DELETE FROM session WHERE uid = ? AND role = ?", (uid, role))
 
     def _read(self, query: str, *values: str) -> list[tuple[Any, ...]]:
         try:
-            return self._database.execute(query, values).fetchall()
+            return self._connection.execute(query, values).fetchall()
         except sqlite3.Error as error:
             raise sqlite_error(self._path, "read", error) from None
 
@@ -248,7 +241,7 @@ class UnusableStore(Store):
 
     def _open(self) -> sqlite3.Connection:
         self.locks.open_if_possible()
-        return _empty()
+        return database.connect_empty()
 
     def get(self, uid: str, role: str) -> Session | None:
         """Refuse, because nothing is known about any session.
@@ -259,34 +252,13 @@ class UnusableStore(Store):
         raise self.error
 
 
-def _empty() -> sqlite3.Connection:
-    """Return an empty database in memory."""
-    database = _configured(":memory:")
-    database.executescript(_SCHEMA)
-    return database
-
-
-def _configured(path: str, uri: bool = False) -> sqlite3.Connection:
-    database = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, uri=uri)
-    # A text that is none makes its row unreadable, and no other.
-    database.text_factory = lambda data: data.decode("utf-8", "replace")
-    database.execute("PRAGMA foreign_keys = ON")
-    # Nothing of a transaction goes to another disk, which may be full as well.
-    database.execute("PRAGMA temp_store = MEMORY")
-    return database
-
-
 def _session(uid: Any, role: Any, document: Any) -> Session:
     """Return the session of a row.
 
     Raises:
-        ValueError: It cannot be read, or is that of another one.
+        ValueError: The row cannot be read, or contains another session.
     """
     session = from_json(document)
     if (session.uid, session.role) != (uid, role):
         raise ValueError("it belongs to another session")
     return session
-
-
-def _uri(path: str) -> str:
-    return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")

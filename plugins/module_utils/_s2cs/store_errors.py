@@ -11,18 +11,23 @@ from typing import Collection
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import StoreError, UnusableStoreError
 
-# Long enough for any number of writers in line, each of which needs a few milliseconds.
+# Timeout for a locked database. Each writer needs only a few milliseconds.
 BUSY_SECONDS = 60
-# What SQLite says of a database that only somebody who has a copy of it could mend.
+# Messages of SQLite for a database that must be restored or removed.
 _DAMAGED = ("not a database", "malformed", "no such table", "no such column")
-# What it says where the files cannot be read or written as they should.
-_BROKEN = ("disk I/O error", "unable to open", "unable to delete")
+# Messages of SQLite for files that cannot be read or written.
+_INACCESSIBLE = ("disk I/O error", "unable to open", "unable to delete")
 _FULL = "disk is full"
 _BUSY = "is locked"
 
 
 def damaged_store(path: str, why: str) -> UnusableStoreError:
-    """Return the error of a store that nobody can use any more."""
+    """Return the error for a damaged store.
+
+    Args:
+        path: The store.
+        why: What is wrong with it.
+    """
     return UnusableStoreError(
         f"the session store {path} is damaged ({why}); the data servers do not need it and continue to run. "
         f"s2cs_info lists them as orphans, and s2cs_release stops each by its uid. Move the store away (mv {path} "
@@ -30,30 +35,30 @@ def damaged_store(path: str, why: str) -> UnusableStoreError:
     )
 
 
-def version_mismatch(path: str, version: int, ours: int, known: Collection[tuple[str, str]]) -> UnusableStoreError:
-    """Return the error of a store of another version.
+def version_mismatch(path: str, version: int, supported: int, known: Collection[tuple[str, str]]) -> UnusableStoreError:
+    """Return the error for a store of another version.
 
     Args:
         path: The store.
-        version: Its version.
-        ours: The one that this version of the collection knows.
+        version: Its schema version.
+        supported: The schema version of this version of the collection.
         known: Uid and role of its sessions, as far as they can be read.
     """
     return UnusableStoreError(
-        f"the session store {path} has version {version}, but this version of the collection supports {ours}: use the "
-        "version that created it, or release all sessions with that version and remove the store. s2cs_info lists data "
-        "servers without a session as orphans, and s2cs_release stops them",
+        f"the session store {path} has version {version}, but this version of the collection supports {supported}: use "
+        "the version that created it, or release all sessions with that version and remove the store. s2cs_info lists "
+        "data servers without a session as orphans, and s2cs_release stops them",
         known,
     )
 
 
 def sqlite_error(path: str, what: str, error: sqlite3.Error) -> StoreError:
-    """Return the error that tells what is wrong with a store.
+    """Return the error for a failed operation on a store, with the cause and the remedy.
 
     Args:
         path: The store.
-        what: What was tried with it: ``opened``, ``read`` or ``written``.
-        error: What SQLite says.
+        what: What failed: ``opened``, ``read`` or ``written``.
+        error: The error of SQLite.
     """
     text = str(error)
     if _FULL in text:
@@ -68,7 +73,7 @@ def sqlite_error(path: str, what: str, error: sqlite3.Error) -> StoreError:
             f"the session store {path} was in use by another program for {BUSY_SECONDS} s: stop that program (fuser -v "
             f"{path} shows it) and try again"
         )
-    if any(sign in text for sign in _BROKEN):
+    if any(sign in text for sign in _INACCESSIBLE):
         return UnusableStoreError(
             f"the session store {path} cannot be {what}: {text}; check the kernel log and the permissions of {path}*. "
             "The data servers continue to run; s2cs_info lists them as orphans, and s2cs_release stops them"

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""From targets as they are named to the addresses that are connected to: the policy allowed those, and no others."""
+"""Resolution of targets to addresses that the policy allows."""
 
 from __future__ import annotations
 
@@ -21,15 +21,19 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session im
 
 
 def resolve_targets(policy: Policy, session: Session, option: str, targets: Sequence[Endpoint]) -> list[Endpoint]:
-    """Return the address of each target: of a name the first that the policy allows and that can be reached.
+    """Resolve targets.
 
-    What a target stood for before stays, as long as it is one of the name's addresses.
+    A host name is resolved to the first of its addresses that the policy allows and that can be reached. If a target
+    already has an address in the session, that address is preferred.
 
     Args:
         policy: The policy.
-        session: The session, as it is before.
-        option: Where the targets were given, for messages.
-        targets: The targets, with names or addresses.
+        session: The session before the change.
+        option: Name of the option, for messages.
+        targets: The targets, with host names or addresses.
+
+    Returns:
+        The targets with IP addresses, in the same order.
 
     Raises:
         RefusedError: The policy allows no address of a target.
@@ -37,12 +41,12 @@ def resolve_targets(policy: Policy, session: Session, option: str, targets: Sequ
     """
     before = dict(zip(session.targets, session.resolved))
     return [
-        _resolve(policy, session, f"{option}[{index}]", target, before.get(str(target)))
+        _resolve_target(policy, session, f"{option}[{index}]", target, before.get(str(target)))
         for index, target in enumerate(targets)
     ]
 
 
-def _resolve(policy: Policy, session: Session, option: str, target: Endpoint, before: str | None) -> Endpoint:
+def _resolve_target(policy: Policy, session: Session, option: str, target: Endpoint, before: str | None) -> Endpoint:
     found = addresses(target)
     found.sort(key=lambda item: str(item) != before)
     if target.address is not None:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which addresses may be targets."""
+"""Rules for the addresses that are allowed as targets."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_number
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.routes import is_special
 
-# What is never a target by accident: a rule allows it only where it is about nothing else. So 0.0.0.0/0 opens neither
-# the services of the gateway itself nor what hosts find at link-local addresses, such as a cloud's metadata.
+# Special addresses are only allowed by rules that do not include other addresses. For example, 0.0.0.0/0 allows neither
+# services of the gateway itself nor link-local services such as cloud metadata.
 _SPECIAL: Mapping[str, Sequence[str]] = {
     "a loopback address": ["127.0.0.0/8", "::1/128"],
     "a link-local address": ["169.254.0.0/16", "fe80::/10"],
@@ -42,13 +42,13 @@ _SPECIAL: Mapping[str, Sequence[str]] = {
 }
 _NETWORKS = {kind: [ipaddress.ip_network(item) for item in networks] for kind, networks in _SPECIAL.items()}
 _THIS_NETWORK = [ipaddress.ip_network("0.0.0.0/8"), ipaddress.ip_network("::/128")]
-# IPv6 addresses that stand for the IPv4 address in their last bits, where something on the way translates or carries.
+# IPv6 networks that embed an IPv4 address in the last bits, for translation or tunneling.
 _IN_LAST_BITS = [
     ipaddress.ip_network(text)
     for text in ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48")
 ]
 _ISATAP = (0x00005EFE, 0x02005EFE)
-# Where such an address may have it, if a site has chosen a longer prefix within: RFC 6052 leaves out the ninth byte.
+# Bytes of the IPv4 address for the longer prefixes that a site may choose. RFC 6052 skips the ninth byte.
 _NAT64 = ipaddress.ip_network("64:ff9b:1::/48")
 _IN_NAT64 = ((6, 7, 9, 10), (7, 9, 10, 11), (9, 10, 11, 12))
 _RULE = re.compile(
@@ -58,7 +58,7 @@ _RULE = re.compile(
 
 @dataclass(frozen=True)
 class TargetRule:
-    """Targets that are allowed: a network and a range of ports."""
+    """A rule that allows a network and a range of ports as targets."""
 
     text: str
     network: Network
@@ -66,14 +66,14 @@ class TargetRule:
     high: int = 65535
 
     def allows(self, target: Endpoint) -> bool:
-        """Tell whether a target (with an IP address) is inside this rule; what kind of address it is does not count."""
+        """Tell whether a target with an IP address matches this rule, whether or not the address is special."""
         address = target.address
         return address is not None and address in self.network and self.low <= target.port <= self.high
 
 
 @dataclass(frozen=True)
 class _Kind:
-    """A kind of address that only certain rules allow: those within networks, or those about the address alone."""
+    """A kind of special address, which is only allowed by rules within its networks or for the address alone."""
 
     text: str
     networks: Sequence[Network] = ()
@@ -84,15 +84,15 @@ class _Kind:
         return bool(self.networks) and within(rule.network, self.networks)
 
 
-def refusal(rules: Sequence[TargetRule] | None, target: Endpoint) -> str | None:
-    """Return why a target (with an IP address) is not allowed, or None where it is.
+def refusal_reason(rules: Sequence[TargetRule] | None, target: Endpoint) -> str | None:
+    """Return why a target is not allowed, or None if it is allowed.
 
     Args:
-        rules: The rules of the policy. Without any list, all but special addresses and the gateway's own are allowed.
+        rules: The rules of the policy. If None, all addresses are allowed except special ones and the gateway's own.
         target: The target, with an IP address.
     """
     address = target.address
-    # Linux takes the unspecified address for the host itself.
+    # Linux connects to itself if the address is unspecified.
     if address is None or any(address in network for network in _THIS_NETWORK):
         return "it is not a host address"
     kind = _kind(address)
@@ -108,7 +108,7 @@ def refusal(rules: Sequence[TargetRule] | None, target: Endpoint) -> str | None:
 
 
 def _kind(address: Address) -> _Kind | None:
-    """Return what is special about an address, or about the IPv4 address that it stands for."""
+    """Return the kind of a special address, or of an address that embeds a special IPv4 address, or None."""
     for text, networks in _NETWORKS.items():
         if any(address in network for network in networks):
             return _Kind(text, networks)
@@ -121,7 +121,7 @@ def _kind(address: Address) -> _Kind | None:
 
 
 def _embedded(address: Address) -> list[ipaddress.IPv4Address]:
-    """Return the IPv4 addresses that an IPv6 address may lead to."""
+    """Return the IPv4 addresses that an IPv6 address may embed."""
     if isinstance(address, ipaddress.IPv4Address):
         return []
     number = int(address)
@@ -139,7 +139,15 @@ def _embedded(address: Address) -> list[ipaddress.IPv4Address]:
 
 
 def parse_rules(key: str, value: Any) -> list[TargetRule]:
-    """Read the policy's list of allowed targets."""
+    """Read the allowed targets of a policy.
+
+    Args:
+        key: The key of the policy, for messages.
+        value: Its value.
+
+    Raises:
+        ValueRefused: A rule is invalid.
+    """
     if not isinstance(value, list):
         raise ValueRefused(key, value, 'give a list such as ["10.1.0.0/16", "198.51.100.0/24:5100-5200"]')
     return [_rule(f"{key}[{index}]", item) for index, item in enumerate(value)]

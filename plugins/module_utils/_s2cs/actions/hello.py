@@ -33,7 +33,7 @@ class HelloAction(Action[Hello]):
         transaction.independent = before.state == STREAMING
         if not secret_matches(before.secret_hash, item.secret):
             raise RefusedError(f"secret: this is not the secret of session {item.uid} ({item.role})")
-        before.require(RESERVED, ANNOUNCED, STREAMING)
+        before.require_state(RESERVED, ANNOUNCED, STREAMING)
         if len(item.producer_listeners) > before.num_conn:
             raise ValueRefused(
                 "producer_listeners",

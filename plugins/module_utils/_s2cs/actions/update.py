@@ -39,7 +39,7 @@ class UpdateAction(Action[Update]):
         before = yield from self.manager.require(item.uid, item.role)
         transaction.independent = before.state == STREAMING
         check_permission(self.policy, before, item.secret, "update")
-        before.require(ANNOUNCED, STREAMING)
+        before.require_state(ANNOUNCED, STREAMING)
         targets = yield lambda: self._targets(item, before)
         after = before.replace(
             state=STREAMING, expires=before.end, peer_certificate=_peer_certificate(item, before), **targets

@@ -65,13 +65,13 @@ def test_address_that_is_not_ours() -> None:
 
 def test_states() -> None:
     reserved = session("u", expires=time.time() + 100)
-    reserved.require(RESERVED)
+    reserved.require_state(RESERVED)
     with pytest.raises(StateError, match=r"reserved.*must be announced or streaming.*s2cs_hello"):
-        reserved.require(ANNOUNCED, STREAMING)
+        reserved.require_state(ANNOUNCED, STREAMING)
     announced = reserved.replace(state=ANNOUNCED, expires=None)
-    announced.require(ANNOUNCED, STREAMING)
+    announced.require_state(ANNOUNCED, STREAMING)
     with pytest.raises(StateError, match="s2cs_release"):
-        announced.require(RESERVED)
+        announced.require_state(RESERVED)
     assert not announced.is_expired and announced.to_result()["expires"] is None
 
 
@@ -82,7 +82,7 @@ def test_expiry() -> None:
         with pytest.raises(
             StateError, match=r"expired at .*Z because no HELLO was received within 180 s.*s2cs_request"
         ):
-            expired.require(*states)
+            expired.require_state(*states)
     assert not expired.replace(expires=None).is_expired
 
 
@@ -91,11 +91,11 @@ def test_end_of_life(state: str) -> None:
     begin = time.time() - 100
     alive = session("u", state=state, created=begin, lifetime=3600, expires=begin + 3600)
     assert not alive.is_expired and alive.end == begin + 3600
-    alive.require(state)
+    alive.require_state(state)
     over = alive.replace(lifetime=60, expires=begin + 60)
     assert over.is_expired and over.to_result()["state"] == "expired"
     with pytest.raises(StateError, match=r"expired at .*Z because its lifetime of 60 s has ended.*s2cs_request"):
-        over.require(state)
+        over.require_state(state)
 
 
 def test_waiting_for_a_hello() -> None:
@@ -115,7 +115,7 @@ def test_waiting_for_an_update() -> None:
     assert patient.replace(state=STREAMING).with_deadline().expires is None
     late = announced.replace(expires=time.time() - 1)
     with pytest.raises(StateError, match=r"no UPDATE was received within 60 s of its HELLO"):
-        late.require(ANNOUNCED)
+        late.require_state(ANNOUNCED)
 
 
 def test_differences() -> None:
