@@ -324,7 +324,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.capabili
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import TRANSPORTS
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import host_policy
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.options import INSTANCE_OPTIONS, read_instance
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.options import SPEC_OPTIONS, read_spec
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.standalone import STATES
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.standalone_container import StandaloneContainer
 
@@ -348,7 +348,7 @@ def main() -> None:
             "helper_image": {"type": "str"},
             "pull": {"type": "str", "choices": ["never", "missing"], "default": "never"},
             "listeners": {"type": "list", "elements": "str"},
-            **INSTANCE_OPTIONS,
+            **SPEC_OPTIONS,
             "transport": {"type": "str", "choices": list(TRANSPORTS), "default": "tcp"},
             "settings": {"type": "dict", "default": {}},
             "state_dir": {"type": "path"},
@@ -360,11 +360,11 @@ def main() -> None:
     params = module.params
     try:
         if params["state"] == "started":
-            host_policy.check_spec(read_instance("proxy", params))
+            host_policy.check_spec(read_spec("proxy", params))
         with StandaloneContainer(params, module.check_mode, module.tmpdir) as instance:
-            before = instance.look()
+            before = instance.describe()
             changed = instance.ensure()
-            after = instance.expect() if module.check_mode and changed else instance.look()
+            after = instance.predict() if module.check_mode and changed else instance.describe()
     except ScistreamError as error:
         module.fail_json(msg=str(error))
     except OSError as error:

@@ -250,10 +250,10 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_path
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import host_policy
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import places
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import trusted
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.factory import data_server
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import SUPERVISORS, Layout
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.options import INSTANCE_OPTIONS, read_instance
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import data_server
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.options import SPEC_OPTIONS, read_spec
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.standalone import STATES, Standalone
 
 
@@ -264,7 +264,7 @@ def main() -> None:
             "name": {"type": "str", "required": True},
             "state": {"type": "str", "choices": list(STATES), "default": "started"},
             "listeners": {"type": "list", "elements": "str"},
-            **INSTANCE_OPTIONS,
+            **SPEC_OPTIONS,
             "settings": {"type": "dict", "default": {}},
             "state_dir": {"type": "path", "default": "/var/lib/scistream"},
             "program_dir": {"type": "path", "default": "/usr/local/lib/scistream"},
@@ -276,23 +276,23 @@ def main() -> None:
     )
     params = module.params
     try:
-        wanted = read_instance("s2ds", params)
+        wanted = read_spec("s2ds", params)
         if params["state"] == "started" and not wanted.listeners:
             raise ValueRefused("listeners", params["listeners"], "name at least one")
         if params["state"] == "started":
             host_policy.check_spec(wanted)
-        site = Layout(
+        layout = Layout(
             check_path("state_dir", params["state_dir"]),
             check_path("program_dir", params["program_dir"]),
             supervisor=params["supervisor"],
             dedicated_users=params["dedicated_user"],
         )
-        places.check(site)
-        server = data_server(site, "s2ds", "process", params["settings"], wanted)
+        trusted.check_layout(layout)
+        server = data_server(layout, "s2ds", "process", params["settings"], wanted)
         instance = Standalone(server, module.check_mode)
-        before = instance.look()
+        before = instance.describe()
         changed = instance.ensure(params["state"])
-        after = instance.expect(params["state"]) if module.check_mode and changed else instance.look()
+        after = instance.predict(params["state"]) if module.check_mode and changed else instance.describe()
     except ScistreamError as error:
         module.fail_json(msg=str(error))
     except OSError as error:

@@ -20,7 +20,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.version 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import STREAMING, Session
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store import Store
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import data_server
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.factory import data_server
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Status
 
 # Results whose names differ from the keys of the policy.

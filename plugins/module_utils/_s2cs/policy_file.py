@@ -16,8 +16,11 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import PolicyError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy_keys import KEYS, parse
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import places, trusted
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.trusted import DistrustedError, UnfitError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import trusted
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.trusted import (
+    UnsuitableFileError,
+    UntrustedPathError,
+)
 
 DEFAULT_CONFIG = "/etc/scistream/s2cs.json"
 
@@ -82,13 +85,13 @@ def _read(path: str, shown: str) -> str:
             f"config: the policy file {shown} does not exist: run the role scistream.gateway.s2cs on this gateway, "
             "or set the option config to another file"
         ) from None
-    except DistrustedError as error:
+    except UntrustedPathError as error:
         whose = "root" if os.geteuid() == 0 else "root or the user who runs the module"
         raise _UntrustedError(
             f"config: the policy file {shown} cannot be trusted: {error}; it and the directories on its path must "
             f"belong to {whose}, and must not be writable by others"
         ) from None
-    except UnfitError as error:
+    except UnsuitableFileError as error:
         raise _UntrustedError(f"config: the policy file {shown} cannot be read: {error}") from None
     except (OSError, ValueError) as error:
         raise PolicyError(f"config: the policy file {shown} cannot be read: {_error_text(error)}") from None
@@ -150,11 +153,11 @@ def untrusted_files(policy: Policy) -> list[str]:
     layout = policy.layout
     paths = {
         "state_dir": [layout.state_dir],
-        "program_dir": places.programs(layout),
-        "template_dir": places.below(layout.template_dir),
+        "program_dir": trusted.programs(layout),
+        "template_dir": trusted.below(layout.template_dir),
     }
     for name, item in policy.proxies.items():
         program = str(item.get("settings", {}).get("program", ""))
         if program.startswith("/"):
             paths[f"proxies.{name}.settings.program"] = [program]
-    return places.distrusted(paths)
+    return trusted.untrusted(paths)

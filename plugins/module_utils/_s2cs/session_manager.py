@@ -18,10 +18,9 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session im
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.steps import Steps, run_all
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store import Store, UnusableStore
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.transaction import Transaction
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import occupants
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.plan import Plan
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import data_server
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS, Plan
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.factory import data_server
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import port_conflicts
 
 # Maximum time in seconds that an action spends on the logs of unrelated sessions.
 _TRIM_SECONDS = 3.0
@@ -127,11 +126,11 @@ class SessionManager:
         server = self.data_server(session, lenient=True)
         taken: list[str] = []
         with suppress(ScistreamError, OSError):
-            taken = yield server.strangers
+            taken = yield server.listener_conflicts
         if not taken:
             return error
         return S2DSException(
-            f"{occupants.in_use(taken)}: stop that program and try again, or release the session and request it "
+            f"{port_conflicts.in_use(taken)}: stop that program and try again, or release the session and request it "
             "again, which gives it different ports"
         )
 
@@ -171,10 +170,10 @@ class SessionManager:
                 continue
             with suppress(ScistreamError, OSError):
                 server = self.data_server(session, lenient=True)
-                if server.has_much_to_tidy():
+                if server.needs_log_compaction():
                     with self.store.locks.hold([key], wait=False) as locked:
                         if locked:
-                            server.tidy()
+                            server.compact_log()
 
     def data_server(self, session: Session, key: str | None = None, lenient: bool = False) -> S2DS:
         """Return the data server of a session, even if the policy no longer offers its proxy.

@@ -20,7 +20,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.addresse
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_number
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.routes import is_special
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.routes import describe_special
 
 # Special addresses are only allowed by rules that do not include other addresses. For example, 0.0.0.0/0 allows neither
 # services of the gateway itself nor link-local services such as cloud metadata.
@@ -116,7 +116,7 @@ def _kind(address: Address) -> _Kind | None:
         kind = _kind(inner)
         if kind is not None or any(inner in network for network in _THIS_NETWORK):
             return _Kind(f"an address that represents {inner}, {kind.text if kind else 'this host'}")
-    here = is_special(address)
+    here = describe_special(address)
     return _Kind(here) if here else None
 
 

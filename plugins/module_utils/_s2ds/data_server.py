@@ -7,29 +7,46 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Mapping
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import parse_endpoint
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, ScistreamError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observation import Observer
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import connection_log, occupants
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.plan import NOTHING, RELOAD, START, STOP, Plan
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import connection_log, port_conflicts
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observer import Observer
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.readiness import Readiness
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Runtime
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec, Status
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.workspace import Workspace
 
+# What a plan does with the program.
+NOTHING, START, RELOAD, STOP = "nothing", "start", "reload", "stop"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What has to be done so that a data server matches its specification. It is computed once, then carried out.
+
+    Args:
+        step: What is done with the program.
+        needed: Whether carrying out the plan changes anything.
+        files: Contents of the files that are written before that, which may include a key. None removes a file.
+    """
+
+    step: str
+    needed: bool
+    files: Mapping[str, str | None] = field(default_factory=dict, repr=False)
+
 
 class S2DS:
-    """A data server. Methods raise S2DSException, or OSError for its files, and then leave what was there before.
+    """A data server. Methods that fail raise S2DSException, or OSError for its files, and restore what was there.
 
     Args:
         proxy: What forwards.
         runtime: Where it runs.
-        spec: What it is to be like.
+        spec: Its specification.
     """
 
     def __init__(self, proxy: Proxy, runtime: Runtime, spec: DataServerSpec) -> None:
@@ -40,8 +57,8 @@ class S2DS:
         self._observer = Observer(proxy, runtime, spec)
         self._readiness = Readiness(proxy, runtime, spec, self._observer)
 
-    def as_specified(self, spec: DataServerSpec) -> S2DS:
-        """Return the same data server as another spec of the same name says."""
+    def with_spec(self, spec: DataServerSpec) -> S2DS:
+        """Return the same data server with another specification of the same name."""
         return S2DS(self.proxy, self.runtime, spec)
 
     def check(self) -> None:
@@ -54,26 +71,26 @@ class S2DS:
             )
         self.runtime.check()
 
-    def foresee(self, before: DataServerSpec | None = None) -> None:
-        """Refuse what ``start`` would refuse, and change nothing.
+    def check_start(self, before: DataServerSpec | None = None) -> None:
+        """Refuse what ``start`` would refuse, without changing anything.
 
         Args:
-            before: What it takes the place of, whose ports are free by then.
+            before: Specification of the data server that it replaces, whose ports will be free by then.
         """
         self.check()
         self.runtime.owner()
         self._initial_files()
-        if self.is_wanted:
+        if self.should_run:
             self.proxy.command(self.runtime.directory())
         if self.runtime.capabilities.listens_here:
             own = before.listeners if before else ()
             others = [listener for listener in self.spec.listeners if listener not in own]
-            occupants.check(others, self.spec.transport, self._workspace.path)
+            port_conflicts.check(others, self.spec.transport, self._workspace.path)
 
     def start(self, checked: bool = False) -> None:
-        """Make the directory and bring up the listeners, where the proxy holds them before the UPDATE.
+        """Create the directory, and start the program if it should run.
 
-        Returns at once; ``wait_ready`` waits, so that many can come up side by side.
+        Does not wait until the program is ready, so that many can start in parallel: see ``wait_ready``.
 
         Args:
             checked: Whether ``check`` was called already.
@@ -83,39 +100,43 @@ class S2DS:
         self._workspace.make()
         try:
             files = self._initial_files()
-            if self.is_wanted:
+            if self.should_run:
                 self._verify(files)
             if files:
                 self._workspace.write(files)
-            if self.is_wanted:
+            if self.should_run:
                 self._launch()
         except BaseException:
             self.release()
             raise
 
     def wait_ready(self) -> list[str]:
-        """Wait until the listeners are there, and return them."""
-        return self._readiness.wait() if self.is_wanted else [str(listener) for listener in self.spec.listeners]
+        """Wait until the program listens, and return its listeners."""
+        return self._readiness.wait() if self.should_run else [str(listener) for listener in self.spec.listeners]
 
-    def settle(self) -> S2DS:
-        """Wait until the listeners are there, and write down the ports that were chosen, for the next start.
+    def finish_start(self) -> S2DS:
+        """Wait until the program listens, and record the ports that it chose, for the next start.
 
         Returns:
-            The data server with its listeners as they are.
+            The data server with its actual listeners.
         """
         listeners = [parse_endpoint("listeners", text) for text in self.wait_ready()]
-        settled = self.as_specified(replace(self.spec, listeners=listeners))
-        if settled.spec != self.spec:
-            self._workspace.write(self.proxy.files(settled.spec))
-        return settled
+        started = self.with_spec(replace(self.spec, listeners=listeners))
+        if started.spec != self.spec:
+            self._workspace.write(self.proxy.files(started.spec))
+        return started
 
     def plan(self, again: bool = False) -> Plan:
-        """Find out what has to be done so that it is as its spec says; refuses what cannot be done.
+        """Return what has to be done so that the data server matches its specification.
 
         Args:
-            again: Load the configuration even if it is there, because the last call may have ended before it did.
+            again: Reload the configuration even if it is in place, because an earlier call may have been killed before
+                it did so.
+
+        Raises:
+            S2DSException: It cannot be done.
         """
-        if not self.is_wanted:
+        if not self.should_run:
             return Plan(STOP, needed=self.runtime.is_running())
         self.check()
         files = self._files()
@@ -127,20 +148,20 @@ class S2DS:
         return Plan(RELOAD, True, files)
 
     def plan_credentials(self) -> Plan:
-        """Find out whether the certificates and the key of one that does not forward yet are there already.
+        """Return what has to be done so that the certificates and the key are in place before the UPDATE.
 
         Raises:
-            S2DSException: They cannot be used; it names the option that is wrong.
+            S2DSException: They cannot be used. It names the option that is wrong.
         """
         self.proxy.check(self.spec)
         files = credentials.files_in(self._workspace.path, self.spec)
         return Plan(NOTHING, False) if self._workspace.has(files) else Plan(NOTHING, True, files)
 
     def carry_out(self, plan: Plan) -> bool:
-        """Do what a plan says; established connections go on where the proxy can reload.
+        """Carry out a plan. Established connections continue if the proxy can reload.
 
         Returns:
-            Whether anything had to be done: a configuration that was in force already, in a proxy that runs, stays.
+            Whether anything changed.
         """
         if plan.step == STOP:
             stopped = self.stop()
@@ -154,72 +175,72 @@ class S2DS:
         else:
             self._verify(plan.files)
             self._replace(plan)
-        self.tidy()
+        self.compact_log()
         return plan.needed
 
     def update_listeners(self, again: bool = False) -> bool:
-        """Point the listeners at the targets; returns whether anything had to be done."""
+        """Forward the listeners to the targets. Returns whether anything changed."""
         return self.carry_out(self.plan(again))
 
     def write_credentials(self) -> bool:
-        """Write the certificates and the key of one that does not forward yet; returns whether they are new."""
+        """Write the certificates and the key before the UPDATE. Returns whether they changed."""
         return self.carry_out(self.plan_credentials())
 
     def write_files(self, files: Mapping[str, str | None]) -> None:
-        """Replace files in its directory, all or none, each as a whole; a text of None removes the file."""
+        """Replace files in the directory, all or none. A content of None removes the file."""
         self._workspace.write(files)
 
     @property
-    def is_wanted(self) -> bool:
-        """Whether its program is to run: one that holds no listeners before the UPDATE has nothing to do until then."""
+    def should_run(self) -> bool:
+        """Whether the program should run: one that does not hold listeners before the UPDATE starts with it."""
         return self.proxy.capabilities.holds_listeners or bool(self.spec.targets)
 
     @property
     def key(self) -> str | None:
-        """The private key that it has, or None."""
+        """The private key in the directory, or None."""
         return credentials.read_key(self._workspace.path)
 
-    def strangers(self) -> list[str]:
-        """Return which listeners something else on this host has, each with the process that has it."""
-        return self._observer.strangers()
+    def listener_conflicts(self) -> list[str]:
+        """Return the listeners whose ports are used by other programs of this host, each with the process."""
+        return self.runtime.listener_conflicts(self.spec.listeners, self.spec.transport)
 
-    def is_as_set(self) -> bool:
-        """Tell whether it was started with the settings that would be used now."""
-        return self.runtime.is_as_set()
+    def has_current_settings(self) -> bool:
+        """Return whether it was started with the current settings."""
+        return self.runtime.has_current_settings()
 
     def stop(self) -> bool:
-        """End it and keep its directory; returns whether it ran."""
+        """Stop the program, but leave the directory. Returns whether it was running."""
         return self.runtime.stop()
 
     def end(self) -> bool:
-        """End it and remove what it had outside of its directory; returns whether there was anything."""
+        """Stop the program, and remove everything outside of the directory. Returns whether there was anything."""
         return self.runtime.remove()
 
     def release(self) -> bool:
-        """End it and remove everything that it had; returns whether there was anything."""
+        """Stop the program, and remove everything that belongs to it. Returns whether there was anything."""
         ended = self.end()
         return self._workspace.remove() or ended
 
     def status(self) -> Status:
-        """Return what is seen of it; nothing changes."""
-        return self._observer.status() if self.is_wanted else Status(False, health="idle")
+        """Return the status, without changing anything."""
+        return self._observer.status() if self.should_run else Status(False, health="idle")
 
-    def has_much_to_tidy(self) -> bool:
-        """Tell whether the log of connections takes much room here."""
+    def needs_log_compaction(self) -> bool:
+        """Return whether the connection log uses much disk space."""
         return connection_log.is_large(self._workspace.path, self.proxy.log)
 
-    def tidy(self) -> None:
-        """Keep what the log of connections came to, and free its room; a fault of that keeps nothing else."""
-        if self.proxy.log and self.is_wanted:
+    def compact_log(self) -> None:
+        """Store the totals of the connection log, and free its disk space. Failures are ignored."""
+        if self.proxy.log and self.should_run:
             with suppress(S2DSException, OSError, ValueError):
-                self.runtime.tidy(self.proxy)
+                self.runtime.compact_log(self.proxy)
 
     def _serves(self) -> bool:
-        """Tell whether the proxy answers, where a start would put it now."""
-        return not self.runtime.is_elsewhere() and self.runtime.probe(self.proxy) is not None
+        """Return whether the proxy answers in the place where it would be started now."""
+        return not self.runtime.is_on_other_engine() and self.runtime.probe(self.proxy) is not None
 
     def _replace(self, plan: Plan) -> None:
-        """Replace files and have the program work with them; where that fails, go back to what was."""
+        """Replace the files, and start or reload the program with them. If that fails, roll back."""
         try:
             with self._workspace.replaced(plan.files):
                 if plan.step == RELOAD:
@@ -238,12 +259,12 @@ class S2DS:
 
     def _reload(self) -> None:
         self.runtime.reload(self.proxy)
-        self._readiness.wait_again()
+        self._readiness.wait_after_reload()
 
     def _restore(self) -> None:
-        """Have a proxy that ran serve again what it served before, whose files are there again.
+        """Have a running program serve with its previous files, which are in place again.
 
-        One that no longer listens is restarted: this closes its connections, but otherwise there would be no new ones.
+        If it no longer listens, it is restarted. This closes its connections, but otherwise there would be no new ones.
         """
         try:
             self._reload()
@@ -253,21 +274,21 @@ class S2DS:
 
     def _launch(self) -> None:
         if self.proxy.log:
-            connection_log.make(self._workspace.path, self.proxy.log, self.runtime.file_mode)
+            connection_log.create(self._workspace.path, self.proxy.log, self.runtime.file_mode)
         self.runtime.start(self.proxy.command(self.runtime.directory()))
 
     def _verify(self, files: Mapping[str, str | None]) -> None:
-        """Have the program check files, where it can."""
+        """Have the program check files, if it can."""
         if self.proxy.verifies:
             self._workspace.try_out(files, lambda trial: self.proxy.verify(trial, self.runtime.run_once))
 
     def _initial_files(self) -> dict[str, str | None]:
-        """Return the files with which it begins; what does not run yet has at most a certificate."""
-        if self.is_wanted:
+        """Return the files for the start. A program that does not run yet has at most a certificate."""
+        if self.should_run:
             return self._files()
         return {} if self.spec.certificate is None else credentials.files_in(self._workspace.path, self.spec)
 
     def _files(self) -> dict[str, str | None]:
-        """Return all files that it is to have, but a key that it keeps."""
+        """Return all files of the specification, except a key that is in place already."""
         credentials.check_complete(self.spec, self.spec.key is not None or self.key is not None)
         return {**credentials.files_in(self._workspace.path, self.spec), **self.proxy.files(self.spec)}

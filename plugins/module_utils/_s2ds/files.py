@@ -45,7 +45,7 @@ class Replacement:
             for name, text in files.items():
                 self._replace(self._paths[name], text)
         except BaseException:
-            self.undo()
+            self.roll_back()
             for path in self._paths.values():
                 _remove(path + _NEW)
             raise
@@ -60,7 +60,7 @@ class Replacement:
         else:
             os.rename(path + _NEW, path)
 
-    def undo(self) -> None:
+    def roll_back(self) -> None:
         """Put everything back as it was."""
         while self._replaced:
             path = self._replaced.pop()
@@ -71,7 +71,7 @@ class Replacement:
             else:
                 _remove(path)
 
-    def keep(self) -> None:
+    def commit(self) -> None:
         """Leave the files as they are now; what was before is gone."""
         for path in self._replaced:
             _remove(path + _OLD)
@@ -86,7 +86,7 @@ def write(
     secrets: Container[str],
 ) -> None:
     """Replace files for good, as ``Replacement`` describes it."""
-    Replacement(directory, files, access, secret, secrets).keep()
+    Replacement(directory, files, access, secret, secrets).commit()
 
 
 def _write(path: str, text: str, access: Sequence[int]) -> None:

@@ -23,7 +23,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec impor
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?", re.ASCII)
 # What the modules for data servers without a control server have in common; each adds what is its own.
-INSTANCE_OPTIONS: dict[str, Any] = {
+SPEC_OPTIONS: dict[str, Any] = {
     "targets": {"type": "list", "elements": "str", "default": []},
     "clients": {"type": "list", "elements": "str", "default": []},
     "egress": {"type": "str"},
@@ -37,7 +37,7 @@ INSTANCE_OPTIONS: dict[str, Any] = {
 }
 
 
-def read_instance(prefix: str, params: Mapping[str, Any]) -> DataServerSpec:
+def read_spec(prefix: str, params: Mapping[str, Any]) -> DataServerSpec:
     """Check the options and return what the instance is to be like.
 
     Args:

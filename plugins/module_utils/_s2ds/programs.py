@@ -63,8 +63,8 @@ def run(
     return done.returncode, [line for line in done.stdout.decode("utf-8", "replace").splitlines() if line.strip()]
 
 
-def words(lines: Sequence[str], length: int = 600) -> str:
-    """Return what a program said on one line of readable length, the end of it where it is too long."""
+def one_line(lines: Sequence[str], length: int = 600) -> str:
+    """Return what a program output on one line of readable length, the end of it where it is too long."""
     text = " | ".join("".join(char if char.isprintable() else " " for char in line).strip() for line in lines)
     return (text if len(text) <= length else f"...{text[3 - length :]}") or "no output"
 

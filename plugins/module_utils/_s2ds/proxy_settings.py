@@ -49,7 +49,7 @@ def read_settings(option: str, proxy: str, given: Mapping[str, Any]) -> tuple[di
 
 
 def unknown(name: Any, known: Iterable[str]) -> str:
-    """Return what is said of a name that there is not: with the nearest right one, else with all."""
+    """Return what is output of a name that there is not: with the nearest right one, else with all."""
     # Only computed after a mistake.
     import difflib
 
@@ -69,7 +69,7 @@ def _settled(kind: type[Proxy], name: str, value: Any) -> Any:
         try:
             _check(kind, {name: converted})
         except ValueRefused:
-            # Of the two, what is said of the value as it was given is what the administrator understands.
+            # Of the two, what is output of the value as it was given is what the administrator understands.
             converted = None
         if converted is None:
             raise

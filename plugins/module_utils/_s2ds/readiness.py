@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whether a data server serves: what it says of itself, and what this host has of that."""
+"""Whether a data server serves: what it reports, and whether this host has those listeners."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import time
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observation import Observer
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.patience import Patience
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.deadline import PollTimer
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observer import Observer
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import one_line
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Runtime
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec
 
 # For a proxy to answer again after a reload.
-_AGAIN_SECONDS = 5.0
+_RELOAD_SECONDS = 5.0
 
 
 class Readiness:
-    """Asks a data server until it serves.
+    """Polls a data server until it serves.
 
     Args:
         proxy: What forwards.
         runtime: Where it runs.
-        spec: What it is to be like.
-        observer: Looks at what it says.
+        spec: Its specification.
+        observer: Checks what it reports.
     """
 
     def __init__(self, proxy: Proxy, runtime: Runtime, spec: DataServerSpec, observer: Observer) -> None:
@@ -41,46 +41,46 @@ class Readiness:
         """Wait until a data server that was started has its listeners, and return them.
 
         Raises:
-            S2DSException: It ended, or took too long.
+            S2DSException: It exited, or took too long.
         """
         name = self._spec.name
-        patience = Patience(self._runtime.ready_seconds)
+        timer = PollTimer(self._runtime.ready_seconds)
         while True:
-            answer, reason = self._ask()
-            if answer is not None:
-                return self._observer.listeners(answer)
+            reply, reason = self._probe()
+            if reply is not None:
+                return self._observer.listeners(reply)
             if self._runtime.has_failed():
-                raise S2DSException(f"the data server {name} exited immediately: {self._last_words()}")
-            if patience.is_over():
+                raise S2DSException(f"the data server {name} exited immediately: {self._last_output()}")
+            if timer.has_expired():
                 raise S2DSException(
-                    f"the data server {name} was not ready after {patience.waited:.0f} s: "
-                    f"{reason or self._last_words()}"
+                    f"the data server {name} was not ready after {timer.elapsed:.0f} s: {reason or self._last_output()}"
                 )
-            patience.rest()
+            timer.pause()
 
-    def wait_again(self) -> None:
-        """Verify that a data server listens after a command: its confirmation is not sufficient.
+    def wait_after_reload(self) -> None:
+        """Verify that a data server listens after a reload: its confirmation is not sufficient.
 
         Raises:
-            S2DSException: It does not.
+            S2DSException: It does not listen.
         """
-        deadline = time.monotonic() + _AGAIN_SECONDS
+        deadline = time.monotonic() + _RELOAD_SECONDS
         while True:
-            answer, reason = self._ask()
-            if answer is not None:
-                self._observer.listeners(answer)
+            reply, reason = self._probe()
+            if reply is not None:
+                self._observer.listeners(reply)
                 return
             if time.monotonic() > deadline:
-                said = reason or self._last_words()
-                raise S2DSException(f"the data server {self._spec.name} no longer listens: {said}")
+                raise S2DSException(
+                    f"the data server {self._spec.name} no longer listens: {reason or self._last_output()}"
+                )
             time.sleep(0.05)
 
-    def _ask(self) -> tuple[dict[str, Any] | None, str]:
+    def _probe(self) -> tuple[dict[str, Any] | None, str]:
         try:
             return self._runtime.probe(self._proxy), ""
         except S2DSException as error:
-            # What comes up may be busy, or not complete yet.
+            # A program that is starting may be busy, or not have all its listeners yet.
             return None, str(error)
 
-    def _last_words(self) -> str:
-        return words(self._runtime.said(self._proxy))
+    def _last_output(self) -> str:
+        return one_line(self._observer.last_output())

@@ -84,7 +84,7 @@ class Task:
         open_files: How many files each of its processes may come to have open.
         tasks: How many processes and threads a start or a reload adds.
         most_tasks: How many it may come to have otherwise.
-        kept: Files that it writes below its directory and that are to outlive it.
+        persistent_files: Files that it writes below its directory and that are to outlive it.
     """
 
     name: str
@@ -94,7 +94,7 @@ class Task:
     open_files: int = 0
     tasks: int = 0
     most_tasks: int = 0
-    kept: Sequence[str] = ()
+    persistent_files: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

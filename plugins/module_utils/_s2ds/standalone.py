@@ -40,25 +40,25 @@ class Standalone:
         self.check_mode = check_mode
         self._directory = server.runtime.home
 
-    def look(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """Return what the instance is like now."""
         try:
-            found = self._record()
+            current = self._record()
         except S2DSException:
             return {"name": self.name, "state": STOPPED, "running": False}
-        if found is None:
+        if current is None:
             return {"name": self.name, "state": ABSENT, "running": False}
-        status = self.server.as_specified(found).status()
-        return self._described(found, STARTED if status.running else STOPPED, status)
+        status = self.server.with_spec(current).status()
+        return self._described(current, STARTED if status.running else STOPPED, status)
 
-    def expect(self, state: str) -> dict[str, Any]:
+    def predict(self, state: str) -> dict[str, Any]:
         """Return what the instance would be like in a state; which ports would be chosen nobody can tell."""
         if state == ABSENT:
             return {"name": self.name, "state": ABSENT, "running": False}
-        found = self._record()
+        current = self._record()
         if state == STOPPED:
-            return self._described(found or self.server.spec, STOPPED, Status(False))
-        return self._described(_with_ports_of(found, self.server.spec), STARTED, Status(True))
+            return self._described(current or self.server.spec, STOPPED, Status(False))
+        return self._described(_keep_ports(current, self.server.spec), STARTED, Status(True))
 
     def _described(self, spec: DataServerSpec, state: str, status: Status) -> dict[str, Any]:
         return {
@@ -87,19 +87,20 @@ class Standalone:
         with self._locked():
             if state == ABSENT:
                 return self._remove()
-            found = self._record()
+            current = self._record()
             if state == STOPPED:
-                return self._stop(found)
-            wanted = self.server.as_specified(_with_ports_of(found, self.server.spec))
-            if found is not None and self._can_be_updated(found, wanted.spec):
-                return self._update(wanted, again=found != replace(wanted.spec, key=None))
-            return self._start(found, wanted)
+                return self._stop(current)
+            wanted = self.server.with_spec(_keep_ports(current, self.server.spec))
+            if current is not None and self._can_be_updated(current, wanted.spec):
+                return self._update(wanted, again=current != replace(wanted.spec, key=None))
+            return self._start(current, wanted)
 
-    def _can_be_updated(self, found: DataServerSpec, wanted: DataServerSpec) -> bool:
+    def _can_be_updated(self, current: DataServerSpec, wanted: DataServerSpec) -> bool:
         return (
-            list(found.listeners) == list(wanted.listeners)
-            and (found.role, found.encryption, found.transport) == (wanted.role, wanted.encryption, wanted.transport)
-            and self.server.is_as_set()
+            list(current.listeners) == list(wanted.listeners)
+            and (current.role, current.encryption, current.transport)
+            == (wanted.role, wanted.encryption, wanted.transport)
+            and self.server.has_current_settings()
         )
 
     def _remove(self) -> bool:
@@ -107,11 +108,11 @@ class Standalone:
             return os.path.isdir(self._directory)
         return self.server.release()
 
-    def _stop(self, found: DataServerSpec | None) -> bool:
-        if found is None:
+    def _stop(self, current: DataServerSpec | None) -> bool:
+        if current is None:
             raise S2DSException(f"state: there is no instance {self.name} to stop; start it first, or use absent")
         if self.check_mode:
-            return self.server.as_specified(found).status().running
+            return self.server.with_spec(current).status().running
         return self.server.stop()
 
     def _update(self, wanted: S2DS, again: bool) -> bool:
@@ -123,41 +124,41 @@ class Standalone:
             self._write_record(wanted.spec)
         except BaseException:
             # Without it the next call would not know what runs.
-            found = self._record()
-            if found is not None:
+            current = self._record()
+            if current is not None:
                 with suppress(ScistreamError, OSError):
-                    self.server.as_specified(found).update_listeners()
+                    self.server.with_spec(current).update_listeners()
             raise
         return changed
 
-    def _start(self, found: DataServerSpec | None, wanted: S2DS) -> bool:
+    def _start(self, current: DataServerSpec | None, wanted: S2DS) -> bool:
         # Before anything ends that runs.
-        wanted.foresee(found)
+        wanted.check_start(current)
         if self.check_mode:
             return True
         before: S2DS | None = None
-        if found is not None:
+        if current is not None:
             key = self.server.key
-            before = wanted.as_specified(replace(found, key=key))
-            wanted = wanted.as_specified(replace(wanted.spec, key=wanted.spec.key or key))
+            before = wanted.with_spec(replace(current, key=key))
+            wanted = wanted.with_spec(replace(wanted.spec, key=wanted.spec.key or key))
             before.release()
         try:
-            self._begin(wanted)
+            self._start_and_record(wanted)
         except BaseException:
             wanted.release()
             if before is not None:
-                self._begin(before)
+                self._start_and_record(before)
             raise
         return True
 
-    def _begin(self, server: S2DS) -> None:
+    def _start_and_record(self, server: S2DS) -> None:
         server.start()
-        self._write_record(server.settle().spec)
+        self._write_record(server.finish_start().spec)
 
     def _record(self) -> DataServerSpec | None:
         try:
             with open(os.path.join(self._directory, RECORD), encoding="utf-8") as stream:
-                return _instance(json.load(stream))
+                return _parse_record(json.load(stream))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, KeyError) as error:
@@ -172,7 +173,7 @@ class Standalone:
         if self.check_mode:
             yield
             return
-        path = self.server.runtime.site.state_dir
+        path = self.server.runtime.layout.state_dir
         make_directory(path)
         lock = os.open(os.path.join(path, "standalone.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -182,7 +183,7 @@ class Standalone:
             os.close(lock)
 
 
-def _instance(document: Mapping[str, Any]) -> DataServerSpec:
+def _parse_record(document: Mapping[str, Any]) -> DataServerSpec:
     return DataServerSpec(
         **{
             **document,
@@ -192,11 +193,11 @@ def _instance(document: Mapping[str, Any]) -> DataServerSpec:
     )
 
 
-def _with_ports_of(found: DataServerSpec | None, wanted: DataServerSpec) -> DataServerSpec:
+def _keep_ports(current: DataServerSpec | None, wanted: DataServerSpec) -> DataServerSpec:
     """Keep the ports that were chosen before, where any port will do and the addresses are the same."""
-    if found is None or len(found.listeners) != len(wanted.listeners):
+    if current is None or len(current.listeners) != len(wanted.listeners):
         return wanted
     listeners = [
-        old if not new.port and old.host == new.host else new for old, new in zip(found.listeners, wanted.listeners)
+        old if not new.port and old.host == new.host else new for old, new in zip(current.listeners, wanted.listeners)
     ]
     return replace(wanted, listeners=listeners)

@@ -16,12 +16,12 @@ from typing import Any, Mapping
 from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_path
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials, places
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials, trusted
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.factory import data_server
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.options import read_instance
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.options import read_spec
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.loader import proxy_class
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import data_server
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.container import EngineContainer
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.dockersock import (
     NOTES,
@@ -47,7 +47,7 @@ class StandaloneContainer:
 
     def __init__(self, params: Mapping[str, Any], check_mode: bool, tmpdir: str) -> None:
         self._params = params
-        self._wanted = read_instance("proxy", params)
+        self._wanted = read_spec("proxy", params)
         self._check()
         self._directory = tempfile.mkdtemp(prefix="proxy-container-", dir=tmpdir)
         try:
@@ -56,8 +56,8 @@ class StandaloneContainer:
             if not isinstance(runtime, EngineContainer):
                 raise S2DSException(f"runtime: {runtime} does not run on a Docker engine: choose docker or dockersock")
             self._runtime = runtime
-            self._instance = Standalone(self._server, check_mode)
-            if isinstance(runtime, DockerSock) and runtime.site.identity:
+            self._standalone = Standalone(self._server, check_mode)
+            if isinstance(runtime, DockerSock) and runtime.layout.identity:
                 runtime.fetch(self._names())
         except BaseException:
             shutil.rmtree(self._directory)
@@ -69,10 +69,10 @@ class StandaloneContainer:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         shutil.rmtree(self._directory, ignore_errors=True)
 
-    def look(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """Return what the instance is like now."""
         return {
-            **self._instance.look(),
+            **self._standalone.describe(),
             "container": self._runtime.container(),
             "proxy": self._params["proxy"],
             "runtime": self._runtime.name,
@@ -82,11 +82,11 @@ class StandaloneContainer:
 
     def ensure(self) -> bool:
         """Bring the instance to its state; returns whether anything had to be done."""
-        return self._instance.ensure(self._params["state"])
+        return self._standalone.ensure(self._params["state"])
 
-    def expect(self) -> dict[str, Any]:
+    def predict(self) -> dict[str, Any]:
         """Return what the instance would be like."""
-        return {**self.look(), **self._instance.expect(self._params["state"])}
+        return {**self.describe(), **self._standalone.predict(self._params["state"])}
 
     def _names(self) -> list[str]:
         """Return the names of the files that an instance may have."""
@@ -109,13 +109,13 @@ class StandaloneContainer:
         runtime = params["runtime"] or ("docker" if params["engine"].startswith("unix:") else "dockersock")
         remote = runtime == "dockersock" and not params["state_dir"]
         state_dir = check_path("state_dir", params["state_dir"] or _STATE_DIR)
-        site = Layout(
+        layout = Layout(
             self._directory if remote else state_dir,
             template_dir=self._templates(),
             identity=_IDENTITY if remote else "",
         )
-        places.check(site, starts=False)
-        return data_server(site, params["proxy"], runtime, settings, self._wanted)
+        trusted.check_layout(layout, starts=False)
+        return data_server(layout, params["proxy"], runtime, settings, self._wanted)
 
     def _templates(self) -> str:
         """Return the directory with the template: that of the roles, or one with the text that was given."""

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Files that decide what this process does: used only where nobody less privileged can have written them.
+"""Files and directories that decide what this process does: used only if nobody less privileged can write to them.
 
-The path is walked from the root, one name at a time, and each directory on it is looked at. What was looked at is what
-is opened. Symbolic links are followed where root, or the user of this process, made them in such a directory.
+The path is walked from the root, one component at a time, and every directory on it is checked. What was checked is
+what is opened. Symbolic links are followed if root, or the user of this process, created them in such a directory.
 """
 
 from __future__ import annotations
@@ -16,56 +16,58 @@ import os
 import pwd
 import stat
 from contextlib import suppress
+from typing import Mapping, Sequence
 
-from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, ScistreamError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 
-_MOST_LINKS = 40
-
-
-class DistrustedError(ScistreamError):
-    """A file or a directory on its path can be written by somebody who must not decide."""
+_MAX_LINKS = 40
 
 
-class UnfitError(ScistreamError):
-    """It is no file, or too large a one."""
+class UntrustedPathError(ScistreamError):
+    """A less privileged user can write to a file, or to a directory on its path."""
 
 
-def read(path: str, most: int) -> bytes:
+class UnsuitableFileError(ScistreamError):
+    """A path does not lead to a regular file, or the file is too large."""
+
+
+def read(path: str, limit: int) -> bytes:
     """Return the content of a regular file.
 
     Args:
         path: Path of the file.
-        most: Largest size in bytes.
+        limit: Maximum size in bytes.
 
     Raises:
-        DistrustedError: Somebody else can write it.
-        UnfitError: It is no regular file, or it is too large.
-        OSError: It is not there, or cannot be read.
+        UntrustedPathError: Someone else can write to it.
+        UnsuitableFileError: It is not a regular file, or it is too large.
+        OSError: It does not exist, or cannot be read.
     """
     found = _walk(path)
     try:
         _require_file(os.fstat(found))
         with open(f"/proc/self/fd/{found}", "rb") as stream:
-            content = stream.read(most + 1)
+            content = stream.read(limit + 1)
     finally:
         os.close(found)
-    if len(content) > most:
-        raise UnfitError(f"it is larger than {most} bytes")
+    if len(content) > limit:
+        raise UnsuitableFileError(f"it is larger than {limit} bytes")
     return content
 
 
 def check(path: str) -> None:
-    """Refuse a file or a directory that somebody else can write; what is not there yet is not refused.
+    """Refuse a file or directory that someone else can write to. One that does not exist is accepted.
 
     Raises:
-        DistrustedError: Somebody else can write it, or could make it.
+        UntrustedPathError: Someone else can write to it, or could create it.
     """
     with suppress(FileNotFoundError):
         os.close(_walk(path))
 
 
 def _walk(path: str) -> int:
-    """Return a descriptor of what a path leads to, which has been looked at like all on the way."""
+    """Return a descriptor of what a path leads to, after checking it and every directory on the way."""
     names = os.path.join(os.getcwd(), path).split("/")[::-1]
     here = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     where = "/"
@@ -81,16 +83,16 @@ def _walk(path: str) -> int:
                 there = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
             except FileNotFoundError:
                 if shared:
-                    raise DistrustedError(f"{where} does not exist, and anyone can create it") from None
+                    raise UntrustedPathError(f"{where} does not exist, and anyone can create it") from None
                 raise
             info = os.fstat(there)
             if shared and not stat.S_ISDIR(info.st_mode):
                 os.close(there)
-                raise DistrustedError(f"{os.path.dirname(where)} is a directory in which everyone can create files")
+                raise UntrustedPathError(f"{os.path.dirname(where)} is a directory in which everyone can create files")
             if stat.S_ISLNK(info.st_mode):
                 os.close(there)
                 links += 1
-                if links > _MOST_LINKS:
+                if links > _MAX_LINKS:
                     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
                 _check_owner(where, info)
                 target = os.readlink(name, dir_fd=here)
@@ -110,36 +112,36 @@ def _walk(path: str) -> int:
 
 
 def _check_owner_and_mode(where: str, info: os.stat_result) -> bool:
-    """Refuse what others can write; returns whether it is a directory for everybody's files, such as /tmp.
+    """Refuse what others can write to; return whether it is a shared directory such as /tmp.
 
-    In such a directory nobody can replace what is root's: a directory there may be used, files there not.
+    Nobody can replace root's files in such a directory: directories in it may be used, files may not.
     """
     _check_owner(where, info)
     if stat.S_ISDIR(info.st_mode) and info.st_mode & stat.S_ISVTX and info.st_mode & 0o022:
         return True
     if info.st_mode & stat.S_IWOTH:
-        raise DistrustedError(f"{where} is writable by everyone (mode {stat.S_IMODE(info.st_mode):04o})")
+        raise UntrustedPathError(f"{where} is writable by everyone (mode {stat.S_IMODE(info.st_mode):04o})")
     if info.st_mode & stat.S_IWGRP and not _is_private(where, info.st_gid):
         group = _name_of_group(info.st_gid)
-        raise DistrustedError(f"{where} is writable by the group {group} (mode {stat.S_IMODE(info.st_mode):04o})")
+        raise UntrustedPathError(f"{where} is writable by the group {group} (mode {stat.S_IMODE(info.st_mode):04o})")
     return False
 
 
 def _check_owner(where: str, info: os.stat_result) -> None:
     if info.st_uid not in (0, os.geteuid()):
-        raise DistrustedError(f"{where} belongs to {_name_of_user(info.st_uid)}")
+        raise UntrustedPathError(f"{where} belongs to {_name_of_user(info.st_uid)}")
 
 
 def _require_file(info: os.stat_result) -> None:
     if not stat.S_ISREG(info.st_mode):
         kind = "a directory" if stat.S_ISDIR(info.st_mode) else "no regular file"
-        raise UnfitError(f"it is {kind}")
+        raise UnsuitableFileError(f"it is {kind}")
 
 
 def _is_private(where: str, gid: int) -> bool:
-    """Tell whether nobody but root and this user is in a group, as in those that a system makes for each user."""
+    """Return whether only root and this user are in a group, such as the private group of a user."""
     with suppress(OSError):
-        # With an access control list the mode shows what anyone of it may do.
+        # With an access control list, the mode shows the permissions of all entries.
         os.getxattr(where, "system.posix_acl_access", follow_symlinks=False)
         return False
     own = {entry.pw_name for entry in map(_user, {0, os.geteuid()}) if entry}
@@ -168,3 +170,61 @@ def _name_of_group(gid: int) -> str:
         return grp.getgrgid(gid).gr_name
     except KeyError:
         return str(gid)
+
+
+# What root starts, and what these programs load; the role s2cs installs them.
+PROGRAMS = ("supervise.py", "isolate.py", "records.py")
+
+
+def check_layout(layout: Layout, starts: bool = True) -> None:
+    """Refuse a layout in which root would store or start something that others can write to.
+
+    Args:
+        layout: The directories.
+        starts: Whether the programs in them are used.
+
+    Raises:
+        S2DSException: Others can write to one, or the state directory is no directory. It names the option.
+    """
+    if os.path.lexists(layout.state_dir) and not os.path.isdir(layout.state_dir):
+        raise S2DSException(f"state_dir: {layout.state_dir} is not a directory")
+    # With an identity in the layout, the state directory belongs to this call alone.
+    stored = {} if layout.identity else {"state_dir": [layout.state_dir]}
+    problems = untrusted({**stored, **({"program_dir": programs(layout)} if starts else {})})
+    if problems:
+        raise S2DSException("; ".join(problems))
+
+
+def programs(layout: Layout) -> list[str]:
+    """Return the programs of a layout, and everything next to or below them that they may load."""
+    return [*map(layout.program, PROGRAMS), *below(layout.program("s2ds"))]
+
+
+def below(directory: str) -> list[str]:
+    """Return a directory and everything below it."""
+    paths = [directory]
+    for parent, directories, files in os.walk(directory):
+        paths += [os.path.join(parent, name) for name in (*directories, *files)]
+    return paths
+
+
+def untrusted(paths: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the problems of files and directories that root is to use, at most one for each option.
+
+    Args:
+        paths: Files and directories, by the names of options.
+    """
+    if os.geteuid() != 0:
+        return []
+    problems = []
+    for option, items in paths.items():
+        for path in items:
+            try:
+                check(path)
+            except UntrustedPathError as error:
+                problems.append(f"{option}: {error}; it must be owned by root and not be writable by others")
+                break
+            except OSError as error:
+                problems.append(f"{option}: {path}: {error.strerror}")
+                break
+    return problems

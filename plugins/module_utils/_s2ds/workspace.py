@@ -63,11 +63,11 @@ class Workspace:
             self._runtime.deliver()
             yield
         except BaseException:
-            replacement.undo()
+            replacement.roll_back()
             with suppress(ScistreamError, OSError):
                 self._runtime.deliver()
             raise
-        replacement.keep()
+        replacement.commit()
 
     def try_out(self, files: Mapping[str, str | None], verify: Callable[[str], None]) -> None:
         """Have files checked in a directory like this one, where they cannot do any harm.
@@ -79,16 +79,16 @@ class Workspace:
         trial = os.path.join(self.path, _TRIAL)
         try:
             self._make(trial)
-            self._replacement(trial, {**read(self.path, credentials.FILES), **files}).keep()
+            self._replacement(trial, {**read(self.path, credentials.FILES), **files}).commit()
             verify(trial)
         finally:
             shutil.rmtree(trial, ignore_errors=True)
 
     def _make(self, directory: str) -> None:
-        site = self._runtime.site
+        layout = self._runtime.layout
         try:
-            make_directory(site.state_dir)
-            make_directory(site.sessions_dir)
+            make_directory(layout.state_dir)
+            make_directory(layout.sessions_dir)
             access = self._runtime.access()
             for path, (user, group, mode) in (
                 (directory, (*access.owner, 0o750)),

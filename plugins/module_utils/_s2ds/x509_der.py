@@ -4,7 +4,7 @@
 
 """What a certificate says of itself: its names, its time, who issued it. Nothing is verified here.
 
-The standard library shows that of a peer in a connection only, and ahead of one something has to be said to the user.
+The standard library shows that of a peer in a connection only, and ahead of one something has to be output to the user.
 """
 
 from __future__ import annotations

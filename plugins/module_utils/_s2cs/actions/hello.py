@@ -20,8 +20,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session im
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.steps import Steps
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.transaction import Transaction
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.plan import Plan
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS, Plan
 
 
 class HelloAction(Action[Hello]):
@@ -66,7 +65,7 @@ class HelloAction(Action[Hello]):
         server = self.manager.data_server(after, key)
         plan: Plan = yield server.plan_credentials
         if plan.needed and not self.check_mode:
-            transaction.on_rollback(_restore_credentials, server.as_specified(before.spec(server.key)))
+            transaction.on_rollback(_restore_credentials, server.with_spec(before.spec(server.key)))
             # If killed from here on, the session has no certificate, and the next HELLO provides one.
             transaction.on_rollback(self.store.save, before)
             self.store.save(before.replace(certificate=None))

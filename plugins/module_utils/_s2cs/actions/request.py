@@ -90,7 +90,7 @@ class RequestAction(Action[Request]):
             reserved = self.store.reserve(new.replace(pending="request"), address, chooser, self.policy.limits)
             transaction.on_rollback(self.manager.release, reserved)
             try:
-                yield partial(_launch, server.as_specified(reserved.spec()))
+                yield partial(_launch, server.with_spec(reserved.spec()))
                 return reserved
             except S2DSException as error:
                 try:

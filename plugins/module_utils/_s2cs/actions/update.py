@@ -28,7 +28,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session im
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.steps import Steps
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.target_resolution import resolve_targets
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.transaction import Transaction
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.reach import look
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.reach import find_unreachable
 
 
 class UpdateAction(Action[Update]):
@@ -99,7 +99,7 @@ def unreachable(session: Session, targets: Sequence[str]) -> list[dict[str, str]
         return []
     names = dict(zip(session.resolved, session.targets))
     found = [parse_endpoint("targets", target) for target in targets]
-    failed = look([(target.host, target.port) for target in found], session.egress)
+    failed = find_unreachable([(target.host, target.port) for target in found], session.egress)
     return [{"target": names[str(Endpoint(item.host, item.port))], "msg": item.reason} for item in failed]
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import Endpoint
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.halted import works_in
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import works_in
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.socket_diag import (
     Socket,
     held_by,
@@ -27,7 +27,7 @@ _LONGEST_COMMAND = 4096
 
 
 @dataclass(frozen=True)
-class Open:
+class OpenConnections:
     """What goes through a proxy now."""
 
     listeners: Sequence[Endpoint]
@@ -45,7 +45,7 @@ class Open:
         return max([before, *(time.time() - min(quiet) for _once in quiet[:1])]) or None
 
 
-def open_now(pids: Sequence[int]) -> Open:
+def open_connections(pids: Sequence[int]) -> OpenConnections:
     """Return the listeners of processes, the connections of TCP that they have, and how many peers send datagrams."""
     found: list[Socket] = sockets(held_by(pids))
     tcp = [item for item in found if item.protocol == socket.IPPROTO_TCP]
@@ -53,7 +53,7 @@ def open_now(pids: Sequence[int]) -> Open:
     connections = [item for item in tcp if not item.listens]
     # Datagrams all come in by one socket; each peer has one of its own that leads to the target.
     udp = [item for item in found if item.protocol == socket.IPPROTO_UDP]
-    return Open(
+    return OpenConnections(
         sorted(listeners | {item.local for item in udp if not item.remote.port}, key=str),
         [item for item in connections if item.local in listeners],
         [item for item in connections if item.local not in listeners],
@@ -61,7 +61,7 @@ def open_now(pids: Sequence[int]) -> Open:
     )
 
 
-def carried(now: Open, encrypted: bool) -> tuple[int, int]:
+def carried_bytes(now: OpenConnections, encrypted: bool) -> tuple[int, int]:
     """Return the bytes that open connections have carried to the consumer and to the producer.
 
     Args:
@@ -78,7 +78,7 @@ def carried(now: Open, encrypted: bool) -> tuple[int, int]:
 CONNECTIONS = "run/connections.log"
 
 
-def with_log(command: Sequence[str], output: bool) -> list[str]:
+def with_connection_log(command: Sequence[str], output: bool) -> list[str]:
     """Return a command with a line in the log of connections that tells of its start, and as its output if wanted."""
     start = 'echo "start $(date +%s)"'
     # HAProxy takes off that its output is appended. The line before it has brought that to the end of the file.

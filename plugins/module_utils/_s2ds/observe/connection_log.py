@@ -91,7 +91,7 @@ class Tally:
         return max(0, self.starts - 1)
 
     def begin(self, moment: float, lost: bool) -> None:
-        """Take in that the data server was started.
+        """LineParser in that the data server was started.
 
         Args:
             moment: When.
@@ -102,7 +102,7 @@ class Tally:
         self.since, self.began = self.since or moment, moment
 
     def finish(self, lost: bool) -> None:
-        """Take in that the data server has ended.
+        """LineParser in that the data server has ended.
 
         Args:
             lost: Whether connections may have been open that ended with it.
@@ -114,7 +114,7 @@ class Tally:
         self.seen, self.open = {}, {}
 
     def add(self, ended: float, to_consumer: int, to_producer: int) -> None:
-        """Take in what a connection carried that has ended."""
+        """LineParser in what a connection carried that has ended."""
         if min(to_consumer, to_producer) < 0 or max(to_consumer, to_producer) > _LARGEST:
             raise ValueError
         self.to_consumer = min(_LARGEST, self.to_consumer + to_consumer)
@@ -127,27 +127,27 @@ class Tally:
         return self.told_before if worker == self.worker else self.told_before + self.told
 
     def remember(self, worker: str, refused: int) -> None:
-        """Take in what a process tells that it has refused so far."""
+        """LineParser in what a process tells that it has refused so far."""
         self.told_before = self.refused_before(worker)
         self.worker, self.told = worker, refused
 
 
 # Takes in one line of a log.
-Take = Callable[[Tally, str], None]
+LineParser = Callable[[Tally, str], None]
 
 
-def take_ended(
-    judge: Callable[[str], str], refusal: re.Pattern[str] | None = None, message: re.Pattern[str] | None = None
-) -> Take:
+def ended_connection_parser(
+    classify: Callable[[str], str], refusal: re.Pattern[str] | None = None, message: re.Pattern[str] | None = None
+) -> LineParser:
     """Return what takes in a line that tells of an ended connection: when, its state, bytes to consumer and producer.
 
     Args:
-        judge: Says of a state whether it means ``refused`` or ``failed``; anything else is a connection like any.
+        classify: Says of a state whether it means ``refused`` or ``failed``; anything else is a connection like any.
         refusal: What a line is like that tells of a connection that was refused.
         message: What a line is like that tells of something else.
     """
 
-    def take(tally: Tally, line: str) -> None:
+    def parse(tally: Tally, line: str) -> None:
         fields = line.split()
         try:
             # A partial line continues in the next one.
@@ -155,14 +155,14 @@ def take_ended(
                 raise ValueError
             tally.add(float(fields[0]), int(fields[2]), int(fields[3]))
         except ValueError:
-            take_other(tally, line)
+            parse_other(tally, line)
             return
-        verdict = judge(fields[1])
+        verdict = classify(fields[1])
         tally.total += verdict != "refused"
         tally.refused += verdict == "refused"
         tally.failed += verdict == "failed"
 
-    def take_other(tally: Tally, line: str) -> None:
+    def parse_other(tally: Tally, line: str) -> None:
         start = _START.fullmatch(line)
         if start:
             # A line of before may have been torn off by the end of the disk.
@@ -173,79 +173,79 @@ def take_ended(
         elif line.strip() and not (message and message.fullmatch(line)):
             tally.exact = False
 
-    return take
+    return parse
 
 
-def look(place: Place, log: str, take: Take) -> Tally:
+def read_totals(place: Place, log: str, parse: LineParser) -> Tally:
     """Return what was kept with what the log has had since; nothing is written."""
     deadline = time.monotonic() + _SECONDS
     while True:
-        before = kept(place)
+        before = load(place)
         tally = deepcopy(before)
         with untrusted.opened(place.directory, log) as descriptor:
-            complete = not tally.offset if descriptor is None else _take_in(tally, descriptor, take)
+            complete = not tally.offset if descriptor is None else _read_lines(tally, descriptor, parse)
         # Somebody may have added up in between, and freed what was to be read.
-        if kept(place) == before or time.monotonic() > deadline:
+        if load(place) == before or time.monotonic() > deadline:
             break
     tally.exact = tally.exact and complete
     return tally
 
 
-def fold(place: Place, log: str, take: Take, seen: Callable[[Tally], None] = lambda tally: None) -> None:
+def compact(place: Place, log: str, parse: LineParser, seen: Callable[[Tally], None] = lambda tally: None) -> None:
     """Add up what the log has had since, keep it, and free its room. Where that cannot be kept, all stays as it is.
 
     Args:
         place: The instance.
         log: The log below its directory.
-        take: Takes in a line.
+        parse: Adds a line.
         seen: Takes in what is seen of the data server now.
     """
-    before = kept(place)
+    before = load(place)
     tally = deepcopy(before)
     with untrusted.opened(place.directory, log, write=True) as descriptor:
         if descriptor is not None:
-            _take_in(tally, descriptor, take)
+            _read_lines(tally, descriptor, parse)
         seen(tally)
         if tally == before:
             return
         with suppress(OSError):
-            keep(place, tally)
+            save(place, tally)
             if descriptor is not None:
                 untrusted.free(descriptor, tally.offset)
                 untrusted.reserve(descriptor, RESERVE)
 
 
-def _take_in(tally: Tally, descriptor: int, take: Take) -> bool:
+def _read_lines(tally: Tally, descriptor: int, parse: LineParser) -> bool:
     """Add up the lines from where the totals are; returns whether there was time for all."""
     old = 0
     if os.fstat(descriptor).st_size < tally.offset or untrusted.before(descriptor, tally.offset) != tally.mark:
         # Somebody cut it, or put another one in its place; or the gateway crashed, and what was saved before is back.
-        old = _counted_already(tally, descriptor, take)
+        old = _lines_counted(tally, descriptor, parse)
         tally.offset, tally.skipping, tally.exact = 0, False, False
     lines = untrusted.Lines(descriptor, tally.offset, tally.skipping, time.monotonic() + _SECONDS)
     with suppress(OSError):
         for number, line in enumerate(lines):
             if number >= old:
-                take(tally, line)
+                parse(tally, line)
     tally.offset, tally.skipping = lines.offset, lines.skipping
     tally.mark = untrusted.before(descriptor, tally.offset)
     tally.exact = tally.exact and not lines.left_out
     return lines.complete
 
 
-def _counted_already(tally: Tally, descriptor: int, take: Take) -> int:
+def _lines_counted(tally: Tally, descriptor: int, parse: LineParser) -> int:
     """Return how many lines of a log that was replaced come before the first start that is not in the totals."""
     scratch = Tally()
     with suppress(OSError):
         for number, line in enumerate(untrusted.Lines(descriptor, 0, False, time.monotonic() + _SECONDS)):
             starts = scratch.starts
-            take(scratch, line)
+            parse(scratch, line)
             if scratch.starts > starts and scratch.began > tally.began:
                 return number
     return 0
 
 
-def kept(place: Place) -> Tally:
+def load(place: Place) -> Tally:
     """Return the totals that were kept."""
     text = untrusted.read(place.notes, NOTES)
     if not text:
@@ -266,7 +266,7 @@ def kept(place: Place) -> Tally:
         return Tally(exact=False)
 
 
-def keep(place: Place, tally: Tally) -> None:
+def save(place: Place, tally: Tally) -> None:
     """Write down totals, as a whole or not at all."""
     path = os.path.join(place.notes, NOTES)
     temporary = f"{path}.new"
@@ -291,7 +291,7 @@ def is_large(directory: str, log: str) -> bool:
         return False
 
 
-def make(directory: str, log: str, mode: int) -> None:
+def create(directory: str, log: str, mode: int) -> None:
     """Make a log with room reserved for it, for a data server to append to; one that is there stays as it is.
 
     Args:

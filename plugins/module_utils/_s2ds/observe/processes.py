@@ -2,17 +2,21 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Looking at processes and ending them, without ever taking another process for one of ours."""
+"""Looking at processes and ending them, without ever mistaking another process for one of ours."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
+from typing import Iterable
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
 
 KILL_SECONDS = 5.0
+
+_STOPPED = {"T": "stopped by a signal", "t": "stopped by a debugger"}
+_GROUPS = "/sys/fs/cgroup"
 
 
 def start_time(pid: int) -> str:
@@ -29,12 +33,8 @@ def start_time(pid: int) -> str:
 
 
 def is_stopped(pid: int) -> bool:
-    """Return whether a process was stopped by a signal or by a tracer."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stream:
-            return stream.read().rpartition(b")")[2].split()[0] in (b"T", b"t")
-    except (OSError, IndexError):
-        return False
+    """Return whether a process is stopped by a signal or a debugger."""
+    return _state(pid) in _STOPPED
 
 
 def started_at(pid: int) -> float | None:
@@ -126,3 +126,60 @@ def end(pid: int, started: str, grace: float, group: bool = False) -> None:
         if wait_gone(pid, started, seconds):
             return
     raise S2DSException(f"process {pid} could not be killed; see /proc/{pid}/status")
+
+
+def check_not_stopped(what: str, pids: Iterable[int]) -> None:
+    """Refuse a data server of which a process is stopped by a signal or a debugger, or frozen with its control group.
+
+    Args:
+        what: What the processes are, for the message.
+        pids: PIDs as seen by this process. PIDs that no longer exist are ignored.
+
+    Raises:
+        S2DSException: A process is stopped or frozen. It names the process, and what to do.
+    """
+    for pid in pids:
+        if pid < 1:
+            continue
+        state = _state(pid)
+        if state in _STOPPED:
+            raise S2DSException(
+                f"process {pid} of {what} is {_STOPPED[state]} (state {state}), so no data is transferred: resume it "
+                f"(kill -CONT {pid}), or release the session"
+            )
+        if state and _is_frozen(pid):
+            raise S2DSException(
+                f"process {pid} of {what} is frozen with its control group, so no data is transferred: thaw its unit "
+                "or container, or release the session"
+            )
+
+
+def works_in(pid: int, directory: str) -> bool | None:
+    """Return whether the working directory of a process is this one, or None if that cannot be determined."""
+    if pid < 1:
+        return None
+    try:
+        return os.path.samefile(f"/proc/{pid}/cwd", directory)
+    except PermissionError:
+        return None
+    except OSError:
+        return False
+
+
+def _state(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stream:
+            # The program's name is in parentheses before it, and may contain anything.
+            return stream.read(4096).rpartition(b")")[2].split()[0].decode("ascii", "replace")
+    except (OSError, IndexError):
+        return ""
+
+
+def _is_frozen(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as stream:
+            group = next((line[3:].strip() for line in stream if line.startswith("0::/")), "")
+        with open(f"{_GROUPS}{group}/cgroup.events", encoding="ascii") as stream:
+            return any(line.split() == ["frozen", "1"] for line in stream)
+    except OSError:
+        return False

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Sequence
 
 # Longer than a round trip around the world and a lost first packet.
-PATIENCE = 3.0
+TIMEOUT = 3.0
 # More are not looked at; they would use up the ports and descriptors of the gateway.
-MOST = 128
+MAX_TARGETS = 128
 
 
 @dataclass(frozen=True)
@@ -29,29 +29,29 @@ class Unreachable:
     reason: str
 
 
-def look(
-    targets: Sequence[tuple[str, int]], source: str | None = None, patience: float = PATIENCE
+def find_unreachable(
+    targets: Sequence[tuple[str, int]], source: str | None = None, timeout: float = TIMEOUT
 ) -> list[Unreachable]:
     """Return the targets at which nobody accepts a connection; all are looked at together.
 
     Args:
         targets: Addresses and ports.
         source: Address that the connections come from, None for the kernel's choice.
-        patience: How long they have to answer, in seconds.
+        timeout: How long they have to answer, in seconds.
     """
     failed = []
     waiting: dict[socket.socket, tuple[str, int]] = {}
     with selectors.DefaultSelector() as selector:
         try:
-            for host, port in list(dict.fromkeys(targets))[:MOST]:
+            for host, port in list(dict.fromkeys(targets))[:MAX_TARGETS]:
                 try:
                     connection = _connect(host, port, source)
                 except OSError as error:
-                    failed.append(Unreachable(host, port, _words(error.errno)))
+                    failed.append(Unreachable(host, port, _reason(error.errno)))
                     continue
                 waiting[connection] = (host, port)
                 selector.register(connection, selectors.EVENT_WRITE, connection)
-            deadline = time.monotonic() + patience
+            deadline = time.monotonic() + timeout
             while selector.get_map():
                 left = deadline - time.monotonic()
                 if left <= 0:
@@ -63,8 +63,8 @@ def look(
                     host, port = waiting.pop(connection)
                     connection.close()
                     if status:
-                        failed.append(Unreachable(host, port, _words(status)))
-            failed.extend(Unreachable(host, port, f"no answer for {patience:g} s") for host, port in waiting.values())
+                        failed.append(Unreachable(host, port, _reason(status)))
+            failed.extend(Unreachable(host, port, f"no answer for {timeout:g} s") for host, port in waiting.values())
         finally:
             for connection in waiting:
                 connection.close()
@@ -90,5 +90,5 @@ def _connect(host: str, port: int, source: str | None) -> socket.socket:
     return connection
 
 
-def _words(error: int | None) -> str:
+def _reason(error: int | None) -> str:
     return os.strerror(error).lower() if error else "unknown error"

@@ -31,7 +31,7 @@ _KINDS = {
 }
 
 
-def is_special(address: _Address) -> str | None:
+def describe_special(address: _Address) -> str | None:
     """Return what an address is that leads to this host, or to all hosts of a network; None for any other."""
     if address.is_loopback:
         return _KINDS[_LOCAL]

@@ -20,7 +20,10 @@ from contextlib import closing, contextmanager
 from typing import Callable, Iterator
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.halted import check_going, works_in
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import (
+    check_not_stopped,
+    works_in,
+)
 
 SECONDS = 5.0
 LARGEST = 1 << 20
@@ -31,7 +34,7 @@ _CREDENTIALS = struct.Struct("3i")
 Accept = Callable[[int, int], bool]
 
 
-class NobodyThere(S2DSException):
+class NotListening(S2DSException):
     """There is no socket, or nothing listens at it: what made it has ended, or is not there yet."""
 
 
@@ -43,7 +46,7 @@ def ask(
     one_line: bool = False,
     accept: Accept | None = None,
 ) -> str:
-    """Send a request to a socket below a directory and return all that it answers.
+    """Send a request to a socket below a directory and return all that it replies.
 
     Args:
         directory: The directory of an instance.
@@ -54,7 +57,7 @@ def ask(
         accept: Whether to listen to this process and user. If omitted, to a process that works in the directory.
 
     Raises:
-        NobodyThere: There is no such socket, or nobody listens.
+        NotListening: There is no such socket, or nobody listens.
         S2DSException: The answer is not complete in time, or too long, or somebody else would give it.
     """
     deadline = time.monotonic() + SECONDS if deadline is None else deadline
@@ -86,7 +89,7 @@ def _connected(path: str, name: str, deadline: float, accept: Accept) -> Iterato
     try:
         held = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
-        raise NobodyThere(f"the data server has no {name}") from None
+        raise NotListening(f"the data server has no {name}") from None
     try:
         about = os.fstat(held)
         if not stat.S_ISSOCK(about.st_mode) or about.st_nlink != 1:
@@ -102,7 +105,7 @@ def _connected(path: str, name: str, deadline: float, accept: Accept) -> Iterato
                     f"process {pid} of the user {user} listens at {name}, which is not the data server: the "
                     "socket is not used"
                 )
-            check_going("the data server", [pid])
+            check_not_stopped("the data server", [pid])
             yield connection
     finally:
         os.close(held)
@@ -118,7 +121,7 @@ def _connect(connection: socket.socket, path: str, name: str, deadline: float) -
             # As many wait to be let in as may.
             time.sleep(min(_PAUSE, _left(deadline)))
         except (ConnectionRefusedError, FileNotFoundError):
-            raise NobodyThere(f"nothing listens at {name} of the data server") from None
+            raise NotListening(f"nothing listens at {name} of the data server") from None
 
 
 def _left(deadline: float) -> float:

@@ -28,7 +28,7 @@ _MARK = 32
 
 @contextmanager
 def opened(directory: str, name: str, write: bool = False) -> Iterator[int | None]:
-    """Open a file below a directory; None where there is none, or what is there is not a file of its own."""
+    """OpenConnections a file below a directory; None where there is none, or what is there is not a file of its own."""
     flags = (os.O_RDWR if write else os.O_RDONLY) | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     path = os.path.join(directory, name)
     try:

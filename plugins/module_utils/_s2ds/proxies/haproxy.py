@@ -2,13 +2,18 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The proxy HAProxy: master-worker mode, splicing, reload without losing a connection."""
+"""The proxy HAProxy: master-worker mode, splicing, reload without losing a connection.
+
+Connections that it refused appear in no log; each worker counts them for itself, and a reload starts a new worker.
+"""
 
 from __future__ import annotations
 
+import csv
 import re
 import signal
 import time
+from dataclasses import dataclass
 from typing import Any, ClassVar, Mapping, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, show
@@ -17,37 +22,46 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe im
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.activity import (
     CONNECTIONS,
     longest_file,
-    open_now,
-    with_log,
+    open_connections,
+    with_connection_log,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.answers import BadAnswer
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.halted import check_going, works_in
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import started_at
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import (
+    check_not_stopped,
+    start_time,
+    started_at,
+    works_in,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.replies import (
+    LARGEST_COUNT,
+    InvalidReply,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.unix_socket import (
     SECONDS,
-    NobodyThere,
+    NotListening,
     ask,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies import haproxy_counters as counting
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.haproxy_counters import Master
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.observed import ObservedProxy, Seen
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import one_line
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.observed import (
+    Observation,
+    ObservedProxy,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.templated import (
     LONGEST_SECONDS,
     automatic,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Control, DataServerSpec, Place
 
-_MASTER = "run/master.sock"
+_MASTER_SOCKET = "run/master.sock"
 _RELOAD_SECONDS = 20.0
 _COLUMN = re.compile(r"<([^>]+)>")
 # A connection that ended before there was one: "address:port [date] listener0/1: SSL handshake failure".
 _REFUSAL = re.compile(r"\S+:[0-9]+ \[[^\]]+\] \S+/\S+: .+")
 # What it says of itself, as in "Proxy listener0 stopped (cumulated conns: FE: 20, BE: 20)."
 _MESSAGE = re.compile(r"(?:Proxy|Server|Stopping|Pausing|Resuming|Enabling) .*\.")
-_TAKE = connection_log.take_ended(lambda state: "failed" if state[1:] == "C" else "", _REFUSAL, _MESSAGE)
+_PARSER = connection_log.ended_connection_parser(lambda state: "failed" if state[1:] == "C" else "", _REFUSAL, _MESSAGE)
 _MOST_WORKERS = 1024
 _DIGITS = 18
+_REFUSED_COLUMNS = ("dcon", "dses")
 # Whatever there is in the image that can speak to a socket.
 _STATISTICS = r"""
 ask() {
@@ -93,8 +107,8 @@ class HAProxy(ObservedProxy):
         "keepalive_count": (8, 1, 127),
     }
 
-    def __init__(self, site: Layout, settings: Mapping[str, Any], contained: bool = False) -> None:
-        super().__init__(site, settings, contained)
+    def __init__(self, layout: Layout, settings: Mapping[str, Any], contained: bool = False) -> None:
+        super().__init__(layout, settings, contained)
         # Two sockets, and the pipe of either direction.
         self.open_files = 6 * self.settings["max_connections"] + 512
 
@@ -108,9 +122,9 @@ class HAProxy(ObservedProxy):
 
     def command(self, directory: str) -> list[str]:
         """Return the command of the master, which starts the workers; its sockets are in the directory."""
-        program = [self.program, "-W", "-C", directory, "-S", f"unix@{_MASTER},mode,600", "-f", self.config]
+        program = [self.program, "-W", "-C", directory, "-S", f"unix@{_MASTER_SOCKET},mode,600", "-f", self.config]
         # HAProxy cannot write to a file by itself.
-        return with_log(program, output=True)
+        return with_connection_log(program, output=True)
 
     def check_command(self) -> list[str]:
         """Return HAProxy's own check."""
@@ -120,41 +134,58 @@ class HAProxy(ObservedProxy):
         """Have the master start a worker with the new configuration; the old one ends with its last connection."""
         directory = place.directory
         before = _master(directory)
-        self.tidy(place)
+        self.compact_log(place)
         control.signal(signal.SIGUSR2)
         deadline = time.monotonic() + _RELOAD_SECONDS
         while not _took_over(directory, before):
             if time.monotonic() > deadline:
-                raise S2DSException(f"HAProxy did not load its new configuration: {words(control.log())}")
+                raise S2DSException(f"HAProxy did not load its new configuration: {one_line(control.log())}")
             time.sleep(0.02)
 
-    def look(self, place: Place) -> Seen | None:
+    def observe(self, place: Place) -> Observation | None:
         """Ask the master and its worker, and look at their processes."""
         deadline = time.monotonic() + SECONDS
         try:
             master = _master(place.directory, deadline)
             numbers = (master.pid, master.worker, *master.old)
             pids = [pid for pid in map(place.pid, numbers) if pid and works_in(pid, place.directory)]
-            check_going("HAProxy", pids)
+            check_not_stopped("HAProxy", pids)
             rows = _listeners(place.directory, master.worker, deadline)
-        except NobodyThere:
+        except NotListening:
             return None
         since = started_at(pids[0]) if pids else None
         if since is None or not rows:
             return None
-        worker = counting.identity(place, master)
-        return Seen(since, open_now(pids), counting.refused(rows), worker, longest_file(pids[0]))
+        worker = worker_identity(place, master)
+        return Observation(since, open_connections(pids), refused(rows), worker, longest_file(pids[0]))
 
-    def take(self, place: Place) -> connection_log.Take:
+    def parser(self, place: Place) -> connection_log.LineParser:
         """Return what takes in a line of its log."""
-        return _TAKE
+        return _PARSER
+
+
+@dataclass(frozen=True)
+class Master:
+    """The processes of one HAProxy.
+
+    Args:
+        pid: PID of the master, as HAProxy reports it.
+        worker: PID of the current worker.
+        old: PIDs of workers that serve the connections from before a reload.
+        reloads: Number of reloads.
+    """
+
+    pid: int
+    worker: int
+    old: Sequence[int]
+    reloads: int
 
 
 def _master(directory: str, deadline: float | None = None) -> Master:
     """Return what the master process says of itself and its workers."""
     master, worker, old, reloads = 0, 0, [], 0
     section, columns = "", ["PID", "type", "reloads"]
-    for line in ask(directory, _MASTER, "show proc", deadline).splitlines():
+    for line in ask(directory, _MASTER_SOCKET, "show proc", deadline).splitlines():
         fields = line.split()
         if line.startswith("#<"):
             # Versions before 2.5 have a column more.
@@ -169,13 +200,13 @@ def _master(directory: str, deadline: float | None = None) -> Master:
             else:
                 worker = _number(fields[0])
     if not master or len(old) > _MOST_WORKERS:
-        raise BadAnswer("its master does not list its processes")
+        raise InvalidReply("its master does not list its processes")
     return Master(master, worker, tuple(old), reloads)
 
 
 def _number(text: str) -> int:
     if not (text.isdigit() and text.isascii() and len(text) <= _DIGITS):
-        raise BadAnswer(f"{show(text)} is not a number")
+        raise InvalidReply(f"{show(text)} is not a number")
     return int(text)
 
 
@@ -202,4 +233,30 @@ def _took_over(directory: str, before: Master) -> bool:
 
 def _listeners(directory: str, pid: int, deadline: float | None = None) -> list[dict[str, str]]:
     """Return the statistics of a worker's listeners; empty if it has exited."""
-    return counting.listener_rows(ask(directory, _MASTER, f"@!{pid} show stat", deadline))
+    return listener_rows(ask(directory, _MASTER_SOCKET, f"@!{pid} show stat", deadline))
+
+
+def listener_rows(statistics: str) -> list[dict[str, str]]:
+    """Return the rows of the listeners in the reply to "show stat"."""
+    rows = csv.DictReader(statistics.lstrip("# \n").splitlines())
+    try:
+        return [row for row in rows if row.get("svname") == "FRONTEND"]
+    except csv.Error:
+        raise InvalidReply("its statistics are not a table") from None
+
+
+def refused(rows: Sequence[dict[str, str]]) -> int:
+    """Return how many connections a worker refused.
+
+    Args:
+        rows: The rows of its listeners.
+    """
+    values = [row.get(column) or "0" for row in rows for column in _REFUSED_COLUMNS]
+    if not all(value.isdigit() and value.isascii() and len(value) <= _DIGITS for value in values):
+        raise InvalidReply("its statistics are not numbers")
+    return min(LARGEST_COUNT, sum(map(int, values)))
+
+
+def worker_identity(place: Place, master: Master) -> str:
+    """Return what identifies the current worker, even if a later process has the same PID."""
+    return f"{master.worker} {start_time(place.pid(master.worker) or 0)}"

@@ -21,13 +21,15 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.ac
     children,
     longest_file,
     main_process,
-    open_now,
-    with_log,
+    open_connections,
+    with_connection_log,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.halted import check_going
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import started_at
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.observed import ObservedProxy, Seen
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import (
+    check_not_stopped,
+    started_at,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import one_line
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.observed import Observation, ObservedProxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.templated import (
     LONGEST_SECONDS,
     automatic,
@@ -71,8 +73,8 @@ class Nginx(ObservedProxy):
 
     flags: ClassVar[Mapping[str, bool]] = {"half_close": True}
 
-    def __init__(self, site: Layout, settings: Mapping[str, Any], contained: bool = False) -> None:
-        super().__init__(site, settings, contained)
+    def __init__(self, layout: Layout, settings: Mapping[str, Any], contained: bool = False) -> None:
+        super().__init__(layout, settings, contained)
         # What the template asks for.
         self.open_files = 4 * self.settings["max_connections"] + 512
 
@@ -101,7 +103,7 @@ class Nginx(ObservedProxy):
 
     def command(self, directory: str) -> list[str]:
         """Return the command of the master, which starts the workers."""
-        return with_log([self.program, "-p", f"{directory}/", "-c", self.config], output=False)
+        return with_connection_log([self.program, "-p", f"{directory}/", "-c", self.config], output=False)
 
     def check_command(self) -> list[str]:
         """Return nginx's own check."""
@@ -113,33 +115,33 @@ class Nginx(ObservedProxy):
         if master is None:
             raise S2DSException("nginx is not running and cannot be reloaded")
         before = _accepting(master)
-        said = control.log(50)
+        output = control.log(50)
         control.signal(signal.SIGHUP)
         deadline = time.monotonic() + _RELOAD_SECONDS
         while True:
             now = _accepting(master)
             if now and not now & before:
                 return
-            problems = [line for line in control.log(50) if "[emerg]" in line and line not in said]
+            problems = [line for line in control.log(50) if "[emerg]" in line and line not in output]
             if problems or time.monotonic() > deadline:
-                raise S2DSException(f"nginx did not load its new configuration: {words(problems or control.log())}")
+                raise S2DSException(f"nginx did not load its new configuration: {one_line(problems or control.log())}")
             time.sleep(0.02)
 
-    def look(self, place: Place) -> Seen | None:
+    def observe(self, place: Place) -> Observation | None:
         """Return what is seen of the master and its workers."""
         master = main_process(place, _PID)
         since = started_at(master) if master is not None else None
         if master is None or since is None:
             return None
         workers = children(master)
-        check_going("nginx", [master, *workers])
-        now = open_now([master, *workers])
-        return Seen(since, now, longest=longest_file(master)) if _accepting(master) and now.listeners else None
+        check_not_stopped("nginx", [master, *workers])
+        now = open_connections([master, *workers])
+        return Observation(since, now, longest=longest_file(master)) if _accepting(master) and now.listeners else None
 
-    def take(self, place: Place) -> connection_log.Take:
+    def parser(self, place: Place) -> connection_log.LineParser:
         """Return what takes in a line of its log."""
         encrypted = self.is_encrypted(place)
-        return connection_log.take_ended(lambda status: _judge(status, encrypted))
+        return connection_log.ended_connection_parser(lambda status: _judge(status, encrypted))
 
 
 def _accepting(master: int) -> set[int]:

@@ -15,8 +15,15 @@ from typing import Any, ClassVar
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import connection_log
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.activity import Open, carried
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.connection_log import COUNTED, Take, Tally
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.activity import (
+    OpenConnections,
+    carried_bytes,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.connection_log import (
+    COUNTED,
+    LineParser,
+    Tally,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.untrusted import read, size
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.templated import ConfiguredProxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Place
@@ -25,7 +32,7 @@ _LOOKS, _SECONDS = 3, 1.0
 
 
 @dataclass(frozen=True)
-class Seen:
+class Observation:
     """What there is to see of a proxy that runs.
 
     Args:
@@ -37,7 +44,7 @@ class Seen:
     """
 
     since: float
-    now: Open
+    now: OpenConnections
     refused: int = 0
     worker: str = ""
     longest: int | None = None
@@ -52,26 +59,26 @@ class ObservedProxy(ConfiguredProxy):
     """A proxy whose counters are its log of connections and what the kernel tells of those that are open.
 
     Attributes:
-        tells_beginnings: Whether a connection is in the log from its beginning on.
+        logs_starts: Whether a connection is in the log from its beginning on.
         encrypted: What is in its configuration where it accepts encrypted connections only.
     """
 
-    tells_beginnings: ClassVar[bool] = False
+    logs_starts: ClassVar[bool] = False
     encrypted: ClassVar[re.Pattern[str]]
 
     @abstractmethod
-    def look(self, place: Place) -> Seen | None:
+    def observe(self, place: Place) -> Observation | None:
         """Return what is seen of the proxy; None where it does not serve."""
 
     @abstractmethod
-    def take(self, place: Place) -> Take:
+    def parser(self, place: Place) -> LineParser:
         """Return what takes in a line of its log."""
 
     def is_encrypted(self, place: Place) -> bool:
         """Tell whether what is accepted is encrypted."""
         return bool(self.encrypted.search(read(place.directory, self.config)))
 
-    def zone(self, tally: Tally, seen: Seen | None) -> float:
+    def clock_offset(self, tally: Tally, seen: Observation | None) -> float:
         """Return what to add to the times in the log, by what is seen of the proxy, if anything is."""
         return 0.0
 
@@ -79,8 +86,8 @@ class ObservedProxy(ConfiguredProxy):
         """Return what the log of ended connections and the kernel tell together."""
         late = time.monotonic() + _SECONDS
         for _unused in range(_LOOKS):
-            tally = connection_log.look(place, self.log, self.take(place))
-            seen = self.look(place)
+            tally = connection_log.read_totals(place, self.log, self.parser(place))
+            seen = self.observe(place)
             # A connection that ended in between is in neither.
             if seen is None or size(place.directory, self.log) <= tally.offset or time.monotonic() > late:
                 break
@@ -88,13 +95,13 @@ class ObservedProxy(ConfiguredProxy):
 
     def totals(self, place: Place) -> dict[str, Any] | None:
         """Return what its log comes to, and what was seen of it last."""
-        tally = connection_log.look(place, self.log, self.take(place))
+        tally = connection_log.read_totals(place, self.log, self.parser(place))
         if not tally.starts:
             return None
-        tally.finish(lost=bool(tally.open) or not self.tells_beginnings)
-        zone = self.zone(tally, None)
+        tally.finish(lost=bool(tally.open) or not self.logs_starts)
+        offset = self.clock_offset(tally, None)
         return {
-            "since": tally.since + zone,
+            "since": tally.since + offset,
             "restarts": tally.restarts,
             "connections": {
                 "open": 0,
@@ -103,37 +110,37 @@ class ObservedProxy(ConfiguredProxy):
                 "failed": tally.failed,
             },
             "bytes": {"to_consumer": tally.to_consumer, "to_producer": tally.to_producer},
-            "last_byte": tally.last + zone if tally.last else None,
+            "last_byte": tally.last + offset if tally.last else None,
             "exact": tally.exact,
         }
 
-    def tidy(self, place: Place) -> None:
+    def compact_log(self, place: Place) -> None:
         """Keep what its log came to and what is seen of it, and free the room of that."""
 
         def remember(tally: Tally) -> None:
             with suppress(S2DSException):
-                seen = self.look(place)
+                seen = self.observe(place)
                 if seen is not None:
                     tally.remember(seen.worker, seen.refused)
                     tally.seen = self._sums(place, tally, seen)
 
-        connection_log.fold(place, self.log, self.take(place), remember)
+        connection_log.compact(place, self.log, self.parser(place), remember)
 
-    def _sums(self, place: Place, tally: Tally, seen: Seen) -> dict[str, int]:
+    def _sums(self, place: Place, tally: Tally, seen: Observation) -> dict[str, int]:
         """Return what the log and the connections that are open come to together."""
         found = {name: int(getattr(tally, name)) for name in COUNTED}
-        to_consumer, to_producer = carried(seen.now, self.is_encrypted(place))
+        to_consumer, to_producer = carried_bytes(seen.now, self.is_encrypted(place))
         found["to_consumer"] += to_consumer
         found["to_producer"] += to_producer
-        if not self.tells_beginnings:
+        if not self.logs_starts:
             found["total"] += seen.open
         return found
 
-    def _counters(self, place: Place, tally: Tally, seen: Seen) -> dict[str, Any]:
+    def _counters(self, place: Place, tally: Tally, seen: Observation) -> dict[str, Any]:
         """Return the counters as C(s2cs_info) shows them."""
-        sums, zone = self._sums(place, tally, seen), self.zone(tally, seen)
+        sums, offset = self._sums(place, tally, seen), self.clock_offset(tally, seen)
         return {
-            "since": tally.since + zone if tally.since else seen.since,
+            "since": tally.since + offset if tally.since else seen.since,
             "restarts": tally.restarts,
             "connections": {
                 "open": seen.open,
@@ -142,10 +149,10 @@ class ObservedProxy(ConfiguredProxy):
                 "failed": sums["failed"],
             },
             "bytes": {"to_consumer": sums["to_consumer"], "to_producer": sums["to_producer"]},
-            "last_byte": seen.now.last_byte(tally.last + zone if tally.last else 0.0),
+            "last_byte": seen.now.last_byte(tally.last + offset if tally.last else 0.0),
             "exact": tally.exact and not self._is_full(place, seen),
         }
 
-    def _is_full(self, place: Place, seen: Seen) -> bool:
+    def _is_full(self, place: Place, seen: Observation) -> bool:
         """Tell whether its log is as long as it may become, so that lines may be missing."""
         return seen.longest is not None and size(place.directory, self.log) >= seen.longest

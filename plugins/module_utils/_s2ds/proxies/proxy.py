@@ -31,7 +31,7 @@ class Proxy(ABC):
         open_files: How many files each of its processes has open with as many connections as the settings allow.
 
     Args:
-        site: Where things are on this gateway.
+        layout: Where things are on this gateway.
         settings: The administrator's settings for this proxy, from the policy.
         contained: Whether its program comes out of an image.
 
@@ -46,8 +46,8 @@ class Proxy(ABC):
     statistics = ""
     open_files: int = 4096
 
-    def __init__(self, site: Layout, settings: Mapping[str, Any], contained: bool = False) -> None:
-        self.site = site
+    def __init__(self, layout: Layout, settings: Mapping[str, Any], contained: bool = False) -> None:
+        self.layout = layout
         self.contained = contained
         self.settings = settings
 
@@ -91,7 +91,7 @@ class Proxy(ABC):
             raise S2DSException(f"listeners: the proxy {self.name} cannot choose ports; specify them")
 
     @property
-    def kept(self) -> Sequence[str]:
+    def persistent_files(self) -> Sequence[str]:
         """Files that it writes below its directory and that are to outlive it."""
         return [self.log] if self.log else []
 
@@ -113,7 +113,7 @@ class Proxy(ABC):
             self.open_files,
             self.tasks(spec),
             self.most_tasks(spec),
-            self.kept,
+            self.persistent_files,
         )
 
     @abstractmethod
@@ -155,10 +155,10 @@ class Proxy(ABC):
         """
         return None
 
-    def tidy(self, place: Place) -> None:  # noqa: B027 - not every proxy has a log
+    def compact_log(self, place: Place) -> None:  # noqa: B027 - not every proxy has a log
         """Store the totals of the connection log, so that it can be freed; only one process does so at a time."""
 
-    def said(self, place: Place) -> list[str]:
+    def last_output(self, place: Place) -> list[str]:
         """Return the lines that it wrote since it was started last, where it writes them to a file of its own only."""
         return []
 

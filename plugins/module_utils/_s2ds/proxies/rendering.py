@@ -91,7 +91,7 @@ def check_template(path: str, role: str) -> None:
         raise S2DSException(f"there is no template {path}: run the role {role} on this gateway")
 
 
-def instance_values(spec: DataServerSpec) -> dict[str, Any]:
+def template_values(spec: DataServerSpec) -> dict[str, Any]:
     """Return what every template may use of an instance."""
     return {
         "name": spec.name,

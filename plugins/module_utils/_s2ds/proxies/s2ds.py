@@ -13,9 +13,12 @@ from typing import Any, Iterable, Mapping
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import answers
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.halted import check_going, works_in
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.unix_socket import NobodyThere, ask
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import replies
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import (
+    check_not_stopped,
+    works_in,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.unix_socket import NotListening, ask
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.untrusted import read
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.s2ds_settings import SETTINGS, checked
@@ -47,15 +50,15 @@ class NativeProxy(Proxy):
     config = _CONFIG
     statistics = _STATISTICS
 
-    def __init__(self, site: Layout, settings: Mapping[str, Any], contained: bool = False) -> None:
+    def __init__(self, layout: Layout, settings: Mapping[str, Any], contained: bool = False) -> None:
         own = checked(settings)
-        self.interpreter = own.pop("python") or site.interpreter
-        super().__init__(site, own, contained)
+        self.interpreter = own.pop("python") or layout.interpreter
+        super().__init__(layout, own, contained)
         # Two sockets, and the pipe of either direction.
         self.open_files = 6 * int(self.settings["max_connections"]) + 512
 
     @property
-    def kept(self) -> list[str]:
+    def persistent_files(self) -> list[str]:
         """Its own totals."""
         return [_TOTALS]
 
@@ -91,7 +94,7 @@ class NativeProxy(Proxy):
         """Return the command of the forwarder."""
         if self.contained:
             return ["python3", "-I", _PROGRAM_IN_IMAGE, "--directory", directory]
-        program = self.site.program("s2ds")
+        program = self.layout.program("s2ds")
         if not os.path.exists(os.path.join(program, "__main__.py")):
             raise S2DSException(f"there is no {program}: run the role scistream.gateway.s2ds on this gateway")
         if not os.access(self.interpreter, os.X_OK):
@@ -106,10 +109,10 @@ class NativeProxy(Proxy):
         """Return the status that the forwarder reports."""
         try:
             status = _ask(place.directory, "status")
-        except NobodyThere:
+        except NotListening:
             return None
-        found = {**answers.counters(status), "listeners": answers.listeners(status)}
-        check_going("the forwarder", _workers(place, status))
+        found = {**replies.counters(status), "listeners": replies.listeners(status)}
+        check_not_stopped("the forwarder", _workers(place, status))
         return found
 
     def totals(self, place: Place) -> dict[str, Any] | None:
@@ -118,8 +121,8 @@ class NativeProxy(Proxy):
         # So much before it writes anything.
         if text.strip() in ("", "null"):
             return None
-        found = answers.document(text)
-        return answers.counters(
+        found = replies.document(text)
+        return replies.counters(
             {
                 **found,
                 "connections": {"open": 0, **{name: found.get(name) for name in ("total", "refused", "failed")}},
@@ -152,7 +155,7 @@ def _tls(spec: DataServerSpec) -> dict[str, str] | None:
 
 def _ask(directory: str, operation: str) -> dict[str, Any]:
     """Send one request to the forwarder's control socket and return the status that it answers with."""
-    answer = answers.document(ask(directory, _CONTROL, json.dumps({"op": operation}), one_line=True))
+    answer = replies.document(ask(directory, _CONTROL, json.dumps({"op": operation}), one_line=True))
     if answer.get("ok") is not True:
-        raise S2DSException(f"the forwarder refused to {operation}: {answers.printable(answer.get('error'))}")
-    return dict(answers.part(answer, "status"))
+        raise S2DSException(f"the forwarder refused to {operation}: {replies.printable(answer.get('error'))}")
+    return dict(replies.part(answer, "status"))

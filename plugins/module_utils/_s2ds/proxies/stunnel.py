@@ -17,21 +17,23 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe im
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.activity import (
     longest_file,
     main_process,
-    open_now,
+    open_connections,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.halted import check_going
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import started_at
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import (
+    check_not_stopped,
+    started_at,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.untrusted import read, size
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import one_line
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies import stunnel_log
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.observed import ObservedProxy, Seen
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.observed import Observation, ObservedProxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import RunOnce
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.templated import LONGEST_SECONDS
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Control, DataServerSpec, Place
 
 _PID = "run/stunnel.pid"
 _RELOAD_SECONDS = 20.0
-# How much of the end of its log is looked at for what it said.
+# How much of the end of its log is looked at for what it output.
 _RECENT = 1 << 16
 # Zones of time differ by quarters of an hour.
 _ZONE_STEP = 900.0
@@ -49,7 +51,7 @@ class Stunnel(ObservedProxy):
     name = "stunnel"
     config = "stunnel.conf"
     log = "run/stunnel.log"
-    tells_beginnings = True
+    logs_starts = True
     paths: ClassVar[Mapping[str, str]] = {"program": "stunnel"}
     numbers: ClassVar[Mapping[str, Sequence[int]]] = {
         "connect_timeout": (10, 1, 3600),
@@ -87,9 +89,9 @@ class Stunnel(ObservedProxy):
         path = os.path.join(directory, self.config)
         with open(path, "a", encoding="utf-8") as stream:
             stream.write(f"\n[end]\n{_SENTINEL}\n")
-        _status, said = run(self.check_command(), directory)
-        if not any(_SENTINEL in line for line in said):
-            self.refuse([line for line in said if line.startswith("[!]")] or said)
+        _status, output = run(self.check_command(), directory)
+        if not any(_SENTINEL in line for line in output):
+            self.refuse([line for line in output if line.startswith("[!]")] or output)
 
     def reload(self, place: Place, control: Control) -> None:
         """Have stunnel read its configuration again; connections keep what they began with."""
@@ -98,38 +100,38 @@ class Stunnel(ObservedProxy):
         control.signal(signal.SIGHUP)
         deadline = time.monotonic() + _RELOAD_SECONDS
         while True:
-            said = read(directory, self.log, skip=before)
-            if "Configuration successful" in said and self.probe(place) is not None:
+            output = read(directory, self.log, skip=before)
+            if "Configuration successful" in output and self.probe(place) is not None:
                 return
-            if "Failed to reload" in said or time.monotonic() > deadline:
-                problems = [line for line in said.splitlines() if "LOG3[" in line]
-                raise S2DSException(f"stunnel did not load its new configuration: {words(problems)}")
+            if "Failed to reload" in output or time.monotonic() > deadline:
+                problems = [line for line in output.splitlines() if "LOG3[" in line]
+                raise S2DSException(f"stunnel did not load its new configuration: {one_line(problems)}")
             time.sleep(0.02)
 
-    def look(self, place: Place) -> Seen | None:
+    def observe(self, place: Place) -> Observation | None:
         """Return what is seen of its process."""
         pid = main_process(place, _PID)
         since = started_at(pid) if pid is not None else None
         if pid is None or since is None:
             return None
-        check_going("stunnel", [pid])
-        now = open_now([pid])
-        return Seen(since, now, longest=longest_file(pid)) if now.listeners else None
+        check_not_stopped("stunnel", [pid])
+        now = open_connections([pid])
+        return Observation(since, now, longest=longest_file(pid)) if now.listeners else None
 
-    def take(self, place: Place) -> connection_log.Take:
+    def parser(self, place: Place) -> connection_log.LineParser:
         """Return what takes in a line of its log."""
-        return stunnel_log.take_lines(_is_client(place))
+        return stunnel_log.line_parser(_is_client(place))
 
-    def zone(self, tally: connection_log.Tally, seen: Seen | None) -> float:
+    def clock_offset(self, tally: connection_log.Tally, seen: Observation | None) -> float:
         """Return how far its clock is from UTC, by when it says that it was started, and when it really was.
 
-        Without that it is taken to have been in this host's zone, and in UTC in a container.
+        Without that it is taken to have been in this host's offset, and in UTC in a container.
         """
         if seen is not None:
             return round((seen.since - tally.began) / _ZONE_STEP) * _ZONE_STEP if tally.began else 0.0
         return 0.0 if self.contained else time.mktime(time.gmtime(tally.began)) - tally.began
 
-    def said(self, place: Place) -> list[str]:
+    def last_output(self, place: Place) -> list[str]:
         """Return what it wrote to its log since it was started last; once it runs it writes nowhere else."""
         end = read(place.directory, self.log, skip=max(0, size(place.directory, self.log) - _RECENT))
         lines = end.splitlines()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from calendar import timegm
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.connection_log import Take, Tally
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.connection_log import LineParser, Tally
 
 _LINE = re.compile(r"(?P<time>[0-9.]{10} [0-9:]{8}) LOG[0-7]\[(?P<number>[0-9]{1,12}|ui)\]: (?P<text>.*)", re.ASCII)
 _TIME = re.compile(r"([0-9]{4})\.([0-9]{2})\.([0-9]{2}) ([0-9]{2}):([0-9]{2}):([0-9]{2})", re.ASCII)
@@ -27,14 +27,14 @@ _SIGNS = (
 )
 
 
-def take_lines(client: bool) -> Take:
+def line_parser(client: bool) -> LineParser:
     """Return what takes in a line.
 
     Args:
         client: Whether it is the TLS client, which has the consumer's application on the side without TLS.
     """
 
-    def take(tally: Tally, line: str) -> None:
+    def parse(tally: Tally, line: str) -> None:
         match = _LINE.fullmatch(line)
         if match is None:
             return
@@ -50,7 +50,7 @@ def take_lines(client: bool) -> Take:
                     tally.open[number] += sign
             _end(tally, match, client)
 
-    return take
+    return parse
 
 
 def is_banner(line: str) -> bool:

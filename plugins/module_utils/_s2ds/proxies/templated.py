@@ -35,7 +35,7 @@ class ConfiguredProxy(Proxy):
     numbers: ClassVar[Mapping[str, Sequence[int]]]
     flags: ClassVar[Mapping[str, bool]] = {}
 
-    def __init__(self, site: Layout, settings: Mapping[str, Any], contained: bool = False) -> None:
+    def __init__(self, layout: Layout, settings: Mapping[str, Any], contained: bool = False) -> None:
         option = f"proxies.{self.name}.settings"
         names = sorted(self.setting_names())
         unknown = sorted(set(settings) - set(names))
@@ -50,7 +50,7 @@ class ConfiguredProxy(Proxy):
             checked[name] = settings.get(name, flag)
             if not isinstance(checked[name], bool):
                 raise ValueRefused(f"{option}.{name}", checked[name], "give true or false")
-        super().__init__(site, checked, contained)
+        super().__init__(layout, checked, contained)
 
     @classmethod
     def setting_names(cls) -> Iterable[str]:
@@ -65,7 +65,7 @@ class ConfiguredProxy(Proxy):
     @property
     def template(self) -> str:
         """Path of the template on this gateway."""
-        return os.path.join(self.site.template_dir, f"{self.config}.j2")
+        return os.path.join(self.layout.template_dir, f"{self.config}.j2")
 
     @property
     def program(self) -> str:
@@ -84,7 +84,7 @@ class ConfiguredProxy(Proxy):
 
     def files(self, spec: DataServerSpec) -> dict[str, str]:
         """Return the configuration."""
-        values = {**rendering.instance_values(spec), "settings": self.template_settings(spec)}
+        values = {**rendering.template_values(spec), "settings": self.template_settings(spec)}
         text = rendering.render(self.template, self.role_name, values)
         unused = [name for name in (credentials.CERTIFICATE, credentials.PEER) if values["tls"] and name not in text]
         if unused:
@@ -101,18 +101,18 @@ class ConfiguredProxy(Proxy):
 
     def verify(self, directory: str, run: RunOnce) -> None:
         """Have the program itself check a configuration."""
-        status, said = run(self.check_command(), directory)
+        status, output = run(self.check_command(), directory)
         if status:
-            self.refuse(said)
+            self.refuse(output)
 
     def check_command(self) -> list[str]:
         """Return the command that checks the configuration in its working directory."""
         raise NotImplementedError
 
-    def refuse(self, said: Sequence[str]) -> None:
+    def refuse(self, output: Sequence[str]) -> None:
         """Raise the error that tells what the program has against its configuration."""
         raise S2DSException(
-            f"{self.name} rejects the configuration from the template {self.template}: {programs.words(said)}"
+            f"{self.name} rejects the configuration from the template {self.template}: {programs.one_line(output)}"
         )
 
 

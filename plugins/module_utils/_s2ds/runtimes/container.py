@@ -25,23 +25,23 @@ class ProxyContainer(Runtime):
     """A proxy in a container, regardless of the engine: its program is part of an image.
 
     Args:
-        site: Where things are on this gateway.
+        layout: Where things are on this gateway.
         task: What runs, or is to run.
         settings: The administrator's settings of containers.
     """
 
     name: ClassVar[str]
 
-    def __init__(self, site: Layout, task: Task, settings: ContainerSettings) -> None:
-        super().__init__(site, task)
+    def __init__(self, layout: Layout, task: Task, settings: ContainerSettings) -> None:
+        super().__init__(layout, task)
         self.settings = settings
 
-    def strangers(self, listeners: Sequence[Endpoint], transport: str) -> list[str]:
+    def listener_conflicts(self, listeners: Sequence[Endpoint], transport: str) -> list[str]:
         """Return which listeners something else on this host has: while the container runs, it has them itself.
 
         Its processes need not work in the directory of the instance, by which they could be told from others.
         """
-        return [] if self.is_running() else super().strangers(listeners, transport)
+        return [] if self.is_running() else super().listener_conflicts(listeners, transport)
 
     def user(self) -> int:
         """Return the number of the user and of the group that the program runs as; never root."""
@@ -49,14 +49,14 @@ class ProxyContainer(Runtime):
             return self.settings.container_user
         if os.geteuid():
             return os.geteuid()
-        if self.site.dedicated_users:
+        if self.layout.dedicated_users:
             with suppress(KeyError):
                 return pwd.getpwnam(self.task.user).pw_uid
         return _NOBODY
 
     def group(self) -> int:
         """Return the number of the group that the program runs as."""
-        if self.settings.container_user is None and not os.geteuid() and self.site.dedicated_users:
+        if self.settings.container_user is None and not os.geteuid() and self.layout.dedicated_users:
             with suppress(KeyError):
                 return pwd.getpwnam(self.task.user).pw_gid
         return os.getegid() if self.user() == os.geteuid() else self.user()

@@ -25,11 +25,11 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout imp
 FIRST, COUNT = 2_100_000_000, 1 << 24
 
 
-def ensure(site: Layout, name: str, user: str) -> tuple[int, int]:
+def ensure(layout: Layout, name: str, user: str) -> tuple[int, int]:
     """Return the user and group of a session, and choose them if it has none; its directory ``run`` is there then.
 
     Args:
-        site: Where the sessions are.
+        layout: Where the sessions are.
         name: Name of the session.
         user: The proxy's own user: where the host does not know the numbers, as in some containers, and of sessions
             from before they had users of their own.
@@ -38,13 +38,13 @@ def ensure(site: Layout, name: str, user: str) -> tuple[int, int]:
         S2DSException: The user does not exist.
     """
     entry = _static(user)
-    path = os.path.join(site.directory(name), "run")
-    with _locked(site.sessions_dir):
+    path = os.path.join(layout.directory(name), "run")
+    with _locked(layout.sessions_dir):
         owner = _owner(path)
         if owner is not None:
             return (owner, owner) if _is_ours(owner) else entry
         os.makedirs(path, exist_ok=True)
-        taken = {_owner(os.path.join(site.sessions_dir, other, "run")) for other in os.listdir(site.sessions_dir)}
+        taken = {_owner(os.path.join(layout.sessions_dir, other, "run")) for other in os.listdir(layout.sessions_dir)}
         # Sessions below another state directory begin their search somewhere else.
         start = zlib.crc32(path.encode())
         number = next(number for number in (_number(start, step) for step in range(COUNT)) if number not in taken)
@@ -56,9 +56,9 @@ def ensure(site: Layout, name: str, user: str) -> tuple[int, int]:
         return number, number
 
 
-def find(site: Layout, name: str, user: str) -> tuple[int, int]:
+def find(layout: Layout, name: str, user: str) -> tuple[int, int]:
     """Return the user and group that a session has, those of the proxy if it has none of its own."""
-    owner = _owner(os.path.join(site.directory(name), "run"))
+    owner = _owner(os.path.join(layout.directory(name), "run"))
     return (owner, owner) if owner is not None and _is_ours(owner) else _static(user)
 
 

@@ -2,7 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where a data server runs. A runtime starts, signals and ends a proxy and says whether it runs; it knows no proxy."""
+"""Where a data server runs. A runtime starts, signals and stops programs, whatever the proxy.
+
+It also decides where the code of the proxy that observes and reloads such a program is executed: in this process, or in
+a helper next to the container.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.capabili
     RuntimeCapabilities,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import occupants
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import port_conflicts
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.identity import no_user
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Access, Control, Place, Task
 
@@ -28,113 +32,101 @@ if TYPE_CHECKING:
 
 
 class Runtime(ABC):
-    """One place where data servers run, for one of them; there is one class for each.
+    """A runtime for one data server.
 
     Attributes:
-        name: As users write it.
-        ready_seconds: For a program to come up here. A program that exits is reported immediately.
+        name: Its name in options and policies.
+        ready_seconds: Time limit for a program to become ready. A program that exits is reported immediately.
 
     Args:
-        site: Where things are on this gateway.
-        task: What runs, or is to run.
+        layout: Directories on this gateway.
+        task: The program that runs, or is to run.
     """
 
     name: ClassVar[str] = "process"
     ready_seconds: ClassVar[float] = 30.0
 
-    def __init__(self, site: Layout, task: Task) -> None:
-        self.site = site
+    def __init__(self, layout: Layout, task: Task) -> None:
+        self.layout = layout
         self.task = task
-        #: The directory of the instance, as this process sees it.
-        self.home = site.directory(task.name)
+        #: The data server's directory, as this process sees it.
+        self.home = layout.directory(task.name)
+        #: What is in that directory, for a proxy. A container may have more in its own file system.
+        self.place = Place(self.home, self.home)
 
     @property
     def capabilities(self) -> RuntimeCapabilities:
-        """What it is like."""
+        """What this runtime can do."""
         return RUNTIMES[self.name]
 
-    def check(self) -> None:  # noqa: B027 - not every runtime can tell
+    def check(self) -> None:  # noqa: B027 - not every runtime has requirements
         """Refuse, before anything changes, what cannot run here."""
 
     def directory(self) -> str:
-        """Return the path of an instance's directory as its program sees it."""
+        """Return the path of the data server's directory as its program sees it."""
         return self.home
 
-    def deliver(self) -> None:  # noqa: B027 - most programs see the files where they are
-        """Have the program see the files of the instance as they are now."""
+    def deliver(self) -> None:  # noqa: B027 - most programs see the directory itself
+        """Make the current files of the data server visible to its program."""
 
     def probe(self, proxy: Proxy) -> dict[str, Any] | None:
-        """Return the status that a proxy reports, or None without an answer."""
-        return proxy.probe(self._place())
-
-    def totals(self, proxy: Proxy) -> dict[str, Any] | None:
-        """Return what a proxy that does not answer has written down here of what it counted, or None.
-
-        Nobody else is asked: where it runs may not answer either.
-        """
-        return proxy.totals(self._place())
+        """Return the reply of a proxy to a probe, or None if it is not running."""
+        return proxy.probe(self.place)
 
     def reload(self, proxy: Proxy) -> None:
-        """Have a running proxy take over its changed configuration, and wait until it is in force."""
-        proxy.reload(self._place(), RuntimeControl(self))
+        """Reload the changed configuration of a running proxy, and wait until it is in effect."""
+        proxy.reload(self.place, RuntimeControl(self))
 
-    def tidy(self, proxy: Proxy) -> None:
-        """Keep what the proxy's log of connections came to, and free its room."""
-        proxy.tidy(self._place())
-
-    def said(self, proxy: Proxy, lines: int = 10) -> list[str]:
-        """Return the last lines of its log, and of what the proxy itself wrote to another one."""
-        return [*self.log(lines), *proxy.said(self._place())[-lines:]]
+    def compact_log(self, proxy: Proxy) -> None:
+        """Store the totals of the proxy's connection log, and free its disk space."""
+        proxy.compact_log(self.place)
 
     def remove(self) -> bool:
-        """End it and remove what it had outside of its directory; returns whether there was anything."""
+        """Stop the program, and remove everything outside of the directory. Returns whether there was anything."""
         return self.stop()
 
     def check_room(self) -> None:  # noqa: B027 - not every runtime has such limits
-        """Refuse, before anything changes, a reload for which there may be too few processes."""
+        """Refuse, before anything changes, a reload that may exceed the limit of processes."""
 
-    def unseen(self, listeners: Sequence[str], transport: str) -> str:
-        """Say which listeners of the program this host does not have; empty where it has all."""
+    def missing_listeners(self, listeners: Sequence[str], transport: str) -> str:
+        """Return why this host does not have the listeners of the program; empty if it has them."""
         return ""
 
-    def strangers(self, listeners: Sequence[Endpoint], transport: str) -> list[str]:
-        """Return which listeners something else on this host has, each with the process that has it."""
-        return occupants.strangers(listeners, transport, self.home)
+    def listener_conflicts(self, listeners: Sequence[Endpoint], transport: str) -> list[str]:
+        """Return the listeners whose ports are used by other programs of this host, each with the process."""
+        return port_conflicts.find(listeners, transport, self.home)
 
-    def is_held(self) -> bool:
-        """Tell whether it is kept from going on, with all that it has, and may go on any moment."""
+    def is_paused(self) -> bool:
+        """Return whether the program is paused with its connections, and may be resumed."""
         return False
 
-    def is_elsewhere(self) -> bool:
-        """Tell whether it runs where a start would not put it now."""
+    def is_on_other_engine(self) -> bool:
+        """Return whether it runs on a container engine other than the one where it would be started now."""
         return False
 
-    def is_as_set(self) -> bool:
-        """Tell whether it runs with the settings that would be used now."""
+    def has_current_settings(self) -> bool:
+        """Return whether it was started with the current settings."""
         return True
-
-    def _place(self) -> Place:
-        return Place(self.home, self.home)
 
     @abstractmethod
     def run_once(self, command: Sequence[str], directory: str) -> tuple[int, list[str]]:
-        """Run the instance's program to its end in a directory of this process, to have something checked.
+        """Run the program in a directory of this process until it exits, to check files.
 
         Returns:
-            Its exit status and the lines that it wrote.
+            Its exit status and its output.
         """
 
     @abstractmethod
     def start(self, command: Sequence[str]) -> None:
-        """Start a program in the instance's directory, again after each crash; returns before it is ready."""
+        """Start a program in the data server's directory, and restart it after crashes. Do not wait for it."""
 
     @abstractmethod
     def stop(self) -> bool:
-        """End it and everything that belongs to it; returns whether there was something to end."""
+        """Stop the program and all its processes. Returns whether there were any."""
 
     @abstractmethod
     def is_running(self) -> bool:
-        """Tell whether its main process runs now."""
+        """Return whether its main process is running."""
 
     @abstractmethod
     def signal(self, number: int) -> None:
@@ -142,29 +134,29 @@ class Runtime(ABC):
 
     @abstractmethod
     def has_failed(self) -> bool:
-        """Tell whether it ended by itself since it was started."""
+        """Return whether the program exited since it was started."""
 
     @abstractmethod
     def log(self, lines: int = 10) -> list[str]:
         """Return the last lines of its log."""
 
     def access(self) -> Access:
-        """Return who may use what is in the directory of an instance."""
+        """Return who may access the data server's directory and files."""
         user, group = self.owner()
         return Access((user, group), (user, group, 0o770), self.file_mode, self.secret_access())
 
     @property
     def file_mode(self) -> int:
-        """Mode of an instance's files: their group is that of the program where another user runs it."""
-        return 0o640 if self.site.changes_user else 0o600
+        """Mode of the data server's files. If another user runs the program, they belong to the group of that user."""
+        return 0o640 if self.layout.changes_user else 0o600
 
     def owner(self) -> Sequence[int]:
-        """Return the user and group ids that own an instance's directory: root and the proxy's group, or ourselves.
+        """Return the UID and GID that own the directory: root and the proxy's group, or those of this process.
 
         Raises:
             S2DSException: S2CS is root and the proxy's user does not exist.
         """
-        if not self.site.changes_user:
+        if not self.layout.changes_user:
             return os.geteuid(), os.getegid()
         try:
             return 0, grp.getgrgid(pwd.getpwnam(self.task.user).pw_gid).gr_gid
@@ -172,16 +164,16 @@ class Runtime(ABC):
             raise no_user(self.task.user) from None
 
     def secret_access(self) -> Sequence[int]:
-        """Return user, group and mode of a secret, which only the program can read."""
+        """Return UID, GID and mode of a secret, which only the program can read."""
         own, group = self.owner()
-        if self.site.changes_user:
+        if self.layout.changes_user:
             own = pwd.getpwnam(self.task.user).pw_uid
         return own, group, 0o600
 
 
 @dataclass(frozen=True)
 class RuntimeControl(Control):
-    """The same by means of the runtime."""
+    """Control of a program through its runtime."""
 
     runtime: Runtime
 
@@ -195,7 +187,7 @@ class RuntimeControl(Control):
 
 
 def tail(path: str, lines: int) -> list[str]:
-    """Return the last lines of a file that may be large or absent."""
+    """Return the last lines of a file, which may be large, or none if there is no such file."""
     try:
         with open(path, "rb") as stream:
             stream.seek(0, os.SEEK_END)

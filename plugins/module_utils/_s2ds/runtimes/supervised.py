@@ -30,7 +30,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.r
 # The supervisor gives its command 5 s to end and then kills it.
 _GRACE_SECONDS = 8.0
 # For a supervisor that was started a moment ago to say which process it is.
-_BIRTH_SECONDS = 10.0
+_STATE_SECONDS = 10.0
 _STATE_LIMIT = 1 << 16
 _NUMBERS, _TEXTS = ("pid", "child", "restarts"), ("start", "child_start", "last_exit")
 _OWN_LINE = " supervisor: "
@@ -42,22 +42,22 @@ class SupervisedProcess(HostRuntime):
     def check(self) -> None:
         """Refuse also where the data server would end when its user logs out."""
         super().check()
-        if self.site.uses_systemd:
+        if self.layout.uses_systemd:
             raise S2DSException(
                 "supervisor: systemd units require root and a host with systemd; choose auto or process"
             )
-        self.need(self.site.program("supervise.py"))
+        self.require_program(self.layout.program("supervise.py"))
         user_manager.check()
 
     def start(self, command: Sequence[str]) -> None:
         """Start the supervisor, which starts the command."""
         self.stop()
-        program = self.site.program("supervise.py")
-        self.need(program)
-        user = ["--user", self.task.user] if self.site.changes_user else []
+        program = self.layout.program("supervise.py")
+        self.require_program(program)
+        user = ["--user", self.task.user] if self.layout.changes_user else []
         directory = self.home
-        held = self._hold(directory)
-        if held is None:
+        lock = self._take_lock(directory)
+        if lock is None:
             raise S2DSException(f"another supervisor uses the directory {directory}; release the session first")
         before, environment = user_manager.scope(self.task.name)
         try:
@@ -65,14 +65,14 @@ class SupervisedProcess(HostRuntime):
             subprocess.Popen(
                 [
                     *before,
-                    self.site.interpreter,
+                    self.layout.interpreter,
                     "-I",
                     "-S",
                     program,
                     "--directory",
                     directory,
                     "--lock",
-                    str(held),
+                    str(lock),
                     *user,
                     "--",
                     *command,
@@ -87,16 +87,16 @@ class SupervisedProcess(HostRuntime):
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
-                pass_fds=(held,),
+                pass_fds=(lock,),
             )
         finally:
-            os.close(held)
+            os.close(lock)
 
-    def stop(self, keep: bool = True) -> bool:
+    def stop(self, save: bool = True) -> bool:
         """End the supervisor with its command, also a command whose supervisor was killed."""
         alive = False
         directory = self.home
-        state = self._state() or self._await_birth()
+        state = self._state() or self._await_state()
         if state:
             alive = is_alive(state["pid"], state["start"]) or is_alive(state["child"], state["child_start"])
             end(state["pid"], state["start"], _GRACE_SECONDS)
@@ -104,19 +104,19 @@ class SupervisedProcess(HostRuntime):
             # What the command had started outlives it where supervisor and command were both killed.
             for pid, started in group_in(state["child"], directory):
                 end(pid, started, 0.0)
-        if self._is_held(directory):
+        if self._is_locked(directory):
             # What it says of itself cannot be read, or is about another one: whoever works there is meant.
             alive = True
             for pid, started in _members(directory).items():
                 end(pid, started, _GRACE_SECONDS)
-        self._forget()
-        if keep:
-            self.save()
+        self._remove_state()
+        if save:
+            self.save_files()
         return alive
 
-    def has(self) -> bool:
+    def is_managed(self) -> bool:
         """Return whether there is a supervisor, or there was one that was not stopped."""
-        return os.path.exists(self._path()) or self._is_held(self.home)
+        return os.path.exists(self._path()) or self._is_locked(self.home)
 
     def is_running(self) -> bool:
         """Tell whether the supervisor and its command run, and nobody stopped the command for a while."""
@@ -137,7 +137,7 @@ class SupervisedProcess(HostRuntime):
 
     def has_failed(self) -> bool:
         """Tell whether the command ended since the supervisor started, or the supervisor is gone."""
-        if not self._is_held(self.home):
+        if not self._is_locked(self.home):
             return True
         state = self._state()
         if not state:
@@ -147,41 +147,41 @@ class SupervisedProcess(HostRuntime):
     def log(self, lines: int = 10) -> list[str]:
         """Return the last lines that the command wrote since it was started, or else what the supervisor says of it."""
         directory = self.home
-        said = [line for name in ("log.1", "log") for line in tail(os.path.join(directory, name), 10 * lines)]
-        said = ([line for line in said if _OWN_LINE not in line] or said)[-lines:]
+        output = [line for name in ("log.1", "log") for line in tail(os.path.join(directory, name), 10 * lines)]
+        output = ([line for line in output if _OWN_LINE not in line] or output)[-lines:]
         state = self._state()
         if state and is_stopped(state["child"]) and is_alive(state["child"], state["child_start"]):
             pid = state["child"]
-            said.append(f"process {pid} was stopped by a signal; kill -CONT {pid} resumes it")
-        return said
+            output.append(f"process {pid} was stopped by a signal; kill -CONT {pid} resumes it")
+        return output
 
     @classmethod
-    def _is_held(cls, directory: str) -> bool:
+    def _is_locked(cls, directory: str) -> bool:
         """Tell whether there is a supervisor."""
         try:
-            held = cls._hold(directory)
+            lock = cls._take_lock(directory)
         except (FileNotFoundError, NotADirectoryError):
             return False
-        if held is not None:
-            os.close(held)
-        return held is None
+        if lock is not None:
+            os.close(lock)
+        return lock is None
 
     @staticmethod
-    def _hold(directory: str) -> int | None:
-        """Take the lock that a supervisor has on its directory; None if there is one."""
-        held = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    def _take_lock(directory: str) -> int | None:
+        """LineParser the lock that a supervisor has on its directory; None if there is one."""
+        lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            os.close(held)
+            os.close(lock)
             return None
-        return held
+        return lock
 
-    def _await_birth(self) -> dict[str, Any]:
+    def _await_state(self) -> dict[str, Any]:
         """Return the state of a supervisor that was started a moment ago, {} if there is none or it does not say."""
         directory = self.home
-        deadline = time.monotonic() + _BIRTH_SECONDS
-        while self._is_held(directory) and time.monotonic() < deadline:
+        deadline = time.monotonic() + _STATE_SECONDS
+        while self._is_locked(directory) and time.monotonic() < deadline:
             state = self._state()
             # Neither does it where the disk is full, or somebody wrote into its file.
             if state or os.path.exists(self._path()):
@@ -207,7 +207,7 @@ class SupervisedProcess(HostRuntime):
         right = all(isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in numbers)
         return state if right and all(isinstance(state.get(name), str) for name in _TEXTS) else {}
 
-    def _forget(self) -> None:
+    def _remove_state(self) -> None:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             os.unlink(self._path())
 

@@ -31,7 +31,7 @@ class SystemdUnit(HostRuntime):
         """Refuse where the unit is not there, or is one of another gateway."""
         super().check()
         unit = self._unit()
-        if not self.site.changes_user:
+        if not self.layout.changes_user:
             raise S2DSException(
                 "dedicated_user: systemd units always run data servers as separate users; omit it, or choose "
                 "supervisor process"
@@ -62,7 +62,7 @@ class SystemdUnit(HostRuntime):
         self._systemctl("enable", "--no-reload", "--quiet", unit)
         self._systemctl("restart", "--no-block", unit)
 
-    def stop(self, keep: bool = True) -> bool:
+    def stop(self, save: bool = True) -> bool:
         """Stop the unit with all its processes and disable it."""
         shown = self._show("ActiveState", "LoadState")
         state = shown.get("ActiveState", "")
@@ -74,8 +74,8 @@ class SystemdUnit(HostRuntime):
         self._systemctl("stop", unit)
         # A unit that failed stays listed otherwise; there is nothing to reset where it did not.
         self._run("systemctl", "reset-failed", unit)
-        if keep:
-            self.save()
+        if save:
+            self.save_files()
         return was_running
 
     def is_running(self) -> bool:
@@ -97,7 +97,7 @@ class SystemdUnit(HostRuntime):
         shown = self._show("ActiveState", "NRestarts")
         return shown.get("ActiveState") == "failed" or shown.get("NRestarts", "0") != "0"
 
-    def has(self) -> bool:
+    def is_managed(self) -> bool:
         """Tell whether the unit was started here and not stopped since."""
         shown = self._show("ActiveState", "LoadState")
         return shown.get("LoadState") == "loaded" and shown.get("ActiveState") not in ("inactive", "")
@@ -106,12 +106,12 @@ class SystemdUnit(HostRuntime):
         """Return the last lines that the program wrote since it was started, or else what systemd says of it."""
         unit = self._unit()
         since = self._since()
-        said = self._journal(lines, *since, f"_SYSTEMD_UNIT={unit}")
-        said = said or self._journal(lines, *since, f"UNIT={unit}", "_PID=1")
+        output = self._journal(lines, *since, f"_SYSTEMD_UNIT={unit}")
+        output = output or self._journal(lines, *since, f"UNIT={unit}", "_PID=1")
         pid = int(self._show("MainPID").get("MainPID", "0"))
         if is_stopped(pid):
-            said = [*said, f"process {pid} was stopped by a signal; kill -CONT {pid} resumes it"]
-        return said
+            output = [*output, f"process {pid} was stopped by a signal; kill -CONT {pid} resumes it"]
+        return output
 
     def _since(self) -> list[str]:
         try:

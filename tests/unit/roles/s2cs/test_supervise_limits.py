@@ -157,7 +157,7 @@ def test_state_that_was_spoilt(site: Layout, text: str) -> None:
     Path(site.directory("camera"), "supervisor.json").write_text(text)
     # Somebody who looks around there has nothing to do with it.
     with subprocess.Popen(SLEEP, cwd=site.directory("camera")) as visitor:
-        assert not runtime.is_running() and runtime.has()
+        assert not runtime.is_running() and runtime.is_managed()
         assert runtime.stop()
         assert visitor.poll() is None
         visitor.kill()

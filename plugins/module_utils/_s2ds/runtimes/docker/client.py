@@ -20,7 +20,7 @@ from ansible.module_utils.basic import missing_required_lib
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.deadline import (
     Answer,
-    TooLateError,
+    DeadlineExceededError,
     read_bounded,
     within,
 )
@@ -34,7 +34,7 @@ _silent: dict[str, float] = {}
 
 
 @dataclass(frozen=True)
-class Patience:
+class Timeouts:
     """How many seconds an engine has.
 
     Args:
@@ -50,10 +50,10 @@ class Patience:
     act: float = 60.0
 
 
-PATIENCE = Patience()
+TIMEOUTS = Timeouts()
 
 
-class MissingError(S2DSException):
+class NotFoundError(S2DSException):
     """The engine has no such thing."""
 
 
@@ -62,16 +62,16 @@ class Connection:
 
     Args:
         address: ``unix:///path``, ``tcp://host:port`` or ``ssh://user@host``.
-        patience: How long it is waited for.
+        timeouts: How long it is waited for.
     """
 
-    def __init__(self, address: str, patience: Patience) -> None:
+    def __init__(self, address: str, timeouts: Timeouts) -> None:
         self.address = address
-        self.patience = patience
+        self.timeouts = timeouts
         self.errors: Any = None
         self._api: Any = None
 
-    def do(self, what: str, action: Callable[[Any], Answer], seconds: float | None = None) -> Answer:
+    def call(self, what: str, action: Callable[[Any], Answer], seconds: float | None = None) -> Answer:
         """Return what an action with the client returns.
 
         Args:
@@ -81,7 +81,7 @@ class Connection:
                 engine that is silent.
 
         Raises:
-            MissingError: The engine does not have what this is about.
+            NotFoundError: The engine does not have what this is about.
             S2DSException: It did not do it, or not in time.
         """
         asked = _silent.get(self.address)
@@ -89,26 +89,26 @@ class Connection:
             raise S2DSException(
                 f"the Docker engine {self.address} did not answer recently, so no attempt was made to {what}"
             )
-        seconds = seconds or self.patience.look
+        seconds = seconds or self.timeouts.look
         api = self._connected()
         try:
             return within(seconds, lambda: action(api))
-        except TooLateError:
+        except DeadlineExceededError:
             self._forget()
             raise S2DSException(
                 f"the Docker engine {self.address} does not answer: it took more than {seconds:.0f} s to {what}; check "
                 f"whether it works (docker --host {self.address} ps)"
             ) from None
         except self.errors.DockerException as error:
-            kind = MissingError if isinstance(error, self.errors.NotFound) else S2DSException
-            raise kind(f"the Docker engine {self.address} could not {what}: {words(error)}") from None
+            kind = NotFoundError if isinstance(error, self.errors.NotFound) else S2DSException
+            raise kind(f"the Docker engine {self.address} could not {what}: {one_line(error)}") from None
         except S2DSException:
             raise
         # Whatever the SDK stumbles over in an answer that is none.
         except Exception as error:
             self._api = None
             raise S2DSException(
-                f"the Docker engine {self.address} stopped answering while it should {what}: {words(error)}"
+                f"the Docker engine {self.address} stopped answering while it should {what}: {one_line(error)}"
             ) from None
 
     def _connected(self) -> Any:
@@ -130,15 +130,15 @@ class Connection:
         remote = self.address.startswith("ssh:")
         # Over SSH the SDK keeps a channel for each path that was asked for, and a server allows ten.
         pools = {"num_pools": 2} if remote else {}
-        seconds = self.patience.connect_ssh if remote else self.patience.connect
+        seconds = self.timeouts.connect_ssh if remote else self.timeouts.connect
         kind = _bounded_client(docker)
         try:
             api = within(
-                seconds, lambda: kind(base_url=self.address, version="auto", timeout=self.patience.act, **pools)
+                seconds, lambda: kind(base_url=self.address, version="auto", timeout=self.timeouts.act, **pools)
             )
         except ImportError:
             _missing("ssh:// requires it together with paramiko", "docker[ssh]")
-        except TooLateError:
+        except DeadlineExceededError:
             self._forget()
             raise S2DSException(
                 f"the Docker engine {self.address} does not answer within {seconds:.0f} s: check whether it works "
@@ -147,8 +147,8 @@ class Connection:
         # The transport over SSH lets through whatever paramiko, the socket or the name service raise.
         except Exception as error:
             raise S2DSException(
-                f"the Docker engine {self.address} does not answer: {words(error)}; start it, correct engine, or check "
-                "whether this user may use it (the role scistream.gateway.docker installs it)"
+                f"the Docker engine {self.address} does not answer: {one_line(error)}; start it, correct engine, or "
+                "check whether this user may use it (the role scistream.gateway.docker installs it)"
             ) from None
         _silent.pop(self.address, None)
         return api
@@ -172,7 +172,7 @@ def _missing(reason: str, library: str = "docker") -> None:
     raise S2DSException(f"{missing_required_lib(library, reason=f'({reason})')} {last}") from None
 
 
-def words(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     """Return what an error says on one line of readable length."""
     text = " ".join(str(getattr(error, "explanation", None) or error or type(error).__name__).split())
     text = "".join(char if char.isprintable() else "?" for char in text)

@@ -12,11 +12,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker import host as engine_host
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker import limits as container_limits
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker import notes as engine_notes
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker import state as engine_state
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.located import LocatedContainer
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker import inspection, limits
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.managed_container import (
+    ManagedContainer,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Control
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ DIRECTORY = "session"
 _CHECK_SECONDS = 60
 
 
-class EngineContainer(LocatedContainer):
+class EngineContainer(ManagedContainer):
     """A container of a Docker engine: everything but how the configuration gets into it.
 
     Attributes:
@@ -62,24 +61,24 @@ class EngineContainer(LocatedContainer):
 
     def check(self) -> None:
         """Refuse where the engine does not answer or cannot serve this host, or has no image and may not get it."""
-        container_limits.check(self.settings, self.task)
-        found = self._found()
-        if engine_state.is_paused(found):
-            raise S2DSException(self._why(found))
-        if found is None or self.is_elsewhere():
-            engine_host.check(self.engine, self.sends_files)
+        limits.check(self.settings, self.task)
+        container = self._inspect()
+        if inspection.is_paused(container):
+            raise S2DSException(self._explain(container))
+        if container is None or self.is_on_other_engine():
+            inspection.check_engine(self.engine, self.sends_files)
             if self.settings.pull == "never":
-                self._need_image(self.settings.image)
+                self._require_image(self.settings.image)
 
     def start(self, command: Sequence[str]) -> None:
         """Create the container again and start it; the engine restarts it after a crash and after a reboot."""
         image = self._get_image(self.settings.image)
-        if self.is_elsewhere():
-            type(self)(self.site, self.task, replace(self.settings, engine=self._at().address)).remove()
+        if self.is_on_other_engine():
+            type(self)(self.layout, self.task, replace(self.settings, engine=self._current_engine().address)).remove()
         else:
             self._remove_container()
-        self._identify()
-        engine_notes.write(self.home, self.engine.address)
+        self._ensure_identity()
+        self._record_engine()
         self._prepare()
         name = self.container()
         self.engine.create(
@@ -97,94 +96,94 @@ class EngineContainer(LocatedContainer):
 
     def stop(self) -> bool:
         """End the container and remove it; returns whether it ran."""
-        found = self._found()
+        container = self._inspect()
         self._remove_container()
-        return engine_state.runs(found)
+        return inspection.is_serving(container)
 
     def remove(self) -> bool:
         """End the container and remove it and what it had; returns whether there was anything."""
-        if not self._has_ever_been():
+        if not self._may_exist():
             return False
         try:
-            found = self._found()
+            container = self._inspect()
         except S2DSException as error:
-            if not self.is_elsewhere():
+            if not self.is_on_other_engine():
                 raise
-            note = engine_notes.note_path(self.home)
             raise S2DSException(
                 f"{error}; it runs the container of {self.task.name}, but the policy now names {self.engine.address}: "
-                f"if the former engine is gone for good, remove the file {note} and release again"
+                f"if the former engine is gone for good, remove the file {self._engine_file()} and release again"
             ) from None
         self._remove_container()
-        return found is not None
+        return container is not None
 
     def probe(self, proxy: Proxy) -> dict[str, Any] | None:
         """Return the status that a proxy reports, or None immediately if its container is not running."""
-        found = self._found()
-        return self._ask(proxy, found) if found is not None and engine_state.runs(found) else None
+        container = self._inspect()
+        return self._ask(proxy, container) if container is not None and inspection.is_serving(container) else None
 
     def reload(self, proxy: Proxy) -> None:
         """Have a running proxy take over its changed configuration, and wait until it is in force."""
-        found = self._found()
-        if found is None or not engine_state.runs(found):
-            raise S2DSException(f"the proxy cannot be reloaded: {self._why(found)}")
-        self._reload(proxy, found, _Reload(self))
+        container = self._inspect()
+        if container is None or not inspection.is_serving(container):
+            raise S2DSException(f"the proxy cannot be reloaded: {self._explain(container)}")
+        self._reload(proxy, container, _Reload(self))
 
     def is_running(self) -> bool:
         """Tell whether the container runs, and is not paused."""
-        return engine_state.runs(self._found())
+        return inspection.is_serving(self._inspect())
 
-    def is_held(self) -> bool:
+    def is_paused(self) -> bool:
         """Tell whether the container is paused."""
-        return engine_state.is_paused(self._found())
+        return inspection.is_paused(self._inspect())
 
-    def is_as_set(self) -> bool:
+    def has_current_settings(self) -> bool:
         """Tell whether the container was made with the settings that would be used now."""
-        found = self._found()
-        return found is None or found["Config"]["Labels"].get("scistream.settings") == self._settings_digest()
+        container = self._inspect()
+        return container is None or container["Config"]["Labels"].get("scistream.settings") == self._settings_digest()
 
     def check_room(self) -> None:
         """Refuse a reload for which the container may have too few processes."""
-        container_limits.check_room(self._at().tasks(self.container()), self.task)
+        limits.check_room(self._current_engine().tasks(self.container()), self.task)
 
-    def unseen(self, listeners: Sequence[str], transport: str) -> str:
+    def missing_listeners(self, listeners: Sequence[str], transport: str) -> str:
         """Say which listeners of the program this host does not have; empty where it has all."""
-        return engine_host.unseen(self._at().address, listeners, transport)
+        return inspection.missing_listeners(self._current_engine().address, listeners, transport)
 
     def signal(self, number: int) -> None:
         """Send a signal to the main process."""
         # A signal that the engine sends counts as "stopped by hand", and as the end of the restart policy, where it is
         # the container's stop signal or none is set: one is set, and the policy is "always".
-        self._at().kill(self.container(), number)
+        self._current_engine().kill(self.container(), number)
 
     def has_failed(self) -> bool:
         """Tell whether the program ended since the container was started, or the container is gone."""
-        found = self._found()
-        return found is None or bool(found.get("RestartCount")) or not engine_state.runs(found)
+        container = self._inspect()
+        return container is None or bool(container.get("RestartCount")) or not inspection.is_serving(container)
 
     def log(self, lines: int = 10) -> list[str]:
         """Return what the program wrote last since its last start, and why it does not run, if it does not."""
-        found = self._found()
-        if found is None:
-            return [self._why(found)]
+        container = self._inspect()
+        if container is None:
+            return [self._explain(container)]
         # More than the lines asked for may be of before.
-        said = engine_state.written(found, self._at().log(self.container(), 2 * lines))[-lines:]
-        return said if engine_state.runs(found) else [*said, self._why(found)]
+        output = inspection.recent_output(container, self._current_engine().log(self.container(), 2 * lines))[-lines:]
+        return output if inspection.is_serving(container) else [*output, self._explain(container)]
 
     def log_since(self, since: int, lines: int) -> list[str]:
         """Return the last lines that were written after a moment of the engine's clock."""
-        found = self._at().log(self.container(), lines)
-        return [said for at, said in found if engine_state.moment(at) > since]
+        log = self._current_engine().log(self.container(), lines)
+        return [text for at, text in log if inspection.timestamp(at) > since]
 
     def last_line(self) -> int:
         """Return the moment at which the last line was written."""
-        return max((engine_state.moment(at) for at, _said in self._at().log(self.container(), 1)), default=0)
+        log = self._current_engine().log(self.container(), 1)
+        return max((inspection.timestamp(at) for at, _text in log), default=0)
 
     def run_once(self, command: Sequence[str], directory: str) -> tuple[int, list[str]]:
         """Run the program in a container of its own, of the image that the instance has or will have."""
-        found = None if self.is_elsewhere() else self._found()
-        image = str(found["Image"]) if found else self._get_image(self.settings.image)
-        self._identify()
+        container = None if self.is_on_other_engine() else self._inspect()
+        image = str(container["Image"]) if container else self._get_image(self.settings.image)
+        self._ensure_identity()
         name = f"{self.container()}-check"
         self.engine.remove_container(name)
         self.engine.create(
@@ -204,11 +203,11 @@ class EngineContainer(LocatedContainer):
     # -- what differs between an engine that sees this file system and one that does not
 
     @abstractmethod
-    def _ask(self, proxy: Proxy, found: dict[str, Any]) -> dict[str, Any] | None:
+    def _ask(self, proxy: Proxy, container: dict[str, Any]) -> dict[str, Any] | None:
         """Query a proxy in a running container."""
 
     @abstractmethod
-    def _reload(self, proxy: Proxy, found: dict[str, Any], control: Control) -> None:
+    def _reload(self, proxy: Proxy, container: dict[str, Any], control: Control) -> None:
         """Have a proxy in a container that runs take over its changed configuration."""
 
     @abstractmethod
@@ -243,12 +242,12 @@ class EngineContainer(LocatedContainer):
 
     def _host(self, **more: Any) -> Any:
         run = f"{self.directory()}/run"
-        options = container_limits.host_options(self.settings, self.task, run, self.user(), self.group())
+        options = limits.host_options(self.settings, self.task, run, self.user(), self.group())
         return self.engine.host_config(**{**options, **more})
 
 
 class _Reload(Control):
-    """What a proxy may do in a reload: what it said before is no answer."""
+    """What a proxy may do in a reload: what it logged before does not count."""
 
     def __init__(self, runtime: EngineContainer) -> None:
         self._runtime = runtime

@@ -35,8 +35,8 @@ class Docker(EngineContainer):
 
     name = "docker"
 
-    def __init__(self, site: Layout, task: Task, settings: ContainerSettings) -> None:
-        super().__init__(site, task, settings)
+    def __init__(self, layout: Layout, task: Task, settings: ContainerSettings) -> None:
+        super().__init__(layout, task, settings)
         if settings.engine.startswith("ssh:"):
             raise S2DSException(
                 f"engine: {settings.engine} does not share the files of this host; choose the runtime dockersock for it"
@@ -44,7 +44,7 @@ class Docker(EngineContainer):
 
     def _mounts(self) -> dict[str, Any]:
         directory = self.home
-        kept = [_bind(os.path.join(directory, name), f"{_INSIDE}/{name}", False) for name in self.task.kept]
+        kept = [_bind(os.path.join(directory, name), f"{_INSIDE}/{name}", False) for name in self.task.persistent_files]
         return {"mounts": [_bind(directory, _INSIDE, True), *kept]}
 
     def _trial_mounts(self, directory: str) -> dict[str, Any]:
@@ -53,7 +53,7 @@ class Docker(EngineContainer):
     def _prepare(self) -> None:
         """Have the files that outlive the program, which the engine mounts, where nobody made them before."""
         run = os.stat(os.path.join(self.home, "run"))
-        for name in self.task.kept:
+        for name in self.task.persistent_files:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             with suppress(FileExistsError):
                 descriptor = os.open(os.path.join(self.home, name), flags, 0o600)
@@ -67,18 +67,18 @@ class Docker(EngineContainer):
 
     def _options(self, image: str, command: Sequence[str]) -> dict[str, Any]:
         # A log that is full loses its next lines; it does not end the program.
-        patient = ["/bin/sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"] if self.task.kept else []
+        patient = ["/bin/sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"] if self.task.persistent_files else []
         return super()._options(image, [*patient, *command])
 
-    def _ask(self, proxy: Proxy, found: dict[str, Any]) -> dict[str, Any] | None:
-        return proxy.probe(self._place_of(found))
+    def _ask(self, proxy: Proxy, container: dict[str, Any]) -> dict[str, Any] | None:
+        return proxy.probe(self._place_of(container))
 
-    def _reload(self, proxy: Proxy, found: dict[str, Any], control: Control) -> None:
-        proxy.reload(self._place_of(found), control)
+    def _reload(self, proxy: Proxy, container: dict[str, Any], control: Control) -> None:
+        proxy.reload(self._place_of(container), control)
 
-    def _place_of(self, found: dict[str, Any]) -> Place:
+    def _place_of(self, container: dict[str, Any]) -> Place:
         """Return the instance as its program sees it, whose file systems are not those of this host."""
-        main = int(found["State"]["Pid"])
+        main = int(container["State"]["Pid"])
         directory = self.home
         return Place(f"/proc/{main}/root{_INSIDE}", directory, lambda number: _outer_pid(main, number))
 

@@ -19,14 +19,16 @@ from typing import TYPE_CHECKING, Any, Iterator, Sequence
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker import notes as engine_notes
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker import state as engine_state
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker import inspection
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.container import (
     DIRECTORY,
     ROOT,
     EngineContainer,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.engine import Engine
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.managed_container import (
+    ENGINE_FILE,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.probe_helper import Helper
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.probe_helper_main import (
     NOTES as HELPER_NOTES,
@@ -50,25 +52,25 @@ class DockerSock(EngineContainer):
     name = "dockersock"
     sends_files = True
 
-    def __init__(self, site: Layout, task: Task, settings: ContainerSettings) -> None:
-        super().__init__(site, task, settings)
+    def __init__(self, layout: Layout, task: Task, settings: ContainerSettings) -> None:
+        super().__init__(layout, task, settings)
         self._helper: Helper | None = None
 
     def check(self) -> None:
         """Refuse also where the image of the helper is missing."""
         super().check()
         if self.settings.pull == "never":
-            self._need_image(self.settings.helper_image)
+            self._require_image(self.settings.helper_image)
 
     def deliver(self) -> None:
         """Replace the files in the container, if there is one."""
-        if self._has_ever_been() and self._found() is not None:
-            self._put(self._at(), self.container(), self.home)
+        if self._may_exist() and self._inspect() is not None:
+            self._put(self._current_engine(), self.container(), self.home)
 
     def fetch(self, names: Sequence[str]) -> None:
         """Write files that an instance has on the engine into its directory here, as far as it has them."""
-        engine, name = self._at(), self.container()
-        if self._found() is not None:
+        engine, name = self._current_engine(), self.container()
+        if self._inspect() is not None:
             self._fetch(engine, name, names)
         elif engine.volume(name):
             self._fetch_from_volume(engine, names)
@@ -78,31 +80,31 @@ class DockerSock(EngineContainer):
         removed = super().remove()
         return self._remove_volume() or removed
 
-    def _ask(self, proxy: Proxy, found: dict[str, Any]) -> dict[str, Any] | None:
+    def _ask(self, proxy: Proxy, container: dict[str, Any]) -> dict[str, Any] | None:
         try:
-            answer: dict[str, Any] | None = self._help(found, "probe", proxy)
+            answer: dict[str, Any] | None = self._help(container, "probe", proxy)
         except S2DSException:
             # Where the container ended a moment ago, the helper ended with it.
-            again = self._found()
-            if again is not None and engine_state.runs(again) and again["State"]["Pid"] == found["State"]["Pid"]:
+            now = self._inspect()
+            if now is not None and inspection.is_serving(now) and now["State"]["Pid"] == container["State"]["Pid"]:
                 raise
             return None
         return answer
 
-    def _reload(self, proxy: Proxy, found: dict[str, Any], control: Control) -> None:
-        self._help(found, "reload", proxy, control)
+    def _reload(self, proxy: Proxy, container: dict[str, Any], control: Control) -> None:
+        self._help(container, "reload", proxy, control)
 
-    def tidy(self, proxy: Proxy) -> None:
+    def compact_log(self, proxy: Proxy) -> None:
         """Have the helper do that, where the log is."""
-        found = self._found()
-        if found is not None and engine_state.runs(found):
-            self._help(found, "tidy", proxy)
+        container = self._inspect()
+        if container is not None and inspection.is_serving(container):
+            self._help(container, "compact_log", proxy)
 
-    def _help(self, found: dict[str, Any], operation: str, proxy: Proxy, control: Control | None = None) -> Any:
+    def _help(self, container: dict[str, Any], operation: str, proxy: Proxy, control: Control | None = None) -> Any:
         """Have the helper do something; one that failed is no more."""
         before = self._notes()
         try:
-            answer, notes = self._beside(found).ask(operation, proxy.name, self.directory(), before, control)
+            answer, notes = self._beside(container).ask(operation, proxy.name, self.directory(), before, control)
         except BaseException:
             with suppress(S2DSException):
                 self._end_helper()
@@ -111,12 +113,12 @@ class DockerSock(EngineContainer):
             self._write_notes(notes)
         return answer
 
-    def _beside(self, found: dict[str, Any]) -> Helper:
+    def _beside(self, container: dict[str, Any]) -> Helper:
         """Return the helper, made where there is none: root, with the two rights that it takes to look at others.
 
         The program can neither stop it nor touch what it says; it writes nothing but the proxy's notes, in its memory.
         """
-        beside = (str(found["Id"]), str(found["State"].get("StartedAt")))
+        beside = (str(container["Id"]), str(container["State"].get("StartedAt")))
         if self._helper is None or self._helper.beside != beside:
             self._end_helper()
             options = {
@@ -133,21 +135,21 @@ class DockerSock(EngineContainer):
                     memswap_limit=_HELPER_MEMORY,
                 ),
             }
-            self._helper = Helper(self._at(), beside, options)
+            self._helper = Helper(self._current_engine(), beside, options)
         return self._helper
 
     def _notes(self) -> dict[str, str]:
-        found = {}
+        notes = {}
         for name in NOTES:
             with suppress(FileNotFoundError), open(self._path(name), encoding="utf-8") as stream:
-                found[name] = stream.read(_LARGEST_NOTE)
-        return found
+                notes[name] = stream.read(_LARGEST_NOTE)
+        return notes
 
     def _write_notes(self, notes: dict[str, str]) -> None:
         for name in NOTES:
             if name in notes:
                 self._write(name, notes[name].encode())
-        if self.site.identity:
+        if self.layout.identity:
             # Nothing is kept here between two calls.
             self.deliver()
 
@@ -172,8 +174,8 @@ class DockerSock(EngineContainer):
         super()._remove_container()
 
     def _remove_volume(self) -> bool:
-        engine, name = self._at(), self.container()
-        if not self._has_ever_been() or not engine.volume(name):
+        engine, name = self._current_engine(), self.container()
+        if not self._may_exist() or not engine.volume(name):
             return False
         deadline = time.monotonic() + _VOLUME_SECONDS
         while True:
@@ -239,17 +241,17 @@ class DockerSock(EngineContainer):
         """Return the files of a directory as they are to be in a container: root's, and readable by the program."""
 
         def entry(path: str, mode: int, kind: bytes) -> tarfile.TarInfo:
-            found = tarfile.TarInfo(path)
-            found.mode, found.type, found.gid, found.mtime = mode, kind, group, int(time.time())
-            return found
+            info = tarfile.TarInfo(path)
+            info.mode, info.type, info.gid, info.mtime = mode, kind, group, int(time.time())
+            return info
 
         yield entry(DIRECTORY, 0o750, tarfile.DIRTYPE), b""
         yield entry(f"{DIRECTORY}/run", 0o770, tarfile.DIRTYPE), b""
         for name in sorted(os.listdir(directory)):
             path = os.path.join(directory, name)
-            if os.path.isfile(path) and not name.endswith(".new") and name != engine_notes.ENGINE:
-                found = entry(f"{DIRECTORY}/{name}", 0o640, tarfile.REGTYPE)
+            if os.path.isfile(path) and not name.endswith(".new") and name != ENGINE_FILE:
+                info = entry(f"{DIRECTORY}/{name}", 0o640, tarfile.REGTYPE)
                 if name == credentials.KEY:
-                    found.uid, found.mode = user, 0o600
+                    info.uid, info.mode = user, 0o600
                 with open(path, "rb") as stream:
-                    yield found, stream.read()
+                    yield info, stream.read()

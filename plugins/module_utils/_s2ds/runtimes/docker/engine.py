@@ -14,11 +14,11 @@ from typing import Any, Callable, Iterable, Mapping
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.deadline import Answer, read_bounded
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.client import (
-    PATIENCE,
+    TIMEOUTS,
     Connection,
-    MissingError,
-    Patience,
-    words,
+    NotFoundError,
+    Timeouts,
+    one_line,
 )
 
 _PULL_SECONDS = 1800.0
@@ -32,23 +32,23 @@ class Engine:
 
     Args:
         address: ``unix:///path``, ``tcp://host:port`` or ``ssh://user@host``.
-        patience: How long it is waited for.
+        timeouts: How long it is waited for.
     """
 
-    def __init__(self, address: str, patience: Patience = PATIENCE) -> None:
+    def __init__(self, address: str, timeouts: Timeouts = TIMEOUTS) -> None:
         self.address = address
-        self._patience = patience
-        self._connection = Connection(address, patience)
+        self._timeouts = timeouts
+        self._connection = Connection(address, timeouts)
 
     # -- what there is
 
     def ping(self) -> None:
-        """See that the engine answers.
+        """See that the engine replies.
 
         Raises:
             S2DSException: It does not.
         """
-        self._connection.do("answer", lambda api: None)
+        self._connection.call("answer", lambda api: None)
 
     def security(self) -> list[str]:
         """Return the names of what protects its host, such as ``rootless`` and ``userns``."""
@@ -80,7 +80,7 @@ class Engine:
         """Return the ids of containers, running or not, by labels of ours; None stands for any value."""
         wanted = [f"scistream.{key}" + ("" if value is None else f"={value}") for key, value in labels.items()]
         what = "look for containers"
-        found = self._connection.do(what, lambda api: api.containers(all=True, filters={"label": wanted}))
+        found = self._connection.call(what, lambda api: api.containers(all=True, filters={"label": wanted}))
         return [str(self._check(what, item, Mapping)["Id"]) for item in self._check(what, found, list)]
 
     def log(self, name: str, lines: int) -> list[tuple[str, str]]:
@@ -91,8 +91,8 @@ class Engine:
         def ask(api: Any) -> bytes:
             return read_bounded(api.logs(name, **options), _LARGEST_LOG)
 
-        text = self._connection.do(what, ask).decode("utf-8", "replace")
-        return [(at, said) for at, _space, said in (line.partition(" ") for line in text.splitlines())]
+        text = self._connection.call(what, ask).decode("utf-8", "replace")
+        return [(at, output) for at, _space, output in (line.partition(" ") for line in text.splitlines())]
 
     def tasks(self, name: str) -> tuple[int, int] | None:
         """Return how many processes and threads a container has, and how many it may have; None: it does not tell."""
@@ -107,22 +107,22 @@ class Engine:
 
     def pull(self, name: str) -> None:
         """Have the engine get an image from its registry."""
-        self._act(f"pull the image {name}", lambda api: api.pull(name), _PULL_SECONDS)
+        self._change(f"pull the image {name}", lambda api: api.pull(name), _PULL_SECONDS)
 
     def host_config(self, **options: Any) -> Any:
         """Return how a container is confined, as the SDK wants it."""
-        return self._connection.do("answer", lambda api: api.create_host_config(**options))
+        return self._connection.call("answer", lambda api: api.create_host_config(**options))
 
     def create(self, name: str | None, **options: Any) -> str:
         """Make a container and return its id."""
         what = f"create the container {name}" if name else "create the container of a helper"
-        made = self._act(what, lambda api: api.create_container(name=name, **options))
+        made = self._change(what, lambda api: api.create_container(name=name, **options))
         return str(self._check(what, made, Mapping)["Id"])
 
     def start(self, name: str) -> None:
         """Start a container."""
         try:
-            self._act(f"start the container {name}", lambda api: api.start(name))
+            self._change(f"start the container {name}", lambda api: api.start(name))
         except S2DSException as error:
             hint = (
                 "; lower nofile in the settings of this proxy to what the engine permits"
@@ -133,24 +133,24 @@ class Engine:
 
     def kill(self, name: str, number: int) -> None:
         """Send a signal to the main process of a container."""
-        self._act(f"send a signal to the container {name}", lambda api: api.kill(name, number), self._patience.look)
+        self._change(f"send a signal to the container {name}", lambda api: api.kill(name, number), self._timeouts.look)
 
     def wait(self, name: str, seconds: int) -> int:
         """Wait for the end of a container and return its exit status."""
         what = f"run the container {name}"
-        ended = self._act(what, lambda api: api.wait(name, timeout=seconds), seconds + self._patience.look)
+        ended = self._change(what, lambda api: api.wait(name, timeout=seconds), seconds + self._timeouts.look)
         return int(self._check(what, ended, Mapping)["StatusCode"])
 
     def stop(self, name: str, grace: int) -> None:
         """End a container's program; one that is gone is no error."""
-        with suppress(MissingError):
-            self._act(f"stop the container {name}", lambda api: api.stop(name, timeout=grace))
+        with suppress(NotFoundError):
+            self._change(f"stop the container {name}", lambda api: api.stop(name, timeout=grace))
 
     def remove_container(self, name: str) -> None:
         """Remove a container with the volumes that are its alone; one that is gone is no error."""
         try:
-            self._act(f"remove the container {name}", lambda api: api.remove_container(name, v=True, force=True))
-        except MissingError:
+            self._change(f"remove the container {name}", lambda api: api.remove_container(name, v=True, force=True))
+        except NotFoundError:
             return
         except S2DSException as error:
             if "already in progress" not in str(error):
@@ -158,13 +158,13 @@ class Engine:
 
     def remove_volume(self, name: str) -> None:
         """Remove a volume; one that is gone is no error."""
-        with suppress(MissingError):
-            self._act(f"remove the volume {name}", lambda api: api.remove_volume(name))
+        with suppress(NotFoundError):
+            self._change(f"remove the volume {name}", lambda api: api.remove_volume(name))
 
     def attach(self, name: str) -> Any:
         """Return what speaks to the standard input of a container and hears what it writes, and the socket below it."""
         parameters = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
-        return self._act(f"speak to the container {name}", lambda api: api.attach_socket(name, params=parameters))
+        return self._change(f"speak to the container {name}", lambda api: api.attach_socket(name, params=parameters))
 
     # -- files
 
@@ -175,7 +175,9 @@ class Engine:
             for entry, content in entries:
                 entry.size = len(content)
                 tar.addfile(entry, io.BytesIO(content))
-        self._act(f"put files into the container {name}", lambda api: api.put_archive(name, path, archive.getvalue()))
+        self._change(
+            f"put files into the container {name}", lambda api: api.put_archive(name, path, archive.getvalue())
+        )
 
     def get(self, name: str, path: str) -> bytes | None:
         """Return what is in one regular file of a container; None where there is none."""
@@ -186,8 +188,8 @@ class Engine:
             return read_bounded(parts, _LARGEST_FILE + (1 << 16))
 
         try:
-            archive = io.BytesIO(self._connection.do(what, ask))
-        except MissingError:
+            archive = io.BytesIO(self._connection.call(what, ask))
+        except NotFoundError:
             return None
         try:
             with tarfile.open(fileobj=archive, mode="r:") as tar:
@@ -195,19 +197,19 @@ class Engine:
                 content = tar.extractfile(entry) if entry is not None and entry.isfile() else None
                 return content.read() if content is not None else None
         except tarfile.TarError as error:
-            raise S2DSException(f"the Docker engine {self.address} could not {what}: {words(error)}") from None
+            raise S2DSException(f"the Docker engine {self.address} could not {what}: {one_line(error)}") from None
 
     # -- how
 
-    def _act(self, what: str, action: Callable[[Any], Answer], seconds: float | None = None) -> Answer:
+    def _change(self, what: str, action: Callable[[Any], Answer], seconds: float | None = None) -> Answer:
         """Have something done, also by an engine that was silent a moment ago: it may be needed to undo something."""
-        return self._connection.do(what, action, seconds or self._patience.act)
+        return self._connection.call(what, action, seconds or self._timeouts.act)
 
     def _mapping(self, what: str, action: Callable[[Any], Any]) -> dict[str, Any] | None:
         """Return the engine's description of an object, or None if it does not exist."""
         try:
-            found = self._connection.do(what, action)
-        except MissingError:
+            found = self._connection.call(what, action)
+        except NotFoundError:
             return None
         return dict(self._check(what, found, Mapping))
 

@@ -28,7 +28,7 @@ _MAIN = f"{_PACKAGE}._s2ds.runtimes.docker.probe_helper_main"
 # What a module imports as it is loaded; what it imports later is for what a helper does not do.
 _IMPORT = re.compile(rf"^from ({re.escape(_PACKAGE)}[\w.]*) import (\([^)]*\)|.*)$", re.MULTILINE)
 # A reload may take a while.
-_ANSWER_SECONDS = {"probe": 15.0, "tidy": 15.0, "reload": 40.0}
+_ANSWER_SECONDS = {"probe": 15.0, "compact_log": 15.0, "reload": 40.0}
 _LARGEST_LINE = 4 << 20
 # In a reload a proxy may want to see its log again and again.
 _MOST_QUESTIONS = 2500
@@ -93,7 +93,7 @@ class Helper:
         """Have the helper do something.
 
         Args:
-            operation: ``probe``, ``tidy`` or ``reload``.
+            operation: ``probe``, ``compact_log`` or ``reload``.
             proxy: Name of the proxy.
             directory: The directory of the instance as its program sees it.
             notes: What is to be remembered of the proxy, by the names of files.
@@ -110,14 +110,14 @@ class Helper:
         try:
             for _number in range(_MOST_QUESTIONS):
                 self._send(json.dumps(message).encode() + b"\n")
-                said = self._line()
-                if isinstance(said.get("error"), str):
-                    raise S2DSException(_printable(said["error"]))
-                if "answer" in said:
-                    return _answer(said["answer"]), _texts(said.get("notes"))
+                output = self._line()
+                if isinstance(output.get("error"), str):
+                    raise S2DSException(_printable(output["error"]))
+                if "answer" in output:
+                    return _answer(output["answer"]), _texts(output.get("notes"))
                 if control is None:
                     break
-                message = _control(control, said)
+                message = _control(control, output)
         except (OSError, EOFError, ValueError, RecursionError) as error:
             raise S2DSException(
                 f"the helper that probes the proxy on the engine {self._engine.address} does not answer: "
@@ -171,10 +171,10 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _control(control: Control, said: Mapping[str, Any]) -> dict[str, Any]:
+def _control(control: Control, output: Mapping[str, Any]) -> dict[str, Any]:
     """Do what a proxy wants to be done with its instance, if it is one of the few things that it may want."""
-    number: Any = said.get("signal")
-    lines: Any = said.get("log")
+    number: Any = output.get("signal")
+    lines: Any = output.get("log")
     if _is_number(number) and number in _SIGNALS:
         control.signal(number)
         return {"signal": None}

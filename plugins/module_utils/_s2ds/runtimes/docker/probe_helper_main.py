@@ -72,8 +72,8 @@ def _act(request: dict[str, Any], control: Control, notes: str, root: str) -> An
     proxy = proxy_class(request["proxy"])(Layout("/"), {}, True)
     if request["operation"] == "probe":
         return proxy.probe(place)
-    if request["operation"] == "tidy":
-        return proxy.tidy(place)
+    if request["operation"] == "compact_log":
+        return proxy.compact_log(place)
     return proxy.reload(place, control)
 
 

@@ -22,8 +22,8 @@ from typing import Any, Mapping, Sequence
 from urllib.parse import quote, urlencode
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.deadline import TooLateError, within
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.deadline import DeadlineExceededError, within
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import one_line
 
 _PREFIX = "/api/janus/controller"
 _LARGEST = 1 << 24
@@ -39,9 +39,9 @@ class JanusError(S2DSException):
     """The controller refused something, or failed at it.
 
     Args:
-        message: What was tried, and what Janus said to it.
+        message: What was tried, and what Janus message to it.
         status: Status of HTTP, 0 without an answer.
-        engine: What the engine said of a container, as far as Janus tells: ``not running``, ``gone`` or nothing.
+        engine: What the engine message of a container, as far as Janus tells: ``not running``, ``gone`` or nothing.
     """
 
     def __init__(self, message: str, status: int = 0, engine: str = "") -> None:
@@ -229,19 +229,19 @@ class JanusClient:
         seconds = min(self._timeout, _LOOK_SECONDS) if looks else self._timeout
         try:
             text = within(seconds, lambda: self._read(request, seconds))
-        except TooLateError:
+        except DeadlineExceededError:
             _silent[self.url] = time.monotonic()
             raise JanusError(
                 f"the Janus controller at {self.url} does not answer: {what} took more than {seconds:.0f} s"
             ) from None
         except urllib.error.HTTPError as error:
             with error:
-                said = _said(error.read(1 << 16)) or f"no reason given, status {error.code}"
-            engine = _engine(said)
+                message = _error_message(error.read(1 << 16)) or f"no reason given, status {error.code}"
+            engine = _engine(message)
             if error.code == 401:
-                said = f"it does not accept the user {self._user} with this password ({said})"
+                message = f"it does not accept the user {self._user} with this password ({message})"
             raise JanusError(
-                self._clean(f"the Janus controller at {self.url}, {what}: {said}"), error.code, engine
+                self._clean(f"the Janus controller at {self.url}, {what}: {message}"), error.code, engine
             ) from None
         except (OSError, HTTPException) as error:
             reason = getattr(error, "reason", None) or error
@@ -261,7 +261,7 @@ class JanusClient:
         for hidden in (self._password, self._authorization.partition(" ")[2]):
             if hidden:
                 text = text.replace(hidden, "***")
-        return words(text.splitlines())
+        return one_line(text.splitlines())
 
 
 class _NoRedirection(urllib.request.HTTPRedirectHandler):
@@ -281,21 +281,21 @@ def _part(name: str) -> str:
     return quote(name, safe="")
 
 
-def _engine(said: str) -> str:
+def _engine(message: str) -> str:
     """Return what the engine has against a command for a container; one may end while it is looked at."""
-    status = _ENGINE_STATUS.search(said)
-    if "is not running" in said or (status and status.group(1) == "409"):
+    status = _ENGINE_STATUS.search(message)
+    if "is not running" in message or (status and status.group(1) == "409"):
         return "not running"
     return "gone" if status and status.group(1) == "404" else ""
 
 
-def _said(answer: bytes) -> str:
+def _error_message(answer: bytes) -> str:
     """Return Janus's own words out of an answer that is an error."""
     text = answer.decode("utf-8", "replace")
     try:
         document = json.loads(text)
     except ValueError:
         return "it returned a web page instead of an error" if "<" in text else text
-    said = document.get("error", document) if isinstance(document, dict) else document
+    message = document.get("error", document) if isinstance(document, dict) else document
     # What it has against the form of a request is a list.
-    return said if isinstance(said, str) else json.dumps(said)
+    return message if isinstance(message, str) else json.dumps(message)

@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Mapping, Sequence
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import answers
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import replies
 
 # Where the configuration is in the container; a user without rights can make it there.
 DIRECTORY = "/tmp/scistream"
@@ -81,8 +81,8 @@ def check_command(command: Sequence[str], files: Mapping[str, bytes], nonce: str
     written = "".join(f'echo {_encoded(content)} | base64 -d >"{name}" && ' for name, content in sorted(files.items()))
     script = (
         f"{_BEGIN}shift; mkdir -p -m 700 {there}/run && cd {there} && {written}"
-        'said=$("$@" 2>&1); status=$?; cd /; '
-        f'rm -rf {there}; printf \'%s\\n\' "$said" | while IFS= read -r line; do say "$line"; done; '
+        'lines=$("$@" 2>&1); status=$?; cd /; '
+        f'rm -rf {there}; printf \'%s\\n\' "$lines" | while IFS= read -r line; do say "$line"; done; '
         'say "status $status"; say end\n'
     )
     return ["sh", "-c", script, "sh", nonce, *command]
@@ -107,18 +107,18 @@ def other_lines(lines: Sequence[str]) -> list[str]:
     return [line for line in lines if not line.startswith(_MARK)]
 
 
-def parse(said: Sequence[str]) -> Report:
+def parse(lines: Sequence[str]) -> Report:
     """Return what a report means.
 
     Raises:
         ValueError: It is none: whoever took over the proxy can write one, too.
     """
-    listens = any(line.split()[1:] for line in said if line.split()[:1] == ["listening"])
-    status = next((line for line in said if line.startswith("{")), "")
+    listens = any(line.split()[1:] for line in lines if line.split()[:1] == ["listening"])
+    status = next((line for line in lines if line.startswith("{")), "")
     if status:
         return Report(listens, _native(status))
-    uptime = next((line.partition(":")[2] for line in said if line.startswith("Uptime_sec:")), "")
-    table = [line for line in said if "," in line]
+    uptime = next((line.partition(":")[2] for line in lines if line.startswith("Uptime_sec:")), "")
+    table = [line for line in lines if "," in line]
     if not table or not _COUNT.fullmatch(uptime.strip()):
         return Report(listens)
     try:
@@ -143,8 +143,8 @@ def parse(said: Sequence[str]) -> Report:
 def _native(status: str) -> dict[str, Any] | None:
     """Return the counters out of the forwarder's own status."""
     try:
-        return answers.counters(answers.part(answers.document(status), "status"))
-    except answers.BadAnswer:
+        return replies.counters(replies.part(replies.document(status), "status"))
+    except replies.InvalidReply:
         return None
 
 

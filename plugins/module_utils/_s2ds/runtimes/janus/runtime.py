@@ -19,9 +19,9 @@ from typing import Any, ClassVar, Mapping, Sequence
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.deadline import PollTimer
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.patience import Patience
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import one_line
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.container import ProxyContainer
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.settings import ContainerSettings
@@ -41,7 +41,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.j
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.janus.session import (
     JanusSession,
-    Wanted,
+    SessionSpec,
     container_of,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.janus.settings import JanusSettings
@@ -62,7 +62,7 @@ class Janus(ProxyContainer):
     """A proxy in a container that a Janus controller runs.
 
     Args:
-        site: Where things are on this gateway, and the controller.
+        layout: Where things are on this gateway, and the controller.
         task: What runs, or is to run.
         settings: The administrator's settings of containers; only the image matters, the rest is Janus's profile.
     """
@@ -71,8 +71,8 @@ class Janus(ProxyContainer):
     # A controller, a node and an engine have to get to it.
     ready_seconds: ClassVar[float] = 60.0
 
-    def __init__(self, site: Layout, task: Task, settings: ContainerSettings) -> None:
-        super().__init__(site, task, settings)
+    def __init__(self, layout: Layout, task: Task, settings: ContainerSettings) -> None:
+        super().__init__(layout, task, settings)
         self._known: JanusClient | None = None
 
     # -- what a runtime does
@@ -102,7 +102,7 @@ class Janus(ProxyContainer):
         # From here on there may be something in Janus to give back, whatever happens.
         descriptor = os.open(self._marker(), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         os.close(descriptor)
-        session.bring(wanted)
+        session.ensure(wanted)
 
     def stop(self) -> bool:
         """Delete the session with its container: a stopped one would keep its old configuration."""
@@ -139,19 +139,19 @@ class Janus(ProxyContainer):
         if found is None:
             return 0, []
         nonce = _nonce()
-        said = self._told(found, check_command(command, files, nonce), nonce)
-        status = said.pop() if said else ""
-        return (0, []) if status in ("", "status 0") else (1, said)
+        lines = self._run_and_report(found, check_command(command, files, nonce), nonce)
+        status = lines.pop() if lines else ""
+        return (0, []) if status in ("", "status 0") else (1, lines)
 
     def probe(self, proxy: Proxy) -> dict[str, Any] | None:
         """Return what the container says of itself, if it was made of the configuration that is here."""
         if not self._files(self.home):
             return None
         wanted = self._wanted(proxy.command(self.directory()))
-        for found in self._session().like(wanted):
+        for found in self._session().matching(wanted):
             nonce = _nonce()
             try:
-                report = parse(self._told(found, report_command(proxy.statistics, nonce), nonce))
+                report = parse(self._run_and_report(found, report_command(proxy.statistics, nonce), nonce))
             except (NotRunning, NoContainer):
                 continue
             except ValueError:
@@ -163,25 +163,26 @@ class Janus(ProxyContainer):
                 return report.counters or {}
         return None
 
-    def tidy(self, proxy: Proxy) -> None:
+    def compact_log(self, proxy: Proxy) -> None:
         """Nothing of the log is here, and it ends with its container."""
 
     def reload(self, proxy: Proxy) -> None:
         """Replace the container, and wait until the new one serves."""
         self.start(proxy.command(self.directory()))
-        patience = Patience(self.ready_seconds)
+        timer = PollTimer(self.ready_seconds)
         while self.probe(proxy) is None:
             if self.has_failed():
-                raise S2DSException(f"the data server {self.task.name} exited immediately: {words(self.log())}")
-            if patience.is_over():
+                raise S2DSException(f"the data server {self.task.name} exited immediately: {one_line(self.log())}")
+            if timer.has_expired():
                 raise S2DSException(
-                    f"the data server {self.task.name} was not ready after {patience.waited:.0f} s: {words(self.log())}"
+                    f"the data server {self.task.name} was not ready after {timer.elapsed:.0f} s: "
+                    f"{one_line(self.log())}"
                 )
-            patience.rest()
+            timer.pause()
 
-    def is_as_set(self) -> bool:
+    def has_current_settings(self) -> bool:
         """Tell whether it runs on the node, with the profile and the image of now."""
-        wanted = Wanted(self._janus.node, self.settings.image, self._janus.profile, "")
+        wanted = SessionSpec(self._janus.node, self.settings.image, self._janus.profile, "")
         return self._session().is_placed(wanted)
 
     @property
@@ -197,12 +198,12 @@ class Janus(ProxyContainer):
 
     @property
     def _janus(self) -> JanusSettings:
-        if self.site.janus is None:
+        if self.layout.janus is None:
             raise S2DSException(
                 "runtime: the policy of this gateway has no section janus, which specifies the controller: "
                 "run the roles scistream.gateway.janus and scistream.gateway.s2cs, or choose another runtime"
             )
-        return self.site.janus
+        return self.layout.janus
 
     @property
     def _client(self) -> JanusClient:
@@ -216,10 +217,10 @@ class Janus(ProxyContainer):
     def _session(self) -> JanusSession:
         return JanusSession(self._client, session_name(self.task.name))
 
-    def _wanted(self, command: Sequence[str]) -> Wanted:
+    def _wanted(self, command: Sequence[str]) -> SessionSpec:
         arguments = start_command(command, self._files(self.home))
         _check_size(self.task, arguments)
-        return Wanted(self._janus.node, self.settings.image, self._janus.profile, arguments)
+        return SessionSpec(self._janus.node, self.settings.image, self._janus.profile, arguments)
 
     def _marker(self) -> str:
         return os.path.join(self.home, _MARKER)
@@ -236,7 +237,7 @@ class Janus(ProxyContainer):
                 found[name] = stream.read()
         return found
 
-    def _told(self, found: Mapping[str, Any], command: Sequence[str], nonce: str) -> list[str]:
+    def _run_and_report(self, found: Mapping[str, Any], command: Sequence[str], nonce: str) -> list[str]:
         """Run a command in a container and return what it reports.
 
         Raises:
@@ -250,9 +251,9 @@ class Janus(ProxyContainer):
         self._client.execute(node, container, command)
         deadline = time.monotonic() + _LOG_SECONDS
         while True:
-            said = own_lines(self._client.log(int(found["id"]), node, _REPORT_LINES), nonce)
-            if said is not None:
-                return said
+            lines = own_lines(self._client.log(int(found["id"]), node, _REPORT_LINES), nonce)
+            if lines is not None:
+                return lines
             # It may have ended in the middle of it.
             self._client.execute(node, container, ["true"])
             if time.monotonic() > deadline:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Mapping, Sequence
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import one_line
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.janus.client import (
     JanusClient,
     JanusError,
@@ -33,7 +33,7 @@ _LOG_TAIL = 1000
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SessionSpec:
     """What a session is to be.
 
     Args:
@@ -90,15 +90,15 @@ class JanusSession:
         """Return the session that runs, the oldest if there are several."""
         return next((found for found in self.client.sessions(self.name) if self.state(found) == RUNNING), None)
 
-    def like(self, wanted: Wanted) -> list[dict[str, Any]]:
+    def matching(self, wanted: SessionSpec) -> list[dict[str, Any]]:
         """Return the sessions that were made as wanted, the oldest first, whether they run or not."""
-        return [found for found in self.client.sessions(self.name) if self._is_like(found, wanted)]
+        return [found for found in self.client.sessions(self.name) if self._matches(found, wanted)]
 
-    def is_placed(self, wanted: Wanted) -> bool:
+    def is_placed(self, wanted: SessionSpec) -> bool:
         """Tell whether there is one that was made as wanted but for its arguments."""
-        return any(self._is_like(found, wanted, but=("arguments",)) for found in self.client.sessions(self.name))
+        return any(self._matches(found, wanted, but=("arguments",)) for found in self.client.sessions(self.name))
 
-    def bring(self, wanted: Wanted) -> None:
+    def ensure(self, wanted: SessionSpec) -> None:
         """Have one session that is as wanted and started; all others of this name are deleted.
 
         A new one is created and checked before an old one is deleted, and started after that, because both have the
@@ -108,7 +108,7 @@ class JanusSession:
             JanusError: It cannot be had. Where it could not be created, what was there before is still there.
         """
         found = self.client.sessions(self.name)
-        states = [(item, self.state(item)) for item in found if self._is_like(item, wanted)]
+        states = [(item, self.state(item)) for item in found if self._matches(item, wanted)]
         # The oldest that runs; else one that died, which is started again as it is.
         keep = next((item for item, state in states if state == RUNNING), None)
         runs = keep is not None
@@ -138,9 +138,9 @@ class JanusSession:
     def log(self, lines: int = _LOG_LINES) -> list[str]:
         """Return the last lines of the newest session that has any."""
         for found in reversed(self.client.sessions(self.name)):
-            said = self._lines(found, lines)
-            if said:
-                return said
+            output = self._lines(found, lines)
+            if output:
+                return output
         return []
 
     def _lines(self, found: Mapping[str, Any], lines: int) -> list[str]:
@@ -154,14 +154,14 @@ class JanusSession:
             # It is asked for when something is wrong already, and that is told.
             return []
 
-    def _is_like(self, found: Mapping[str, Any], wanted: Wanted, but: Sequence[str] = ()) -> bool:
+    def _matches(self, found: Mapping[str, Any], wanted: SessionSpec, but: Sequence[str] = ()) -> bool:
         asked = found.get("request")
         if not isinstance(asked, list) or len(asked) != 1 or not isinstance(asked[0], dict):
             return False
         request = wanted.request(self.name)
         return all(asked[0].get(key) == value for key, value in request.items() if key not in but)
 
-    def _create(self, wanted: Wanted) -> dict[str, Any]:
+    def _create(self, wanted: SessionSpec) -> dict[str, Any]:
         number = self.client.create(wanted.request(self.name))
         found = self.client.session(number)
         # A create that failed is answered like one that did not.
@@ -169,8 +169,8 @@ class JanusSession:
             return found
         with suppress(JanusError):
             self.client.delete(number)
-        said = _errors(found or {}) or [f"its state is {(found or {}).get('state')}"]
-        raise JanusError(f"Janus could not create the session {self.name} on {wanted.node}: {words(said)}")
+        lines = _errors(found or {}) or [f"its state is {(found or {}).get('state')}"]
+        raise JanusError(f"Janus could not create the session {self.name} on {wanted.node}: {one_line(lines)}")
 
     def _start(self, found: Mapping[str, Any]) -> None:
         number = int(found["id"])
@@ -179,8 +179,8 @@ class JanusSession:
             self.client.stop(number)
         started = self.client.start(number)
         if started.get("state") != _STARTED or _errors(started):
-            said = [*_errors(started), *self._lines(found, _LOG_LINES)] or [f"its state is {started.get('state')}"]
-            raise JanusError(f"Janus could not start the session {self.name}: {words(said)}")
+            lines = [*_errors(started), *self._lines(found, _LOG_LINES)] or [f"its state is {started.get('state')}"]
+            raise JanusError(f"Janus could not start the session {self.name}: {one_line(lines)}")
 
 
 def _services(found: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
@@ -200,11 +200,11 @@ def container_of(found: Mapping[str, Any]) -> tuple[str, str]:
 
 def _errors(found: Mapping[str, Any]) -> Sequence[str]:
     """Return what Janus wrote down as wrong in a session."""
-    said = []
+    lines = []
     for _node, item in _services(found):
         for error in item.get("errors") or ():
             if isinstance(error, dict):
-                said.append(": ".join(str(error[key]) for key in ("reason", "response") if error.get(key)))
+                lines.append(": ".join(str(error[key]) for key in ("reason", "response") if error.get(key)))
             else:
-                said.append(str(error))
-    return said
+                lines.append(str(error))
+    return lines

@@ -102,7 +102,7 @@ def test_without_rules(target: str, allowed: bool) -> None:
 
 def test_own_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also those inside of a network that is listed: only a rule about nothing else allows one."""
-    module = "ansible_collections.scistream.gateway.plugins.module_utils._s2cs.target_rules.is_special"
+    module = "ansible_collections.scistream.gateway.plugins.module_utils._s2cs.target_rules.describe_special"
     own = "an address of this gateway itself"
     monkeypatch.setattr(module, lambda address: own if str(address) in ("192.0.2.1", "2001:db8::1") else None)
     without = Policy("/etc/s2cs.json", "gw", Layout("/state"), {"producer": "192.0.2.1"})

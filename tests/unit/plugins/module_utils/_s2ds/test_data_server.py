@@ -21,11 +21,10 @@ import pytest
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import Endpoint
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, ValueRefused
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import NOTHING, RELOAD, S2DS, START
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.factory import data_server
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import end, is_alive, start_time
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.plan import NOTHING, RELOAD, START
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import data_server
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import tail
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.supervised import SupervisedProcess
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec, Task
@@ -112,7 +111,7 @@ def application() -> Iterator[tuple[socket.socket, Endpoint]]:
 def test_life(server: Server, site: Layout, application: tuple[socket.socket, Endpoint]) -> None:
     listener, target = application
     server(_instance()).start()
-    reserved = server(_instance()).settle().spec
+    reserved = server(_instance()).finish_start().spec
     assert reserved.listeners[0].port and server(reserved).status().running
     streaming = replace(reserved, targets=[target])
     assert server(streaming).plan().needed
@@ -133,7 +132,7 @@ def test_life(server: Server, site: Layout, application: tuple[socket.socket, En
 def test_update_that_is_refused_changes_nothing(server: Server, application: tuple[socket.socket, Endpoint]) -> None:
     listener, target = application
     server(_instance(target)).start()
-    instance = server(_instance(target)).settle().spec
+    instance = server(_instance(target)).finish_start().spec
     with pytest.raises(S2DSException, match="family"):
         server(replace(instance, targets=[Endpoint("::1", 5)], egress=ADDRESS)).update_listeners()
     assert not server(instance).plan().needed and _connects(instance, listener)
@@ -144,7 +143,7 @@ def test_what_has_to_be_done_is_found_out_once(
 ) -> None:
     listener, target = application
     server(_instance()).start()
-    found = server(replace(server(_instance()).settle().spec, targets=[target]))
+    found = server(replace(server(_instance()).finish_start().spec, targets=[target]))
     done: list[str] = []
     for where, name in ((found.proxy, "check"), (found.proxy, "files"), (found.runtime, "probe")):
         monkeypatch.setattr(where, name, _noting(done, name, getattr(where, name)))
@@ -186,7 +185,7 @@ def test_released_at_the_very_moment_of_its_start(server: Server, site: Layout) 
 def test_started_again_at_once(server: Server, site: Layout) -> None:
     for _unused in range(4):
         server(_instance()).start()
-    server(_instance()).settle()
+    server(_instance()).finish_start()
     assert len({command.split("--lock")[0] for command in _processes(site.directory("camera")).values()}) <= 2
     assert server(_instance()).runtime.is_running()
 

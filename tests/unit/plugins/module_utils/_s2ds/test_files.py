@@ -19,7 +19,7 @@ import pytest
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import Endpoint
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, reason
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.files import Replacement, read
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import occupants
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import port_conflicts
 
 OWN = (os.geteuid(), os.getegid())
 ACCESS, SECRET = (*OWN, 0o640), (*OWN, 0o600)
@@ -36,29 +36,29 @@ def content(path: Path) -> dict[str, str]:
 
 
 def test_replaced_and_kept(tmp_path: Path) -> None:
-    replacement(tmp_path, config="1", key="k").keep()
+    replacement(tmp_path, config="1", key="k").commit()
     assert content(tmp_path) == {"config": "1", "key": "k"}
-    replacement(tmp_path, config="2", key=None, more="m").keep()
+    replacement(tmp_path, config="2", key=None, more="m").commit()
     assert content(tmp_path) == {"config": "2", "more": "m"}
     assert stat.S_IMODE((tmp_path / "config").stat().st_mode) == 0o640
 
 
 def test_put_back(tmp_path: Path) -> None:
-    replacement(tmp_path, config="1", key="k", same="s").keep()
-    replacement(tmp_path, config="2", key=None, more="m", same="s").undo()
+    replacement(tmp_path, config="1", key="k", same="s").commit()
+    replacement(tmp_path, config="2", key=None, more="m", same="s").roll_back()
     assert content(tmp_path) == {"config": "1", "key": "k", "same": "s"}
     assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o600
 
 
 def test_what_a_crash_left_is_in_nobodys_way(tmp_path: Path) -> None:
-    replacement(tmp_path, config="1").keep()
+    replacement(tmp_path, config="1").commit()
     replacement(tmp_path, config="2")
-    replacement(tmp_path, config="3").keep()
+    replacement(tmp_path, config="3").commit()
     assert content(tmp_path) == {"config": "3"}
 
 
 def test_one_that_cannot_be_written_leaves_all(tmp_path: Path) -> None:
-    replacement(tmp_path, config="1", key="k").keep()
+    replacement(tmp_path, config="1", key="k").commit()
     (tmp_path / "more").mkdir()
     with pytest.raises(OSError, match="more"):
         replacement(tmp_path, config="2", key="l", more="m")
@@ -80,7 +80,7 @@ def small(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_no_room(small: Path) -> None:
-    replacement(small, config="1", key="k").keep()
+    replacement(small, config="1", key="k").commit()
     with pytest.raises(OSError, match="No space left") as caught:
         replacement(small, config="2", key="l" * 20000)
     assert "no space is left on the file system of" in reason(caught.value) and str(small) in reason(caught.value)
@@ -101,14 +101,14 @@ def test_who_has_a_port(tmp_path: Path, family: int, address: str, listener: str
         taken.bind((address, 0))
         taken.listen()
         endpoint = Endpoint(listener, taken.getsockname()[1])
-        [told] = occupants.strangers([endpoint], "tcp", str(tmp_path))
+        [told] = port_conflicts.find([endpoint], "tcp", str(tmp_path))
         assert told.startswith(f"{endpoint}, taken by PID {os.getpid()} ")
-        assert occupants.strangers([endpoint], "udp", str(tmp_path)) == []
+        assert port_conflicts.find([endpoint], "udp", str(tmp_path)) == []
         # What works in the directory is the data server itself.
-        assert occupants.strangers([endpoint], "tcp", os.getcwd()) == []
+        assert port_conflicts.find([endpoint], "tcp", os.getcwd()) == []
         with pytest.raises(S2DSException, match="already in use"):
-            occupants.check([endpoint], "tcp", str(tmp_path))
-    assert occupants.strangers([endpoint], "tcp", str(tmp_path)) == []
+            port_conflicts.check([endpoint], "tcp", str(tmp_path))
+    assert port_conflicts.find([endpoint], "tcp", str(tmp_path)) == []
 
 
 def test_the_first_of_those_that_share_a_port(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_the_first_of_those_that_share_a_port(tmp_path: Path) -> None:
             [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False, stdout=subprocess.DEVNULL
         )
         try:
-            [told] = occupants.strangers([Endpoint(*taken.getsockname()[:2])], "tcp", str(tmp_path))
+            [told] = port_conflicts.find([Endpoint(*taken.getsockname()[:2])], "tcp", str(tmp_path))
             assert f"PID {os.getpid()} " in told
         finally:
             heir.communicate(b"\n")
@@ -126,4 +126,4 @@ def test_the_first_of_those_that_share_a_port(tmp_path: Path) -> None:
 
 def test_address_that_is_not_here(tmp_path: Path) -> None:
     with pytest.raises(S2DSException, match=r"203\.0\.113\.7:0 is not an address of this host"):
-        occupants.check([Endpoint("203.0.113.7", 0)], "tcp", str(tmp_path))
+        port_conflicts.check([Endpoint("203.0.113.7", 0)], "tcp", str(tmp_path))

@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import Endpoint
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import x509_der
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import answers, socket_diag
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies import haproxy, haproxy_counters
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import replies, socket_diag
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies import haproxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.janus import in_container
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import make_credentials
 
@@ -45,17 +45,17 @@ VALUES = st.recursive(
 
 
 def test_counters_of_the_right_shape_and_nothing_else() -> None:
-    assert answers.counters({**GOOD, "more": "x" * 100}) == GOOD
+    assert replies.counters({**GOOD, "more": "x" * 100}) == GOOD
     old = {key: value for key, value in GOOD.items() if key in ("since", "connections", "bytes")}
-    assert answers.counters(old) == {**GOOD, "restarts": 0}
-    assert answers.counters({**GOOD, "exact": "x"})["exact"] is False
+    assert replies.counters(old) == {**GOOD, "restarts": 0}
+    assert replies.counters({**GOOD, "exact": "x"})["exact"] is False
 
 
 @pytest.mark.parametrize("key", ["since", "restarts", "connections", "bytes", "last_byte"])
 @pytest.mark.parametrize("value", [True, "1", -1, 2**63, float("nan"), float("inf"), [], {}, {"open": 1}, 1e300])
 def test_counters_of_a_wrong_shape(key: str, value: Any) -> None:
-    with pytest.raises(answers.BadAnswer, match="invalid answer of the data server"):
-        answers.counters({**GOOD, key: value})
+    with pytest.raises(replies.InvalidReply, match="invalid answer of the data server"):
+        replies.counters({**GOOD, key: value})
 
 
 @given(VALUES)
@@ -64,9 +64,9 @@ def test_counters_of_a_wrong_shape(key: str, value: Any) -> None:
 def test_any_document(value: Any) -> None:
     for key in (None, *GOOD, "listeners"):
         with contextlib.suppress(S2DSException):
-            found = answers.document(json.dumps(value if key is None else {**GOOD, "listeners": [], key: value}))
-            json.dumps(answers.counters(found))
-            assert all(isinstance(item, str) for item in answers.listeners(found))
+            found = replies.document(json.dumps(value if key is None else {**GOOD, "listeners": [], key: value}))
+            json.dumps(replies.counters(found))
+            assert all(isinstance(item, str) for item in replies.listeners(found))
 
 
 @pytest.mark.parametrize(
@@ -74,28 +74,28 @@ def test_any_document(value: Any) -> None:
 )
 def test_no_document(text: str) -> None:
     began = time.monotonic()
-    with pytest.raises(answers.BadAnswer) as caught:
-        answers.document(text)
+    with pytest.raises(replies.InvalidReply) as caught:
+        replies.document(text)
     assert len(str(caught.value)) < 400 and str(caught.value).isprintable()
     assert time.monotonic() - began < 2
 
 
 @pytest.mark.parametrize("value", ["127.0.0.1:1", {"a": 1}, ["localhost:1"], ["127.0.0.1"], [1], [["127.0.0.1:1"]]])
 def test_listeners_are_addresses(value: Any) -> None:
-    assert answers.listeners({"listeners": ["127.0.0.1:1", "[::1]:65535"]}) == ["127.0.0.1:1", "[::1]:65535"]
-    with pytest.raises(answers.BadAnswer):
-        answers.listeners({"listeners": value})
+    assert replies.listeners({"listeners": ["127.0.0.1:1", "[::1]:65535"]}) == ["127.0.0.1:1", "[::1]:65535"]
+    with pytest.raises(replies.InvalidReply):
+        replies.listeners({"listeners": value})
 
 
 def test_listeners_are_those_that_were_asked_for() -> None:
     fixed, free = Endpoint("127.0.0.1", 5100), Endpoint("::1", 0)
-    answers.check_listeners(["127.0.0.1:5100", "[::1]:5105"], [fixed, free], (5100, 5110))
-    answers.check_listeners(["[::1]:1"], [free], None)
+    replies.check_listeners(["127.0.0.1:5100", "[::1]:5105"], [fixed, free], (5100, 5110))
+    replies.check_listeners(["[::1]:1"], [free], None)
     for listeners in (["127.0.0.1:5100"], ["127.0.0.2:5100", "[::1]:5105"], ["127.0.0.1:5101", "[::1]:5105"]):
-        with pytest.raises(answers.BadAnswer, match="should listen"):
-            answers.check_listeners(listeners, [fixed, free], (5100, 5110))
-    with pytest.raises(answers.BadAnswer):
-        answers.check_listeners(["127.0.0.1:5100", "[::1]:22"], [fixed, free], (5100, 5110))
+        with pytest.raises(replies.InvalidReply, match="should listen"):
+            replies.check_listeners(listeners, [fixed, free], (5100, 5110))
+    with pytest.raises(replies.InvalidReply):
+        replies.check_listeners(["127.0.0.1:5100", "[::1]:22"], [fixed, free], (5100, 5110))
 
 
 @given(st.text(alphabet="0123456789 masterworkeroldx#<>[]:.-\n\t,PIDtypereloads", max_size=300))
@@ -110,15 +110,15 @@ def test_whatever_haproxy_says(text: str) -> None:
         with contextlib.suppress(S2DSException):
             haproxy._master("x")
     with contextlib.suppress(S2DSException):
-        rows = haproxy_counters.listener_rows("# pxname,svname,dcon,dses\n" + text + "\n" + f"a,FRONTEND,{text}")
-        assert haproxy_counters.refused(rows) >= 0
+        rows = haproxy.listener_rows("# pxname,svname,dcon,dses\n" + text + "\n" + f"a,FRONTEND,{text}")
+        assert haproxy.refused(rows) >= 0
 
 
 def test_a_table_with_a_field_that_is_too_long() -> None:
-    with pytest.raises(answers.BadAnswer):
-        haproxy_counters.listener_rows("# pxname,svname\n" + "x" * 200000)
-    with pytest.raises(answers.BadAnswer):
-        haproxy_counters.refused([{"dcon": "9" * 5000}])
+    with pytest.raises(replies.InvalidReply):
+        haproxy.listener_rows("# pxname,svname\n" + "x" * 200000)
+    with pytest.raises(replies.InvalidReply):
+        haproxy.refused([{"dcon": "9" * 5000}])
 
 
 @given(st.lists(st.text(alphabet="Uptime_sc:#pxname,FRONTEDBACK0123456789{}[]-", max_size=60), max_size=8))
@@ -129,7 +129,7 @@ def test_a_table_with_a_field_that_is_too_long() -> None:
 def test_whatever_a_container_reports(lines: list[str]) -> None:
     with contextlib.suppress(S2DSException, ValueError):
         report = in_container.parse(lines)
-        assert report.counters is None or answers.counters(report.counters)
+        assert report.counters is None or replies.counters(report.counters)
 
 
 @given(st.binary(max_size=400))

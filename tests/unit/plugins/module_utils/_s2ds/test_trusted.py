@@ -17,7 +17,10 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import trusted
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.trusted import DistrustedError, UnfitError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.trusted import (
+    UnsuitableFileError,
+    UntrustedPathError,
+)
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can have files of others")
 
@@ -46,7 +49,7 @@ def file(tmp_path: Path) -> Path:
 def refused(path: Path, *words: str) -> None:
     """Assert that neither its content nor its word is taken."""
     for use in (lambda: trusted.read(str(path), MOST), lambda: trusted.check(str(path))):
-        with pytest.raises(DistrustedError) as error:
+        with pytest.raises(UntrustedPathError) as error:
             use()
         assert all(word in str(error.value) for word in words), error.value
 
@@ -115,13 +118,13 @@ def test_what_is_no_file(file: Path) -> None:
     zero.symlink_to("/dev/zero")
     null.symlink_to("/dev/null")
     for path in (fifo, file.parent):
-        with pytest.raises(UnfitError):
+        with pytest.raises(UnsuitableFileError):
             trusted.read(str(path), MOST)
     for path in (zero, null):
-        with pytest.raises(DistrustedError, match="is writable by everyone"):
+        with pytest.raises(UntrustedPathError, match="is writable by everyone"):
             trusted.read(str(path), MOST)
     os.mknod(file.with_name("device"), 0o600 | 0o020000, os.makedev(1, 5))
-    with pytest.raises(UnfitError, match="no regular file"):
+    with pytest.raises(UnsuitableFileError, match="no regular file"):
         trusted.read(str(file.with_name("device")), MOST)
 
 
@@ -129,7 +132,7 @@ def test_size(file: Path) -> None:
     file.write_bytes(b"x" * MOST)
     assert len(trusted.read(str(file), MOST)) == MOST
     file.write_bytes(b"x" * (MOST + 1))
-    with pytest.raises(UnfitError, match="larger than 1000 bytes"):
+    with pytest.raises(UnsuitableFileError, match="larger than 1000 bytes"):
         trusted.read(str(file), MOST)
 
 

@@ -23,7 +23,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies im
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Place
 
 LOG = "run/connections.log"
-TAKE = connection_log.take_ended(lambda state: {"403": "refused", "502": "failed"}.get(state, ""))
+PARSER = connection_log.ended_connection_parser(lambda state: {"403": "refused", "502": "failed"}.get(state, ""))
 LINE = b"1.5 200 100 10\n"
 
 
@@ -42,11 +42,11 @@ def append(place: Place, data: bytes) -> None:
 
 def looked(place: Place) -> Tally:
     """Return what the log comes to now."""
-    return connection_log.look(place, LOG, TAKE)
+    return connection_log.read_totals(place, LOG, PARSER)
 
 
 def blocks(place: Place) -> int:
-    """Return the bytes that the log takes on the disk."""
+    """Return the bytes that the log parsers on the disk."""
     return os.stat(os.path.join(place.directory, LOG)).st_blocks * 512
 
 
@@ -85,19 +85,19 @@ def test_a_line_that_is_torn_makes_the_counters_a_lower_bound(place: Place, line
 
 
 def test_what_is_kept_is_freed_and_nothing_is_counted_twice(place: Place) -> None:
-    connection_log.make(place.directory, LOG, 0o600)
+    connection_log.create(place.directory, LOG, 0o600)
     for turn in range(1, 4):
         append(place, LINE * 30000)
         assert looked(place).total == turn * 30000
-        connection_log.fold(place, LOG, TAKE)
-        assert looked(place) == connection_log.kept(place)
+        connection_log.compact(place, LOG, PARSER)
+        assert looked(place) == connection_log.load(place)
         assert looked(place).total == turn * 30000 and looked(place).exact
         assert blocks(place) <= connection_log.RESERVE + 8192
     assert os.stat(os.path.join(place.directory, LOG)).st_size == 3 * 30000 * len(LINE)
 
 
 def test_lines_that_come_while_it_is_added_up(place: Place) -> None:
-    connection_log.make(place.directory, LOG, 0o600)
+    connection_log.create(place.directory, LOG, 0o600)
     done = threading.Event()
 
     def write() -> None:
@@ -110,7 +110,7 @@ def test_lines_that_come_while_it_is_added_up(place: Place) -> None:
     writer.start()
     totals = []
     while not done.is_set():
-        connection_log.fold(place, LOG, TAKE)
+        connection_log.compact(place, LOG, PARSER)
         totals.append(looked(place).total)
     writer.join()
     assert totals == sorted(totals) and looked(place).total == 30000 and looked(place).exact
@@ -123,7 +123,7 @@ def test_looking_while_somebody_else_adds_up(place: Place) -> None:
     def fold() -> None:
         while not stop.is_set():
             append(place, LINE * 100)
-            connection_log.fold(place, LOG, TAKE)
+            connection_log.compact(place, LOG, PARSER)
 
     folder = threading.Thread(target=fold)
     folder.start()
@@ -141,11 +141,11 @@ def test_what_was_seen_of_open_connections_survives_a_crash(place: Place) -> Non
     def seen(tally: Tally) -> None:
         tally.seen = {"total": 2, "to_consumer": 5000, "to_producer": 10}
 
-    connection_log.fold(place, LOG, TAKE, seen)
+    connection_log.compact(place, LOG, PARSER, seen)
     assert looked(place).to_consumer == 100
     append(place, b"start 2000\n" + LINE)
     assert (looked(place).total, looked(place).to_consumer, looked(place).to_producer) == (3, 5100, 20)
-    connection_log.fold(place, LOG, TAKE)
+    connection_log.compact(place, LOG, PARSER)
     append(place, b"start 3000\n")
     assert (looked(place).total, looked(place).to_consumer, looked(place).restarts) == (3, 5100, 2)
 
@@ -165,8 +165,8 @@ def test_reading_takes_its_time_and_no_more(place: Place, monkeypatch: pytest.Mo
     found = looked(place)
     assert time.monotonic() - began < 3
     assert found.total == 1
-    connection_log.fold(place, LOG, TAKE)
-    assert connection_log.kept(place).offset > len(LINE)
+    connection_log.compact(place, LOG, PARSER)
+    assert connection_log.load(place).offset > len(LINE)
     if kind == "line":
         append(place, b"\n" + LINE)
         assert looked(place).total == 2 and not looked(place).exact
@@ -177,13 +177,13 @@ def test_notes_that_are_none(place: Place, text: str) -> None:
     append(place, LINE)
     (Path(place.notes) / connection_log.NOTES).write_text(text)
     assert (looked(place).total, looked(place).exact) == (1, False)
-    connection_log.fold(place, LOG, TAKE)
-    assert connection_log.kept(place).total == 1
+    connection_log.compact(place, LOG, PARSER)
+    assert connection_log.load(place).total == 1
 
 
 def test_a_log_that_was_cut(place: Place) -> None:
     append(place, LINE * 10)
-    connection_log.fold(place, LOG, TAKE)
+    connection_log.compact(place, LOG, PARSER)
     os.truncate(os.path.join(place.directory, LOG), 0)
     append(place, LINE)
     assert (looked(place).total, looked(place).exact) == (11, False)
@@ -196,9 +196,9 @@ def test_a_log_that_is_back_from_an_earlier_day(place: Place, saved: int, more: 
     path = Path(place.directory, LOG)
     append(place, b"start 1000\n" + LINE * saved)
     back = path.read_bytes()
-    connection_log.fold(place, LOG, TAKE)
+    connection_log.compact(place, LOG, PARSER)
     append(place, LINE * 40)
-    connection_log.fold(place, LOG, TAKE)
+    connection_log.compact(place, LOG, PARSER)
     assert (looked(place).total, looked(place).exact) == (saved + 40, True)
     path.write_bytes(back + b"start 2000\n" + LINE * more)
     for _unused in range(2):
@@ -206,7 +206,7 @@ def test_a_log_that_is_back_from_an_earlier_day(place: Place, saved: int, more: 
         assert (found.total, found.restarts, found.since) == (saved + 40 + more, 1, 1000.0)
         # What was open when it crashed, and what it carried, nobody knows.
         assert found.to_consumer == 100 * found.total and not found.exact
-        connection_log.fold(place, LOG, TAKE)
+        connection_log.compact(place, LOG, PARSER)
     append(place, LINE)
     assert looked(place).total == saved + 40 + more + 1
 
@@ -214,11 +214,11 @@ def test_a_log_that_is_back_from_an_earlier_day(place: Place, saved: int, more: 
 @given(st.lists(st.binary(max_size=60), max_size=30))
 @settings(max_examples=200, deadline=None)
 def test_no_line_is_an_error(lines: list[bytes]) -> None:
-    takes = (TAKE, haproxy._TAKE, stunnel_log.take_lines(True))
-    for take in takes:
+    parsers = (PARSER, haproxy._PARSER, stunnel_log.line_parser(True))
+    for parse in parsers:
         tally = Tally()
         for line in lines:
-            take(tally, line.decode("utf-8", "replace"))
+            parse(tally, line.decode("utf-8", "replace"))
         assert all(0 <= getattr(tally, name) < 2**63 for name in connection_log.COUNTED)
 
 
@@ -237,7 +237,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_on_a_full_disk_lines_have_their_place_and_nothing_is_lost(small_disk: Path) -> None:
     (small_disk / "run").mkdir()
     place = Place(str(small_disk), str(small_disk))
-    connection_log.make(place.directory, LOG, 0o600)
+    connection_log.create(place.directory, LOG, 0o600)
     append(place, LINE * 100)
     with open(small_disk / "ballast", "wb", buffering=0) as stream, pytest.raises(OSError, match="No space"):
         while True:
@@ -245,13 +245,13 @@ def test_on_a_full_disk_lines_have_their_place_and_nothing_is_lost(small_disk: P
     append(place, LINE * 10000)
     assert (looked(place).total, looked(place).exact) == (10100, True)
     # It cannot be kept here, so it stays.
-    connection_log.fold(place, LOG, TAKE)
+    connection_log.compact(place, LOG, PARSER)
     assert sorted(item.name for item in small_disk.iterdir()) == ["ballast", "run"]
     assert (looked(place).total, looked(place).exact) == (10100, True)
     (small_disk / "ballast").unlink()
-    connection_log.fold(place, LOG, TAKE)
+    connection_log.compact(place, LOG, PARSER)
     append(place, LINE)
-    assert connection_log.kept(place).total == 10100 and (looked(place).total, looked(place).exact) == (10101, True)
+    assert connection_log.load(place).total == 10100 and (looked(place).total, looked(place).exact) == (10101, True)
 
 
 def test_only_own_files_are_read(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.reach import look
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.reach import find_unreachable
 
 
 @pytest.mark.parametrize(("address", "family"), [("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)])
@@ -19,7 +19,7 @@ def test_a_listener_gets_one_connection_without_a_byte(address: str, family: soc
     with socket.create_server((address, 0), family=family) as server:
         server.settimeout(5)
         target = (address, server.getsockname()[1])
-        assert look([target, target]) == []
+        assert find_unreachable([target, target]) == []
         connection, _peer = server.accept()
         with connection:
             connection.settimeout(5)
@@ -32,7 +32,7 @@ def test_a_listener_gets_one_connection_without_a_byte(address: str, family: soc
 def test_it_comes_from_where_the_stream_will() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(5)
-        assert look([server.getsockname()], source="127.0.0.9") == []
+        assert find_unreachable([server.getsockname()], source="127.0.0.9") == []
         connection, peer = server.accept()
         connection.close()
         assert peer[0] == "127.0.0.9"
@@ -41,7 +41,7 @@ def test_it_comes_from_where_the_stream_will() -> None:
 def test_why_nobody_answers() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    found = look([("127.0.0.1", port)])
+    found = find_unreachable([("127.0.0.1", port)])
     assert [(item.host, item.port, item.reason) for item in found] == [("127.0.0.1", port, "connection refused")]
 
 
@@ -58,7 +58,7 @@ def test_targets_that_say_nothing_are_waited_for_together() -> None:
                 connection.connect_ex(("127.0.0.1", port))
             time.sleep(0.1)
             started = time.monotonic()
-            found = look([("127.0.0.1", port), ("127.0.0.2", 1), ("127.0.0.3", 1)], patience=0.5)
+            found = find_unreachable([("127.0.0.1", port), ("127.0.0.2", 1), ("127.0.0.3", 1)], timeout=0.5)
             assert time.monotonic() - started < 3
         finally:
             for connection in waiting:

@@ -32,7 +32,7 @@ ASK = """
 import ipaddress, json, sys
 sys.path.insert(0, {directory!r})
 import routes
-print(json.dumps({{text: routes.is_special(ipaddress.ip_address(text)) for text in sys.argv[1:]}}))
+print(json.dumps({{text: routes.describe_special(ipaddress.ip_address(text)) for text in sys.argv[1:]}}))
 """
 
 
@@ -61,5 +61,5 @@ def test_without_netlink(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError("there is no netlink")
 
     monkeypatch.setattr(routes, "_type_of_route", refuse)
-    assert routes.is_special(ipaddress.ip_address("127.0.0.1")) == "an address of this gateway itself"
-    assert routes.is_special(ipaddress.ip_address("198.51.100.1")) is None
+    assert routes.describe_special(ipaddress.ip_address("127.0.0.1")) == "an address of this gateway itself"
+    assert routes.describe_special(ipaddress.ip_address("198.51.100.1")) is None

@@ -123,11 +123,11 @@ def test_nobody_takes_the_connection(directory: Path) -> None:
 
 
 def test_no_socket_and_nobody_behind_it(directory: Path) -> None:
-    with pytest.raises(unix_socket.NobodyThere):
+    with pytest.raises(unix_socket.NotListening):
         asked(directory)
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(directory / "run" / "control.sock"))
-    with pytest.raises(unix_socket.NobodyThere):
+    with pytest.raises(unix_socket.NotListening):
         asked(directory)
 
 

@@ -137,7 +137,7 @@ def test_without_jinja2(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_host_name_is_never_put_into_a_configuration() -> None:
     with pytest.raises(S2DSException, match="an IP address and a port are required"):
-        rendering.instance_values(
+        rendering.template_values(
             DataServerSpec("x", [parse_endpoint("l", "192.0.2.1:1")], [parse_endpoint("t", "example.org:1")])
         )
 
@@ -265,6 +265,6 @@ def test_what_a_proxy_cannot_do(tmp_path: Path, kind: type[ConfiguredProxy]) -> 
 
 
 def test_words_of_a_program_are_readable() -> None:
-    assert programs.words([]) == "no output"
-    assert programs.words(["a\x1b[1m\tb", "c"]) == "a [1m b | c"
-    assert len(programs.words(["x" * 5000])) <= 600 and programs.words(["x" * 700 + "end"]).endswith("end")
+    assert programs.one_line([]) == "no output"
+    assert programs.one_line(["a\x1b[1m\tb", "c"]) == "a [1m b | c"
+    assert len(programs.one_line(["x" * 5000])) <= 600 and programs.one_line(["x" * 700 + "end"]).endswith("end")

@@ -16,12 +16,8 @@ import pytest
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import activity, connection_log
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import group_in, started_at
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.socket_diag import held_by, sockets
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies import (
-    haproxy,
-    haproxy_counters,
-    stunnel_log,
-)
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.haproxy_counters import Master
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies import haproxy, stunnel_log
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.haproxy import Master
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Place
 
 
@@ -59,7 +55,7 @@ def test_sockets_of_this_process() -> None:
                 assert len(accepted.recv(2000)) == 1000
                 accepted.sendall(b"y" * 500)
                 assert len(client.recv(2000)) == 500
-                now = activity.open_now([os.getpid()])
+                now = activity.open_connections([os.getpid()])
                 port = server.getsockname()[1]
                 found = next(item for item in now.accepted if item.local.port == port)
                 assert found.remote.port == client.getsockname()[1] and found.received >= 1000 and found.sent >= 500
@@ -106,8 +102,8 @@ def test_refused_connections_survive_reloads_and_restarts(tmp_path: Path) -> Non
     place = here(tmp_path)
     first, second = Master(os.getppid(), os.getpid(), (), 0), Master(os.getppid(), 6, (os.getpid(),), 1)
     statistics = "# pxname,svname,status,dcon,dses,\na,FRONTEND,OPEN,3,1,\na,BACKEND,UP,,,\nb,FRONTEND,OPEN,2,,\n\n"
-    assert haproxy_counters.refused(haproxy_counters.listener_rows(statistics)) == 6
-    one, two = (haproxy_counters.identity(place, master) for master in (first, second))
+    assert haproxy.refused(haproxy.listener_rows(statistics)) == 6
+    one, two = (haproxy.worker_identity(place, master) for master in (first, second))
     assert one != two
     tally = connection_log.Tally()
     assert tally.refused_before(one) == 0
@@ -118,7 +114,7 @@ def test_refused_connections_survive_reloads_and_restarts(tmp_path: Path) -> Non
     tally.remember(two, 5)
     assert tally.refused_before(two) == 8
     assert tally.refused_before("of another start") == 13
-    assert haproxy_counters.listener_rows("Unknown command\n") == []
+    assert haproxy.listener_rows("Unknown command\n") == []
 
 
 STUNNEL = """\
@@ -143,7 +139,7 @@ something else
 @pytest.mark.parametrize(("client", "to_consumer", "to_producer"), [(False, 5000000000, 7), (True, 7, 5000000000)])
 def test_the_log_of_stunnel(directory: Path, client: bool, to_consumer: int, to_producer: int) -> None:
     (directory / "run" / "stunnel.log").write_text(STUNNEL)
-    found = connection_log.look(here(directory), "run/stunnel.log", stunnel_log.take_lines(client))
+    found = connection_log.read_totals(here(directory), "run/stunnel.log", stunnel_log.line_parser(client))
     assert (found.starts, found.total, found.refused, found.failed) == (2, 4, 1, 1)
     assert (found.to_consumer, found.to_producer) == (to_consumer, to_producer)
     # One was open when it was started again, so that nobody knows what it carried.

@@ -17,8 +17,8 @@ import pytest
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import connection_log
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.answers import counters
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.connection_log import Tally
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.replies import counters
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.haproxy import HAProxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.nginx import Nginx
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.observed import ObservedProxy
@@ -136,11 +136,11 @@ def test_what_was_seen_before_it_ended(place: Place) -> None:
     proxy = HAProxy(Layout(place.directory), {})
     tally = Tally(total=1, to_consumer=100, starts=1, since=1000.0, seen={"total": 3, "to_consumer": 900})
     tally.remember("12 345@boot", 4)
-    connection_log.keep(place, tally)
+    connection_log.save(place, tally)
     found = proxy.totals(place)
     assert found is not None and found["connections"] == {"open": 0, "total": 3, "refused": 4, "failed": 0}
     assert found["bytes"] == {"to_consumer": 900, "to_producer": 0} and not found["exact"]
-    assert connection_log.kept(place) == tally, "a look changes nothing"
+    assert connection_log.load(place) == tally, "a look changes nothing"
 
 
 def test_log_that_tells_of_beginnings(place: Place, zone: str) -> None:

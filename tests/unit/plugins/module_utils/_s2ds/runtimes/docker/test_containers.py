@@ -15,8 +15,8 @@ import pytest
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES, ProxyCapabilities
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.factory import data_server
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.registry import data_server
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker import limits as container_limits
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.docker import _outer_pid
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.dockersock import DockerSock
@@ -99,9 +99,9 @@ def test_names_differ_between_control_servers(tmp_path: Path) -> None:
     names = set()
     for number in range(3):
         runtime = DockerSock(Layout(str(tmp_path / str(number))), task, ContainerSettings("x:1"))
-        runtime._identify()
+        runtime._ensure_identity()
         names.add(runtime.container())
-        assert runtime.container() == DockerSock(runtime.site, task, ContainerSettings("x:2")).container()
+        assert runtime.container() == DockerSock(runtime.layout, task, ContainerSettings("x:2")).container()
     assert len(names) == 3
 
 

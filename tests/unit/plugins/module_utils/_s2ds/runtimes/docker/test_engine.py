@@ -16,15 +16,15 @@ import pytest
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker import client as engine_client
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker import state as engine_state
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.client import Patience
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker import inspection
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.client import Timeouts
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.engine import Engine
 from ansible_collections.scistream.gateway.tests.unit.plugins.module_utils._s2ds.runtimes.docker.hostile_engine import (
     WAYS,
     HostileEngine,
 )
 
-SHORT = Patience(connect=1.0, look=1.0, act=1.5)
+SHORT = Timeouts(connect=1.0, look=1.0, act=1.5)
 QUESTIONS: list[Callable[[Engine], Any]] = [
     lambda engine: engine.container("x"),
     lambda engine: engine.log("x", 10),
@@ -80,19 +80,19 @@ def test_what_a_container_wrote_before_it_was_started_is_no_reason() -> None:
         ("2026-11-25T10:00:05.250000000Z", "started"),
     ]
     state = {"StartedAt": "2026-11-25T10:00:05.2Z", "FinishedAt": "2026-11-25T10:00:01Z"}
-    assert engine_state.written({"State": state}, lines) == ["started"]
-    assert engine_state.written({"State": state}, lines[:2]) == []
+    assert inspection.recent_output({"State": state}, lines) == ["started"]
+    assert inspection.recent_output({"State": state}, lines[:2]) == []
     # It was started again a moment ago, and what it said at its end is the reason.
-    assert engine_state.written({"State": state, "RestartCount": 1}, lines[:2]) == ["[emerg] why it ended"]
+    assert inspection.recent_output({"State": state, "RestartCount": 1}, lines[:2]) == ["[emerg] why it ended"]
 
 
 def test_times() -> None:
-    whole = engine_state.moment("2026-11-25T10:00:05Z")
-    assert engine_state.moment("2026-11-25T10:00:05.000000001Z") == whole + 1
-    assert engine_state.moment("2026-11-25T10:00:05.5Z") == whole + 500000000
-    assert engine_state.moment("0001-01-01T00:00:00Z") < 0 < whole
+    whole = inspection.timestamp("2026-11-25T10:00:05Z")
+    assert inspection.timestamp("2026-11-25T10:00:05.000000001Z") == whole + 1
+    assert inspection.timestamp("2026-11-25T10:00:05.5Z") == whole + 500000000
+    assert inspection.timestamp("0001-01-01T00:00:00Z") < 0 < whole
     for text in ("", "x.y", "2026-13-40T10:00:05Z", "2026-11-25T10:00:05+01:00"):
-        assert engine_state.moment(text) == 0
+        assert inspection.timestamp(text) == 0
 
 
 @pytest.mark.parametrize(
@@ -109,5 +109,5 @@ def test_times() -> None:
     ],
 )
 def test_states_in_words(state: dict[str, Any], word: str, running: bool) -> None:
-    assert engine_state.runs({"State": state}) == running
-    assert word in engine_state.in_words("name", {"State": state}, "unix:///x")
+    assert inspection.is_serving({"State": state}) == running
+    assert word in inspection.explain("name", {"State": state}, "unix:///x")

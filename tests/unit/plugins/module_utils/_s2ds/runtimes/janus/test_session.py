@@ -21,11 +21,11 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.j
     GONE,
     RUNNING,
     JanusSession,
-    Wanted,
+    SessionSpec,
 )
 
 NAME = "scistream-u-producer"
-ONE, TWO = Wanted("node", "image:1", "profile", "run one"), Wanted("node", "image:1", "profile", "run two")
+ONE, TWO = SessionSpec("node", "image:1", "profile", "run one"), SessionSpec("node", "image:1", "profile", "run two")
 
 
 class Janus(JanusClient):
@@ -106,27 +106,27 @@ def janus() -> Janus:
 @pytest.fixture
 def session(janus: Janus) -> JanusSession:
     made = JanusSession(janus, NAME)
-    made.bring(ONE)
+    made.ensure(ONE)
     assert janus.took() == ["create 1", "start 1"]
     return made
 
 
 def test_one_that_is_there_stays(janus: Janus, session: JanusSession) -> None:
-    session.bring(ONE)
+    session.ensure(ONE)
     assert janus.took() == []
-    assert session.like(ONE) and not session.like(TWO) and session.is_placed(TWO)
-    assert not session.is_placed(Wanted("other", "image:1", "profile", ""))
+    assert session.matching(ONE) and not session.matching(TWO) and session.is_placed(TWO)
+    assert not session.is_placed(SessionSpec("other", "image:1", "profile", ""))
 
 
 def test_the_new_one_is_there_before_the_old_one_goes(janus: Janus, session: JanusSession) -> None:
-    session.bring(TWO)
+    session.ensure(TWO)
     assert janus.took() == ["create 2", "delete 1", "start 2"]
 
 
 def test_one_that_cannot_be_created_costs_nothing(janus: Janus, session: JanusSession) -> None:
     janus.fault = "create"
     with pytest.raises(JanusError, match=r"could not create .* Conflict: name in use"):
-        session.bring(TWO)
+        session.ensure(TWO)
     assert janus.took() == ["create 2", "delete 2"]
     running = session.running()
     assert running is not None and running["id"] == 1
@@ -135,7 +135,7 @@ def test_one_that_cannot_be_created_costs_nothing(janus: Janus, session: JanusSe
 def test_one_that_cannot_be_started_does_not_stay(janus: Janus, session: JanusSession) -> None:
     janus.fault = "start"
     with pytest.raises(JanusError, match=r"could not start .* no such device \| its last word"):
-        session.bring(TWO)
+        session.ensure(TWO)
     assert janus.took() == ["create 2", "delete 1", "start 2", "delete 2"]
     assert not janus.table and not janus.containers
 
@@ -143,13 +143,13 @@ def test_one_that_cannot_be_started_does_not_stay(janus: Janus, session: JanusSe
 def test_one_that_died_is_started_again(janus: Janus, session: JanusSession) -> None:
     janus.containers["c1"] = ENDED
     assert janus.table[1]["state"] == "STARTED" and session.running() is None
-    session.bring(ONE)
+    session.ensure(ONE)
     assert janus.took() == ["stop 1", "start 1"]
 
 
 def test_one_whose_container_is_gone_is_made_anew(janus: Janus, session: JanusSession) -> None:
     del janus.containers["c1"]
-    session.bring(ONE)
+    session.ensure(ONE)
     assert janus.took() == ["create 2", "delete 1", "start 2"]
 
 
@@ -158,9 +158,9 @@ def test_the_oldest_healthy_one_is_kept(janus: Janus, session: JanusSession) -> 
         janus.start(janus.create(ONE.request(NAME)))
     janus.containers["c1"] = ENDED
     janus.took()
-    session.bring(ONE)
+    session.ensure(ONE)
     assert janus.took() == ["delete 1", "delete 3"]
-    session.bring(ONE)
+    session.ensure(ONE)
     assert janus.took() == []
 
 

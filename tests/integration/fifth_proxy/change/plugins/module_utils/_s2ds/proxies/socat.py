@@ -12,15 +12,17 @@ from typing import Any, ClassVar, Mapping, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.activity import (
-    carried,
+    carried_bytes,
     children,
     main_process,
-    open_now,
+    open_connections,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.halted import check_going
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import started_at
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import (
+    check_not_stopped,
+    started_at,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.untrusted import read
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import words
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import one_line
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.templated import ConfiguredProxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Control, DataServerSpec, Place
 
@@ -76,7 +78,7 @@ class Socat(ConfiguredProxy):
         deadline = time.monotonic() + _RELOAD_SECONDS
         while not main or before & set(children(main)) or self.probe(place) is None:
             if time.monotonic() > deadline:
-                raise S2DSException(f"socat did not load its new configuration: {words(control.log())}")
+                raise S2DSException(f"socat did not load its new configuration: {one_line(control.log())}")
             time.sleep(0.02)
 
     def probe(self, place: Place) -> dict[str, Any] | None:
@@ -88,11 +90,11 @@ class Socat(ConfiguredProxy):
         pids = [main]
         for pid in pids:
             pids.extend(children(pid))
-        check_going("socat", pids)
-        now = open_now(pids)
+        check_not_stopped("socat", pids)
+        now = open_connections(pids)
         if len(now.listeners) < len(read(place.directory, self.config).splitlines()):
             return None
-        to_consumer, to_producer = carried(now, encrypted=False)
+        to_consumer, to_producer = carried_bytes(now, encrypted=False)
         return {
             "since": since,
             "connections": {"open": len(now.accepted), "total": len(now.accepted), "refused": 0, "failed": 0},

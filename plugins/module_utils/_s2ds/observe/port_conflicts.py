@@ -20,7 +20,7 @@ _LISTEN, _UNCONNECTED = "0A", "07"
 _TABLES = {"tcp": ("tcp", "tcp6"), "udp": ("udp", "udp6"), "both": ("tcp", "tcp6", "udp", "udp6")}
 
 
-def strangers(listeners: Sequence[Endpoint], transport: str, directory: str) -> list[str]:
+def find(listeners: Sequence[Endpoint], transport: str, directory: str) -> list[str]:
     """Return which listeners something else has, each with the process that has it.
 
     Args:
@@ -67,7 +67,7 @@ def check(listeners: Sequence[Endpoint], transport: str, directory: str) -> None
             raise S2DSException(
                 f"listeners: {listener} is not an address of this host ({error.strerror}): use one of its addresses"
             ) from None
-    taken = strangers([listener for listener in listeners if listener.port], transport, directory)
+    taken = find([listener for listener in listeners if listener.port], transport, directory)
     if taken:
         raise S2DSException(f"listeners: {in_use(taken)}: use other ports, or stop that program")
 

@@ -26,17 +26,17 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec impor
 
 
 def data_server(
-    site: Layout, proxy: str, runtime: str, settings: Mapping[str, Any], spec: DataServerSpec, lenient: bool = False
+    layout: Layout, proxy: str, runtime: str, settings: Mapping[str, Any], spec: DataServerSpec, lenient: bool = False
 ) -> S2DS:
     """Return the data server of a session: a proxy in a runtime.
 
     Args:
-        site: Where things are.
+        layout: Where things are.
         proxy: What forwards.
         runtime: Where it runs.
         settings: The administrator's settings for them.
         spec: What it is to be like.
-        lenient: Take the defaults where a setting is wrong: for looking at it and ending it they do not matter.
+        lenient: LineParser the defaults where a setting is wrong: for looking at it and ending it they do not matter.
 
     Raises:
         ValueRefused: This version of the collection does not have one of them, or a setting is wrong.
@@ -46,7 +46,7 @@ def data_server(
         raise ValueRefused("runtime", runtime, f"this version has {', '.join(RUNTIMES)}")
     if lenient:
         try:
-            return data_server(site, proxy, runtime, settings, spec)
+            return data_server(layout, proxy, runtime, settings, spec)
         except ScistreamError:
             settings = {}
     own, containers = container_settings.split(settings)
@@ -55,29 +55,29 @@ def data_server(
         raise ValueRefused(
             f"proxies.{proxy}.settings.image", "", f"the proxy {proxy} has no default image: specify one"
         )
-    forwarder = kind(site, own, RUNTIMES[runtime].contained)
-    return S2DS(forwarder, _runtime(runtime, site, forwarder.task(spec), container), spec)
+    forwarder = kind(layout, own, RUNTIMES[runtime].contained)
+    return S2DS(forwarder, _runtime(runtime, layout, forwarder.task(spec), container), spec)
 
 
-def _runtime(name: str, site: Layout, task: Task, settings: ContainerSettings) -> Runtime:
+def _runtime(name: str, layout: Layout, task: Task, settings: ContainerSettings) -> Runtime:
     if name == "docker":
         from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.docker import Docker
 
-        return Docker(site, task, settings)
+        return Docker(layout, task, settings)
     if name == "dockersock":
         from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.dockersock import (
             DockerSock,
         )
 
-        return DockerSock(site, task, settings)
+        return DockerSock(layout, task, settings)
     if name == "janus":
         from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.janus.runtime import Janus
 
-        return Janus(site, task, settings)
-    if site.has_systemd:
-        from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.either import EitherRuntime
+        return Janus(layout, task, settings)
+    if layout.has_systemd:
+        from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.process import ProcessRuntime
 
-        return EitherRuntime(site, task)
+        return ProcessRuntime(layout, task)
     from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.supervised import SupervisedProcess
 
-    return SupervisedProcess(site, task)
+    return SupervisedProcess(layout, task)

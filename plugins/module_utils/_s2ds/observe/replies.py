@@ -29,8 +29,8 @@ _CONNECTIONS = ("open", "total", "refused", "failed")
 _BYTES = ("to_consumer", "to_producer")
 
 
-class BadAnswer(S2DSException):
-    """A data server answered something that no data server of ours answers."""
+class InvalidReply(S2DSException):
+    """A data server answered something that no data server of ours replies."""
 
     def __init__(self, what: str) -> None:
         super().__init__(f"invalid answer of the data server: {what}")
@@ -40,14 +40,14 @@ def document(text: str) -> dict[str, Any]:
     """Return the one JSON object in a text.
 
     Raises:
-        BadAnswer: It is something else.
+        InvalidReply: It is something else.
     """
     try:
         found = json.loads(text, parse_int=_whole, parse_constant=_refuse)
     except (ValueError, RecursionError):
-        raise BadAnswer(f"{show(text[:60])} is not valid JSON, or is nested too deeply") from None
+        raise InvalidReply(f"{show(text[:60])} is not valid JSON, or is nested too deeply") from None
     if not isinstance(found, dict):
-        raise BadAnswer(f"{show(found)} where an object is expected")
+        raise InvalidReply(f"{show(found)} where an object is expected")
     return found
 
 
@@ -55,7 +55,7 @@ def counters(found: Mapping[str, Any]) -> dict[str, Any]:
     """Return the counters in an answer, as C(s2cs_info) shows them.
 
     Raises:
-        BadAnswer: They are not complete, or no counters.
+        InvalidReply: They are not complete, or no counters.
     """
     return {
         "since": moment(found, "since"),
@@ -71,7 +71,7 @@ def part(found: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     """Return an object within an object."""
     value = found.get(key)
     if not isinstance(value, dict):
-        raise BadAnswer(f"{key} is {show(value)}, not an object")
+        raise InvalidReply(f"{key} is {show(value)}, not an object")
     return value
 
 
@@ -79,7 +79,7 @@ def count(found: Mapping[str, Any], key: str) -> int:
     """Return a number of things."""
     value = found.get(key)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST_COUNT:
-        raise BadAnswer(f"{key} is {show(value)}, not a number of 0 or more")
+        raise InvalidReply(f"{key} is {show(value)}, not a number of 0 or more")
     return value
 
 
@@ -87,7 +87,7 @@ def moment(found: Mapping[str, Any], key: str) -> float:
     """Return a time in seconds since the epoch."""
     value = found.get(key)
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < _LATEST:
-        raise BadAnswer(f"{key} is {show(value)}, not a time in seconds since the epoch")
+        raise InvalidReply(f"{key} is {show(value)}, not a time in seconds since the epoch")
     return float(value)
 
 
@@ -95,13 +95,13 @@ def listeners(found: Mapping[str, Any]) -> list[str]:
     """Return the addresses at which a data server says that it listens."""
     value = found.get("listeners")
     if not isinstance(value, list) or len(value) > _MOST_LISTENERS:
-        raise BadAnswer(f"listeners is {show(value)}, not a list of addresses")
+        raise InvalidReply(f"listeners is {show(value)}, not a list of addresses")
     try:
         endpoints = [parse_endpoint("listeners", item) for item in value]
     except ScistreamError:
-        raise BadAnswer(f"listeners is {show(value)}, not a list of addresses") from None
+        raise InvalidReply(f"listeners is {show(value)}, not a list of addresses") from None
     if any(endpoint.address is None for endpoint in endpoints):
-        raise BadAnswer(f"listeners is {show(value)}, not a list of addresses")
+        raise InvalidReply(f"listeners is {show(value)}, not a list of addresses")
     return [str(endpoint) for endpoint in endpoints]
 
 
@@ -114,7 +114,7 @@ def check_listeners(listeners: Sequence[str], wanted: Sequence[Endpoint], ports:
         ports: First and last port that it may choose from. If omitted, any.
 
     Raises:
-        BadAnswer: They are others.
+        InvalidReply: They are others.
     """
     low, high = ports or (1, 65535)
     found = [parse_endpoint("listeners", text) for text in listeners]
@@ -122,7 +122,7 @@ def check_listeners(listeners: Sequence[str], wanted: Sequence[Endpoint], ports:
         is_.host == to_be.host and (is_.port == to_be.port or (not to_be.port and low <= is_.port <= high))
         for is_, to_be in zip(found, wanted)
     ):
-        raise BadAnswer(
+        raise InvalidReply(
             f"it listens at {show(list(listeners))} but should listen at {show([str(end) for end in wanted])}"
         )
 

@@ -19,22 +19,22 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.s
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Task
 
 
-class EitherRuntime(HostRuntime):
+class ProcessRuntime(HostRuntime):
     """Starts with what the site chose, and finds what the other one started."""
 
-    def __init__(self, site: Layout, task: Task) -> None:
-        super().__init__(site, task)
-        self.units, self.processes = SystemdUnit(site, task), SupervisedProcess(site, task)
+    def __init__(self, layout: Layout, task: Task) -> None:
+        super().__init__(layout, task)
+        self.units, self.processes = SystemdUnit(layout, task), SupervisedProcess(layout, task)
 
     @property
     def chosen(self) -> SystemdUnit | SupervisedProcess:
         """What starts data servers now."""
-        return self.units if self.site.uses_systemd else self.processes
+        return self.units if self.layout.uses_systemd else self.processes
 
     @property
     def other(self) -> SystemdUnit | SupervisedProcess:
         """What may have started one before."""
-        return self.processes if self.site.uses_systemd else self.units
+        return self.processes if self.layout.uses_systemd else self.units
 
     def check(self) -> None:
         """Refuse what cannot be started now."""
@@ -45,31 +45,31 @@ class EitherRuntime(HostRuntime):
         self.other.stop()
         self.chosen.start(command)
 
-    def stop(self, keep: bool = True) -> bool:
+    def stop(self, save: bool = True) -> bool:
         """Stop it, regardless of which one started it."""
-        ended = [runtime.stop(keep) for runtime in (self.processes, self.units)]
+        ended = [runtime.stop(save) for runtime in (self.processes, self.units)]
         return any(ended)
 
     def is_running(self) -> bool:
         """Tell whether its main process runs."""
-        return self._holder().is_running()
+        return self._current().is_running()
 
     def signal(self, number: int) -> None:
         """Send a signal to its main process."""
-        self._holder().signal(number)
+        self._current().signal(number)
 
     def has_failed(self) -> bool:
         """Tell whether it ended by itself since it was started."""
-        return self._holder().has_failed()
+        return self._current().has_failed()
 
-    def has(self) -> bool:
+    def is_managed(self) -> bool:
         """Tell whether one of both has started it."""
-        return self._holder().has()
+        return self._current().is_managed()
 
     def log(self, lines: int = 10) -> list[str]:
         """Return the last lines of its log."""
-        return self._holder().log(lines)
+        return self._current().log(lines)
 
-    def _holder(self) -> SystemdUnit | SupervisedProcess:
+    def _current(self) -> SystemdUnit | SupervisedProcess:
         """Return what has it: the other one only if the chosen one has not."""
-        return self.other if self.other.has() and not self.chosen.has() else self.chosen
+        return self.other if self.other.is_managed() and not self.chosen.is_managed() else self.chosen
