@@ -170,7 +170,7 @@ unreadable:
       description: Error in the row.
       returned: always
       type: str
-      sample: it is no JSON
+      sample: it is not JSON
 orphans:
   description:
     - Data servers that have a directory but no session in the store, because the store was lost or replaced.
@@ -325,14 +325,14 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store impo
 
 
 def main() -> None:
-    """Show sessions and the gateway."""
+    """Gather information about sessions and the gateway."""
     module = AnsibleModule(argument_spec={**CONFIG, **UID, **ROLE, **SECRET}, supports_check_mode=True)
     uid, role = module.params["uid"], module.params["role"]
     lost: list[Any] = []
     try:
         uid = None if uid is None else check_uid(uid)
         policy = load_policy(module.params["config"], lenient=True)
-        # Before the store is read, so that no directory of a session is taken for one that nobody has.
+        # Listed before the store is read, so that the directory of a new session is not taken for an orphan.
         directories = orphans.find_directories(policy)
         lost = orphans.find_orphans(policy, directories, ())
         with closing(Store(policy.layout.state_dir, read_only=True)) as store:

@@ -93,7 +93,7 @@ problems:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, reason
 from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_path
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import policy_writer
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.action_module import CONFIG
@@ -110,7 +110,7 @@ def main() -> None:
         config = check_path("config", module.params["config"])
         policy, text = policy_writer.validate(config, module.params["policy"])
         before = policy_writer.read_current(config)
-        # In check mode whatever makes the group may not have made it either.
+        # In check mode, an earlier task may not have created the group.
         group = None if module.check_mode and not before else policy_writer.group_id(module.params["group"])
         changed = group is None or policy_writer.needs_write(config, text, group)
         if changed and group is not None and not module.check_mode:
@@ -120,7 +120,7 @@ def main() -> None:
     except ScistreamError as error:
         module.fail_json(msg=str(error))
     except OSError as error:
-        module.fail_json(msg=f"I/O error on the gateway: {error}")
+        module.fail_json(msg=reason(error))
     diff = {"before_header": config, "before": before, "after_header": config, "after": text}
     module.exit_json(changed=changed, config=config, allowed=summarize(policy), diff=diff)
 

@@ -238,7 +238,7 @@ OPTIONS = {
 
 
 def main() -> None:
-    """Point listeners at targets."""
+    """Set the targets of listeners."""
     action_module.run(OPTIONS, ("uid", "role"), read_update, UpdateAction)
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Addresses as users write them: ``address:port``, ``[v6]:port``, ``host:port`` and networks."""
+"""Parsing of addresses as users write them: ``address:port``, ``[IPv6 address]:port``, ``host:port`` and networks."""
 
 from __future__ import annotations
 
@@ -21,14 +21,19 @@ _SHAPE = re.compile(
     r"(?:\[(?P<v6>[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)\]|(?P<host>[^\s:\[\]]+)):(?P<port>0|[1-9][0-9]{0,5})", re.ASCII
 )
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", re.ASCII)
-# What to do where a source address and a target do not go together.
+#: Advice for a source address and a target of different IP versions.
 OTHER_VERSION = "give addresses of the same IP version"
 _FORM = 'give "address:port", "[IPv6 address]:port" or "host name:port"'
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One side of a TCP connection; ``host`` is an IP address in its shortest form, or a host name."""
+    """A host and a port.
+
+    Args:
+        host: An IP address in its shortest form, or a host name in lower case.
+        port: The port.
+    """
 
     host: str
     port: int
@@ -38,12 +43,12 @@ class Endpoint:
 
     @property
     def address(self) -> Address | None:
-        """The IP address, or None for a host name."""
+        """The IP address, or None if the host is a host name."""
         return _address(self.host)
 
 
 def _address(text: str) -> Address | None:
-    """Return the address that a text names; one written as IPv4-mapped IPv6 is the IPv4 address that it stands for."""
+    """Return the IP address in a text, or None. An IPv4-mapped IPv6 address is returned as the IPv4 address."""
     try:
         address = ipaddress.ip_address(_without_zone(text))
     except ValueError:
@@ -52,22 +57,22 @@ def _address(text: str) -> Address | None:
 
 
 def _without_zone(text: str) -> str:
-    """Refuse a zone (fe80::1%eth0): Python takes any text for one from 3.9 on, line breaks included."""
+    """Refuse a zone (fe80::1%eth0), because Python 3.9 and newer accept any text in it, including line breaks."""
     if "%" in text:
         raise ValueError("zones are not supported")
     return text
 
 
 def parse_endpoint(option: str, value: Any, min_port: int = 1) -> Endpoint:
-    """Read one endpoint.
+    """Parse an endpoint.
 
     Args:
-        option: Name of the option that it came from, for the message.
-        value: What the user gave.
-        min_port: Smallest port that is allowed: 1, or 0 where 0 means that a free port is chosen.
+        option: Name of the option, for the message.
+        value: The value of the option.
+        min_port: Minimum port: 1, or 0 if 0 stands for any free port.
 
     Raises:
-        ValueRefused: It is anything but an endpoint.
+        ValueRefused: The value is not an endpoint.
     """
     match = _SHAPE.fullmatch(value) if isinstance(value, str) else None
     if match is None:
@@ -91,7 +96,16 @@ def parse_endpoint(option: str, value: Any, min_port: int = 1) -> Endpoint:
 
 
 def parse_endpoints(option: str, values: Any, min_port: int = 1) -> list[Endpoint]:
-    """Read a list of endpoints, none of them twice (port 0 stands for a different port each time)."""
+    """Parse a list of endpoints without duplicates. Port 0 may be repeated, because it stands for any free port.
+
+    Args:
+        option: Name of the option, for the message.
+        values: The value of the option.
+        min_port: As for ``parse_endpoint``.
+
+    Raises:
+        ValueRefused: The value is not a list of endpoints, or contains duplicates.
+    """
     if not isinstance(values, (list, tuple)):
         raise ValueRefused(option, values, f"it must be a list; for each item {_FORM}")
     found: list[Endpoint] = []
@@ -104,7 +118,7 @@ def parse_endpoints(option: str, values: Any, min_port: int = 1) -> list[Endpoin
 
 
 def parse_address(option: str, value: Any) -> str:
-    """Read an IP address that a listener can be bound to and that a peer can connect to."""
+    """Parse an IP address that a listener can be bound to and that a peer can connect to."""
     address = _address(value) if isinstance(value, str) else None
     if address is None:
         raise ValueRefused(option, value, "give an IP address of this gateway")
@@ -114,7 +128,7 @@ def parse_address(option: str, value: Any) -> str:
 
 
 def parse_networks(option: str, values: Any) -> list[Network]:
-    """Read a list of networks; a bare address is the network of that one address."""
+    """Parse a list of networks. An address is a network with one address. Duplicates are removed."""
     if not isinstance(values, (list, tuple)):
         raise ValueRefused(option, values, 'it must be a list of networks or addresses, such as ["192.0.2.0/24"]')
     networks: list[Network] = []
@@ -126,7 +140,7 @@ def parse_networks(option: str, values: Any) -> list[Network]:
 
 
 def parse_network(option: str, value: Any) -> Network:
-    """Read one network; a bare address is the network of that one address."""
+    """Parse a network. An address is a network with one address."""
     try:
         if not isinstance(value, str):
             raise ValueError
@@ -138,15 +152,15 @@ def parse_network(option: str, value: Any) -> Network:
 
 
 def within(network: Network, others: Sequence[Network]) -> bool:
-    """Tell whether a network lies inside one of the others."""
+    """Tell whether a network is within one of the others."""
     return any(network.version == other.version and network.subnet_of(other) for other in others)  # type: ignore[arg-type]
 
 
 def addresses(endpoint: Endpoint) -> list[Endpoint]:
-    """Return an endpoint with each address that its host name has, the one to be preferred first.
+    """Return an endpoint with each address of its host name, in order of preference.
 
     Raises:
-        S2DSException: The name has no address.
+        S2DSException: The host name cannot be resolved.
     """
     if endpoint.address is not None:
         return [endpoint]
@@ -159,7 +173,7 @@ def addresses(endpoint: Endpoint) -> list[Endpoint]:
         ) from None
     found: list[Endpoint] = []
     for answer in answers:
-        # A link-local address comes with the interface that it belongs to.
+        # A link-local address includes its interface.
         address = _address(str(answer[4][0]).partition("%")[0])
         item = Endpoint(str(address), endpoint.port)
         if address is not None and item not in found:
@@ -168,20 +182,20 @@ def addresses(endpoint: Endpoint) -> list[Endpoint]:
 
 
 def fits(endpoint: Endpoint, egress: str | None) -> bool:
-    """Tell whether an endpoint (with an IP address) can be reached from a source address."""
+    """Tell whether an endpoint with an IP address has the same IP version as a source address."""
     return egress is None or (":" in egress) == (":" in endpoint.host)
 
 
 def resolve(endpoint: Endpoint, egress: str | None = None, option: str = "targets") -> Endpoint:
-    """Replace a host name by its first address that fits the source address of connections.
+    """Replace the host name of a target with its first address that can be reached from the source address.
 
     Args:
         endpoint: The target.
-        egress: The source address.
-        option: Where the target was given, for the message.
+        egress: Source address of connections, or None for any.
+        option: Name of the option, for the message.
 
     Raises:
-        S2DSException: The name has no address, or none that fits.
+        S2DSException: The host name has no address, or none of the IP version of the source address.
     """
     found = addresses(endpoint)
     for item in found:

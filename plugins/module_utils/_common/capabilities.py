@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The proxies and runtimes that there are, a row for each: whatever else knows of them has it from here."""
+"""The available proxies and runtimes with their capabilities. All other code uses this table."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.version 
 
 @dataclass(frozen=True)
 class ProxyCapabilities:
-    """What a proxy can do.
+    """Capabilities of a proxy.
 
     Args:
-        image: The image that it comes in where it runs in a container; empty: there is none but what settings name.
-        encryptions: How it can protect the connection between the two gateways.
-        transports: What it can forward.
-        holds_listeners: Whether it listens from the REQ on; others are started by the first UPDATE.
-        limits_rate: Whether it can keep a session to a rate.
-        announces_cuts: Whether a stream that was cut ends differently from one that came to its end, so that the
-            application at the other end can tell.
-        templated: Whether a template makes its configuration, which takes Jinja2 on the gateway.
-        program_setting: Name of the setting that names its program.
-        ends_unprotected: Whether one direction of an encrypted connection ends without the end that TLS protects.
-        requires_protected_ends: Whether it takes an end like that for an attack.
+        image: Default container image. If empty, the settings must specify one.
+        encryptions: Supported protection of the connection between the two gateways.
+        transports: Supported transport protocols.
+        holds_listeners: Whether it binds its listeners at the REQ. Otherwise, the first UPDATE starts it.
+        limits_rate: Whether it can limit the rate of a session.
+        announces_cuts: Whether an interrupted stream ends differently from a complete one, so that the application at
+            the other end can detect this.
+        templated: Whether its configuration is rendered from a template, which requires Jinja2 on the gateway.
+        program_setting: Name of the setting for its program.
+        ends_unprotected: Whether it ends one direction of a TLS connection without a close_notify alert.
+        requires_protected_ends: Whether it treats such an end as an attack.
     """
 
     image: str = ""
@@ -44,13 +44,13 @@ class ProxyCapabilities:
 
 @dataclass(frozen=True)
 class RuntimeCapabilities:
-    """What a runtime is like.
+    """Capabilities of a runtime.
 
     Args:
-        encryptions: What may be asked for here; a key is for nobody but the program.
-        contained: Whether programs come out of an image, so that nothing of this host can be asked about them.
-        engine: Whether it runs containers of a Docker engine.
-        listens_here: Whether the listeners are in the network of this process, whatever else the runtime can see.
+        encryptions: Supported encryptions. A private key must not be readable for others.
+        contained: Whether programs run from an image, so that they cannot be queried on this host.
+        engine: Whether it runs containers with a Docker engine.
+        listens_here: Whether the listeners are in the network namespace of this process.
     """
 
     encryptions: Sequence[str] = ("tls", "none")

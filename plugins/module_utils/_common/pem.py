@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What certificates and keys look like: at the door of a gateway each has one spelling, and nothing beside it.
+"""The PEM format of certificates and keys. Gateways accept only its canonical form, without any other text.
 
-Whether a certificate can be used, and whether a key belongs to it, is found out by the data server.
+The data server checks whether a certificate can be used and whether a key matches it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 # An RSA key of 16384 bits fits.
 MAX_PEM = 16384
 
-#: One certificate as people and programs write it, with lines of any length and any line ends.
+#: One certificate as people and programs write it, with any line length and line endings.
 LOOSE_CERTIFICATE = re.compile(
     r"\s*-----BEGIN CERTIFICATE-----\s(?P<body>[A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----\s*", re.ASCII
 )
@@ -32,12 +32,28 @@ _FORM = "one block with lines of 64 characters that end with a line feed, and no
 
 
 def check_certificate(option: str, value: Any) -> str | None:
-    """Return a certificate as a PEM text, or None where none was given."""
+    """Return a certificate in PEM, or None if the value is None.
+
+    Args:
+        option: Name of the option, for the message.
+        value: The value of the option.
+
+    Raises:
+        ValueRefused: The value is not exactly one certificate. The message does not contain it.
+    """
     return _check(option, value, _CERTIFICATE, f"give one certificate in PEM format: {_FORM}")
 
 
 def check_private_key(option: str, value: Any) -> str | None:
-    """Return a private key as a PEM text, or None where none was given; the message of a refusal never shows it."""
+    """Return a private key in PEM, or None if the value is None.
+
+    Args:
+        option: Name of the option, for the message.
+        value: The value of the option.
+
+    Raises:
+        ValueRefused: The value is not exactly one unencrypted private key. The message does not contain it.
+    """
     if isinstance(value, str) and "ENCRYPTED" in value[:MAX_PEM]:
         raise ValueRefused(option, "(hidden)", "it is passphrase-protected")
     return _check(option, value, _KEY, f"give one unencrypted private key in PEM format: {_FORM}")
@@ -47,7 +63,7 @@ def _check(option: str, value: Any, shape: re.Pattern[str], allowed: str) -> str
     if value is None:
         return None
     match = shape.fullmatch(value) if isinstance(value, str) and len(value) <= MAX_PEM else None
-    # A certificate is not shown either: the user may have confused it with the key.
+    # Certificates are not shown either, because the user may have confused them with the key.
     if match is None or not _is_whole(match.group("body")):
         raise ValueRefused(option, "(hidden)", f"{allowed}; at most {MAX_PEM} characters")
     text: str = match.group()
@@ -55,7 +71,7 @@ def _check(option: str, value: Any, shape: re.Pattern[str], allowed: str) -> str
 
 
 def _is_whole(body: str) -> bool:
-    """Tell whether the body is one value in DER, complete, in its one spelling of base64."""
+    """Tell whether a PEM body is one complete DER value in canonical base64."""
     text = body.replace("\n", "")
     try:
         der = b64decode(text, validate=True)

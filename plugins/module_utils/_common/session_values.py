@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The values of a session that have a shape of their own, and what no policy can allow more of."""
+"""Validation of the values of a session that both gateways and the control node use, and their absolute limits."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ ROLES = ("producer", "consumer")
 ENCRYPTIONS = ("tls", "none")
 TRANSPORTS = ("tcp", "udp", "both")
 
-# What no policy can allow more of; both ends look here, so that neither refuses what the other takes.
+# Absolute limits of every policy, shared by gateways and control nodes so that they agree.
 MAX_NUM_CONN = 65535
 MAX_SESSIONS = 65535
 MAX_HELLO_TIMEOUT = 7 * 86400
-# Ten years: longer than any gateway, and far from what a time can hold.
+# Ten years.
 MAX_LIFETIME = 3650 * 86400
 
-#: The one spelling of a uid, as a part of patterns.
+#: Canonical form of a uid, as part of a regular expression.
 UID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 MIN_SECRET = 32
@@ -35,7 +35,11 @@ _LABEL_KEY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?", re.
 
 
 def check_uid(value: Any) -> str:
-    """Return the uid in its one spelling (lower case); refuse whatever is not a UUID."""
+    """Return a UUID in its canonical form (lower case).
+
+    Raises:
+        ValueRefused: The value is not a UUID.
+    """
     text = value.lower() if isinstance(value, str) else ""
     if not _UID.fullmatch(text):
         raise ValueRefused("uid", value, "give a UUID such as 1b4e28ba-2fa1-11d2-883f-0016d3cca427")
@@ -43,21 +47,37 @@ def check_uid(value: Any) -> str:
 
 
 def check_gateway(option: str, value: Any) -> str:
-    """Return the name of a gateway, which is that of a host in an inventory."""
+    """Return the name of a gateway, which is an inventory hostname.
+
+    Args:
+        option: Name of the option, for the message.
+        value: The name.
+
+    Raises:
+        ValueRefused: The name is not valid.
+    """
     if not isinstance(value, str) or not _GATEWAY.fullmatch(value):
         raise ValueRefused(option, value, "give a name of ASCII letters, digits, dots, dashes, underscores, : and @")
     return value
 
 
 def check_secret(value: Any) -> str:
-    """Return the secret; the message of a refusal never shows it."""
+    """Return a secret.
+
+    Raises:
+        ValueRefused: It is too short, too long or contains other characters. The message does not contain it.
+    """
     if not isinstance(value, str) or not _SECRET.fullmatch(value):
         raise ValueRefused("secret", "(hidden)", f"give {MIN_SECRET} to 512 printable ASCII characters without spaces")
     return value
 
 
 def check_labels(value: Any) -> dict[str, str]:
-    """Return labels with string values; they are shown in results and never interpreted."""
+    """Return labels with their values as strings. Labels are shown in results, but never interpreted.
+
+    Raises:
+        ValueRefused: There are too many labels, or a name or value is not valid.
+    """
     if value is None:
         return {}
     if not isinstance(value, dict) or len(value) > MAX_LABELS:

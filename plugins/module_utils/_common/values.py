@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Checks of values that are not addresses: choices, numbers, rates, paths."""
+"""Validation of choices, numbers, rates and paths.
+
+The functions raise ValueRefused with the name of the option.
+"""
 
 from __future__ import annotations
 
@@ -16,33 +19,33 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 MIN_RATE, MAX_RATE = 8_000, 10**13
 
 _RATE = re.compile(r"(?P<number>[0-9]{1,15}(?:\.[0-9]{1,6})?) ?(?P<unit>[kKMGT]?)(?:bit|bit/s|bps)?", re.ASCII)
-# Of these no shell, configuration, unit or mount makes anything but a path.
+# These characters have no special meaning in shells, configuration files, systemd units and mounts.
 _PATH = re.compile(r"/[\w/.+@~=-]*")
 _WORDS = {"true": True, "yes": True, "false": False, "no": False}
 _UNITS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 def check_choice(option: str, value: Any, choices: Any) -> str:
-    """Return a value that is one of the choices."""
+    """Return a value if it is one of the choices."""
     if not isinstance(value, str) or value not in choices:
         raise ValueRefused(option, value, f"choose one of {', '.join(sorted(choices)) or '(none on offer)'}")
     return value
 
 
 def check_number(option: str, value: Any, low: int, high: int) -> int:
-    """Return an integer within low..high, both included."""
+    """Return an integer from ``low`` to ``high``, inclusive."""
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise ValueRefused(option, value, f"give an integer from {low} to {high}")
     return value
 
 
 def whole_number(value: Any, digits: int = 15) -> Any:
-    """Return the number for a text of digits, such as templates and the command line make; else the value itself."""
+    """Return the number in a text of digits, as templates and the command line provide it, or any other value as is."""
     return int(value) if isinstance(value, str) and re.fullmatch(rf"[0-9]{{1,{digits}}}", value, re.ASCII) else value
 
 
 def truth(value: Any) -> Any:
-    """Return the truth value for a word that means one; else the value itself."""
+    """Return the boolean for a word such as ``yes`` or ``false``, or any other value as is."""
     return _WORDS.get(value.lower(), value) if isinstance(value, str) else value
 
 
@@ -55,7 +58,7 @@ def check_port_range(option: str, value: Any) -> tuple[int, int]:
 
 
 def check_rate(value: Any) -> int | None:
-    """Return a rate in bits per second; None and the empty string mean without a limit."""
+    """Return a rate in bits per second, or None for no limit (None or an empty string)."""
     if value is None or value == "":
         return None
     match = (
@@ -68,7 +71,7 @@ def check_rate(value: Any) -> int | None:
 
 
 def check_path(option: str, value: Any) -> str:
-    """Return an absolute path in its shortest form."""
+    """Return a normalized absolute path."""
     if not isinstance(value, str) or not _PATH.fullmatch(value) or ".." in value.split("/"):
         raise ValueRefused(option, value, "give an absolute path of letters, digits and / . _ + - @ ~ =, without ..")
     return os.path.normpath(value)
