@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The layers: nothing imports upward, and nothing in a circle, not even inside of functions or for types alone."""
+"""The layers: no module imports from a higher layer, and there are no import cycles.
+
+Imports in functions and for type checking count too.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[3]
 PACKAGE = "ansible_collections.scistream.gateway."
 FORWARDER = ROOT / "roles/s2ds/files/s2ds"
 
-# What each part of the collection may import of it.
+# Parts of the collection that each part may import.
 ALLOWED: Mapping[str, tuple[str, ...]] = {
     "plugins.module_utils._common": (),
     "plugins.module_utils._s2ds": ("plugins.module_utils._common",),
@@ -38,7 +41,7 @@ Graph = dict[str, set[str]]
 
 
 def _modules(directory: Path, prefix: str) -> dict[str, Path]:
-    """Return the modules below a directory by their full names."""
+    """Return the modules below a directory, by their full names."""
     return {
         prefix + ".".join(path.relative_to(directory).with_suffix("").parts): path
         for path in sorted(directory.rglob("*.py"))
@@ -46,7 +49,7 @@ def _modules(directory: Path, prefix: str) -> dict[str, Path]:
 
 
 def _imports(name: str, path: Path, modules: Mapping[str, Path]) -> Iterator[str]:
-    """Return which of the modules another one imports, wherever in it that is."""
+    """Return the modules that a module imports, anywhere in its code."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in modules)
@@ -63,8 +66,8 @@ def _graph(modules: Mapping[str, Path]) -> Graph:
     return {name: set(_imports(name, path, modules)) for name, path in modules.items()}
 
 
-def _circle(graph: Graph) -> list[str]:
-    """Return the modules of one circle of imports, none if there is none."""
+def _cycle(graph: Graph) -> list[str]:
+    """Return the modules of an import cycle, or an empty list if there is none."""
     done: set[str] = set()
 
     def visit(name: str, way: list[str]) -> list[str]:
@@ -82,7 +85,7 @@ def _circle(graph: Graph) -> list[str]:
 
 
 def _as_one(graph: Graph, package: str) -> Graph:
-    """Return a graph in which a package is one module. The settings of a runtime are values that the policy has."""
+    """Return a graph in which a package is a single node, without its settings, which the policy imports."""
     names = {
         name: package if name.startswith(f"{package}.") and not name.endswith(".settings") else name for name in graph
     }
@@ -98,7 +101,7 @@ def _part(name: str) -> str:
 
 @pytest.fixture(scope="module")
 def plugins() -> Graph:
-    """What imports what among the plugins."""
+    """The imports between the plugins."""
     graph = _graph(_modules(ROOT / "plugins", f"{PACKAGE}plugins."))
     assert sum(map(len, graph.values())) > 100
     return graph
@@ -119,27 +122,27 @@ def test_nothing_imports_upward(plugins: Graph) -> None:
     assert not wrong, "\n".join(wrong)
 
 
-def test_no_plugin_imports_in_a_circle(plugins: Graph) -> None:
-    assert not _circle(plugins)
+def test_plugins_have_no_import_cycles(plugins: Graph) -> None:
+    assert not _cycle(plugins)
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_no_package_is_in_a_circle(plugins: Graph, package: str) -> None:
-    """A package as a whole: what it uses uses none of it."""
-    assert not _circle(_as_one(plugins, f"{PACKAGE}plugins.{package}"))
+def test_packages_have_no_import_cycles(plugins: Graph, package: str) -> None:
+    """A package must not be imported by the modules that it imports."""
+    assert not _cycle(_as_one(plugins, f"{PACKAGE}plugins.{package}"))
 
 
-def test_nothing_in_the_forwarder_imports_in_a_circle() -> None:
+def test_forwarder_has_no_import_cycles() -> None:
     graph = _graph(_modules(FORWARDER, ""))
     assert sum(map(len, graph.values())) > 20
-    assert not _circle(graph)
+    assert not _cycle(graph)
 
 
-def test_circles_are_found() -> None:
-    assert _circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+def test_cycles_are_found() -> None:
+    assert _cycle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
 
 
-def test_circles_of_packages_are_found() -> None:
+def test_cycles_of_packages_are_found() -> None:
     graph = {"p.a": {"x"}, "x": {"p.b"}, "p.b": set[str]()}
-    assert not _circle(graph)
-    assert _circle(_as_one(graph, "p")) == ["p", "x", "p"]
+    assert not _cycle(graph)
+    assert _cycle(_as_one(graph, "p")) == ["p", "x", "p"]

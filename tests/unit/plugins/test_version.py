@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The version is what galaxy.yml says, wherever else it stands."""
+"""The version is the same as in galaxy.yml wherever it is repeated."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHIPPED = ("README.md", "docs/**/*", "inventories/**/*", "playbooks/**/*", "plug
 
 
 def stated() -> dict[str, set[str]]:
-    """Return the versions that files state."""
+    """Return the versions in files."""
     paths = [path for pattern in SHIPPED for path in ROOT.glob(pattern) if path.is_file() and path.suffix != ".pyc"]
     found = {str(path.relative_to(ROOT)): set(STATED.findall(path.read_text())) for path in paths}
     return {name: versions for name, versions in found.items() if versions}
@@ -35,12 +35,12 @@ def test_the_forwarder_has_the_version_of_the_collection() -> None:
     assert runpy.run_path(str(ROOT / "roles/s2ds/files/s2ds/version.py"))["VERSION"] == VERSION
 
 
-def test_documents_state_the_version_of_the_collection() -> None:
+def test_documents_have_the_version_of_the_collection() -> None:
     found = stated()
     assert {"roles/docker/README.md", "plugins/modules/s2cs_info.py"} <= set(found)
     assert {name: versions for name, versions in found.items() if versions != {VERSION}} == {}
 
 
-def test_roles_and_playbooks_state_no_version() -> None:
-    """They ask for it, or have none."""
+def test_roles_and_playbooks_have_no_version() -> None:
+    """They read the version from the collection."""
     assert [name for name in stated() if name.endswith((".yml", ".j2", ".json"))] == []

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Addresses from outside: whatever comes, it is refused in a readable way or means what it says."""
+"""Addresses in any input: they are parsed correctly or refused with a readable message."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.addresse
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, ValueRefused
 
-# Text that comes close: addresses, their parts, and what could do harm in a configuration file or a shell.
+# Similar texts: addresses, their parts, and characters that are special in configuration files and shells.
 PIECES = st.sampled_from(
     [
         *(
@@ -73,19 +73,19 @@ VALUES = st.one_of(
 
 
 def clean(text: str) -> bool:
-    """Tell whether a text can be put into any configuration file as it is."""
+    """Tell whether a text can be used in any configuration file without quoting."""
     return text.isascii() and text.isprintable() and not set(text) & set(" \"'\\#;$`{}%")
 
 
 def refusal(error: pytest.ExceptionInfo[ValueRefused] | ValueRefused, option: str) -> None:
-    """Check that a message names the option and what is allowed, on one line of a readable length."""
+    """Check that a message names the option and what is allowed, in one line of limited length."""
     message = str(error.value if isinstance(error, pytest.ExceptionInfo) else error)
     assert message.startswith(f"{option}") and "is not allowed: " in message
     assert message.isprintable() and len(message) < 500
 
 
 @given(VALUES, st.integers(0, 1))
-def test_whatever_is_given_as_an_endpoint(value: Any, min_port: int) -> None:
+def test_any_value_as_endpoint(value: Any, min_port: int) -> None:
     try:
         endpoint = parse_endpoint("targets[0]", value, min_port)
     except ValueRefused as error:
@@ -120,7 +120,7 @@ def test_every_host_name(name: str) -> None:
         ("a_b:1", "a_b"),
     ],
 )
-def test_one_spelling(text: str, host: str) -> None:
+def test_canonical_form(text: str, host: str) -> None:
     assert parse_endpoint("x", text).host == host
 
 
@@ -135,7 +135,7 @@ def test_zones_are_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("values", [None, "127.0.0.1:1", 5, {"127.0.0.1:1": 1}])
-def test_endpoints_that_are_no_list(values: Any) -> None:
+def test_endpoints_not_in_a_list(values: Any) -> None:
     with pytest.raises(ValueRefused, match="list"):
         parse_endpoints("targets", values)
 
@@ -149,7 +149,7 @@ def test_duplicates() -> None:
 
 
 @given(VALUES)
-def test_whatever_is_given_as_an_address(value: Any) -> None:
+def test_any_value_as_address(value: Any) -> None:
     try:
         address = parse_address("listen", value)
     except ValueRefused as error:
@@ -160,7 +160,7 @@ def test_whatever_is_given_as_an_address(value: Any) -> None:
 
 
 @given(VALUES)
-def test_whatever_is_given_as_a_network(value: Any) -> None:
+def test_any_value_as_network(value: Any) -> None:
     try:
         [network] = parse_networks("clients", [value])
     except ValueRefused as error:
@@ -178,7 +178,7 @@ def test_within() -> None:
 def test_resolve() -> None:
     assert resolve(Endpoint("192.0.2.1", 5)) == Endpoint("192.0.2.1", 5)
     assert resolve(Endpoint("localhost", 5)).address in (ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1"))
-    # What the C library takes for a number is looked at as the address that it means.
+    # Numbers are checked as the addresses to which the C library resolves them.
     assert resolve(Endpoint("0x7f000001", 5)) == Endpoint("127.0.0.1", 5)
     with pytest.raises(S2DSException, match=r"no-such-host\.invalid"):
         resolve(Endpoint("no-such-host.invalid", 5))

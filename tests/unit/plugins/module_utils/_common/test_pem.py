@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Certificates and keys at the door: one block, one spelling, nothing beside, and keys are never shown."""
+"""Certificates and keys in options: one block in canonical form, and keys are never shown."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.pem impo
 
 
 def sequence(size: int) -> bytes:
-    """Return a value in DER that looks like a certificate from outside."""
+    """Return a DER value with the outer structure of a certificate."""
     content = os.urandom(size)
     if size < 128:
         return bytes([0x30, size]) + content
@@ -32,7 +32,7 @@ def sequence(size: int) -> bytes:
 
 
 def pem(kind: str, der: bytes, end: str = "\n") -> str:
-    """Return a block of PEM."""
+    """Return a PEM block."""
     text = base64.b64encode(der).decode()
     lines = [text[at : at + 64] for at in range(0, len(text), 64)]
     return "\n".join([f"-----BEGIN {kind}-----", *lines, f"-----END {kind}-----"]) + end
@@ -42,7 +42,7 @@ DER = sequence(500)
 GOOD = pem("CERTIFICATE", DER)
 LINES = GOOD.splitlines()
 KEY = pem("PRIVATE KEY", sequence(138))
-# What is wrong with either; the block itself is right but for the change.
+# Changes that make a valid block invalid.
 BROKEN: list[Callable[[str], str]] = [
     lambda text: "",
     lambda text: " " + text,
@@ -86,7 +86,7 @@ def test_keys(kind: str) -> None:
 
 
 @pytest.mark.parametrize("change", BROKEN)
-def test_what_is_no_single_block(change: Callable[[str], str]) -> None:
+def test_not_a_single_block(change: Callable[[str], str]) -> None:
     checks: list[tuple[str, str, Any]] = [("certificate", GOOD, check_certificate), ("key", KEY, check_private_key)]
     for option, good, check in checks:
         with pytest.raises(ValueRefused, match=f"^{option}: ") as error:
@@ -103,7 +103,7 @@ def test_what_is_no_single_block(change: Callable[[str], str]) -> None:
     ],
     ids=lambda item: ascii(item)[:30],
 )
-def test_what_is_no_certificate(value: Any) -> None:
+def test_not_a_certificate(value: Any) -> None:
     with pytest.raises(ValueRefused, match=r"^peer_certificate: .*one certificate in PEM"):
         check_certificate("peer_certificate", value)
 
@@ -116,7 +116,7 @@ def test_what_is_no_certificate(value: Any) -> None:
     ],
     ids=lambda item: ascii(item)[:30],
 )
-def test_what_is_no_key(value: str) -> None:
+def test_not_a_key(value: str) -> None:
     with pytest.raises(ValueRefused, match=r"^key: .*one unencrypted private key in PEM format"):
         check_private_key("key", value)
 
@@ -133,8 +133,8 @@ def test_keys_with_a_passphrase(value: str) -> None:
         check_private_key("key", value)
 
 
-def test_other_spellings_of_the_same() -> None:
-    """Of bits that decoding drops there is only one spelling."""
+def test_other_encodings_of_the_same_value() -> None:
+    """Unused bits must be zero, because decoding ignores them."""
     der = sequence(47)
     text = base64.b64encode(der).decode()
     assert text.endswith("=") and base64.b64decode(text) == der
@@ -144,7 +144,7 @@ def test_other_spellings_of_the_same() -> None:
 
 
 @given(st.text(max_size=200))
-def test_anything(value: str) -> None:
+def test_any_text(value: str) -> None:
     for check in (check_certificate, check_private_key):
         with pytest.raises(ValueRefused):
             check("option", value)

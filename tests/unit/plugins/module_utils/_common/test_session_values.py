@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Values from outside that are no addresses, and messages about them."""
+"""Values of options other than addresses, and the messages for invalid ones."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ANYTHING = st.recursive(
 
 
 def checked(check: Callable[[Any], Any], option: str, value: Any) -> Any:
-    """Return what a check makes of a value, or None where it refuses it in a readable way."""
+    """Return the result of a check, or None if it refuses the value with a readable message."""
     try:
         return check(value)
     except ValueRefused as error:
@@ -46,7 +46,7 @@ def checked(check: Callable[[Any], Any], option: str, value: Any) -> Any:
 
 
 @given(ANYTHING)
-def test_whatever_is_shown(value: Any) -> None:
+def test_any_value_in_a_message(value: Any) -> None:
     text = show(value)
     assert text.isprintable() and text.isascii() and len(text) <= 100
 
@@ -75,7 +75,7 @@ def test_secret(value: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [SECRET, "!" * 32, "~" * 512])
-def test_secrets_that_are_allowed(value: str) -> None:
+def test_valid_secrets(value: str) -> None:
     assert check_secret(value) == value
 
 
@@ -89,7 +89,7 @@ def test_labels(value: Any) -> None:
             assert isinstance(text, str) and (text.isprintable() or not text) and len(text) <= 256
 
 
-def test_labels_that_are_allowed() -> None:
+def test_valid_labels() -> None:
     given_labels = {"job": 42, "done": True, "share": 0.5, "who.is/it-a_b": "René Müller", "empty": ""}
     expected = {"job": "42", "done": "True", "share": "0.5", "who.is/it-a_b": "René Müller", "empty": ""}
     assert check_labels(given_labels) == expected
@@ -116,14 +116,14 @@ def test_rate(value: Any) -> None:
         *(("8kbps", 8000), (8000, 8000), (1e9, 10**9), ("10T", 10**13), ("0.1G", 10**8), ("8000", 8000)),
     ],
 )
-def test_rates_that_are_allowed(text: Any, rate: int | None) -> None:
+def test_valid_rates(text: Any, rate: int | None) -> None:
     assert check_rate(text) == rate
 
 
 @pytest.mark.parametrize(
     "value", ["7999", "10.1T", "0", "-1M", "1m", "1 G bit", "\u0661G", "1G\n", "1e9", True, [1], "1G/s"]
 )
-def test_rates_that_are_refused(value: Any) -> None:
+def test_invalid_rates(value: Any) -> None:
     with pytest.raises(ValueRefused, match="rate: "):
         check_rate(value)
 

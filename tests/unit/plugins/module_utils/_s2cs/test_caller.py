@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Who calls, where the kernel shows what this machine does not have: containers, slices, a /proc that hides."""
+"""Callers on simulated kernels: in containers and slices, and with a restricted /proc."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SESSION = "0::/user.slice/user-1000.slice/session-3.scope"
 
 
 def proc(root: Path, changes: dict[str, Any]) -> None:
-    """Write a /proc in which 30 (this process) descends from 20, 10 and 1; a change of None removes a file."""
+    """Write a /proc in which process 30 (this process) descends from 20, 10 and 1. A change to None removes a file."""
     files = {
         **{f"{pid}/status": f"Name:\tsh\nPPid:\t{parent}\nUid:\t0\t0\t0\t0\n" for pid, parent in PARENTS.items()},
         "self/uid_map": ALL,
@@ -40,7 +40,7 @@ PARENTS = {"self": 20, "20": 10, "10": 1, "1": 0}
 
 
 def of(uid: int, parent: int = 1) -> str:
-    """Return the status of a process that belongs to a user."""
+    """Return the status of a process of a user."""
     return f"Name:\tsh\nPPid:\t{parent}\nUid:\t{uid}\t0\t0\t0\n"
 
 
@@ -52,7 +52,7 @@ def of(uid: int, parent: int = 1) -> str:
         ({"10/status": of(1000), "20/status": of(1001, 10)}, 1001),
         ({"self/loginuid": "1000"}, 1000),
         ({"self/loginuid": "0", "10/status": of(1000)}, 0),
-        # The engine was started by somebody who had logged in; who is in the container is another matter.
+        # The login uid of the container engine does not identify the user in the container.
         ({"self/loginuid": "1000", "1/loginuid": "1000"}, 0),
         ({"self/loginuid": "1000", "1/loginuid": "1000", "10/status": of(1001)}, 1001),
         ({"self/loginuid": None, "1/loginuid": None}, 0),
@@ -61,12 +61,12 @@ def of(uid: int, parent: int = 1) -> str:
         ({"self/cgroup": SESSION, "1/cgroup": SESSION}, 0),
         ({"self/cgroup": "0::/user.slice/user-0.slice/session-3.scope"}, 0),
         ({"self/cgroup": SESSION, "10/status": of(1001)}, 1001),
-        # In a user namespace the users outside are all nobody.
+        # In a user namespace, all users outside appear as nobody.
         ({"self/uid_map": "0 1000 1", "10/status": of(65534)}, 0),
         ({"self/uid_map": "0 1000 1", "10/status": of(0), "1/status": of(65534, 0)}, 0),
         ({"self/uid_map": SOME, "10/status": of(1000)}, 1000),
         ({"10/status": of(65534)}, 65534),
-        # What cannot be known is nobody.
+        # If the user cannot be determined, the caller is unknown.
         ({"self/uid_map": SOME, "10/status": of(65534)}, None),
         ({"10/status": None}, None),
         ({"10/status": "Name:\tsh\n"}, None),
@@ -77,7 +77,7 @@ def of(uid: int, parent: int = 1) -> str:
         ({"self/loginuid": None, "self/status": None}, None),
     ],
 )
-def test_what_the_kernel_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, changes: Any, uid: int | None) -> None:
+def test_kernel_facts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, changes: Any, uid: int | None) -> None:
     proc(tmp_path, changes)
     monkeypatch.setattr(caller, "_PROC", str(tmp_path))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
@@ -86,7 +86,7 @@ def test_what_the_kernel_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, c
     assert caller.find_caller().known == (uid is not None)
 
 
-def test_program_that_is_root_by_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_setuid_program(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(os, "getuid", lambda: 1000)
     assert caller.find_caller().uid == 1000

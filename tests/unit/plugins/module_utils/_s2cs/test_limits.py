@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Limits, counted while many requests come at the same time."""
+"""Limits of sessions and connections, including for concurrent requests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REFUSED, RESERVED = 3, 0
 
 
 def session(uid: str, owner: str = "ann", num_conn: int = 1) -> Session:
-    """Return a session; the uid is not checked here."""
+    """Return a session. The uid need not be valid."""
     return Session(
         *(uid, "producer", "s2ds", "process", "none", num_conn, None, 180, {}, owner, "", 1700000000.0),
         expires=None,
@@ -83,7 +83,7 @@ def _free(count: int) -> Any:
         (Limits(sessions=6, owner_sessions=5), 1, None),
     ],
 )
-def test_many_processes_at_once(tmp_path: Path, limits: Limits, num_conn: int, each: int | None) -> None:
+def test_concurrent_processes(tmp_path: Path, limits: Limits, num_conn: int, each: int | None) -> None:
     directory = str(tmp_path)
     Store(directory).close()
     begin = FORK.Event()

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whose session it is, and who else may act on it."""
+"""Permission to act on a session."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SESSION = Session(
 
 
 def become(monkeypatch: pytest.MonkeyPatch, caller: Caller, euid: int = 0) -> None:
-    """Be root on behalf of somebody, or be somebody else."""
+    """Simulate root on behalf of a user, or another user."""
     monkeypatch.setattr(os, "geteuid", lambda: euid)
     monkeypatch.setattr(ownership, "find_caller", lambda: caller)
 
@@ -50,11 +50,11 @@ ANN, BOB, OPERATOR, ROOT = (
         *((BOB, None, False), (BOB, SECRET, True), (BOB, OTHER, False)),
         *((OPERATOR, None, True), (OPERATOR, OTHER, True), (Caller(4000000), None, False)),
         *((ROOT, None, True), (ROOT, OTHER, True)),
-        # Whom the kernel does not name is neither the owner nor an administrator.
+        # An unknown caller is neither the owner nor an administrator.
         *((Caller(None), None, False), (Caller(None), OTHER, False), (Caller(None), SECRET, True)),
     ],
 )
-def test_rights(monkeypatch: pytest.MonkeyPatch, caller: Caller, secret: str | None, allowed: bool) -> None:
+def test_permissions(monkeypatch: pytest.MonkeyPatch, caller: Caller, secret: str | None, allowed: bool) -> None:
     become(monkeypatch, caller)
     if allowed:
         check_permission(POLICY, SESSION, secret, "release")
@@ -68,15 +68,15 @@ def test_rights(monkeypatch: pytest.MonkeyPatch, caller: Caller, secret: str | N
     assert SECRET not in message and OTHER not in message
 
 
-def test_nobody_owns_by_being_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_callers_own_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     become(monkeypatch, Caller(None))
     unknown = replace(SESSION, owner=Caller(None).name)
     with pytest.raises(RefusedError, match="an unidentified user"):
         check_permission(replace(POLICY, administrators=[Caller(None).name]), unknown, None, "release")
 
 
-def test_without_root(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever can use the store of an unprivileged S2CS is its account."""
+def test_unprivileged_control_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only its own account can use the store of an unprivileged S2CS."""
     become(monkeypatch, BOB, 4000000)
     assert is_administrator(POLICY, BOB)
     check_permission(POLICY, SESSION, None, "update")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The administrator's policy file: each key that is wrong is named, and what it allows is what it says."""
+"""The policy file: messages name each invalid key, and the policy allows what it specifies."""
 
 from __future__ import annotations
 
@@ -114,14 +114,14 @@ WRONG: dict[str, list[Any]] = {
 
 
 def load(tmp_path: Path, **changes: Any) -> Policy:
-    """Write a policy with changes and read it; a value of ... removes the key."""
+    """Write a policy with changes, and read it. An ellipsis removes the key."""
     path = tmp_path / "s2cs.json"
     document = {key: value for key, value in {**GOOD, **changes}.items() if value is not ...}
     path.write_text(json.dumps(document))
     return load_policy(str(path))
 
 
-def test_everything(tmp_path: Path) -> None:
+def test_all_keys(tmp_path: Path) -> None:
     policy = load(tmp_path)
     assert policy.gateway == "gw-aps" and policy.layout.program_dir == "/usr/local/lib/scistream"
     assert policy.port_range == (5100, 5200) and policy.listen["consumer"] == "2001:db8::1"
@@ -129,7 +129,7 @@ def test_everything(tmp_path: Path) -> None:
     assert policy.limits == Limits(64, 256, 86400, 8, 16) and len(policy.administrators) == 3
 
 
-def test_what_may_be_left_out(tmp_path: Path) -> None:
+def test_optional_keys(tmp_path: Path) -> None:
     policy = load(tmp_path, **{key: ... for key in GOOD if key not in ("state_dir", "listen")})
     assert policy.default_proxy == "s2ds" and policy.port_range == (5100, 5200) and policy.gateway
     assert policy.hello_timeout == 180 and policy.hello_timeout_max == 3600 and policy.layout.supervisor == "auto"
@@ -137,8 +137,8 @@ def test_what_may_be_left_out(tmp_path: Path) -> None:
     assert policy.limits == DEFAULTS
 
 
-def test_limits_of_an_owner_by_default(tmp_path: Path) -> None:
-    """Half of what there is, and a session of the largest size in any case; null is no limit."""
+def test_default_limits_of_an_owner(tmp_path: Path) -> None:
+    """The default is half of the total, but at least one session of maximum size. Null means no limit."""
     assert load(tmp_path, limits={"owner": {"sessions": None, "num_conn": None}}).limits == Limits()
     some = load(tmp_path, limits={"lifetime": None, "owner": {"sessions": None}}).limits
     assert some.owner_sessions is None and some.owner_num_conn == 64
@@ -151,7 +151,7 @@ def test_limits_of_an_owner_by_default(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["state_dir", "listen"])
-def test_what_must_be_there(tmp_path: Path, key: str) -> None:
+def test_required_keys(tmp_path: Path, key: str) -> None:
     with pytest.raises(PolicyError, match=f"missing keys: {key}"):
         load(tmp_path, **{key: ...})
 
@@ -159,7 +159,7 @@ def test_what_must_be_there(tmp_path: Path, key: str) -> None:
 @pytest.mark.parametrize(
     ("key", "value"), [(key, value) for key in WRONG for value in WRONG[key]], ids=lambda item: ascii(item)[:40]
 )
-def test_what_is_wrong(tmp_path: Path, key: str, value: Any) -> None:
+def test_invalid_values(tmp_path: Path, key: str, value: Any) -> None:
     with pytest.raises(PolicyError) as error:
         load(tmp_path, **{key: value})
     message = str(error.value)
@@ -168,14 +168,14 @@ def test_what_is_wrong(tmp_path: Path, key: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[]", b"5", b'"text"', b"null", b"{}"])
-def test_what_is_no_policy(tmp_path: Path, content: bytes) -> None:
+def test_invalid_documents(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "s2cs.json"
     path.write_bytes(content)
     with pytest.raises(PolicyError, match=r"s2cs\.json"):
         load_policy(str(path))
 
 
-def test_what_cannot_be_read(tmp_path: Path) -> None:
+def test_unreadable_file(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match=r"run the role scistream\.gateway\.s2cs"):
         load_policy(str(tmp_path / "missing.json"))
     with pytest.raises(PolicyError, match="cannot be read"):
@@ -194,7 +194,7 @@ def test_clients(tmp_path: Path) -> None:
     assert policy.check_clients("clients", "consumer", anyone) == anyone
 
 
-def test_roles_and_proxies_on_offer(tmp_path: Path) -> None:
+def test_offered_roles_and_proxies(tmp_path: Path) -> None:
     policy = load(tmp_path, listen={"producer": "192.0.2.1"})
     assert policy.check_role("producer") == "192.0.2.1"
     with pytest.raises(RefusedError, match=r"does not offer the role 'consumer'.*\(policy: listen\)$"):
@@ -218,7 +218,7 @@ def test_more_connections_than_ports(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [0, -1, True, "5", None, 1.5])
-def test_numbers_that_no_policy_allows(tmp_path: Path, value: Any) -> None:
+def test_numbers_outside_absolute_limits(tmp_path: Path, value: Any) -> None:
     policy = load(tmp_path)
     checks = [policy.check_connections]
     if value is not None:
@@ -228,7 +228,7 @@ def test_numbers_that_no_policy_allows(tmp_path: Path, value: Any) -> None:
             check(value)
 
 
-def test_times(tmp_path: Path) -> None:
+def test_timeouts(tmp_path: Path) -> None:
     policy = load(tmp_path)
     assert policy.check_hello_timeout(None) == 180 and policy.check_hello_timeout(3600) == 3600
     assert policy.check_lifetime(None) == 86400 == policy.check_lifetime(86400) and policy.check_lifetime(5) == 5

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Sessions: their states, how they are compared and shown; and which ports they get."""
+"""Sessions: their states, comparison, results and ports."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SECRET = "0123456789abcdef0123456789abcdef"
 
 
 def session(uid: str, **changes: Any) -> Session:
-    """Return a session; the uid is not checked here."""
+    """Return a session. The uid need not be valid."""
     values: dict[str, Any] = {
         "uid": uid,
         "role": "producer",
@@ -48,7 +48,7 @@ def session(uid: str, **changes: Any) -> Session:
     return Session(**{**values, **changes})
 
 
-def test_ports_are_given_out_in_turn() -> None:
+def test_ports_are_assigned_in_turn() -> None:
     choose = port_chooser("127.0.0.1", (61000, 61004), 2)
     assert choose([], 0) == [61000, 61001]
     assert choose([], 61001) == [61002, 61003]
@@ -58,7 +58,7 @@ def test_ports_are_given_out_in_turn() -> None:
         choose([61000, 61001, 61002, 61003, 5], 0)
 
 
-def test_address_that_is_not_ours() -> None:
+def test_address_of_another_host() -> None:
     with pytest.raises(RefusedError, match=r"203\.0\.113\.77"):
         is_free("203.0.113.77", 61000)
 
@@ -87,7 +87,7 @@ def test_expiry() -> None:
 
 
 @pytest.mark.parametrize("state", [RESERVED, ANNOUNCED, STREAMING])
-def test_end_of_life(state: str) -> None:
+def test_end_of_lifetime(state: str) -> None:
     begin = time.time() - 100
     alive = session("u", state=state, created=begin, lifetime=3600, expires=begin + 3600)
     assert not alive.is_expired and alive.end == begin + 3600
@@ -98,7 +98,7 @@ def test_end_of_life(state: str) -> None:
         over.require_state(state)
 
 
-def test_waiting_for_a_hello() -> None:
+def test_hello_timeout() -> None:
     waiting = session("u", created=time.time()).with_deadline()
     assert waiting.expires and 170 < waiting.expires - time.time() <= 180 and waiting.end is None
     short = waiting.replace(lifetime=60).with_deadline()
@@ -107,7 +107,7 @@ def test_waiting_for_a_hello() -> None:
     assert long.end == long.created + 600 and long.expires and long.expires < long.end
 
 
-def test_waiting_for_an_update() -> None:
+def test_update_timeout() -> None:
     announced = session("u", state=ANNOUNCED, created=time.time(), hello_timeout=60).with_deadline()
     assert announced.expires and 50 < announced.expires - time.time() <= 60
     patient = announced.replace(update_timeout=600).with_deadline()
@@ -123,7 +123,7 @@ def test_differences() -> None:
     other = one.replace(num_conn=3, labels={"job": "2"}, proxy="haproxy", owner="you", created=1.0)
     assert one.differences(other, {"rate", "labels", "num_conn"}) == ["num_conn is 2, requested 3"]
     assert one.differences(one, {"rate", "labels", "num_conn", "proxy"}) == []
-    # What can be changed is no difference.
+    # Values that can be changed are not differences.
     updated = one.updated(other.replace(rate=None, lifetime=60), {"rate", "labels", "num_conn"})
     assert (updated.rate, updated.labels, updated.num_conn, updated.lifetime) == (None, {"job": "2"}, 2, None)
 
@@ -158,7 +158,7 @@ def test_differences() -> None:
         ),
     ],
 )
-def test_rows_that_cannot_be_read(document: str) -> None:
+def test_unreadable_rows(document: str) -> None:
     with pytest.raises(ValueError, match=r"^it |field"):
         from_json(document)
 

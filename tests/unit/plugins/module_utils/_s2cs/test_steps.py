@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Several works side by side: in order where it matters, each failure for itself or for all, nothing left undone."""
+"""Concurrent tasks: order of results and turns, independent failures, cancellation and rollback."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.steps impo
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.transaction import Transaction
 
 
-def work(journal: list[str], name: str, *steps: float, fails: str = "") -> Steps[str]:
-    """Do some steps, each of which takes some time; the last one may fail."""
+def task(journal: list[str], name: str, *steps: float, fails: str = "") -> Steps[str]:
+    """Run steps of given durations. The last one may fail."""
     main = threading.get_ident()
     try:
         for number, seconds in enumerate(steps):
@@ -44,36 +44,36 @@ def work(journal: list[str], name: str, *steps: float, fails: str = "") -> Steps
 
 
 @pytest.mark.parametrize("count", [1, 2, 40])
-def test_values_come_back_in_order(count: int) -> None:
+def test_results_are_in_order(count: int) -> None:
     journal: list[str] = []
-    ended = run_all([work(journal, f"w{number}-", 0.02, 0) for number in range(count)])
-    assert [end.value for end in ended] == [f"w{number}-" for number in range(count)]
-    assert len(journal) == 2 * count and all(end.started and end.error is None for end in ended)
+    outcomes = run_all([task(journal, f"w{number}-", 0.02, 0) for number in range(count)])
+    assert [end.value for end in outcomes] == [f"w{number}-" for number in range(count)]
+    assert len(journal) == 2 * count and all(end.started and end.error is None for end in outcomes)
 
 
-def test_steps_go_on_side_by_side() -> None:
+def test_steps_run_concurrently() -> None:
     begin = time.monotonic()
-    run_all([work([], str(number), 0.4) for number in range(12)])
+    run_all([task([], str(number), 0.4) for number in range(12)])
     assert time.monotonic() - begin < 0.4 * 12 / 2
 
 
-def test_failures_that_concern_one_alone() -> None:
+def test_independent_failures() -> None:
     journal: list[str] = []
-    ended = run_all([work(journal, "a", 0, 0.1), work(journal, "b", 0, fails="no"), work(journal, "c", 0.1)])
-    assert [str(end.error) for end in ended] == ["None", "no", "None"] and "a1" in journal and "c0" in journal
+    outcomes = run_all([task(journal, "a", 0, 0.1), task(journal, "b", 0, fails="no"), task(journal, "c", 0.1)])
+    assert [str(end.error) for end in outcomes] == ["None", "no", "None"] and "a1" in journal and "c0" in journal
 
 
-def test_failure_that_stops_the_others() -> None:
+def test_failure_that_cancels_the_others() -> None:
     journal: list[str] = []
-    works = [
-        work(journal, "a", 0.2, 0),
-        work(journal, "b", 0, fails="no"),
-        *(work(journal, "c", 0.2, 0) for _unused in "xyz"),
+    tasks = [
+        task(journal, "a", 0.2, 0),
+        task(journal, "b", 0, fails="no"),
+        *(task(journal, "c", 0.2, 0) for _unused in "xyz"),
     ]
-    ended = run_all(works, lambda index: True)
-    assert str(ended[1].error) == "no"
-    # What was under way ended its step, and began no other.
-    assert isinstance(ended[0].error, Cancelled) and "a0" in journal and "a1" not in journal
+    outcomes = run_all(tasks, lambda index: True)
+    assert str(outcomes[1].error) == "no"
+    # Running steps are completed, and no further steps are started.
+    assert isinstance(outcomes[0].error, Cancelled) and "a0" in journal and "a1" not in journal
 
 
 def _refuses(words: str = "at once") -> Steps[str]:
@@ -83,25 +83,25 @@ def _refuses(words: str = "at once") -> Steps[str]:
     return ""
 
 
-def test_what_has_not_begun_does_not_begin() -> None:
+def test_tasks_are_not_started_after_a_failure() -> None:
     journal: list[str] = []
-    ended = run_all([_refuses(), work(journal, "b", 0)], lambda index: True)
-    assert str(ended[0].error) == "at once" and not ended[1].started and journal == []
+    outcomes = run_all([_refuses(), task(journal, "b", 0)], lambda index: True)
+    assert str(outcomes[0].error) == "at once" and not outcomes[1].started and journal == []
 
 
-def test_interruption_is_told_after_all_have_ended_their_step() -> None:
+def test_interruption_is_raised_after_all_steps_are_complete() -> None:
     journal: list[str] = []
 
     def interrupted() -> Steps[str]:
         yield lambda: time.sleep(0.05)
         raise KeyboardInterrupt
 
-    ended = run_all([work(journal, "a", 0.2, 0), interrupted()])
-    assert isinstance(ended[1].error, KeyboardInterrupt) and isinstance(ended[0].error, Cancelled)
+    outcomes = run_all([task(journal, "a", 0.2, 0), interrupted()])
+    assert isinstance(outcomes[1].error, KeyboardInterrupt) and isinstance(outcomes[0].error, Cancelled)
     assert "a0" in journal
 
 
-def test_undoing_goes_on_whatever_fails() -> None:
+def test_rollback_continues_after_errors() -> None:
     journal: list[str] = []
     transaction = Transaction("u", "producer", independent=False)
 
@@ -110,7 +110,7 @@ def test_undoing_goes_on_whatever_fails() -> None:
 
     transaction.on_rollback(journal.append, "first")
     transaction.on_rollback(fails)
-    transaction.on_rollback(work, journal, "steps", 0)
+    transaction.on_rollback(task, journal, "steps", 0)
     [end] = run_all([transaction.roll_back()])
     assert journal == ["steps0", "first"] and transaction.rolled_back
     assert (
@@ -121,7 +121,7 @@ def test_undoing_goes_on_whatever_fails() -> None:
 
 
 def queueing(journal: list[str], name: str, seconds: float, fails: str = "", stays: bool = False) -> Steps[str]:
-    """Come as far as the turn after a while, unless it stays away from it."""
+    """Wait for the turn after a delay, unless the task ends before."""
     yield lambda: time.sleep(seconds)
     if fails:
         raise ScistreamError(fails)
@@ -132,31 +132,31 @@ def queueing(journal: list[str], name: str, seconds: float, fails: str = "", sta
     return name
 
 
-def test_turns_come_in_the_order_in_which_works_were_given() -> None:
+def test_turns_are_in_the_order_of_tasks() -> None:
     journal: list[str] = []
-    ended = run_all([queueing(journal, f"{number:02}", 0.002 * (30 - number)) for number in range(30)])
-    assert journal == [f"{number:02}" for number in range(30)] == [end.value for end in ended]
+    outcomes = run_all([queueing(journal, f"{number:02}", 0.002 * (30 - number)) for number in range(30)])
+    assert journal == [f"{number:02}" for number in range(30)] == [end.value for end in outcomes]
 
 
-def test_nobody_waits_for_the_turn_of_one_that_ended() -> None:
+def test_turns_of_ended_tasks_are_skipped() -> None:
     journal: list[str] = []
-    works = [
+    tasks = [
         queueing(journal, "a", 0.05, fails="no"),
         queueing(journal, "b", 0.03, stays=True),
         queueing(journal, "c", 0),
         queueing(journal, "d", 0.01),
     ]
-    ended = run_all(works)
-    assert journal == ["c", "d"] and [end.value for end in ended] == [None, "b", "c", "d"]
-    assert _alone_too(queueing(journal, "e", 0)) == "e"
+    outcomes = run_all(tasks)
+    assert journal == ["c", "d"] and [end.value for end in outcomes] == [None, "b", "c", "d"]
+    assert _run_alone(queueing(journal, "e", 0)) == "e"
 
 
-def _alone_too(work: Steps[str]) -> str | None:
-    return run_all([work])[0].value
+def _run_alone(task: Steps[str]) -> str | None:
+    return run_all([task])[0].value
 
 
-def test_who_waits_for_its_turn_is_stopped_with_the_others() -> None:
+def test_waiting_tasks_are_cancelled() -> None:
     journal: list[str] = []
-    works = [queueing(journal, "a", 0.05, fails="no"), queueing(journal, "b", 0), queueing(journal, "c", 0.1)]
-    ended = run_all(works, cancels=lambda index: True)
-    assert not journal and [type(end.error) for end in ended] == [ScistreamError, Cancelled, Cancelled]
+    tasks = [queueing(journal, "a", 0.05, fails="no"), queueing(journal, "b", 0), queueing(journal, "c", 0.1)]
+    outcomes = run_all(tasks, cancels=lambda index: True)
+    assert not journal and [type(end.error) for end in outcomes] == [ScistreamError, Cancelled, Cancelled]

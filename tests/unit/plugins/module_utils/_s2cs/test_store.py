@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The session store, with many processes and threads at once."""
+"""The session store, including with concurrent processes and threads."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SECRET = "0123456789abcdef0123456789abcdef"
 
 
 def session(uid: str, **changes: Any) -> Session:
-    """Return a session; the uid is not checked here."""
+    """Return a session. The uid need not be valid."""
     values: dict[str, Any] = {
         "uid": uid,
         "role": "producer",
@@ -55,7 +55,7 @@ def session(uid: str, **changes: Any) -> Session:
 
 
 def counting(low: int, high: int, count: int) -> Callable[..., list[int]]:
-    """Return a chooser that looks at the store alone."""
+    """Return a chooser that does not test whether other programs use a port."""
 
     def choose(taken: Any, last: int) -> list[int]:
         free = [port for port in range(low, high + 1) if port not in taken]
@@ -73,7 +73,7 @@ def reserve(store: Store, uid: str, high: int = 5999, limit: int = 1000, **chang
 
 
 def run_all(work: Callable[..., None], arguments: list[tuple[Any, ...]]) -> list[int | None]:
-    """Run a function in many processes at once and return their exit codes."""
+    """Run a function in concurrent processes, and return their exit codes."""
     processes = [FORK.Process(target=work, args=given) for given in arguments]
     for process in processes:
         process.start()
@@ -82,7 +82,7 @@ def run_all(work: Callable[..., None], arguments: list[tuple[Any, ...]]) -> list
     return [process.exitcode for process in processes]
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+def test_round_trip(tmp_path: Path) -> None:
     store = Store(str(tmp_path / "state"))
     first = reserve(store, "a", rate=10**10, labels={"name": "René"}, clients=["10.0.0.0/8"])
     assert first.listeners == ["127.0.0.1:5000", "127.0.0.1:5001"]
@@ -141,7 +141,7 @@ def _reserve_many(directory: str, number: int) -> None:
     store.close()
 
 
-def test_many_processes_at_once(tmp_path: Path) -> None:
+def test_concurrent_processes(tmp_path: Path) -> None:
     directory = str(tmp_path / "state")
     assert run_all(_reserve_many, [(directory, number) for number in range(12)]) == [0] * 12
     store = Store(directory)
@@ -151,7 +151,7 @@ def test_many_processes_at_once(tmp_path: Path) -> None:
     store.close()
 
 
-def test_many_threads_at_once(tmp_path: Path) -> None:
+def test_concurrent_threads(tmp_path: Path) -> None:
     directory = str(tmp_path / "state")
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: _reserve_many(directory, number), range(8)))
@@ -168,7 +168,7 @@ def _hold(directory: str, keys: list[tuple[str, str]], ready: Any, release: Any)
 
 
 def _toggle(directory: str, keys: list[tuple[str, str]], path: str) -> None:
-    """Fail if anybody else is in here."""
+    """Fail if another process is in the critical section."""
     store = Store(directory)
     for _unused in range(20):
         with store.locks.hold(keys):
@@ -194,10 +194,10 @@ def test_locks_of_sessions(tmp_path: Path) -> None:
     ):
         with store.locks.hold(keys, wait=False) as held:
             assert held is free
-    # What was locked before the refusal was given back.
+    # Locks acquired before the failure were released.
     with store.locks.hold([("c", "producer")], wait=False) as held:
         assert held
-    # A crash leaves no lock.
+    # A crash releases the locks.
     assert holder.pid
     os.kill(holder.pid, signal.SIGKILL)
     holder.join()
@@ -206,7 +206,7 @@ def test_locks_of_sessions(tmp_path: Path) -> None:
     store.close()
 
 
-def test_locks_keep_processes_apart_whatever_their_order(tmp_path: Path) -> None:
+def test_locks_exclude_processes_in_any_order(tmp_path: Path) -> None:
     keys = [(name, role) for name in "abc" for role in ("producer", "consumer")]
     path = str(tmp_path / "inside")
     arguments = [(str(tmp_path), keys[::order], path) for order in (1, -1, 1, -1)]
@@ -249,7 +249,7 @@ def test_read_only(tmp_path: Path) -> None:
     assert {path: path.read_bytes() for path in directory.iterdir()} == before
 
 
-def test_files_are_for_the_owner_alone(tmp_path: Path) -> None:
+def test_only_the_owner_can_read_the_files(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         Store(str(tmp_path / "state")).close()
@@ -261,7 +261,7 @@ def test_files_are_for_the_owner_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a ?b#c%20", "état", "x" * 200])
-def test_names_of_directories(tmp_path: Path, name: str) -> None:
+def test_unusual_directory_names(tmp_path: Path, name: str) -> None:
     store = Store(str(tmp_path / name))
     kept = reserve(store, "a")
     store.close()
@@ -271,7 +271,7 @@ def test_names_of_directories(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("read_only", [False, True])
-def test_store_that_cannot_be_used(tmp_path: Path, read_only: bool) -> None:
+def test_unusable_store(tmp_path: Path, read_only: bool) -> None:
     (tmp_path / "s2cs.db").write_bytes(b"no database " * 100)
     with pytest.raises(StoreError, match=r"s2cs\.db"):
         Store(str(tmp_path), read_only).all()

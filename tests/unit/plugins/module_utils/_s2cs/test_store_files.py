@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is in the place of a file that belongs to the session store: named before anything is opened or made."""
+"""Unexpected files in place of those of the session store: reported before anything is opened or created."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAMES = ("s2cs.db-journal", "s2cs.db-wal", "s2cs.db-shm", "lock")
 
 
 def bind(path: Path) -> None:
-    """Make a socket."""
+    """Create a socket."""
     with socket.socket(socket.AF_UNIX) as made:
         made.bind(os.path.relpath(path))
 
@@ -45,7 +45,7 @@ def state(tmp_path: Path) -> Path:
 
 
 def refusal(state: Path, read_only: bool) -> str:
-    """Return why a store is refused, which leaves everything as it was."""
+    """Return the error for a store, and check that nothing was changed."""
     before = {path.name: path.lstat() for path in state.iterdir()}
     with pytest.raises(UnusableStoreError) as error:
         Store(str(state), read_only)
@@ -59,14 +59,14 @@ def refusal(state: Path, read_only: bool) -> str:
 @pytest.mark.parametrize("read_only", [False, True])
 @pytest.mark.parametrize("what", MAKE)
 @pytest.mark.parametrize("name", NAMES)
-def test_no_file(state: Path, monkeypatch: pytest.MonkeyPatch, name: str, what: str, read_only: bool) -> None:
+def test_other_file_types(state: Path, monkeypatch: pytest.MonkeyPatch, name: str, what: str, read_only: bool) -> None:
     path = state / name
     path.unlink(missing_ok=True)
     monkeypatch.chdir(state)
     MAKE[what](path)
     message = refusal(state, read_only)
     assert f"{path} is {what} instead of" in message and f"(mv {path} {path}.moved)" in message
-    # What runs can be ended all the same.
+    # Data servers can still be stopped.
     with pytest.raises(UnusableStoreError, match=re.escape(f"{path} is {what}")):
         UnusableStore(str(state), UnusableStoreError(message)).get("a", "producer")
     path.rename(f"{path}.moved")
@@ -77,8 +77,8 @@ def test_no_file(state: Path, monkeypatch: pytest.MonkeyPatch, name: str, what: 
 
 @pytest.mark.parametrize("read_only", [False, True])
 @pytest.mark.parametrize("name", ["s2cs.db", *NAMES])
-def test_file_that_somebody_else_made(state: Path, monkeypatch: pytest.MonkeyPatch, name: str, read_only: bool) -> None:
-    """Told by the number of its owner alone, so that this takes no rights."""
+def test_files_of_other_users(state: Path, monkeypatch: pytest.MonkeyPatch, name: str, read_only: bool) -> None:
+    """The owner is simulated, so that this does not require root."""
     path = state / name
     path.touch()
     (state / "s2cs.db").chmod(0o600)
@@ -98,8 +98,8 @@ def test_file_that_somebody_else_made(state: Path, monkeypatch: pytest.MonkeyPat
         Store(str(state), read_only)
 
 
-def test_a_store_of_nothing(tmp_path: Path) -> None:
-    """Where there is no store yet, what lies there is no better."""
+def test_files_without_a_database(tmp_path: Path) -> None:
+    """These files are refused even if there is no store yet."""
     (tmp_path / "s2cs.db-wal").mkdir()
     assert "s2cs.db-wal is a directory" in refusal(tmp_path, read_only=False)
     assert [path.name for path in tmp_path.iterdir()] == ["s2cs.db-wal"]

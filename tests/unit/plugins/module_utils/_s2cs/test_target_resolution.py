@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Names with several addresses: the first is taken that the policy allows and that can be reached."""
+"""Host names with several addresses: the first one that the policy allows and that can be reached is used."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def policy(*rules: str) -> Policy:
 
 @pytest.fixture
 def known(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The addresses of the name, in the order in which the system prefers them."""
+    """The addresses of the host name, in the order of preference of the system."""
     found: list[str] = []
 
     def look_up(host: str, port: int, **options: Any) -> list[Any]:
@@ -59,7 +59,7 @@ def known(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         (["10.1.0.5", "10.1.0.5"], ["10.1.0.5:7000"], "10.1.0.1", "10.1.0.5:7000"),
     ],
 )
-def test_first_that_fits(
+def test_first_suitable_address(
     known: list[str], addresses: list[str], rules: list[str], egress: str | None, used: str
 ) -> None:
     known += addresses
@@ -67,7 +67,7 @@ def test_first_that_fits(
     assert [str(item) for item in found] == [used]
 
 
-def test_refusal_names_the_name_and_all_its_addresses(known: list[str]) -> None:
+def test_message_names_all_addresses(known: list[str]) -> None:
     known += ["::1", "10.9.0.5", "2001:db8::5"]
     session = replace(SESSION, egress="10.1.0.1")
     with pytest.raises(RefusedError) as error:
@@ -84,8 +84,8 @@ def test_refusal_names_the_name_and_all_its_addresses(known: list[str]) -> None:
     assert str(resolve(APP, "2001:db8::1")) == "[2001:db8::5]:7000"
 
 
-def test_what_it_stood_for_stays_while_it_is_one_of_them(known: list[str]) -> None:
-    """Servers of names give the addresses in another order each time; a second run is to change nothing."""
+def test_previous_address_is_kept(known: list[str]) -> None:
+    """Name servers may return addresses in a different order, but a second run must not change anything."""
     known += ["10.1.0.6", "10.1.0.5"]
     session = replace(SESSION, targets=[str(APP)], resolved=["10.1.0.5:7000"])
     assert str(resolve_targets(policy(), session, "targets", [APP])[0]) == "10.1.0.5:7000"
@@ -94,7 +94,7 @@ def test_what_it_stood_for_stays_while_it_is_one_of_them(known: list[str]) -> No
     assert str(resolve_targets(policy(), session, "targets", [APP])[0]) == "10.1.0.6:7000"
 
 
-def test_addresses_that_cannot_be(known: list[str]) -> None:
+def test_impossible_addresses(known: list[str]) -> None:
     with pytest.raises(ValueRefused, match="a loop"):
         resolve_targets(policy("192.0.2.1"), SESSION, "targets", [Endpoint("192.0.2.1", 5100)])
     with pytest.raises(ValueRefused, match="cannot be reached from the egress address"):

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which addresses may be targets, however they are spelled and whatever a name stands for at the moment."""
+"""Rules for targets, with addresses in any notation and with host names."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.target_rul
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 
 EVERYWHERE = ["0.0.0.0/0", "::/0"]
-# Nothing of these is meant by a rule that does not name it.
+# Rules for larger networks do not allow these.
 SPECIAL = [
     *("127.0.0.1:22", "127.255.0.1:22", "[::1]:22", "[::ffff:127.0.0.1]:22", "[::ffff:7f00:1]:22"),
     *("169.254.169.254:80", "[fe80::1]:80", "[::ffff:169.254.169.254]:80", "[::ffff:a9fe:a9fe]:80"),
     *("224.0.0.1:5", "[ff02::1]:5", "255.255.255.255:5"),
-    # Where clouds have their metadata, beside 169.254.169.254.
+    # Cloud metadata services, in addition to 169.254.169.254.
     *("100.100.100.200:80", "168.63.129.16:80", "192.0.0.192:80", "[fd00:ec2::254]:80", "[fd20:ce::254]:80"),
-    # IPv4 addresses in another dress: compatible, translated, NAT64, 6to4, Teredo, ISATAP.
+    # Embedded IPv4 addresses: compatible, translated, NAT64, 6to4, Teredo, ISATAP.
     *("[::127.0.0.1]:22", "[::169.254.169.254]:80", "[::ffff:0:127.0.0.1]:22", "[64:ff9b::7f00:1]:22"),
     *("[64:ff9b::169.254.169.254]:80", "[64:ff9b:1::a9fe:a9fe]:80", "[2002:7f00:1::1]:22", "[2002:a9fe:a9fe::]:80"),
     *("[2001:0:7f00:1::f5ff:fffe]:22", "[2001:0:a00:1::5601:5601]:80", "[2001:db8::5efe:127.0.0.1]:22"),
@@ -44,7 +44,7 @@ def policy(*rules: str) -> Policy:
 
 
 def check(of: Policy, target: str) -> None:
-    """Check a target as an UPDATE does."""
+    """Check a target like an UPDATE."""
     of.check_target("targets[0]", "producer", resolve(parse_endpoint("targets[0]", target)))
 
 
@@ -101,7 +101,7 @@ def test_without_rules(target: str, allowed: bool) -> None:
 
 
 def test_own_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also those inside of a network that is listed: only a rule about nothing else allows one."""
+    """Own addresses within an allowed network are refused, unless a rule allows exactly that address."""
     module = "ansible_collections.scistream.gateway.plugins.module_utils._s2cs.target_rules.describe_special"
     own = "an address of this gateway itself"
     monkeypatch.setattr(module, lambda address: own if str(address) in ("192.0.2.1", "2001:db8::1") else None)
@@ -120,7 +120,7 @@ def test_own_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     check(policy("2001:db8::/32", "[2001:db8::1]:1"), "[2001:db8::1]:1")
 
 
-def test_no_rule_at_all_is_not_every_target() -> None:
+def test_empty_list_allows_nothing() -> None:
     with pytest.raises(RefusedError, match=r"allowed: none \(policy"):
         check(policy(), "192.0.2.1:1")
 
@@ -132,7 +132,7 @@ def test_no_rule_at_all_is_not_every_target() -> None:
         *("127.0.0.1.", "127.000.000.001", "0", "0.0", "00.0.0.0", "\u0661\u0662\u0667.0.0.1", "127\u30020.0.1"),
     ],
 )
-def test_spellings_of_addresses_that_are_refused_at_once(spelling: str) -> None:
+def test_unusual_notations_that_are_refused(spelling: str) -> None:
     with pytest.raises((ValueRefused, RefusedError)):
         check(policy(*EVERYWHERE), f"{spelling}:22")
 
@@ -140,7 +140,7 @@ def test_spellings_of_addresses_that_are_refused_at_once(spelling: str) -> None:
 @pytest.mark.parametrize(
     "spelling", ["0x7f000001", "0X7F000001", "0x7f.0x0.0x0.0x1", "127.0.0.0x1", "0x0", "localhost"]
 )
-def test_spellings_that_the_system_takes_for_addresses(spelling: str) -> None:
+def test_unusual_notations_that_the_system_resolves(spelling: str) -> None:
     with pytest.raises((RefusedError, S2DSException)):
         check(policy(*EVERYWHERE), f"{spelling}:22")
 
@@ -153,8 +153,8 @@ def test_spellings_that_the_system_takes_for_addresses(spelling: str) -> None:
         *(("10.1.2.3", "10.1.2.3:22"), ("::ffff:10.1.2.3", "10.1.2.3:22")),
     ],
 )
-def test_what_a_name_stands_for(monkeypatch: pytest.MonkeyPatch, answer: str, used: str | None) -> None:
-    """What was looked up is checked, and what was checked is what is used: it is looked up once."""
+def test_resolved_names_are_checked(monkeypatch: pytest.MonkeyPatch, answer: str, used: str | None) -> None:
+    """The name is resolved once, and the address that was checked is used."""
     answers = [answer]
 
     def look_up(host: str, port: int, **options: Any) -> list[Any]:
@@ -172,7 +172,7 @@ def test_what_a_name_stands_for(monkeypatch: pytest.MonkeyPatch, answer: str, us
     assert str(target) == used == str(resolve(target)) and not answers
 
 
-def test_every_rule_is_read_whole() -> None:
+def test_rules_are_parsed_completely() -> None:
     for rule in ("10.1.0.0/16 ", "10.1.0.0/16:80,90", "10.1.0.0/16:80-", "*", "10.1.*", "::ffff:10.1.0.0/16:x"):
         with pytest.raises(ValueRefused):
             parse_rules("targets.producer", [rule])
