@@ -90,9 +90,8 @@ def _statuses(policy: Policy, found: Sequence[Session]) -> list[Status]:
 
 
 def _status(policy: Policy, session: Session) -> Status:
-    settings = policy.proxies.get(session.proxy, {}).get("settings", {})
     try:
-        spec = session.spec()
+        spec, settings = session.spec(), policy.settings(session.proxy)
         return data_server(policy.layout, session.proxy, session.runtime, settings, spec, lenient=True).status()
     except Exception as error:  # pylint: disable=broad-except
         # An error in one session must not hide the others.

@@ -80,7 +80,7 @@ def _possible_servers(policy: Policy, spec: DataServerSpec) -> list[S2DS]:
     """Return a data server for each proxy and runtime that it may have."""
     kinds: dict[tuple[str, str], Any] = {(proxy, "process"): {} for proxy in PROXIES}
     for proxy, item in policy.proxies.items():
-        kinds.update({(proxy, runtime): item.get("settings", {}) for runtime in item.get("runtimes", ())})
+        kinds.update({(proxy, runtime): policy.settings(proxy) for runtime in item.get("runtimes", ())})
     return [
         data_server(policy.layout, proxy, runtime, settings, spec, lenient=True)
         for (proxy, runtime), settings in kinds.items()

@@ -82,6 +82,11 @@ class Policy:
         found: Sequence[str] = self.proxies[proxy].get("runtimes", ["process"])
         return found
 
+    def settings(self, proxy: str) -> Mapping[str, Any]:
+        """Return the settings of a proxy, which are empty if this gateway does not offer it."""
+        found: Mapping[str, Any] = self.proxies.get(proxy, {}).get("settings", {})
+        return found
+
     def check_encryption(self, encryption: str) -> str:
         """Return an encryption if it is allowed."""
         return _check_offered("encryption", encryption, self.encryption, "encryption")

@@ -156,8 +156,8 @@ def untrusted_files(policy: Policy) -> list[str]:
         "program_dir": trusted.programs(layout),
         "template_dir": trusted.below(layout.template_dir),
     }
-    for name, item in policy.proxies.items():
-        program = str(item.get("settings", {}).get("program", ""))
+    for name in policy.proxies:
+        program = str(policy.settings(name).get("program", ""))
         if program.startswith("/"):
             paths[f"proxies.{name}.settings.program"] = [program]
     return trusted.untrusted(paths)

@@ -183,7 +183,7 @@ class SessionManager:
             key: The private key of its certificate, if it is new.
             lenient: Whether to ignore invalid settings in the policy, which do not matter for stopping it.
         """
-        settings = self.policy.proxies.get(session.proxy, {}).get("settings", {})
+        settings = self.policy.settings(session.proxy)
         return data_server(self.policy.layout, session.proxy, session.runtime, settings, session.spec(key), lenient)
 
     def apply(self, before: Session, after: Session, transaction: Transaction) -> Steps[bool]:

@@ -148,7 +148,6 @@ class RequestAction(Action[Request]):
         return Change(before.uid, before.role, before, after, repaired)
 
     def _new_session(self, request: Request) -> Session:
-        settings = self.policy.proxies.get(request.proxy, {}).get("settings", {})
         session = Session(
             uid=request.uid,
             role=request.role,
@@ -165,7 +164,7 @@ class RequestAction(Action[Request]):
             secret_hash=hash_secret(request.secret),
             created=time.time(),
             expires=None,
-            half_close=settings.get("half_close") is not False,
+            half_close=self.policy.settings(request.proxy).get("half_close") is not False,
             egress=self.policy.egress.get(request.role),
             clients=[str(network) for network in self.policy.check_clients("clients", request.role, [])],
         )
