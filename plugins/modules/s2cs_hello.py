@@ -166,8 +166,10 @@ session:
     listeners: ["192.0.2.1:5100"]
     targets: []
 sessions:
-  description: All sessions of the call after it, in the same order. See M(scistream.gateway.s2cs_request).
-  returned: success
+  description:
+    - All sessions of the call after it, in the same order. After a failure, those for which the call succeeded.
+    - See M(scistream.gateway.s2cs_request) for their contents.
+  returned: always, unless the arguments were invalid
   type: list
   elements: dict
   sample:
@@ -192,7 +194,7 @@ failed_sessions:
         (s2cs_request)
 changed_sessions:
   description: Sessions that this call changed, each with its RV(ignore:uid) and RV(ignore:role).
-  returned: success
+  returned: always, unless the arguments were invalid
   type: list
   elements: dict
   sample: [{uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427, role: producer}]

@@ -190,8 +190,10 @@ session:
     listeners: ["10.2.0.1:5100"]
     targets: ["192.0.2.1:5100"]
 sessions:
-  description: All sessions of the call after it, in the same order. See M(scistream.gateway.s2cs_request).
-  returned: success
+  description:
+    - All sessions of the call after it, in the same order. After a failure, those for which the call succeeded.
+    - See M(scistream.gateway.s2cs_request) for their contents.
+  returned: always, unless the arguments were invalid
   type: list
   elements: dict
   sample:
@@ -216,7 +218,7 @@ failed_sessions:
         this gateway yet: give certificate and key in a HELLO first (s2cs_hello)
 changed_sessions:
   description: Sessions that this call changed, each with its RV(ignore:uid) and RV(ignore:role).
-  returned: success
+  returned: always, unless the arguments were invalid
   type: list
   elements: dict
   sample: [{uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427, role: consumer}]

@@ -72,7 +72,7 @@ def validate(config: str, given: Mapping[str, Any]) -> tuple[Policy, str]:
 
 
 def _missing(policy: Policy) -> list[str]:
-    """Return what is missing or contradictory in a policy, so that nothing could be requested."""
+    """Return what is missing or contradictory in a policy and would prevent all or some requests."""
     found = []
     if not policy.listen and "listen" not in policy.faulty:
         found.append(
