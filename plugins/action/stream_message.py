@@ -21,18 +21,18 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.session_
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import journal, messages
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import (
     Results,
-    ends_all,
-    key_of,
+    has_failed,
     new_sessions,
+    refused_sessions,
     registered,
-    stuck,
-    went_wrong,
+    session_key,
+    stops_run,
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.call import call
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import readable
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.inputs import given_inputs
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.inputs import read_inputs
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import key_if_any, load_key
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.pairing import misfits
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.pairing import pairing_problems
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import Plan
 
 Result = dict[str, Any]
@@ -77,28 +77,28 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return None
         entries = messages.requests(sides, self._key())
         if not self._check:
-            journal.note(journal.ASKED, self._gateway, entries)
+            journal.record(journal.REQUESTED, self._gateway, entries)
         answer = self._judged(self._call("s2cs_request", entries))
         answer["new_sessions"] = new_sessions(answer)
         if not self._check and not answer.get("lost"):
-            journal.note(journal.STOOD, self._gateway, entries)
-            journal.note(journal.MADE, self._gateway, answer["new_sessions"])
+            journal.record(journal.EXISTED, self._gateway, entries)
+            journal.record(journal.CREATED, self._gateway, answer["new_sessions"])
         return answer
 
     def _hello(self) -> Result | None:
         asked = self._answers("request")
-        if any(map(ends_all, asked.values())):
+        if any(map(stops_run, asked.values())):
             return None
-        sides = self._sides([*self._unmade(asked), *stuck(asked)])
+        sides = self._sides([*self._unmade(asked), *refused_sessions(asked)])
         if not sides:
             return None
         return self._judged(self._call("s2cs_hello", messages.hellos(sides, self._key(), self._plan.purpose, asked)))
 
     def _update(self) -> Result | None:
         asked, announced = self._answers("request"), self._answers("hello")
-        if any(map(ends_all, [*asked.values(), *announced.values()])):
+        if any(map(stops_run, [*asked.values(), *announced.values()])):
             return None
-        sides = self._sides([*self._unready(asked), *stuck(asked), *stuck(announced)])
+        sides = self._sides([*self._unready(asked), *refused_sessions(asked), *refused_sessions(announced)])
         if self._check:
             announced = {name: _joined(announced.get(name), asked.get(name)) for name in asked}
         purpose = self._plan.purpose
@@ -107,7 +107,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         )
         if not entries:
             return None
-        problems = misfits(self._plan.streams, purpose, announced)
+        problems = pairing_problems(self._plan.streams, purpose, announced)
         if problems:
             return {"refused": True, "problems": problems, "msg": "; ".join(problems)}
         return self._judged(self._call("s2cs_update", entries))
@@ -125,18 +125,18 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if not made:
             return None
         answer = {} if unsure else self._call("s2cs_release", made)
-        if unsure or went_wrong(answer):
+        if unsure or has_failed(answer):
             left = _without(made, answer.get("released") or [])
             msg = answer.get("msg") or str(asked.get("msg"))
             return {**answer, "refused": True, "msg": msg, "left": [{**item, "sure": not unsure} for item in left]}
-        journal.note(journal.RELEASED, self._gateway, made)
+        journal.record(journal.RELEASED, self._gateway, made)
         return answer
 
     def _reserved(self) -> tuple[list[Result], bool]:
         """Return the sessions of this run that are reserved; and whether nobody knows."""
         wanted = [{"uid": stream.uid, "role": role} for stream, role in self._sides()]
         answer = call(self, "s2cs_info", self._config, self._variables)
-        if went_wrong(answer):
+        if has_failed(answer):
             return wanted, True
         found = [
             {"uid": item["uid"], "role": item["role"]}
@@ -167,7 +167,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         """Return the user's key itself, if it is given; it is in no argument of the task, for these may be shown."""
         if not self._plan.key_given:
             return None
-        return given_inputs(self._loader, self._templar, self._variables).key()
+        return read_inputs(self._loader, self._templar, self._variables).key()
 
     def _answers(self, message: str) -> Results:
         """Return what the gateways answered to an earlier message of this play."""
@@ -176,15 +176,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _judged(self, answer: Result) -> Result:
         """Find out whether a refusal concerns streams alone that were open before, and are so now."""
         failed = answer.get("failed_sessions") or []
-        if not failed or not went_wrong(answer) or answer.get("lost"):
+        if not failed or not has_failed(answer) or answer.get("lost"):
             return answer
         shown = call(self, "s2cs_info", self._config, self._variables)
-        open_now = [key_of(item) for item in shown.get("sessions") or [] if item.get("state") == "streaming"]
-        return {**answer, "alone": True} if all(key_of(item) in open_now for item in failed) else answer
+        open_now = [session_key(item) for item in shown.get("sessions") or [] if item.get("state") == "streaming"]
+        return {**answer, "alone": True} if all(session_key(item) in open_now for item in failed) else answer
 
     def _anything_wrong(self) -> bool:
         answers = [self._answers(message) for message in ("request", "hello", "update", "opened")]
-        return any(ends_all(answer) for results in answers for answer in results.values())
+        return any(stops_run(answer) for results in answers for answer in results.values())
 
     def _unmade(self, asked: Results) -> list[Result]:
         """In check mode REQ makes no session, so that there is none that anything could be said to."""
@@ -201,10 +201,10 @@ def _joined(later: Any, earlier: Any) -> Result:
     found = {}
     for answer in (earlier, later):
         for session in (answer or {}).get("sessions") or []:
-            found[key_of(session)] = session
+            found[session_key(session)] = session
     return {"sessions": list(found.values())}
 
 
 def _without(sessions: Sequence[Mapping[str, Any]], gone: Sequence[Mapping[str, Any]]) -> list[Result]:
-    names = list(map(key_of, gone))
-    return [dict(item) for item in sessions if key_of(item) not in names]
+    names = list(map(session_key, gone))
+    return [dict(item) for item in sessions if session_key(item) not in names]

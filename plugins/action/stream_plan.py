@@ -12,9 +12,13 @@ from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.inputs import given_inputs
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.inputs import read_inputs
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output import fail_with
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import READ_FOR, make_directory, make_plan
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import (
+    READ_PURPOSES,
+    make_directory,
+    make_plan,
+)
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import DescriptionError
 
 _ARGUMENTS = frozenset(("purpose", "streams", "key_file", "probe"))
@@ -32,16 +36,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments, variables = self._task.args, task_vars or {}
         purpose = arguments.get("purpose")
-        if set(arguments) - _ARGUMENTS or purpose not in READ_FOR:
+        if set(arguments) - _ARGUMENTS or purpose not in READ_PURPOSES:
             raise AnsibleError(
-                f"stream_plan takes {', '.join(sorted(_ARGUMENTS))}, and the purpose {', '.join(READ_FOR)}"
+                f"stream_plan takes {', '.join(sorted(_ARGUMENTS))}, and the purpose {', '.join(READ_PURPOSES)}"
             )
         own = {key: value for key, value in arguments.items() if key != "purpose"}
-        inputs = given_inputs(self._loader, self._templar, variables, own)
+        inputs = read_inputs(self._loader, self._templar, variables, own)
         check_mode = bool(self._task.check_mode)
         result["changed"] = False
         try:
-            plan = make_plan(inputs, purpose, variables["ansible_play_hosts_all"], check_mode, _tell)
+            plan = make_plan(inputs, purpose, variables["ansible_play_hosts_all"], check_mode, _show)
             if plan.ticket_dir is not None:
                 result["changed"] = make_directory(plan.ticket_dir, check_mode)
         except DescriptionError as error:
@@ -53,7 +57,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return result
 
 
-def _tell(text: str) -> None:
+def _show(text: str) -> None:
     if text.startswith("A new key"):
         Display().display(text)
     else:

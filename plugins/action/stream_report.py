@@ -16,11 +16,11 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import journal
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import (
     Results,
-    ends_all,
+    has_failed,
     registered,
-    went_wrong,
+    stops_run,
 )
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import put_file
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import write_file
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.facts import facts, files
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output import (
     fail_with,
@@ -30,7 +30,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output imp
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import Plan
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_failed import key_hints, not_opened
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_missing import misspelt, unseen
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_missing import missing, misspelled
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_opened import opened
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_released import released, unreleased
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_status import status, unencrypted
@@ -77,7 +77,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         """Write the tickets or replies and show the streams, if nothing went wrong before."""
         plan, answers = self._plan, self._steps()[::-1]
         all_answers = [answer for results in answers for answer in results.values()]
-        if any(map(ends_all, all_answers)):
+        if any(map(stops_run, all_answers)):
             return {**result, "skipped": True}
         written = self._write(answers)
         result["changed"] = any(item["changed"] for item in written)
@@ -85,7 +85,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if unwritten:
             # One half of a stream is of no use without what the other facility needs to know of it.
             return {**result, "refused": True, "unwritten": unwritten}
-        if any(map(went_wrong, all_answers)):
+        if any(map(has_failed, all_answers)):
             return result
         warn_unencrypted(stream.name for stream in plan.streams if stream.encryption == "none")
         result["msg"] = show_lines(opened(plan.streams, answers, plan.purpose, self._check, plan.ticket_dir))
@@ -99,7 +99,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return []
         written = []
         for made in files(self._plan.streams, answers, self._plan.purpose):
-            done = put_file(os.path.join(directory, made["file"]), made["text"], self._check)
+            done = write_file(os.path.join(directory, made["file"]), made["text"], self._check)
             if done["replaced"] and not self._check:
                 warn_replaced(done["path"])
             written.append({**done, "file": made["file"]})
@@ -111,17 +111,17 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         hints = key_hints(steps, plan.key_file, plan.key_given)
         lines = not_opened(steps, self._answers("release"), plan.streams, plan.purpose, outcome, hints, self._check)
         # From here on the run has said itself what came of its sessions.
-        journal.settle()
+        journal.close()
         return fail_with(lines, result)
 
     def _status(self, result: Result) -> Result:
         plan, answers = self._plan, self._answers("info")
         warn_unencrypted(unencrypted(answers, plan.uids, plan.streams))
         result["msg"] = show_lines(status(answers, plan.uids, plan.streams, show=plan.show))
-        return fail_with(unseen(answers, plan.uids, plan.streams), result)
+        return fail_with(missing(answers, plan.uids, plan.streams), result)
 
     def _misspelt(self, result: Result) -> Result:
-        return fail_with(misspelt(self._answers("info"), self._plan.uids, self._plan.streams), result)
+        return fail_with(misspelled(self._answers("info"), self._plan.uids, self._plan.streams), result)
 
     def _released(self, result: Result) -> Result:
         plan, answers = self._plan, self._answers("release")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What gateways answered, and what that means for the run."""
+"""The answers of gateways to messages, and their meaning for a run."""
 
 from __future__ import annotations
 
@@ -17,51 +17,51 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream imp
 Results = Mapping[str, Any]
 Session = Mapping[str, Any]
 
-#: The variable in which the playbooks keep the answer to each message, on the host that gave it.
-REGISTERED = "scistream_"
+#: The playbooks register the answer to each message as a variable of the gateway, with this prefix.
+VARIABLE_PREFIX = "scistream_"
 
 
 def registered(hostvars: Any, gateways: Iterable[str], message: str) -> dict[str, Any]:
-    """Return what gateways answered to a message earlier in this play.
+    """Return the gateways' answers to an earlier message of this play.
 
     Args:
-        hostvars: The variables of all hosts, as Ansible gives them to a task.
+        hostvars: Variables of all hosts, as Ansible passes them to a task.
         gateways: The gateways of the run.
         message: The message.
     """
-    # Nothing else of a host is of interest, so none of its variables is templated.
-    found = ((gateway, hostvars.raw_get(gateway).get(REGISTERED + message)) for gateway in gateways)
+    # raw_get, because templating all variables of all hosts would take long.
+    found = ((gateway, hostvars.raw_get(gateway).get(VARIABLE_PREFIX + message)) for gateway in gateways)
     return {gateway: answer if isinstance(answer, Mapping) else {} for gateway, answer in found}
 
 
-def key_of(session: Session) -> tuple[str, str]:
-    """Return which session it is."""
+def session_key(session: Session) -> tuple[str, str]:
+    """Return the uid and the role that identify a session."""
     return str(session["uid"]), str(session["role"])
 
 
-def went_wrong(answer: Any) -> bool:
-    """Tell whether a gateway refused, failed, or could not be reached."""
+def has_failed(answer: Any) -> bool:
+    """Return whether a gateway refused, failed, or could not be reached."""
     return isinstance(answer, Mapping) and any(answer.get(key) for key in ("failed", "unreachable", "refused"))
 
 
-def ends_all(answer: Any) -> bool:
-    """Tell whether what went wrong ends the run for all streams, and not only for some that were open before."""
-    return went_wrong(answer) and not answer.get("alone")
+def stops_run(answer: Any) -> bool:
+    """Return whether an answer is a failure that stops the whole run, not only changes of streams that stay open."""
+    return has_failed(answer) and not answer.get("alone")
 
 
-def stuck(answers: Results) -> list[dict[str, str]]:
-    """Return the sessions of the streams that some gateway refused to change, on both sides; the others go on."""
+def refused_sessions(answers: Results) -> list[dict[str, str]]:
+    """Return both sides of each open stream that a gateway refused to change. The run continues without them."""
     uids = {
         str(item["uid"])
         for answer in answers.values()
-        if went_wrong(answer) and answer.get("alone")
+        if has_failed(answer) and answer.get("alone")
         for item in answer.get("failed_sessions") or []
     }
     return [{"uid": uid, "role": role} for uid in sorted(uids) for role in ROLES]
 
 
 def session_of(results: Results, stream: Stream, role: str) -> Session | None:
-    """Return the session of one side of a stream."""
+    """Return the session of one side of a stream, None if its gateway did not return one."""
     answer = results.get(stream.gateways[role])
     sessions = answer.get("sessions") if isinstance(answer, Mapping) else None
     for session in sessions or []:
@@ -71,17 +71,17 @@ def session_of(results: Results, stream: Stream, role: str) -> Session | None:
     return None
 
 
-def latest(results: Sequence[Results], stream: Stream, role: str) -> Session | None:
-    """Return a session as the last message left it; ``results`` begins with that one."""
+def latest_session(results: Sequence[Results], stream: Stream, role: str) -> Session | None:
+    """Return a session after the last message that returned it; ``results`` begins with the last message."""
     found = (session_of(answers, stream, role) for answers in results)
     return next((session for session in found if session), None)
 
 
 def new_sessions(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the sessions that a REQ made.
+    """Return the sessions that a REQ created.
 
-    Where the answer to a first call was lost, nobody knows which of the reserved sessions that one made; then all of
-    them count.
+    If the call was repeated because its first answer was lost, any reserved session may have been created by the first
+    call, so all of them are returned.
     """
     if not answer.get("repeated"):
         return list(answer.get("new_sessions") or [])
@@ -92,7 +92,7 @@ def new_sessions(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def moment(text: str) -> datetime:
-    """Return a time as gateways show it."""
+def parse_time(text: str) -> datetime:
+    """Parse a time as gateways return it."""
     found = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
     return found if found.tzinfo else found.replace(tzinfo=timezone.utc)

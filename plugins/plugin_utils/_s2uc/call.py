@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One call of a module on a gateway, which may refuse, or be lost on its way there or back."""
+"""Call a module on a gateway. The gateway may refuse, and the call or its answer may be lost."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _SUDO_TTY = re.compile("must have a tty|no tty present|requiretty|terminal is re
 
 
 def call(action: ActionBase, module: str, arguments: Mapping[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a module of this collection answered; a call that was lost is repeated once.
+    """Call a module of this collection, and repeat the call once if it is lost.
 
-    All modules that are called this way may be called twice: the second call finds what the first one did.
+    Only call idempotent modules: the first call may have taken effect.
 
     Returns:
-        The module's result. Where it failed, ``refused`` is true in the place of ``failed``; where no answer came,
-        ``lost`` is true as well. ``repeated`` is true if a first call was lost.
+        The result of the module. If it failed, ``refused`` is true instead of ``failed``. If there was no answer,
+        ``lost`` is true too. ``repeated`` is true if the first call was lost.
     """
     answer = _once(action, module, arguments, task_vars)
     if not answer.get("lost"):
         return answer
     with contextlib.suppress(Exception):
-        # A connection that is kept open may be the one that broke.
+        # The persistent connection may be broken.
         action._connection.reset()
     time.sleep(_PAUSE)
     return {**_once(action, module, arguments, task_vars), "repeated": True}
@@ -43,7 +43,7 @@ def call(action: ActionBase, module: str, arguments: Mapping[str, Any], task_var
 def _once(
     action: ActionBase, module: str, arguments: Mapping[str, Any], task_vars: Mapping[str, Any]
 ) -> dict[str, Any]:
-    # The module's own log and its result hold no secret; its arguments may, and nobody needs to see them again.
+    # The arguments may contain secrets. The module's result and log do not.
     logged, action._task.no_log = action._task.no_log, True
     try:
         answer = action._execute_module(
@@ -65,9 +65,9 @@ def _once(
 
 
 def _garbled(answer: Mapping[str, Any]) -> str:
-    """Return why there is no answer of the module, in the words of whatever answered in its place."""
+    """Describe an answer that is not one of the module, such as an error of sudo or Python."""
     said = "\n".join(str(answer.get(key) or "") for key in ("module_stderr", "module_stdout"))
-    why = _last_line(said) or f"status {answer.get('rc')}, without a word"
+    why = _last_line(said) or f"it exited with status {answer.get('rc')} and no output"
     hint = (
         "; run with -e scistream_pipelining=false, or allow sudo without a terminal" if _SUDO_TTY.search(said) else ""
     )

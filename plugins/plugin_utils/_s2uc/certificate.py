@@ -4,7 +4,7 @@
 
 """Keys and certificates with which the two gateways of a stream authenticate each other.
 
-Each session gets a pair of its own. A private key is made where it is sent from, and kept nowhere on the control node.
+Each session has its own pair. Private keys are generated when they are sent and never stored on the control node.
 """
 
 from __future__ import annotations
@@ -25,37 +25,37 @@ try:
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 except ImportError as error:
-    # ansible-core itself asks for it, so this is a control node that is half installed.
-    PROBLEM = f"the Python of Ansible on this control node has no cryptography ({error}): install it"
+    # ansible-core depends on it, so the installation of this control node is incomplete.
+    PROBLEM = f"the Python that runs Ansible on this control node has no package cryptography ({error}): install it"
 else:
     PROBLEM = ""
 
-#: Life of a certificate whose session has no end.
-LONGEST = timedelta(days=365)
-#: Clocks of two facilities may differ by as much.
+#: Validity of a certificate whose session has no end.
+MAX_VALIDITY = timedelta(days=365)
+#: Tolerated difference between the clocks of two facilities.
 _LEEWAY = timedelta(hours=1)
 
 
 class CertificateError(ScistreamError):
-    """A certificate is none, or not the one that it should be; the message begins with a verb."""
+    """Invalid or unexpected certificate. The message begins with a verb, to be used after "the certificate"."""
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """A certificate and its private key, both as PEM."""
+    """A certificate and its private key, both in PEM format."""
 
     certificate: str
     key: str = field(repr=False)
 
 
 def make_credentials(uid: str, role: str, until: datetime | None = None, now: datetime | None = None) -> Credentials:
-    """Make a key and a self-signed certificate for one session.
+    """Generate a key and a self-signed certificate for a session.
 
     Args:
-        uid: Of the stream.
-        role: Of the session; the producer is the server.
-        until: When the session ends; None where it has no end.
-        now: The present time.
+        uid: UUID of the stream.
+        role: Role of the session. The producer's certificate is for servers, the consumer's for clients.
+        until: End of the session, None if it has no end.
+        now: Current time.
     """
     if PROBLEM:
         raise ScistreamError(PROBLEM)
@@ -71,7 +71,7 @@ def make_credentials(uid: str, role: str, until: datetime | None = None, now: da
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _LEEWAY)
-        .not_valid_after(max(until, now) if until else now + LONGEST)
+        .not_valid_after(max(until, now) if until else now + MAX_VALIDITY)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
         .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
@@ -87,10 +87,10 @@ def make_credentials(uid: str, role: str, until: datetime | None = None, now: da
 
 
 def check_certificate(value: Any, uid: str, role: str, now: datetime | None = None) -> str:
-    """Return the certificate of the other gateway as PEM; refuse all that cannot be the one of this stream and role.
+    """Validate the certificate of the other gateway for a stream and a role, and return it in PEM format.
 
     Raises:
-        CertificateError: Says what is wrong, as in "the certificate ...".
+        CertificateError: The certificate is invalid.
     """
     certificate = _read(value)
     with _parsing():
@@ -108,43 +108,43 @@ def check_certificate(value: Any, uid: str, role: str, now: datetime | None = No
 
 
 def fingerprint(value: Any) -> str:
-    """Return the beginning of a certificate's SHA-256 fingerprint, to be compared by people: 96 bits.
+    """Return the first 96 bits of the SHA-256 fingerprint of a certificate, for comparison by people.
 
     Raises:
-        CertificateError: It is no certificate.
+        CertificateError: The value is not a certificate.
     """
-    return grouped(_read(value).fingerprint(hashes.SHA256()).hex())
+    return group_digest(_read(value).fingerprint(hashes.SHA256()).hex())
 
 
-def grouped(digest: str) -> str:
-    """Return the beginning of a digest as people compare it: 96 bits in groups of four digits."""
+def group_digest(digest: str) -> str:
+    """Return the first 96 bits of a hexadecimal digest in groups of four digits."""
     return "-".join(digest[index : index + 4] for index in range(0, 24, 4))
 
 
-def checked_pem(value: Any) -> str:
-    """Return a certificate as PEM, whatever else is said of it.
+def normalized_pem(value: Any) -> str:
+    """Return a certificate in normalized PEM format, without validating its names and dates.
 
     Raises:
-        CertificateError: It is no certificate.
+        CertificateError: The value is not a certificate.
     """
     return _read(value).public_bytes(serialization.Encoding.PEM).decode("ascii")
 
 
-def start(value: Any) -> datetime:
-    """Return when a certificate begins to be valid.
+def not_before(value: Any) -> datetime:
+    """Return the time from which a certificate is valid.
 
     Raises:
-        CertificateError: It is no certificate.
+        CertificateError: The value is not a certificate.
     """
     with _parsing():
         return _validity(_read(value))[0]
 
 
-def expiry(value: Any) -> datetime:
-    """Return when a certificate expires.
+def not_after(value: Any) -> datetime:
+    """Return the time at which a certificate expires.
 
     Raises:
-        CertificateError: It is no certificate.
+        CertificateError: The value is not a certificate.
     """
     with _parsing():
         return _validity(_read(value))[1]
@@ -152,7 +152,7 @@ def expiry(value: Any) -> datetime:
 
 @contextmanager
 def _parsing() -> Iterator[None]:
-    """Parts of a certificate are read only when they are asked for, and the library has many errors for bad ones."""
+    """Convert any error of the library: it parses the parts of a certificate lazily and raises various exceptions."""
     try:
         yield
     except CertificateError:
@@ -173,7 +173,7 @@ def _read(value: Any) -> x509.Certificate:
 
 
 def _names(certificate: x509.Certificate) -> list[str]:
-    """Return every name that a certificate claims, whatever its kind."""
+    """Return all subject and alternative names of a certificate."""
     names = [str(attribute.value) for attribute in certificate.subject]
     with suppress(x509.ExtensionNotFound):
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
@@ -184,7 +184,7 @@ def _names(certificate: x509.Certificate) -> list[str]:
 def _check_signature(certificate: x509.Certificate) -> None:
     key, hashing = certificate.public_key(), certificate.signature_hash_algorithm
     if not isinstance(key, ec.EllipticCurvePublicKey) or hashing is None:
-        raise CertificateError("is not one that stream_inbound or stream_outbound made")
+        raise CertificateError("was not created by stream_inbound or stream_outbound")
     try:
         key.verify(certificate.signature, certificate.tbs_certificate_bytes, ec.ECDSA(hashing))
     except InvalidSignature:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A command that a user can paste, made from how this run was called."""
+"""The command that releases sessions, with the options of this run, ready to paste."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from ansible import context
 
-#: Options of ansible-playbook that say how gateways are reached, with the names that Ansible parses them to.
+#: Options of ansible-playbook for the connection to gateways, by the name of the parsed option.
 _VALUES = {
     "remote_user": "-u",
     "private_key_file": "--private-key",
@@ -23,12 +23,12 @@ _VALUES = {
 }
 _DEFAULTS = ("ssh", "smart", "sudo")
 _FLAGS = {"become": "-b", "become_ask_pass": "-K", "ask_pass": "-k", "ask_vault_pass": "-J"}
-#: Variables of ours that say which gateways and whose sessions are meant. Others may be secret and are omitted.
+#: Extra variables that the command needs. Others are omitted, because they may be secret.
 _VARIABLES = ("scistream_gateways", "scistream_key_file")
 
 
 def release_command(uids: Sequence[str]) -> str:
-    """Return the command that releases sessions, with the inventory and the connection of this run."""
+    """Return the command that releases sessions, with the inventory and the connection options of this run."""
     options = context.CLIARGS if isinstance(context.CLIARGS, Mapping) else {}
     words = ["ansible-playbook"]
     for inventory in options.get("inventory") or ():
@@ -47,7 +47,7 @@ def release_command(uids: Sequence[str]) -> str:
 
 
 def _given(extra: Sequence[Any]) -> list[tuple[str, str]]:
-    """Return those of the extra variables of this run that the command needs, and that are no secret."""
+    """Return the extra variables of this run that the command needs."""
     found = []
     for text in map(str, extra):
         if text.startswith("{"):

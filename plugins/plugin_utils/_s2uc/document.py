@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Texts that come from elsewhere - tickets, replies, answers of a survey - read as plain data and nothing else.
+"""Parsing of untrusted YAML and JSON texts, such as tickets, replies and survey answers, as plain data.
 
-Of YAML only what such a text needs is taken: dictionaries, lists, texts, whole numbers, true, false and null. Anchors,
-aliases and tags are refused where they stand, so that a small text never becomes a large or an endless structure. A key
-that is given twice is refused, because two readers could disagree on which one counts.
+Only dictionaries, lists, strings, integers, true, false and null are accepted. Anchors, aliases and tags are refused,
+so that a small text cannot expand into a large or endless structure. Duplicate keys are refused, because two parsers
+could disagree on which one applies.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ MAX_DEPTH = 8
 _MAX_VALUES = 100_000
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})", re.ASCII)
 _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
-#: The parser of libyaml where PyYAML has it: it is ten times as fast.
+#: libyaml's parser if PyYAML has it, which is ten times as fast.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class DocumentError(ScistreamError):
-    """A text is not plain data; the message begins with "it" or with the line."""
+    """The text is not plain data. The message begins with "it" or with the line number."""
 
 
 def load_document(text: str | bytes) -> Any:
-    """Return what a text in YAML or JSON says.
+    """Parse a text in YAML or JSON.
 
     Raises:
-        DocumentError: It says more than plain data, or too much of it.
+        DocumentError: The text is invalid, too large, or contains more than plain data.
     """
     if len(text) > MAX_SIZE:
         raise DocumentError(f"it is larger than {MAX_SIZE >> 20} MiB")
@@ -58,10 +58,10 @@ def load_document(text: str | bytes) -> Any:
 
 
 def read_text(path: str) -> bytes:
-    """Return what is in a regular file, at most one byte more than a document may have.
+    """Read a regular file, up to one byte more than the maximum size of a document.
 
     Raises:
-        DocumentError: It cannot be read.
+        DocumentError: The file cannot be read.
     """
     try:
         path = os.path.expanduser(path)
@@ -74,15 +74,15 @@ def read_text(path: str) -> bytes:
 
 
 def plain_text(text: str) -> str:
-    """Return a text without what ansible-core adds to the type of texts: libyaml insists on the plain type."""
+    """Return a string of the plain type, without ansible-core's tags: libyaml only accepts the plain type."""
     return str.__str__(text)
 
 
 def plain_document(value: Any) -> Any:
-    """Return data that Ansible has read already as plain data, or refuse it.
+    """Return a plain copy of data that Ansible has already parsed.
 
     Raises:
-        DocumentError: It holds something else, is nested too deeply, or is too much.
+        DocumentError: The data has values of other types, is nested too deeply, or is too large.
     """
     left = [_MAX_VALUES]
 
@@ -102,20 +102,20 @@ def plain_document(value: Any) -> Any:
             return {str(key): plain(entry, depth + 1) for key, entry in item.items()}
         if isinstance(item, (list, tuple)):
             return [plain(entry, depth + 1) for entry in item]
-        raise DocumentError(f"it holds {show(str(item)[:100])}, which is neither a string nor an integer")
+        raise DocumentError(f"it contains {show(str(item)[:100])}, which is neither a string nor an integer")
 
     return plain(value, 0)
 
 
 class _Builder:
-    """Builds plain data of the parser's events, as they come."""
+    """Builds plain data from the events of the parser."""
 
     def __init__(self, events: Iterator[yaml.Event]) -> None:
         self.events = events
         self.left = _MAX_VALUES
 
     def document(self) -> Any:
-        """Return what the only document says; None for an empty text."""
+        """Return the content of the only document, None if the text is empty."""
         value, seen = None, False
         for event in self.events:
             if isinstance(event, yaml.DocumentStartEvent):
@@ -159,7 +159,7 @@ class _Builder:
 def _scalar(event: yaml.ScalarEvent) -> Any:
     text: str = event.value
     if not event.implicit[0]:
-        # It is quoted, or a block.
+        # Quoted, or a block scalar.
         return text
     if text in _WORDS:
         return _WORDS[text]

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whether a stream can be encrypted as described, and the certificates that its description brings."""
+"""Encryption of streams: what proxies and runtimes support, and certificates in descriptions."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream imp
 
 
 def encryption_problems(stream: Stream, is_given: bool, by_ticket: bool) -> Iterable[str]:
-    """Return what no gateway can do, and what to write instead.
+    """Return why a stream cannot be encrypted as described, with alternatives.
 
     Args:
         stream: The stream.
-        is_given: Whether its encryption was given, and is not the default.
-        by_ticket: Whether the stream comes from a ticket, which the user cannot change.
+        is_given: Whether the description specifies the encryption.
+        by_ticket: Whether the stream is specified by a ticket, which the user cannot change.
     """
     if stream.encryption == "none":
         able = [name for name, proxy in PROXIES.items() if "none" in proxy.encryptions]
@@ -53,12 +53,12 @@ def encryption_problems(stream: Stream, is_given: bool, by_ticket: bool) -> Iter
 
 
 def take_certificates(stream: Stream, sides: Mapping[str, Mapping[str, Any]], purpose: str) -> Iterable[str]:
-    """Note the certificate of a gateway that this run does not reach, and return what is wrong with it.
+    """Store the certificates of gateways that are not part of this run in a stream, and return errors.
 
     Args:
-        stream: The stream.
-        sides: Its sides as they are described.
-        purpose: open, inbound or outbound.
+        stream: The stream, which is modified.
+        sides: The sides of the description.
+        purpose: ``open``, ``inbound`` or ``outbound``.
     """
     for role in ROLES:
         value = sides[role].get("certificate")
@@ -72,7 +72,7 @@ def take_certificates(stream: Stream, sides: Mapping[str, Mapping[str, Any]], pu
             try:
                 stream.certificates[role] = check_certificate(value, stream.uid, role)
             except CertificateError as error:
-                yield f"{role}.certificate: what is given {error}"
+                yield f"{role}.certificate: the value {error}"
     if purpose == "outbound" and stream.encryption == "tls" and not sides["producer"].get("certificate"):
         yield (
             "producer.certificate: it is required for an encrypted stream; give the ticket of "

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The files that two facilities hand to each other: what they look like, and how one is read and written."""
+"""The files that two facilities exchange, tickets and replies: their format, reading and writing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.session_
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import (
     CertificateError,
     check_certificate,
-    grouped,
+    group_digest,
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.document import (
     MAX_SIZE,
@@ -36,13 +36,13 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.document i
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.inputs import is_document
 
 VERSION = 2
-#: How the files are called, and who makes them.
+#: File name suffixes, and the playbooks that create the files.
 SUFFIXES = {"ticket": ".ticket.yml", "reply": ".reply.yml"}
 _MAKERS = {"ticket": "stream_inbound", "reply": "stream_outbound"}
-#: What stands in each of them beside what its kind says.
+#: Keys of both kinds that the fingerprint does not cover.
 _HEAD = frozenset(("version", "kind", "fingerprint"))
 
-#: What a value may be, as a user reads it.
+#: The type of each key, as shown to users; dictionaries have entries of their own.
 Shape = Mapping[str, Mapping[str, str]]
 _TYPES: dict[str, tuple[type, ...]] = {
     "a string": (str,),
@@ -55,17 +55,17 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 
 class TicketError(ScistreamError):
-    """A ticket, or the reply to one, cannot be read, or is none."""
+    """A ticket or reply is invalid or cannot be read."""
 
 
 @dataclass(frozen=True)
-class Handout:
-    """A ticket or a reply that was read: all of the right shape, and as its writer wrote it.
+class ExchangeFile:
+    """A ticket or reply with a valid format and fingerprint.
 
     Attributes:
-        label: How messages name it.
-        values: What is in it; its dictionaries under their names.
-        fingerprint: Of all that is in it.
+        label: Name of the file in messages.
+        values: Content.
+        fingerprint: Fingerprint of the content.
     """
 
     label: str
@@ -73,14 +73,14 @@ class Handout:
     fingerprint: str
 
 
-def handout_fingerprint(kind: str, document: Mapping[str, Any]) -> str:
-    """Return the beginning of the SHA-256 of all that a ticket or a reply says, to be compared by people: 96 bits."""
+def exchange_fingerprint(kind: str, document: Mapping[str, Any]) -> str:
+    """Return the first 96 bits of the SHA-256 digest of the content of a ticket or reply, for comparison by people."""
     content = json.dumps([VERSION, kind, _compared(document)], sort_keys=True, separators=(",", ":"))
-    return grouped(hashlib.sha256(content.encode("ascii")).hexdigest())
+    return group_digest(hashlib.sha256(content.encode("ascii")).hexdigest())
 
 
 def _compared(value: Any) -> Any:
-    """Return what counts of a value: not the fingerprint itself, nor how Ansible marks texts."""
+    """Return the part of a value that the fingerprint covers, without ansible-core's tags."""
     if isinstance(value, Mapping):
         return {str(key): _compared(item) for key, item in value.items() if key not in _HEAD}
     if isinstance(value, (list, tuple)):
@@ -88,9 +88,9 @@ def _compared(value: Any) -> Any:
     return plain_text(value) if isinstance(value, str) else value
 
 
-def write_handout(kind: str, document: Mapping[str, Any], comment: str) -> dict[str, str]:
-    """Return the file of a ticket or a reply: its name, its text, its fingerprint, and the name of its stream."""
-    fingerprint = handout_fingerprint(kind, document)
+def make_exchange_file(kind: str, document: Mapping[str, Any], comment: str) -> dict[str, str]:
+    """Return the file of a ticket or reply: its name, text and fingerprint, and the name of its stream."""
+    fingerprint = exchange_fingerprint(kind, document)
     text = "".join(f"# {line}\n" for line in comment.splitlines())
     body = {"version": VERSION, "kind": kind, "fingerprint": fingerprint, **document}
     text += yaml.dump(body, Dumper=_Dumper, sort_keys=False)
@@ -107,10 +107,10 @@ def write_handout(kind: str, document: Mapping[str, Any], comment: str) -> dict[
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes texts of several lines as they are, and what ansible-core makes of texts and numbers as these."""
+    """Writes multi-line strings as blocks, and ansible-core's subtypes of str and int as plain values."""
 
     def ignore_aliases(self, data: Any) -> bool:
-        """Write what occurs twice twice."""
+        """Never write anchors and aliases."""
         return True
 
 
@@ -123,16 +123,16 @@ _Dumper.add_multi_representer(int, yaml.SafeDumper.represent_int)
 _Dumper.add_representer(str, _represent_text)
 
 
-def read_handout(kind: str, source: Any, shape: Shape) -> Handout:
-    """Read a ticket or a reply; what its values mean is checked by who uses them.
+def read_exchange_file(kind: str, source: Any, shape: Shape) -> ExchangeFile:
+    """Read a ticket or reply, and validate its format and fingerprint. The caller validates the values.
 
     Args:
-        kind: ticket or reply.
-        source: The path of its file, its text, or what is in it.
-        shape: The keys that it must have and what they are, under the empty text; those of its dictionaries by name.
+        kind: ``ticket`` or ``reply``.
+        source: Path, text or parsed content.
+        shape: The types of the required keys: those of the top level under "", those of dictionaries by name.
 
     Raises:
-        TicketError: It cannot be read, is none, or was changed.
+        TicketError: The file cannot be read, is invalid, or was modified.
     """
     if not source or not (isinstance(source, str) or is_document(source)):
         raise TicketError(f"{kind}: {show(source)} is not allowed: give the path or the text of a {kind}")
@@ -156,12 +156,12 @@ def read_handout(kind: str, source: Any, shape: Shape) -> Handout:
         raise TicketError(f"{label}: it is not a {kind} of {_MAKERS[kind]}")
     _check_version(label, kind, document.get("version"))
     _check_shape(label, kind, document, shape)
-    fingerprint = handout_fingerprint(kind, document)
+    fingerprint = exchange_fingerprint(kind, document)
     if document["fingerprint"] != fingerprint:
         raise TicketError(
             f"{label}: its fingerprint does not match its content: it was damaged or modified; ask for a new {kind}"
         )
-    return Handout(label, document, fingerprint)
+    return ExchangeFile(label, document, fingerprint)
 
 
 def _check_version(label: str, kind: str, version: Any) -> None:
@@ -177,7 +177,7 @@ def _check_version(label: str, kind: str, version: Any) -> None:
 
 
 def _check_shape(label: str, kind: str, document: Mapping[str, Any], shape: Shape) -> None:
-    """Refuse what has other keys or other kinds of values than its writer gives it, before any of it is used."""
+    """Refuse missing and unknown keys, and values of other types."""
     dictionaries = {name: keys for name, keys in shape.items() if name}
     top = {**shape[""], **dict.fromkeys(dictionaries, "a dictionary"), "fingerprint": "a string"}
     for prefix, given, keys in (
@@ -214,22 +214,22 @@ def _text(label: str, source: str) -> str | bytes:
         raise TicketError(f"{label}: {error}") from None
 
 
-def checked_certificate(kind: str, handout: Handout, role: str) -> str:
-    """Return the certificate in a ticket or a reply, if it can be that of its stream and is valid now.
+def checked_certificate(kind: str, exchanged: ExchangeFile, role: str) -> str:
+    """Validate the certificate in a ticket or reply, and return it.
 
     Raises:
-        TicketError: It is not.
+        TicketError: The certificate is invalid, expired, or of another stream.
     """
     try:
-        uid = check_uid(handout.values["uid"])
-        return check_certificate(handout.values[role]["certificate"], uid, role)
+        uid = check_uid(exchanged.values["uid"])
+        return check_certificate(exchanged.values[role]["certificate"], uid, role)
     except (CertificateError, ValueRefused) as error:
         what = f"its certificate {error}" if isinstance(error, CertificateError) else str(error)
-        raise TicketError(f"{handout.label}: {what}; ask for a new {kind}") from None
+        raise TicketError(f"{exchanged.label}: {what}; ask for a new {kind}") from None
 
 
-def put_file(path: str, text: str, check_mode: bool = False) -> dict[str, Any]:
-    """Write a text to a file where it is not there already; return the result of the task."""
+def write_file(path: str, text: str, check_mode: bool = False) -> dict[str, Any]:
+    """Write a text to a file if its content differs; return the result of the task."""
     content = text.encode("utf-8")
     changed = _own_content(path) != content
     result = {"path": path, "changed": changed, "replaced": changed and os.path.lexists(path)}
@@ -242,7 +242,7 @@ def put_file(path: str, text: str, check_mode: bool = False) -> dict[str, Any]:
 
 
 def _own_content(path: str) -> bytes | None:
-    """Return what is in a file, or None where none is, or one that somebody else can read or could have planted."""
+    """Return the content of a private file of this user, None if it is missing or others could have accessed it."""
 
     def opener(name: str, _flags: int) -> int:
         return os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -259,7 +259,7 @@ def _own_content(path: str) -> bytes | None:
 
 
 def _replace(path: str, content: bytes) -> None:
-    """Put a new file at the path, whole or not at all: what was there is replaced, and never written through."""
+    """Replace a file atomically. An existing file or link is never written to."""
     draft = os.path.join(os.path.dirname(path) or ".", f".{os.path.basename(path)}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a run opened, as data for the next task or job, and as files for the other facility."""
+"""The streams that a run opened, as data for the next task or job and as files for the other facility."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, Session, latest
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, Session, latest_session
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import fingerprint
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import PURPOSES, Stream
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.ticket import make_reply, make_ticket
 
-#: What each half of a stream writes for the other facility.
+#: The kind of file that each purpose writes for the other facility.
 FILES = {"inbound": "ticket", "outbound": "reply"}
 
 
 def facts(
     streams: Sequence[Stream], results: Sequence[Results], purpose: str, ticket_dir: str | None = None
 ) -> dict[str, Any]:
-    """Return what is open now, by the names of the streams.
+    """Return the open streams by name, without secrets.
 
     Args:
-        streams: Those of the run.
-        results: What the gateways answered, the last message first.
-        purpose: open, inbound or outbound.
-        ticket_dir: Where tickets and replies go.
+        streams: Streams of the run.
+        results: Answers of the gateways, the last message first.
+        purpose: ``open``, ``inbound`` or ``outbound``.
+        ticket_dir: Directory of tickets and replies.
     """
     found = {}
     for stream in streams:
-        sessions = {role: latest(results, stream, role) for role in PURPOSES[purpose]}
+        sessions = {role: latest_session(results, stream, role) for role in PURPOSES[purpose]}
         known = {role: session for role, session in sessions.items() if session and session.get("listeners")}
         if len(known) == len(sessions):
             found[stream.name] = _one(stream, known, purpose, ticket_dir)
@@ -60,16 +60,16 @@ def _one(stream: Stream, sessions: Mapping[str, Session], purpose: str, ticket_d
 
 
 def files(streams: Sequence[Stream], results: Sequence[Results], purpose: str) -> list[dict[str, str]]:
-    """Return the tickets or replies of the streams of which one side is open; there are none where both are.
+    """Return the tickets or replies of streams whose one side this run opened.
 
     Args:
-        streams: Those of the run.
-        results: What the gateways answered, the last message first.
-        purpose: open, inbound or outbound.
+        streams: Streams of the run.
+        results: Answers of the gateways, the last message first.
+        purpose: ``open``, which has no files, ``inbound`` or ``outbound``.
     """
     made = []
     for stream in streams if purpose in FILES else ():
-        sessions = {role: session for role in PURPOSES[purpose] if (session := latest(results, stream, role))}
+        sessions = {role: session for role in PURPOSES[purpose] if (session := latest_session(results, stream, role))}
         if all(session.get("listeners") for session in sessions.values()) and sessions:
             made.append(_file(stream, sessions, purpose))
     return [file for file in made if file]
@@ -84,7 +84,7 @@ def _file(stream: Stream, sessions: Mapping[str, Session], purpose: str) -> dict
 
 
 def _fingerprints(stream: Stream, sessions: Mapping[str, Session]) -> dict[str, str]:
-    """Return those of the gateways' certificates, and of the ticket or reply that this run was given."""
+    """Return the fingerprints of the gateways' certificates, and of the ticket or reply that the user specified."""
     certificates = {
         **stream.certificates,
         **{role: session["certificate"] for role, session in sessions.items() if session.get("certificate")},

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Words and numbers as people read them, for all reports."""
+"""Formatting of text and numbers in reports."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.session_
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import CertificateError, fingerprint
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream
 
-#: How a gateway says which of several sessions it means.
+#: How messages of gateways identify a session.
 _MENTION = re.compile(rf'sessions\[\d+\] \("({UID})"\): |({"|".join(ROLES)}) of ({UID}): ', re.ASCII)
 
 
 def readable(text: str, most: int = 1000) -> str:
-    """Return what somebody else wrote as it can be shown: no control characters, and not without end."""
+    """Return foreign text in a form that is safe to display: truncated, without control characters."""
     shown = "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text[:most]).rstrip()
     return shown if len(text) <= most else f"{shown} ..."
 
 
 def announces_cuts(proxy: Any) -> bool:
-    """Tell whether an application can see that a connection was cut, and did not end."""
+    """Return whether applications can distinguish a cut connection from a normal end with this proxy."""
     found = PROXIES.get(str(proxy))
     return found is not None and found.announces_cuts
 
 
-def located(session: Mapping[str, Any]) -> list[str]:
-    """Return the targets of a session, a name with the address that it had at the UPDATE."""
+def targets_with_addresses(session: Mapping[str, Any]) -> list[str]:
+    """Return the targets of a session. Host names are followed by the address they resolved to at the UPDATE."""
     targets, resolved = session.get("targets") or [], session.get("resolved") or []
     if len(targets) != len(resolved):
         return list(targets)
@@ -44,7 +44,7 @@ def located(session: Mapping[str, Any]) -> list[str]:
 
 
 def size(count: Any) -> str:
-    """Return a number of bytes, readable."""
+    """Format a number of bytes."""
     value = float(count or 0)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if value < 1024:
@@ -54,13 +54,13 @@ def size(count: Any) -> str:
 
 
 def listed(items: Sequence[str], most: int = 4) -> str:
-    """Return a list in words, not longer than a line."""
+    """Join the first items of a list, with the number of omitted items."""
     more = len(items) - most
     return ", ".join(items[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def traffic(counters: Mapping[str, Any]) -> list[str]:
-    """Return what a data server counted in all."""
+    """Return the totals of a data server: connections and bytes."""
     moved, connections = counters.get("bytes") or {}, counters.get("connections") or {}
     parts = []
     least = "" if counters.get("exact", True) else "at least "
@@ -74,7 +74,7 @@ def traffic(counters: Mapping[str, Any]) -> list[str]:
 
 
 def duration(seconds: float) -> str:
-    """Return a time span, readable."""
+    """Format a time span."""
     seconds = max(0, int(seconds))
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
@@ -87,15 +87,15 @@ def duration(seconds: float) -> str:
 
 
 def fingerprint_of(certificate: Any) -> str:
-    """Return how people name a certificate."""
+    """Return the fingerprint of a certificate for display."""
     try:
         return f"sha256 {fingerprint(certificate)}" if certificate else "none yet"
     except CertificateError as error:
         return f"unreadable: it {error}"
 
 
-def named(message: Any, streams: Sequence[Stream]) -> str:
-    """Return what a gateway said, with the names of streams where it can only know uids."""
+def with_names(message: Any, streams: Sequence[Stream]) -> str:
+    """Replace uids in the message of a gateway, which does not know other names, by the names of streams."""
     names = {stream.uid: f"stream {show(stream.name)}" for stream in streams}
     last = ""
 
@@ -104,7 +104,7 @@ def named(message: Any, streams: Sequence[Stream]) -> str:
         name = names.get(found[1] or found[3])
         if not name:
             return found[0]
-        # A gateway names the session in its message, and beside it.
+        # Messages may identify the session twice.
         before, last = last, name
         return f"{'' if name == before and not found[2] else name + ': '}{found[2] + ': ' if found[2] else ''}"
 

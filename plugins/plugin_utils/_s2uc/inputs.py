@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The variables that the stream playbooks take from their user, and which one counts where several are given.
+"""The variables of the stream playbooks, and their precedence.
 
-Each has a name with the prefix of the collection, good anywhere in an inventory or a play. The short names beside them
-are taken from the extra variables alone: a site may use words such as ``uid`` or ``streams`` for something of its own.
+Each variable has the prefix of the collection, and can be set anywhere in an inventory or a play. Short names are only
+read from extra variables, because a site may use names such as ``uid`` or ``streams`` for other purposes.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.document i
 )
 
 PREFIX = "scistream_"
-#: The variables that have a short name as well.
+#: Variables that also have a short name.
 SHORT = ("streams", "ticket", "reply", "uid", "uids", "encryption", "consumer_gateway", "ticket_dir", "show")
 KEY, KEY_FILE, PROBE = PREFIX + "key", PREFIX + "key_file", PREFIX + "probe"
 
 
 class InputError(ScistreamError):
-    """A variable cannot be read; the message begins with its name."""
+    """A variable is invalid. The message begins with its name."""
 
 
-def given_inputs(
+def read_inputs(
     loader: Any, templar: Any, variables: Mapping[str, Any], own: Mapping[str, Any] | None = None
 ) -> Inputs:
-    """Return what the run was given, in an action.
+    """Return the inputs of a run, for an action plugin.
 
     Args:
-        loader: Of the action.
-        templar: Of the action.
+        loader: Loader of the action.
+        templar: Templar of the action.
         variables: All variables of the task.
-        own: What the task gives itself, by option. With streams or a key file of its own, no variable names others.
+        own: Options of the task. If they include streams or a key file, the user's variables for these are ignored.
     """
     extra = dict(load_extra_vars(loader))
     seen = dict(variables)
@@ -56,19 +56,19 @@ def given_inputs(
 
     def template(value: Any) -> Any:
         value = templar.template(value)
-        # ansible-core 2.18 and older leave it to the reader to decrypt what is vaulted.
+        # ansible-core 2.18 and older only decrypt vaulted values when they are converted to strings.
         return str(value) if getattr(value, "__ENCRYPTED__", False) else value
 
     return Inputs(seen, extra, template)
 
 
 class Inputs:
-    """What a run was given.
+    """The inputs of a run.
 
     Args:
-        variables: All variables as the playbook sees them, not templated.
-        extra: The names of the extra variables.
-        template: Turns the value of a variable into what it means.
+        variables: All variables of the playbook, not templated.
+        extra: Names of the extra variables.
+        template: Templates the value of a variable.
     """
 
     def __init__(
@@ -77,11 +77,11 @@ class Inputs:
         self.variables = variables
         self.extra = extra
         self.template = template
-        #: Which of several variables was used, one sentence each.
+        #: Notes about which of several variables is used, one sentence each.
         self.notes: list[str] = []
 
     def streams(self) -> Any:
-        """Return the streams of the run: none beside uids, those of tickets before a description."""
+        """Return the streams of the run. Uids take precedence over tickets, and tickets over descriptions."""
         uids, ticket, streams = (self._first(*names) for names in (("uid", "uids"), ("ticket",), ("streams",)))
         self._say_which([name for name in (uids, ticket, streams) if name])
         if uids:
@@ -91,7 +91,7 @@ class Inputs:
         found = self._data(streams) if streams else None
         if isinstance(found, str):
             found = _streams_of(streams or "", found)
-        # What is no list is refused with the description; whatever it is, it has a length.
+        # Values of other types are refused when the description is read.
         return found if isinstance(found, (list, tuple, Mapping, str)) else [found] if found else []
 
     def uids(self) -> list[Any]:
@@ -100,28 +100,28 @@ class Inputs:
         return [uid for value in found for uid in (value if isinstance(value, (list, tuple)) else [value])]
 
     def replies(self) -> list[Any]:
-        """Return the replies of the run, each as its path, its text or its content."""
+        """Return the replies of the run, each as path, text or parsed content."""
         name = self._first("reply")
         found = self._data(name) if name else []
         return list(found) if isinstance(found, (list, tuple)) else [found]
 
     def ticket_dir(self) -> str:
-        """Return where tickets and replies are written."""
+        """Return the directory for tickets and replies."""
         name = self._first("ticket_dir")
         return str(self._value(name)) if name else "."
 
     def probe(self) -> bool:
-        """Return whether gateways look if producer applications answer."""
+        """Return whether gateways probe the producer applications."""
         value = self._value(PROBE) if self.variables.get(PROBE) is not None else True
         return str(value).strip().lower() not in ("false", "no", "off", "n", "f", "0")
 
     def show(self) -> str:
-        """Return which sessions stream_status shows."""
+        """Return which sessions stream_status shows: ``all`` or ``problems``."""
         name = self._first("show")
         return str(self._value(name)) if name else "all"
 
     def key(self) -> str:
-        """Return the user's key itself; empty if it is not given as such."""
+        """Return the user's key, empty if it is not given as a variable."""
         if self.variables.get(KEY) is None:
             return ""
         if self.variables.get(KEY_FILE):
@@ -132,12 +132,12 @@ class Inputs:
         return value
 
     def key_file(self) -> str:
-        """Return the path of the key file; empty for the default."""
+        """Return the path of the key file, empty for the default."""
         value = self.variables.get(KEY_FILE)
         return str(self.template(value)) if value else ""
 
-    def unread(self) -> list[str]:
-        """Return which variables look as if they were meant for the stream playbooks, but are not read."""
+    def ignored(self) -> list[str]:
+        """Return one sentence for each variable with a short name that is ignored, as it is not an extra variable."""
         return [
             f"{name}: it is only read as an extra variable (-e): rename it to {PREFIX}{name}"
             for name in ("streams", "ticket", "reply", "uid", "uids")
@@ -155,11 +155,11 @@ class Inputs:
         ]
 
     def _first(self, *options: str) -> str | None:
-        """Return the name of the variable that the first of the options is given with."""
+        """Return the name of the variable of the first of the options that is given."""
         return next((name for name in map(self._name, options) if name), None)
 
     def _name(self, option: str) -> str | None:
-        """Return the variable that an option is given with: extra variables first, then the longer name."""
+        """Return the variable that specifies an option: extra variables first, then the name with the prefix."""
         long, short = PREFIX + option, option
         given = [name for name in (long, short) if self._is_given(name)]
         if not given:
@@ -172,14 +172,14 @@ class Inputs:
     def _is_given(self, name: str) -> bool:
         if not name.startswith(PREFIX) and name not in self.extra:
             return False
-        # Empty is what a survey leaves behind where nothing was entered.
+        # Surveys produce empty strings for empty fields.
         return self.variables.get(name) not in (None, "")
 
     def _value(self, name: str) -> Any:
         return self.template(self.variables[name])
 
     def _data(self, name: str) -> Any:
-        """Return data that may come from outside: a whole document is data as it stands, and never a template."""
+        """Return data that may come from someone else. A document is never templated, a path or expression is."""
         value = self.variables[name]
         if is_document(value):
             return _data(value)
@@ -194,7 +194,7 @@ class Inputs:
 
 
 def is_document(value: Any) -> bool:
-    """Tell whether a value is the content of a ticket, of a reply or of a description, and not the path of one."""
+    """Return whether a value is the content of a ticket, a reply or a description, rather than a path."""
     if isinstance(value, str):
         text = value.strip()
         return (
@@ -204,7 +204,7 @@ def is_document(value: Any) -> bool:
 
 
 def _data(value: Any) -> Any:
-    """Return a document without the marks by which ansible-core knows templates; what is bad in it is found later."""
+    """Return a document without ansible-core's tags. An invalid document is reported when it is read."""
     if isinstance(value, str):
         return plain_text(value)
     try:
@@ -214,9 +214,9 @@ def _data(value: Any) -> Any:
 
 
 def _streams_of(name: str, text: str) -> Any:
-    """Return the streams that a text in YAML or JSON describes, or a file that is named with @.
+    """Return the streams in a YAML or JSON text, or in a file that is specified as @FILE.
 
-    They stand alone, which Ansible's own -e @FILE does not take, or under their name.
+    The text is a list of streams, which Ansible does not accept in -e @FILE, or a dictionary with the key ``streams``.
     """
     file = text.strip()[1:] if text.strip().startswith("@") else None
     if file is None and not is_document(text):

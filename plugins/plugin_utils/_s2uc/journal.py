@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a run asks of gateways, written down before it is asked, so that a run that is interrupted can name it.
+"""Journal of the sessions that a run requests, so that an interrupted run can report what it may leave behind.
 
-Ansible ends a run on Ctrl-C or SIGTERM without another task. Its main process, which loads the action plugins before it
-hands their tasks to workers, then says what may be left. The journal is in the directory that Ansible makes for this
-run alone and removes at its end; no secret is in it.
+On Ctrl-C or SIGTERM, Ansible ends a run without another task. Its main process, which loads the action plugins before
+it passes tasks to workers, then reports the sessions. The journal is in the temporary directory that Ansible creates
+for the run and removes at its end. It contains no secret.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.command import release_command
 
 _MOST = 4 << 20
-#: What is known of a session: REQ was sent, REQ made it, it was there before, it was released.
-ASKED, MADE, STOOD, RELEASED = "asked", "made", "stood", "released"
-_SETTLED = "settled"
+#: States of a session: its REQ was sent, REQ created it, it existed before, it was released.
+REQUESTED, CREATED, EXISTED, RELEASED = "requested", "created", "existed", "released"
+_CLOSED = "closed"
 
 
-def note(state: str, gateway: str, sessions: Iterable[Mapping[str, Any]]) -> None:
-    """Write down what is known of sessions from now on."""
+def record(state: str, gateway: str, sessions: Iterable[Mapping[str, Any]]) -> None:
+    """Record the state of sessions."""
     lines = [{"state": state, "gateway": gateway, "uid": item["uid"], "role": item["role"]} for item in sessions]
     if lines:
         _append(lines)
 
 
-def settle() -> None:
-    """Write down that the run has said itself what came of it."""
-    _append([{"state": _SETTLED}])
+def close() -> None:
+    """Record that the run has reported its outcome itself."""
+    _append([{"state": _CLOSED}])
 
 
-def open_items() -> list[tuple[str, str, str, str]]:
-    """Return what an interrupted run may have left: gateway, role, uid, and ``asked`` or ``made``."""
+def open_sessions() -> list[tuple[str, str, str, str]]:
+    """Return the sessions that may be open: gateway, role, uid, and ``requested`` or ``created``."""
     try:
         with open(_path(), encoding="utf-8") as file:
             text = file.read(_MOST)
@@ -56,21 +56,21 @@ def open_items() -> list[tuple[str, str, str, str]]:
             entry = json.loads(line)
         except ValueError:
             continue
-        if entry["state"] == _SETTLED:
+        if entry["state"] == _CLOSED:
             states.clear()
         else:
             states[entry["gateway"], entry["role"], entry["uid"]] = entry["state"]
-    return [(*key, state) for key, state in states.items() if state in (ASKED, MADE)]
+    return [(*key, state) for key, state in states.items() if state in (REQUESTED, CREATED)]
 
 
-def lines_of(items: Iterable[tuple[str, str, str, str]]) -> list[str]:
-    """Return what people read of them, the command that releases them last."""
+def describe(items: Iterable[tuple[str, str, str, str]]) -> list[str]:
+    """Describe sessions that may be open, followed by the command that releases them."""
     found = list(items)
     if not found:
         return []
     return [
         *(
-            f"{gateway}: the {role} session {uid} {'is' if state == MADE else 'may be'} open"
+            f"{gateway}: the {role} session {uid} {'is' if state == CREATED else 'may be'} open"
             for gateway, role, uid, state in found
         ),
         f"To release: {release_command(list(dict.fromkeys(uid for _gateway, _role, uid, _state in found)))}",
@@ -93,30 +93,30 @@ def _append(entries: Iterable[Mapping[str, str]]) -> None:
         Display().vvv(f"the journal of this run cannot be written: {show(error.strerror)}")
 
 
-def _tell() -> None:
-    """Say what an interrupted run may have left; the main process does so when it ends."""
+def _show() -> None:
+    """Show the sessions that an interrupted run may leave behind, in the main process."""
     if os.getpid() != _MAIN:
         return
-    lines = lines_of(open_items())
+    lines = describe(open_sessions())
     if lines:
-        settle()
+        close()
         text = "\n".join(
             [
                 "The run was interrupted while it opened streams, and these sessions were not released:",
                 *(f"  {line}" for line in lines),
-                "  Or run the same playbook again, which continues with them.",
+                "  Or run the same playbook again to continue with them.",
             ]
         )
         Display().display(text, color=C.COLOR_ERROR, stderr=True)
 
 
-def _watch() -> None:
-    """Have the main process of Ansible tell, however it ends."""
-    atexit.register(_tell)
+def _report_at_exit() -> None:
+    """Register the report for any end of the main process."""
+    atexit.register(_show)
     before = signal.getsignal(signal.SIGTERM)
 
     def handler(number: int, frame: Any) -> None:
-        _tell()
+        _show()
         if callable(before):
             before(number, frame)
         else:
@@ -126,10 +126,10 @@ def _watch() -> None:
     try:
         signal.signal(signal.SIGTERM, handler)
     except ValueError:
-        # Not the main thread: somebody else's program, whose signals are its own.
+        # Not the main thread: another program runs Ansible and handles signals.
         return
 
 
 _MAIN = os.getpid()
 if multiprocessing.parent_process() is None:
-    _watch()
+    _report_at_exit()

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The user's key, from which the secret of every stream is made, so that a second run needs no memory of the first."""
+"""The user's key, from which the secrets of streams are derived, so that runs share no other state."""
 
 from __future__ import annotations
 
@@ -23,72 +23,72 @@ _KEY_BYTES = 32
 _MAX_SIZE = 4096
 _SECRET = b"scistream.gateway stream secret 1\0"
 _ELSEWHERE = "set scistream_key_file to another file, or scistream_key to the key itself"
-#: A key file that is as young was most likely made by this very run.
+#: A key file that is younger was probably created by this run.
 _NEW_SECONDS = 600
 
 
 class KeyFileError(ScistreamError):
-    """The key cannot be used; the message never holds it."""
+    """The key cannot be used. The message never contains the key."""
 
 
 def stream_secret(key: bytes, uid: str) -> str:
-    """Return the secret of a stream: 43 characters that tell nothing about the key."""
+    """Derive the secret of a stream: 43 characters that do not reveal the key."""
     digest = hmac.new(key, _SECRET + uid.encode("ascii"), hashlib.sha256).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
 
 
 def load_key(
-    path: str = "", create: bool = True, text: str | None = None, tell: Callable[[str], None] = lambda _text: None
+    path: str = "", create: bool = True, text: str | None = None, show: Callable[[str], None] = lambda _text: None
 ) -> bytes:
-    """Return the key of a user; the first use makes it.
+    """Return the key of the user, and create it if it does not exist.
 
     Args:
-        path: Of the key file, the default one if empty; a leading ~ is the home directory.
-        create: Make a missing file. Without, a missing file gives a key for this call alone (check mode).
-        text: The key itself, in the place of a file; none if empty.
-        tell: Called with messages for the user.
+        path: Path of the key file, empty for the default. A leading ~ is the home directory.
+        create: Whether to create a missing file. If not, a missing file results in a temporary key, for check mode.
+        text: The key itself, instead of a file.
+        show: Called with messages for the user.
 
     Raises:
-        KeyFileError: The file is not a private regular file of this user with a key in it, or cannot be made.
+        KeyFileError: The file is not a private regular file of this user that contains a key, or cannot be created.
     """
-    found = find_key(path, text, tell)
+    found = find_key(path, text, show)
     if found is not None:
         return found
     if not create:
         return secrets.token_bytes(_KEY_BYTES)
     path = _expanded(path)
-    with _told(path):
+    with _naming(path):
         _create(path)
-        tell(
+        show(
             f"A new key was created: {path}. Keep it: without it, streams that are opened with it cannot be changed. "
             "To use another key, set scistream_key_file or scistream_key."
         )
-        return _read(path, tell)
+        return _read(path, show)
 
 
-def find_key(path: str = "", text: str | None = None, tell: Callable[[str], None] = lambda _text: None) -> bytes | None:
-    """Return the key of a user, None where there is none.
+def find_key(path: str = "", text: str | None = None, show: Callable[[str], None] = lambda _text: None) -> bytes | None:
+    """Return the key of the user, None if it does not exist.
 
     Args:
-        path: Of the key file, the default one if empty.
-        text: The key itself, in the place of a file; none if empty.
-        tell: Called with messages for the user.
+        path: Path of the key file, empty for the default.
+        text: The key itself, instead of a file.
+        show: Called with messages for the user.
 
     Raises:
-        KeyFileError: The file is not a private regular file of this user with a key in it.
+        KeyFileError: The file is not a private regular file of this user that contains a key.
     """
     if text:
         return _checked(text.encode("utf-8", "surrogateescape").strip(), "scistream_key", "give another one")
     path = _expanded(path)
-    with _told(path):
+    with _naming(path):
         try:
-            return _read(path, tell)
+            return _read(path, show)
         except FileNotFoundError:
             return None
 
 
 def key_if_any(path: str = "", text: str | None = None) -> bytes | None:
-    """Return the key of a user if it can be had: their own sessions can be released without."""
+    """Return the key of the user, None if it cannot be read. Users can release their own sessions without it."""
     try:
         return find_key(path, text)
     except KeyFileError:
@@ -96,27 +96,27 @@ def key_if_any(path: str = "", text: str | None = None) -> bytes | None:
 
 
 def check_key(
-    path: str = "", text: str | None = None, create: bool = True, tell: Callable[[str], None] = lambda _text: None
+    path: str = "", text: str | None = None, create: bool = True, show: Callable[[str], None] = lambda _text: None
 ) -> None:
-    """Find or create the key where errors can be shown: the tasks that use it are not logged.
+    """Validate or create the key in a task that may show errors.
 
     Args:
-        path: Of the key file, the default one if empty.
-        text: The key itself, in the place of a file; none if empty.
-        create: Make a missing file; otherwise only see whether it could be made.
-        tell: Called with messages for the user.
+        path: Path of the key file, empty for the default.
+        text: The key itself, instead of a file.
+        create: Whether to create a missing file. If not, only check whether it could be created.
+        show: Called with messages for the user.
 
     Raises:
-        KeyFileError: The key cannot be used, or cannot be made.
+        KeyFileError: The key cannot be used or created.
     """
     if create:
-        load_key(path, True, text, tell)
-    elif find_key(path, text, tell) is None:
+        load_key(path, True, text, show)
+    elif find_key(path, text, show) is None:
         _check_directory(_expanded(path))
 
 
 def describe_key(path: str = "", given: bool = False) -> str:
-    """Return where the key of this run came from, and where another one can be named."""
+    """Describe where this run has its key from, and how to specify another one."""
     if given:
         return (
             "this run derives its secrets from the variable scistream_key, but the stream was opened with another key: "
@@ -128,8 +128,8 @@ def describe_key(path: str = "", given: bool = False) -> str:
     except OSError:
         made = "which does not exist"
     else:
-        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - age))
-        made = f"which is new, created at {moment}" if age < _NEW_SECONDS else f"created at {moment}"
+        created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - age))
+        made = f"which is new, created at {created}" if age < _NEW_SECONDS else f"created at {created}"
     return (
         f"this run derives its secrets from the key file {path}, {made}, but the stream was opened with another key: "
         + _ELSEWHERE
@@ -137,7 +137,7 @@ def describe_key(path: str = "", given: bool = False) -> str:
 
 
 def is_another_secret(message: str) -> bool:
-    """Tell whether a gateway said that it knows another secret of a session."""
+    """Return whether the message of a gateway says that a session has a different secret."""
     return "the secret is different" in message or "this is not the secret of" in message
 
 
@@ -146,14 +146,14 @@ def _expanded(path: str) -> str:
 
 
 @contextlib.contextmanager
-def _told(path: str) -> Iterator[None]:
+def _naming(path: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
         raise KeyFileError(f"key file {path}: {getattr(error, 'strerror', None) or error}; {_ELSEWHERE}") from None
 
 
-def _read(path: str, tell: Callable[[str], None]) -> bytes:
+def _read(path: str, show: Callable[[str], None]) -> bytes:
     with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode) or status.st_uid not in (os.geteuid(), 0):
@@ -165,7 +165,7 @@ def _read(path: str, tell: Callable[[str], None]) -> bytes:
                 "if they did"
             )
         if mode & 0o055:
-            tell(
+            show(
                 f"Others may read the key file {path} (mode {mode:04o}). That is fine in a container or a directory "
                 f"that only this job uses; elsewhere run 'chmod 600 {path}'."
             )
@@ -174,7 +174,7 @@ def _read(path: str, tell: Callable[[str], None]) -> bytes:
 
 
 def _is_own(path: str) -> bool:
-    """Tell whether a file is where platforms put what belongs to a job: its own directory, or a read-only mount."""
+    """Return whether only this user can write to the directory of a file, as on platforms that mount secrets."""
     directory = os.path.dirname(os.path.realpath(path))
     status = os.stat(directory)
     if os.statvfs(directory).f_flag & os.ST_RDONLY:
@@ -192,7 +192,7 @@ def _checked(key: bytes, name: str, advice: str) -> bytes:
 
 
 def _check_directory(path: str) -> None:
-    """Refuse a key file that could not be made: its directory, or the first one above that exists, takes no files."""
+    """Refuse a key file that could not be created: the nearest existing directory is not writable."""
     directory = os.path.dirname(os.path.abspath(path))
     while not os.path.lexists(directory):
         directory = os.path.dirname(directory)
@@ -203,7 +203,7 @@ def _check_directory(path: str) -> None:
 
 
 def _create(path: str) -> None:
-    """Put a whole new key at the path, unless somebody else was first: link() never replaces, and all or nothing."""
+    """Create a key file atomically, unless another process was faster: link() never replaces a file."""
     directory = os.path.dirname(path) or "."
     os.makedirs(os.path.dirname(directory) or ".", exist_ok=True)
     with contextlib.suppress(FileExistsError):

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""REQ, HELLO, UPDATE and REL of one gateway: streams in, the ``sessions`` of one module call out."""
+"""The messages REQ, HELLO, UPDATE and REL to one gateway, as the option ``sessions`` of the modules."""
 
 from __future__ import annotations
 
@@ -16,40 +16,39 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.session_
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import (
     Results,
     Session,
-    key_of,
-    moment,
+    parse_time,
+    session_key,
     session_of,
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import make_credentials
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import stream_secret
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.pairing import PairingError, connection_map
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import OTHER, PURPOSES, Stream
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import OTHER_ROLE, PURPOSES, Stream
 
 Entry = dict[str, Any]
 Side = tuple[Stream, str]
 
-# How long a session waits for the reply to its ticket, which people hand to each other: as long as its certificate is
-# valid where its lifetime has no end.
+# Time to wait for the reply to a ticket, which people exchange: the validity of a certificate of an unlimited session.
 _REPLY_SECONDS = 365 * 86400
 
 
 def roles_at(stream: Stream, gateway: str, purpose: str) -> list[str]:
-    """Return the roles of a stream that a gateway plays in this run."""
+    """Return the roles that a gateway has in a stream of this run."""
     return [role for role in PURPOSES[purpose] or ROLES if stream.gateways[role] == gateway]
 
 
 def sides_at(
     streams: Sequence[Stream], gateway: str, purpose: str, without: Iterable[Mapping[str, Any]] = ()
 ) -> list[Side]:
-    """Return the sides of streams that a gateway plays in this run.
+    """Return the sides of streams that belong to a gateway in this run.
 
     Args:
         streams: All streams of the run.
-        gateway: The gateway.
-        purpose: What the run is for.
+        gateway: Name of the gateway.
+        purpose: Purpose of the run.
         without: Sessions to exclude.
     """
-    left_out: Collection[tuple[str, str]] = {key_of(item) for item in without}
+    left_out: Collection[tuple[str, str]] = {session_key(item) for item in without}
     return [
         (stream, role)
         for stream in streams
@@ -59,7 +58,7 @@ def sides_at(
 
 
 def requests(sides: Iterable[Side], key: bytes) -> list[Entry]:
-    """Return the REQ of a gateway. What the user did not give is not sent: the gateway's policy decides."""
+    """Return the sessions of a REQ. Omitted parameters are not sent, so that the policy of the gateway applies."""
     entries = []
     for stream, role in sides:
         entry: Entry = {
@@ -78,16 +77,15 @@ def requests(sides: Iterable[Side], key: bytes) -> list[Entry]:
 
 
 def hellos(sides: Iterable[Side], key: bytes, purpose: str, results: Results) -> list[Entry]:
-    """Return the HELLO of a gateway on behalf of the applications; the producer's names where that one listens.
+    """Return the sessions of a HELLO on behalf of the applications.
 
-    A gateway that has no key and certificate for the session yet is given some, made here and now: what this returns
-    holds private keys.
+    Sessions without a certificate get a new key and certificate, so the result contains private keys.
 
     Args:
-        sides: Those of the gateway.
-        key: The user's.
-        purpose: open, inbound or outbound.
-        results: What the gateways answered to REQ.
+        sides: Sides of the gateway.
+        key: The user's key.
+        purpose: ``open``, ``inbound`` or ``outbound``.
+        results: Answers of the gateways to REQ.
     """
     entries = []
     for stream, role in sides:
@@ -98,45 +96,45 @@ def hellos(sides: Iterable[Side], key: bytes, purpose: str, results: Results) ->
             entry["update_timeout"] = _REPLY_SECONDS
         session = session_of(results, stream, role)
         if stream.encryption == "tls" and session is not None and not session.get("certificate"):
-            made = make_credentials(stream.uid, role, _end(stream, session))
+            made = make_credentials(stream.uid, role, _session_end(stream, session))
             entry.update(certificate=made.certificate, key=made.key)
         entries.append(entry)
     return entries
 
 
-def _end(stream: Stream, session: Session) -> datetime | None:
-    """Return when a session ends; in check mode there may be none that shows it."""
+def _session_end(stream: Stream, session: Session) -> datetime | None:
+    """Return the end of a session, None if it is unlimited or, in check mode, not known."""
     if session.get("ends"):
-        return moment(session["ends"]) + timedelta(seconds=1)
+        return parse_time(session["ends"]) + timedelta(seconds=1)
     if session.get("state") not in ("reserved", "announced"):
-        return moment(session["expires"]) if session.get("expires") else None
+        return parse_time(session["expires"]) if session.get("expires") else None
     lifetime = session.get("lifetime") or stream.lifetime
-    # Times are shown without their fraction of a second.
-    return moment(session["created"]) + timedelta(seconds=int(lifetime) + 1) if lifetime else None
+    # Gateways return times without fractions of a second.
+    return parse_time(session["created"]) + timedelta(seconds=int(lifetime) + 1) if lifetime else None
 
 
 def updates(
     sides: Iterable[Side], key: bytes, purpose: str, results: Results, predict: bool = False, probe: bool | None = None
 ) -> list[Entry]:
-    """Return the UPDATE of a gateway: targets from the connection map, clients from the other gateway's answer.
+    """Return the sessions of an UPDATE: targets from the connection map, clients from the other gateway's answer.
 
     Args:
-        sides: Those of the gateway.
-        key: The user's.
-        purpose: open, inbound or outbound.
-        results: What the gateways answered to HELLO.
-        predict: Whether this is check mode, in which no HELLO has announced the listeners of the producer.
-        probe: Whether the gateway of the producer looks if its targets answer; None leaves it to the gateway.
+        sides: Sides of the gateway.
+        key: The user's key.
+        purpose: ``open``, ``inbound`` or ``outbound``.
+        results: Answers of the gateways to HELLO.
+        predict: Whether this is check mode, in which no HELLO announces the listeners of the producer application.
+        probe: Whether the producer's gateway probes its targets. If None, the gateway's default applies.
     """
     entries = []
     for stream, role in sides:
         sessions = {each: session_of(results, stream, each) for each in PURPOSES[purpose]}
-        own, other = sessions[role] or {}, sessions.get(OTHER[role])
+        own, other = sessions[role] or {}, sessions.get(OTHER_ROLE[role])
         if waits_for_reply(stream, purpose, own):
             continue
         entry: Entry = {"uid": stream.uid, "role": role, "secret": stream_secret(key, stream.uid)}
         if role == "producer":
-            # Its targets are what its application announced in the HELLO; the gateway deals them out in turn.
+            # The HELLO announced the targets, which the gateway assigns to listeners round robin.
             if predict:
                 entry["remote_listeners"] = stream.producer_listeners
             entry["clients"] = _producer_clients(stream, own, other)
@@ -146,19 +144,19 @@ def updates(
         if not entry["clients"]:
             del entry["clients"]
         if stream.encryption == "tls":
-            # Where nothing is known of the other gateway's, the session stays with the one that it has.
-            certificate = stream.certificates.get(OTHER[role]) or (other or {}).get("certificate")
+            # If the certificate of the other gateway is not known, the session keeps the current one.
+            certificate = stream.certificates.get(OTHER_ROLE[role]) or (other or {}).get("certificate")
             if certificate:
                 entry["peer_certificate"] = certificate
         if probe is not None:
-            # The consumer gateway's target is the other gateway, which would count the probe as a failed connection.
+            # The consumer's gateway would probe the other gateway, which counts a probe as a failed connection.
             entry["probe_targets"] = probe and role == "producer"
         entries.append(entry)
     return entries
 
 
 def waits_for_reply(stream: Stream, purpose: str, session: Session) -> bool:
-    """Tell whether a producer side cannot be finished yet: no reply says whom it may let in, now or earlier."""
+    """Return whether a producer side waits for the reply that contains the certificate of the consumer's gateway."""
     return (
         purpose == "inbound"
         and stream.encryption == "tls"
@@ -168,11 +166,11 @@ def waits_for_reply(stream: Stream, purpose: str, session: Session) -> bool:
 
 
 def _producer_clients(stream: Stream, own: Session, consumer: Session | None) -> list[str]:
-    """Only the consumer gateway may connect to the producer gateway, if its address is known."""
+    """Only allow the consumer's gateway to connect to the producer's gateway, if its address is known."""
     if stream.consumer_address:
         return stream.consumer_address
     if own.get("peer_certificate") and not consumer and "consumer" not in stream.certificates:
-        # A reply said it in an earlier run.
+        # The reply of an earlier run set them.
         return [str(network) for network in own.get("clients") or []]
     egress = consumer.get("egress") if consumer is not None else None
     return [str(ipaddress.ip_network(egress))] if egress else []
@@ -182,17 +180,17 @@ def _consumer_targets(stream: Stream, consumer: Session, producer: Session | Non
     if stream.remote_listeners:
         return stream.remote_listeners
     if not producer:
-        raise PairingError(f"stream {show(stream.name)}: its producer gateway did not answer")
+        raise PairingError(f"stream {show(stream.name)}: the gateway of its producer did not answer")
     return [row["producer_listener"] for row in connection_map(producer, consumer)]
 
 
 def releases(streams: Sequence[Stream], gateway: str, uids: Sequence[str], key: bytes | None) -> list[Entry]:
-    """Return the REL of a gateway: the roles that it plays in the streams, and every role of the uids.
+    """Return the sessions of a REL: the roles of the gateway in the streams, and all roles of the uids.
 
     Args:
         streams: All streams of the run.
-        gateway: The gateway.
-        uids: Further sessions.
+        gateway: Name of the gateway.
+        uids: Uids of further sessions.
         key: The user's key, or None. The user who opened a stream can release it without a key.
     """
     entries: list[Entry] = [{"uid": uid} for uid in uids]

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Lines on the control node, shown as they are: Ansible's debug quotes them, and its fail says them twice."""
+"""Output of lines on the control node: ansible.builtin.debug quotes them, and ansible.builtin.fail repeats them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ansible.utils.display import Display
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import readable
 
 _LONGEST = 2000
-#: The lines are right above what Ansible says of the failure.
+#: Maximum length of the failure message. The complete lines are shown directly above it.
 _HEADLINE = 80
 
 
 class _ShownError(AnsibleActionFail):  # type: ignore[misc]
-    """A failure that has been shown already: ansible-core 2.19 and later would show it again, with its place."""
+    """A failure that has already been shown, so that ansible-core 2.19 and newer do not show it again."""
 
     @property
     def omit_exception_key(self) -> bool:
@@ -29,7 +29,7 @@ class _ShownError(AnsibleActionFail):  # type: ignore[misc]
 
 
 def show_lines(texts: Iterable[Any]) -> list[str]:
-    """Show texts line by line; return the lines."""
+    """Show texts line by line, and return the lines."""
     lines = _lines(texts)
     for line in lines:
         Display().display(line, color=str(C.COLOR_WARN) if line.lstrip().startswith("WARNING") else None)
@@ -37,12 +37,12 @@ def show_lines(texts: Iterable[Any]) -> list[str]:
 
 
 def fail_with(texts: Sequence[Any], result: dict[str, Any], headline: str | None = None) -> dict[str, Any]:
-    """Show why a task fails, and have it fail with the first line or a headline; without texts it does not fail.
+    """Show errors and let the task fail. Without errors, return the result.
 
     Args:
-        texts: The reasons.
-        result: The task's result so far.
-        headline: Message of the failure.
+        texts: The errors.
+        result: Result of the task so far.
+        headline: Message of the failure. If omitted, the first line.
     """
     lines = _lines(texts)
     if not lines:
@@ -58,7 +58,7 @@ def fail_with(texts: Sequence[Any], result: dict[str, Any], headline: str | None
 
 
 def warn_unencrypted(names: Iterable[str]) -> None:
-    """Warn of streams that are not encrypted."""
+    """Show a warning about streams that are not encrypted."""
     listed = ", ".join(sorted(set(names)))
     if listed:
         Display().warning(f"Not encrypted between the gateways: {listed}.")
@@ -69,7 +69,7 @@ def _lines(texts: Iterable[Any]) -> list[str]:
 
 
 def warn_replaced(path: str) -> None:
-    """Warn that a ticket or reply was there already, which may have been handed over."""
+    """Show a warning about a replaced ticket or reply, which may have been sent already."""
     Display().warning(
         f"{path} replaces an existing file. If that was sent, send the new one: the previous one is no longer valid."
     )

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The two sides of a stream: which listener leads where, and whether the sides fit together."""
+"""The two sides of a stream: the connection map, and their compatibility."""
 
 from __future__ import annotations
 
@@ -15,27 +15,28 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers im
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import (
     CertificateError,
     fingerprint,
-    start,
+    not_before,
 )
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import OTHER, PURPOSES, Peer, Stream
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import OTHER_ROLE, PURPOSES, Peer, Stream
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.ticket import ticket_fingerprint
 
 
 class PairingError(ScistreamError):
-    """The gateways' answers do not fit together."""
+    """The answers of the gateways are inconsistent."""
 
 
 def connection_map(producer: Session, consumer: Session | None = None) -> list[dict[str, Any]]:
-    """Return which listener leads where, one row for each connection.
+    """Return the connection map, one row for each listener.
 
-    The gateways' listeners belong together in their order; the producer's own are dealt round robin.
+    The listeners of the two gateways are paired in order. The listeners of the producer application are assigned round
+    robin.
 
     Args:
-        producer: The producer gateway's session.
-        consumer: The consumer gateway's session; without, its column is None.
+        producer: Session of the producer's gateway.
+        consumer: Session of the consumer's gateway. If omitted, the rows have None for its listeners.
 
     Raises:
-        PairingError: The gateways reserved different numbers of listeners.
+        PairingError: The gateways have different numbers of listeners.
     """
     listeners = list(producer.get("listeners") or [])
     entrances: list[str | None] = (
@@ -58,13 +59,13 @@ def connection_map(producer: Session, consumer: Session | None = None) -> list[d
     ]
 
 
-def misfits(streams: Sequence[Stream], purpose: str, results: Results) -> list[str]:
-    """Return what keeps the gateways' answers from being joined, one sentence each.
+def pairing_problems(streams: Sequence[Stream], purpose: str, results: Results) -> list[str]:
+    """Return why the answers of the gateways cannot be combined, one sentence each.
 
     Args:
         streams: All streams of the run.
-        purpose: open, inbound or outbound.
-        results: What the gateways answered to HELLO (in check mode to REQ), by gateway.
+        purpose: ``open``, ``inbound`` or ``outbound``.
+        results: Answers of the gateways to HELLO, or in check mode to REQ.
     """
     problems = []
     for stream in streams:
@@ -80,25 +81,25 @@ def misfits(streams: Sequence[Stream], purpose: str, results: Results) -> list[s
 
 
 def side_problems(stream: Stream, sessions: Mapping[str, Session | None]) -> Iterable[str]:
-    """Return what keeps the sides of a stream from working together, one sentence each.
+    """Return why the sides of a stream are incompatible, one sentence each.
 
     Args:
         stream: The stream.
-        sessions: Those of the gateways that this run reaches, by role.
+        sessions: Sessions of the gateways of this run, by role.
     """
     found = {role: session for role, session in sessions.items() if session}
     ends = [Peer.of(session) for session in found.values()] + ([stream.peer] if stream.peer else [])
     for problem in (
-        _other_ends(ends) if stream.encryption == "tls" else None,
-        _other_ticket(stream, found.get("producer") or {}),
-        *(_older(stream, role, session) for role, session in found.items()),
+        _half_close_problem(ends) if stream.encryption == "tls" else None,
+        _ticket_problem(stream, found.get("producer") or {}),
+        *(_age_problem(stream, role, session) for role, session in found.items()),
     ):
         if problem:
             yield f"stream {show(stream.name)}: {problem}"
 
 
-def _other_ends(ends: list[Peer]) -> str | None:
-    """One proxy ends one direction without the end that TLS protects, which another one takes for an attack."""
+def _half_close_problem(ends: list[Peer]) -> str | None:
+    """Return whether one proxy ends a direction without TLS's close_notify, and the other treats this as an attack."""
     able = {peer.proxy: PROXIES[peer.proxy] for peer in ends if peer.proxy in PROXIES}
     careless = next((name for name in able if able[name].ends_unprotected), "")
     strict = next((name for name in able if able[name].requires_protected_ends), "")
@@ -111,8 +112,8 @@ def _other_ends(ends: list[Peer]) -> str | None:
     )
 
 
-def _other_ticket(stream: Stream, producer: Session) -> str | None:
-    """Return why a reply does not answer the ticket of this producer side."""
+def _ticket_problem(stream: Stream, producer: Session) -> str | None:
+    """Return why a reply does not belong to the ticket of this producer side."""
     if not stream.answers or not producer.get("certificate") or not producer.get("listeners"):
         return None
     ticket = ticket_fingerprint(stream, producer)
@@ -125,19 +126,19 @@ def _other_ticket(stream: Stream, producer: Session) -> str | None:
     )
 
 
-def _older(stream: Stream, role: str, session: Session) -> str | None:
-    """Return why a ticket or a reply is not the last one: the other side was opened again, with another key."""
-    known, given = session.get("peer_certificate"), stream.certificates.get(OTHER[role])
+def _age_problem(stream: Stream, role: str, session: Session) -> str | None:
+    """Return why a ticket or reply is outdated: the other side was opened again, with another key."""
+    known, given = session.get("peer_certificate"), stream.certificates.get(OTHER_ROLE[role])
     if not known or not given or stream.peer is None or fingerprint(known) == fingerprint(given):
         return None
     try:
-        if start(given) >= start(known):
+        if not_before(given) >= not_before(known):
             return None
     except CertificateError:
         return None
     kind = "reply" if role == "producer" else "ticket"
     return (
         f"the {kind} is older than the one that this side was opened with: give the latest one of "
-        f"{stream.gateways[OTHER[role]]}. If it is the latest one, the clocks differ: release the stream on both "
+        f"{stream.gateways[OTHER_ROLE[role]]}. If it is the latest one, the clocks differ: release the stream on both "
         "sides, and open it again"
     )

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a run is to do: read and checked once, by its first task, and handed on from task to task."""
+"""The plan of a run, which its first task creates from the inputs, and passes on to the next tasks."""
 
 from __future__ import annotations
 
@@ -22,24 +22,30 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream imp
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_reader import read_streams
 
-#: What a run may be for, and the purpose for which it reads its streams.
-READ_FOR = {"open": "open", "inbound": "inbound", "outbound": "outbound", "release": "release", "status": "release"}
+#: Purposes of a run, and the purpose for which it reads descriptions.
+READ_PURPOSES = {
+    "open": "open",
+    "inbound": "inbound",
+    "outbound": "outbound",
+    "release": "release",
+    "status": "release",
+}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run is to do. No secret is in it.
+    """The plan of a run. It contains no secret.
 
     Attributes:
-        purpose: One of READ_FOR.
-        gateways: Those that the run reaches.
-        streams: Those that are meant.
-        uids: Further sessions that are meant.
-        key_file: Path of the user's key, the default one if empty.
+        purpose: One of READ_PURPOSES.
+        gateways: Gateways of the run.
+        streams: Selected streams.
+        uids: Uids of further selected sessions.
+        key_file: Path of the user's key, empty for the default.
         key_given: Whether the key itself is given, in the variable scistream_key.
-        ticket_dir: Where tickets and replies go; None where there are none.
-        probe: Whether gateways look if producer applications answer.
-        show: Which sessions a status shows.
+        ticket_dir: Directory for tickets and replies, None if the run writes none.
+        probe: Whether gateways probe the producer applications.
+        show: Sessions that a status shows: ``all`` or ``problems``.
     """
 
     purpose: str = "status"
@@ -54,15 +60,15 @@ class Plan:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Plan:
-        """Return a plan from its document.
+        """Create a plan from plain data.
 
         Raises:
-            ScistreamError: It is the document of something else.
+            ScistreamError: The data is not a plan.
         """
         try:
             return cls(**{**document, "streams": [Stream.of(stream) for stream in document.get("streams") or []]})
         except (TypeError, AttributeError):
-            raise ScistreamError("plan: it is not what stream_plan returned") from None
+            raise ScistreamError("plan: the value was not returned by stream_plan") from None
 
     def document(self) -> dict[str, Any]:
         """Return the plan as plain data."""
@@ -76,21 +82,21 @@ def make_plan(
     purpose: str,
     gateways: Sequence[str],
     check_mode: bool = False,
-    tell: Callable[[str], None] = lambda _text: None,
+    show: Callable[[str], None] = lambda _text: None,
 ) -> Plan:
-    """Read and check what the user gave; look at the user's key, or make it.
+    """Validate the inputs of a run and the user's key, which is created if necessary, and return the plan.
 
     Args:
-        inputs: What the user gave.
-        purpose: What the run is for.
-        gateways: Those that the run reaches.
-        check_mode: Make nothing.
-        tell: Called with messages for the user.
+        inputs: Inputs of the user.
+        purpose: Purpose of the run.
+        gateways: Gateways of the run.
+        check_mode: Whether to create nothing.
+        show: Called with messages for the user.
 
     Raises:
-        DescriptionError: With every mistake that was found.
+        DescriptionError: With all errors.
     """
-    reads = READ_FOR[purpose]
+    reads = READ_PURPOSES[purpose]
     opens = bool(PURPOSES[reads])
     problems: list[str] = []
     given = _try(inputs.streams, problems, [])
@@ -98,9 +104,9 @@ def make_plan(
     if problems:
         raise DescriptionError(problems)
     uids, replies, key_file = inputs.uids(), inputs.replies(), inputs.key_file()
-    # A status of nothing in particular is one of everything.
+    # Without a selection, stream_status shows all sessions.
     if not given and not uids and purpose != "status":
-        problems = inputs.unread()
+        problems = inputs.ignored()
         if purpose == "release":
             problems.append(
                 "Specify what to release with 'streams' (the description), 'ticket' (a file), 'uid' or a list 'uids'."
@@ -115,11 +121,11 @@ def make_plan(
         raise DescriptionError(problems)
     if streams and purpose != "status":
         try:
-            check_key(key_file, key, create=opens and not check_mode, tell=tell)
+            check_key(key_file, key, create=opens and not check_mode, show=show)
         except KeyFileError as error:
             if opens:
                 raise DescriptionError([str(error)]) from None
-            tell(f"Sessions are released without the secrets of their streams: {error}.")
+            show(f"Sessions are released without the secrets of their streams: {error}.")
     return Plan(
         purpose=purpose,
         gateways=list(gateways),
@@ -134,10 +140,10 @@ def make_plan(
 
 
 def make_directory(path: str, check_mode: bool = False) -> bool:
-    """Make the directory of tickets and replies, for this user alone; return whether it was missing.
+    """Create the directory of tickets and replies with mode 0700; return whether it was missing.
 
     Raises:
-        DescriptionError: It cannot be made.
+        DescriptionError: The directory cannot be created.
     """
     missing = []
     while not os.path.isdir(path):
@@ -164,7 +170,7 @@ def _directory(path: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return data without the marks by which ansible-core knows templates."""
+    """Return data without ansible-core's tags."""
     if isinstance(value, Mapping):
         return {plain_text(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

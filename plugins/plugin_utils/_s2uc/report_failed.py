@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a run says that could not open or change its streams."""
+"""The report of a run that failed to open or change streams."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import (
     Results,
-    ends_all,
+    has_failed,
     new_sessions,
-    stuck,
-    went_wrong,
+    refused_sessions,
+    stops_run,
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.command import release_command
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import listed, named, readable
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import listed, readable, with_names
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import describe_key, is_another_secret
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_opened import opened
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream
 
-#: How a gateway says which side of a stream it means.
+#: How messages of gateways name the side of a stream.
 _SIDE = re.compile(r" \((?:producer|consumer)\)|\b(?:producer|consumer): ")
-#: Maximum number of sessions of a gateway that are listed one by one.
+#: Maximum number of sessions of a gateway that are listed individually.
 _MOST = 10
 
 
@@ -38,28 +38,28 @@ def not_opened(
     hints: Sequence[str] = (),
     check_mode: bool = False,
 ) -> list[str]:
-    """Return why a run failed to open or change its streams, and which of them are open nevertheless.
+    """Return why a run failed to open or change streams, and which streams are open nevertheless.
 
     Args:
-        steps: The gateways' results of REQ, HELLO and UPDATE, as far as they got.
-        undone: Their results of the REL that followed.
-        streams: Those of the run.
-        purpose: open, inbound or outbound.
-        tickets: The result of writing the tickets or replies.
-        hints: What this control node knows of the reasons.
-        check_mode: Nothing was done.
+        steps: Answers of the gateways to REQ, HELLO and UPDATE, as far as they were sent.
+        undone: Answers to the subsequent REL.
+        streams: Streams of the run.
+        purpose: ``open``, ``inbound`` or ``outbound``.
+        tickets: Result of writing the tickets or replies.
+        hints: Additional lines about the reasons.
+        check_mode: Whether the run was in check mode.
 
     Returns:
-        The lines; none if nothing went wrong.
+        The lines, none if nothing failed.
     """
-    apart = unchanged(steps)
-    others = [stream for stream in streams if apart and stream.uid not in apart]
-    told = failed(steps, undone, streams, tickets, hints, check_mode)
-    return [*told, *opened(others, list(reversed(steps)), purpose, check_mode)]
+    refused = unchanged(steps)
+    others = [stream for stream in streams if refused and stream.uid not in refused]
+    lines = failed(steps, undone, streams, tickets, hints, check_mode)
+    return [*lines, *opened(others, list(reversed(steps)), purpose, check_mode)]
 
 
 def key_hints(steps: Sequence[Results], key_file: str = "", key_given: bool = False) -> list[str]:
-    """Say where this run has its secrets from, if a gateway refused one."""
+    """Return a line about the source of the key, if a gateway refused a secret."""
     messages = [str(answer.get("msg")) for results in steps for answer in results.values()]
     return [describe_key(key_file, key_given)] if any(map(is_another_secret, messages)) else []
 
@@ -72,18 +72,18 @@ def failed(
     hints: Sequence[str] = (),
     check_mode: bool = False,
 ) -> list[str]:
-    """Return why the streams of a run were not opened, in the words of the gateways, and what became of them.
+    """Return why the streams of a run were not opened or changed, and what was released.
 
     Args:
-        steps: The gateways' results of REQ, HELLO and UPDATE, as far as they got.
-        undone: Their results of the REL that followed.
-        streams: Those of the run; gateways know only their uids.
-        tickets: The result of writing the tickets or replies, with those that could not be written.
-        hints: What this control node knows of the reasons.
-        check_mode: Nothing was done.
+        steps: Answers of the gateways to REQ, HELLO and UPDATE, as far as they were sent.
+        undone: Answers to the subsequent REL.
+        streams: Streams of the run, for their names. Gateways only know uids.
+        tickets: Result of writing the tickets or replies.
+        hints: Additional lines about the reasons.
+        check_mode: Whether the run was in check mode.
 
     Returns:
-        The lines; none if nothing went wrong.
+        The lines, none if nothing failed.
     """
     reasons = [*_reasons(steps, streams), *_unwritten(tickets or {})]
     if not reasons:
@@ -100,13 +100,13 @@ def failed(
 
 
 def _reasons(steps: Sequence[Results], streams: Sequence[Stream]) -> list[str]:
-    """What several gateways answered is reported once."""
+    """Return the reasons. The same reason of several gateways is reported once."""
     said: dict[str, list[str]] = {}
     for results in steps:
         for gateway, answer in results.items():
-            if not went_wrong(answer):
+            if not has_failed(answer):
                 continue
-            # What this run itself found is not the answer of a gateway.
+            # Problems were found on the control node, not by a gateway.
             for problem in answer.get("problems") or ():
                 said.setdefault(problem, [])
             if not answer.get("problems"):
@@ -114,7 +114,7 @@ def _reasons(steps: Sequence[Results], streams: Sequence[Stream]) -> list[str]:
                     said.setdefault(text, []).append(gateway)
     alike: dict[str, str] = {}
     for text in list(said):
-        # Both sides of a stream are refused in words that differ in the side.
+        # Refusals of the two sides of a stream may only differ in the side.
         first = alike.setdefault(_SIDE.sub("", text), text)
         if first != text:
             said[first] += said.pop(text)
@@ -127,33 +127,33 @@ def _reasons(steps: Sequence[Results], streams: Sequence[Stream]) -> list[str]:
 def _texts(answer: Mapping[str, Any], streams: Sequence[Stream]) -> list[str]:
     sessions = answer.get("failed_sessions") or []
     if not sessions or answer.get("lost"):
-        return [named(answer.get("msg") or "failed without a message", streams)]
+        return [with_names(answer.get("msg") or "failed without a message", streams)]
     return [
-        named(f"{item['role']} of {item['uid']}: {readable(str(item.get('msg')))}", streams)
+        with_names(f"{item['role']} of {item['uid']}: {readable(str(item.get('msg')))}", streams)
         for item in sessions[:_MOST]
     ] + [f"and {len(sessions) - _MOST} more sessions" for _once in sessions[_MOST : _MOST + 1]]
 
 
 def unchanged(steps: Sequence[Results]) -> set[str]:
     """Return the uids of the streams that a gateway refused to change, if nothing else went wrong."""
-    if any(ends_all(answer) for results in steps for answer in results.values()):
+    if any(stops_run(answer) for results in steps for answer in results.values()):
         return set()
-    return {item["uid"] for results in steps for item in stuck(results)}
+    return {item["uid"] for results in steps for item in refused_sessions(results)}
 
 
 def _headline(steps: Sequence[Results], names: Mapping[str, str], check_mode: bool) -> str:
-    """Streams that were open before this run are so after it."""
+    """Return the first line, which names the streams that are still open as before."""
     made: set[str] = set()
-    stood: set[str] = set()
+    existed: set[str] = set()
     for answer in (steps[0] if steps else {}).values():
         made.update(item["uid"] for item in new_sessions(answer))
-        stood.update(item["uid"] for item in answer.get("sessions") or [] if item.get("state") == "streaming")
-    before = [name for uid, name in names.items() if uid in stood - made]
-    apart = unchanged(steps)
-    if apart:
-        kept = listed([name for uid, name in names.items() if uid in apart])
+        existed.update(item["uid"] for item in answer.get("sessions") or [] if item.get("state") == "streaming")
+    before = [name for uid, name in names.items() if uid in existed - made]
+    refused = unchanged(steps)
+    if refused:
+        kept = listed([name for uid, name in names.items() if uid in refused])
         others = (
-            f" All others {'would be' if check_mode else 'are'} open as described:" if len(apart) < len(names) else ""
+            f" All others {'would be' if check_mode else 'are'} open as described:" if len(refused) < len(names) else ""
         )
         return f"{'Would not be' if check_mode else 'Not'} changed: {kept}.{others}"
     were = "would not be" if check_mode else "were not"
@@ -166,10 +166,10 @@ def _headline(steps: Sequence[Results], names: Mapping[str, str], check_mode: bo
 
 
 def _left(undone: Results, names: Mapping[str, str], said: str) -> Iterable[str]:
-    """What could not be released, and why if that has not been said."""
+    """Return what was not released, and why unless the reasons include it."""
     uids: list[str] = []
     for gateway, answer in undone.items():
-        if not went_wrong(answer):
+        if not has_failed(answer):
             continue
         why = str(answer.get("msg") or "no answer")
         why = "" if why in said else f": {why}"
@@ -184,9 +184,9 @@ def _left(undone: Results, names: Mapping[str, str], said: str) -> Iterable[str]
 
 
 def _unwritten(tickets: Mapping[str, Any]) -> Iterable[str]:
-    if not went_wrong(tickets):
+    if not has_failed(tickets):
         return
     for item in tickets.get("unwritten") or [tickets]:
-        if went_wrong(item):
+        if has_failed(item):
             whose = f"the file {item['file']}" if item.get("file") else "a ticket"
             yield f"{whose} could not be written: {item.get('msg') or 'no reason given'}"

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What stream_open and its halves show at their end."""
+"""The report of opened streams."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, latest
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, latest_session
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import SUFFIXES
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.facts import FILES
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import announces_cuts, located
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import (
+    announces_cuts,
+    targets_with_addresses,
+)
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import PURPOSES, Stream
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.ticket import make_reply, ticket_fingerprint
 
 Sessions = Mapping[str, Mapping[str, Any]]
-#: Maximum number of connections of a stream that are listed one by one.
+#: Maximum number of connections of a stream that are listed individually.
 _PATHS = 64
 
 
@@ -31,19 +34,19 @@ def opened(
     check_mode: bool = False,
     ticket_dir: str | None = None,
 ) -> list[str]:
-    """Return the path of every connection and its encryption, and what is to be done next.
+    """Return the path of each connection, its encryption, and what to do next.
 
     Args:
-        streams: Those of the run.
-        results: What the gateways answered, the last message first.
-        purpose: open, inbound or outbound.
-        check_mode: Nothing was done.
-        ticket_dir: Where tickets and replies go.
+        streams: Streams of the run.
+        results: Answers of the gateways, the last message first.
+        purpose: ``open``, ``inbound`` or ``outbound``.
+        check_mode: Whether the run was in check mode.
+        ticket_dir: Directory of tickets and replies.
     """
     lines = []
     proxies: dict[str, list[str]] = {}
     for stream in streams:
-        found = {role: latest(results, stream, role) for role in PURPOSES[purpose]}
+        found = {role: latest_session(results, stream, role) for role in PURPOSES[purpose]}
         sessions = {role: session for role, session in found.items() if session and session.get("listeners")}
         if len(sessions) < len(found):
             lines.append(f"{stream.name}: the gateways did not answer (uid {stream.uid})")
@@ -52,8 +55,8 @@ def opened(
         proxies.setdefault(str(some.get("proxy")), []).append(stream.name)
         states = {str(session.get("state")) for session in sessions.values()}
         would = check_mode and states != {"streaming"}
-        deaf = [] if check_mode else list(_deaf(stream, sessions))
-        state = "would be opened" if would else _state(stream, purpose, states, bool(deaf))
+        unreachable = [] if check_mode else list(_unreachable(stream, sessions))
+        state = "would be opened" if would else _state(stream, purpose, states, bool(unreachable))
         number = f"{stream.num_conn} listener{'' if stream.num_conn == 1 else 's'}"
         lines.append(
             f"{stream.name}: {state} ({some.get('proxy')} in {some.get('runtime')}, {number}, uid {stream.uid})"
@@ -62,15 +65,15 @@ def opened(
         lines.extend(f"  {line}" for line in _encryption(stream, sessions))
         if not would:
             lines.extend(f"  {line}" for line in _fingerprints(stream, sessions, purpose))
-        lines.extend(f"  {line}" for line in deaf)
+        lines.extend(f"  {line}" for line in unreachable)
         if ticket_dir is not None and purpose in FILES:
             waits = purpose == "outbound" or not some.get("peer_certificate")
             lines.extend(f"  {line}" for line in _next(stream, purpose, ticket_dir.rstrip("/"), would, waits))
     return [*lines, *_silent_cuts(proxies)]
 
 
-def _state(stream: Stream, purpose: str, states: set[str], deaf: bool) -> str:
-    """Return what may be said of a stream: it streams only where both sides are known to be open."""
+def _state(stream: Stream, purpose: str, states: set[str], unreachable: bool) -> str:
+    """Return the state of a stream, which is only streaming if both sides are known to be open."""
     if states == {"announced"} and purpose == "inbound":
         return "waits for the reply to its ticket"
     if states != {"streaming"}:
@@ -79,11 +82,11 @@ def _state(stream: Stream, purpose: str, states: set[str], deaf: bool) -> str:
         return f"open on this side, waits until {stream.gateways['producer']} has the reply"
     if purpose != "open":
         return "open on this side"
-    return "open, but its producer does not answer" if deaf else "streaming"
+    return "open, but its producer does not answer" if unreachable else "streaming"
 
 
-def _deaf(stream: Stream, sessions: Sessions) -> Iterable[str]:
-    """Where nobody answered when a gateway looked at the producer application."""
+def _unreachable(stream: Stream, sessions: Sessions) -> Iterable[str]:
+    """Return a warning for each listener of the producer application that did not answer a probe."""
     for role, session in sessions.items():
         for found in session.get("unreachable_targets") or []:
             yield (
@@ -94,7 +97,7 @@ def _deaf(stream: Stream, sessions: Sessions) -> Iterable[str]:
 
 
 def _silent_cuts(proxies: Mapping[str, Sequence[str]]) -> Iterable[str]:
-    """Some proxies end a connection in the same way whether its other end was cut or had come to its end."""
+    """Return a note about proxies that end a connection in the same way whether the other end was cut or closed."""
     silent = [proxy for proxy in proxies if proxy in PROXIES and not announces_cuts(proxy)]
     if silent:
         yield (
@@ -104,7 +107,7 @@ def _silent_cuts(proxies: Mapping[str, Sequence[str]]) -> Iterable[str]:
 
 
 def _paths(stream: Stream, producer: Mapping[str, Any] | None, consumer: Mapping[str, Any] | None) -> list[str]:
-    """One line for each connection, as far as this run knows the way, and as many as can be read."""
+    """Return one line for each connection, as far as its path is known."""
     number = len((producer or consumer or {}).get("listeners", []))
     lines = []
     for index in range(min(number, _PATHS)):
@@ -115,11 +118,11 @@ def _paths(stream: Stream, producer: Mapping[str, Any] | None, consumer: Mapping
         else:
             hops.append(f"consumer gateway ({stream.gateways['consumer']})")
         if producer:
-            targets = located(producer) or stream.producer_listeners
+            targets = targets_with_addresses(producer) or stream.producer_listeners
             hops.append(f"{producer['listeners'][index]} ({stream.gateways['producer']})")
             hops.append(f"producer {targets[index % len(targets)]}")
         elif consumer:
-            targets = located(consumer) or ["?"]
+            targets = targets_with_addresses(consumer) or ["?"]
             hops.append(f"{targets[index % len(targets)]} ({stream.gateways['producer']})")
             hops.append("its producer")
         lines.append(" -> ".join(hops))
@@ -146,7 +149,7 @@ def _encryption(stream: Stream, sessions: Sessions) -> Iterable[str]:
 
 
 def _fingerprints(stream: Stream, sessions: Sessions, purpose: str) -> Iterable[str]:
-    """What people compare by phone; both sides show the same."""
+    """Return the fingerprints that people compare. Both sides show the same."""
     ticket, reply = stream.ticket, stream.reply
     with suppress(ScistreamError):
         if purpose == "inbound":
@@ -159,7 +162,7 @@ def _fingerprints(stream: Stream, sessions: Sessions, purpose: str) -> Iterable[
 
 
 def _next(stream: Stream, purpose: str, directory: str, would: bool, waits: bool) -> Iterable[str]:
-    """Where the ticket or reply is, and who does what with it."""
+    """Return the path of the ticket or reply, and what to do with it."""
     kind, reply = FILES[purpose], f"{stream.name}{SUFFIXES['reply']}"
     if kind == "reply" and stream.encryption == "none":
         return

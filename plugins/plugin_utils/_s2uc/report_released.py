@@ -2,19 +2,19 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a run says that ends streams."""
+"""The report of released streams."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, went_wrong
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, has_failed
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import (
     announces_cuts,
     listed,
-    named,
     traffic,
+    with_names,
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.messages import roles_at
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream
@@ -30,15 +30,15 @@ def released(
     check_mode: bool = False,
     before: Results | None = None,
 ) -> list[str]:
-    """Return what each gateway released, and what it was asked for in vain.
+    """Return what each gateway released, and what it did not have.
 
     Args:
-        results: What the gateways answered to REL.
-        streams: The streams that are meant.
-        uids: The other sessions that are meant.
-        gateways: The gateways that this run reaches.
-        check_mode: Nothing was done.
-        before: What s2cs_info showed before.
+        results: Answers of the gateways to REL.
+        streams: Requested streams.
+        uids: Uids of further requested sessions.
+        gateways: Gateways of the run.
+        check_mode: Whether the run was in check mode.
+        before: Answers of the gateways to s2cs_info before the release.
     """
     names = {stream.uid: stream.name for stream in streams}
     seen = _seen(before or {})
@@ -53,7 +53,7 @@ def released(
             parts = [listed(entry.get("listeners") or []) or "no listeners", *traffic(counters)]
             lines.append(f"{gateway}: {did} {name} {entry['role']}: {', '.join(parts)} (uid {entry['uid']})")
             lines.extend(f"  {warning}" for warning in _cut(counters, session, check_mode))
-        if answer.get("skipped") or went_wrong(answer):
+        if answer.get("skipped") or has_failed(answer):
             continue
         here = [stream for stream in streams if roles_at(stream, gateway, "identify")]
         wanted = [(str(uid).lower(), "stream") for uid in uids] + [(stream.uid, stream.name) for stream in here]
@@ -64,15 +64,15 @@ def released(
         if not wanted and not entries:
             lines.append(f"{gateway}: nothing to release")
     lines.extend(_elsewhere(streams, gateways))
-    return lines or ([] if any(map(went_wrong, results.values())) else ["no gateway takes part"])
+    return lines or ([] if any(map(has_failed, results.values())) else ["no gateway takes part"])
 
 
 def unreleased(results: Results, streams: Sequence[Stream] = ()) -> list[str]:
-    """Return why gateways did not release what they were asked for."""
+    """Return why gateways did not release sessions."""
     said: dict[str, list[str]] = {}
     for gateway, answer in results.items():
-        if went_wrong(answer):
-            said.setdefault(named(answer.get("msg") or "no answer", streams), []).append(gateway)
+        if has_failed(answer):
+            said.setdefault(with_names(answer.get("msg") or "no answer", streams), []).append(gateway)
     lines = [f"  {', '.join(where)}: {why}" for why, where in said.items()]
     return ["Not everything was released. Fix the cause and run the same command again.", *lines] if lines else []
 
@@ -86,24 +86,24 @@ def _seen(before: Results) -> dict[Key, Mapping[str, Any]]:
 
 
 def _cut(counters: Mapping[str, Any], session: Mapping[str, Any], check_mode: bool) -> Iterable[str]:
-    """Warn users who release a stream during a transfer."""
+    """Return a warning about connections that were open."""
     connections = counters.get("connections") or {}
     number = connections.get("open")
     if "open" in connections and number is None:
         cuts = "would be" if check_mode else "were"
-        yield f"WARNING: its data server did not answer: connections that it had open {cuts} cut"
+        yield f"WARNING: its data server did not answer: its open connections {cuts} cut"
     elif number:
         cuts = "would be" if check_mode else "was" if number == 1 else "were"
-        told = (
+        effect = (
             ""
             if announces_cuts(session.get("proxy"))
             else f"; with {session.get('proxy') or 'this proxy'} the applications may take that for a normal end"
         )
-        yield f"WARNING: {number} open connection{'' if number == 1 else 's'} {cuts} cut{told}"
+        yield f"WARNING: {number} open connection{'' if number == 1 else 's'} {cuts} cut{effect}"
 
 
 def _elsewhere(streams: Sequence[Stream], gateways: Sequence[str] | None) -> Iterable[str]:
-    """One line for each gateway of the streams that this run does not reach."""
+    """Return a line for each gateway of the streams that is not part of this run."""
     if gateways is not None:
         for gateway in sorted({name for stream in streams for name in stream.gateways.values()} - set(gateways)):
             sides = listed([stream.name for stream in streams if gateway in stream.gateways.values()])

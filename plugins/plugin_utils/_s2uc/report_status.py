@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What stream_status shows."""
+"""The report of sessions and their health."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, show
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, moment, went_wrong
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import CertificateError, expiry
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, has_failed, parse_time
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import CertificateError, not_after
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import (
     duration,
     fingerprint_of,
@@ -24,12 +24,12 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.messages i
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream
 
 _LOG_LINES = 5
-#: How long before its end a certificate is worth a word.
+#: Remaining validity of a certificate below which a warning is shown.
 _SOON = timedelta(days=14)
-#: How long open connections may be silent before that is shown, and before it counts as a problem.
+#: Time without data on open connections after which it is shown, and after which it is a problem.
 _SILENT, _TOO_SILENT = timedelta(minutes=1), timedelta(minutes=15)
 _SHOWN = ("all", "problems")
-#: The words for sessions with which all is well; gateways of older versions have none.
+#: Health of sessions without problems. Gateways with older versions do not report it.
 _WELL = ("ok", "idle", "waiting", "busy", "", None)
 
 
@@ -40,26 +40,26 @@ def status(
     now: datetime | None = None,
     show: str = "all",
 ) -> list[str]:
-    """Return what is to be said of each session of each gateway, or only of the sessions of the uids and streams.
+    """Return lines about the selected sessions of each gateway. Without uids and streams, all sessions are selected.
 
     Args:
-        results: What the gateways answered to s2cs_info.
-        uids: The sessions that are meant, beside those of the streams.
-        streams: The streams that are meant.
-        now: The time.
-        show: ``all``, or ``problems``, which leaves out sessions with which all is well.
+        results: Answers of the gateways to s2cs_info.
+        uids: Uids of selected sessions.
+        streams: Selected streams.
+        now: Current time.
+        show: ``all``, or ``problems`` to omit sessions without problems.
     """
     _check(show)
     now = now or datetime.now(timezone.utc)
     asked = [str(uid).lower() for uid in uids]
     lines = []
     for gateway, answer in results.items():
-        if went_wrong(answer) or "sessions" not in answer:
-            # Why is said at the end, with what else is missing.
+        if has_failed(answer) or "sessions" not in answer:
+            # The reason is part of the failure at the end of the play.
             lines.append(f"{gateway}: no answer")
             lines.extend(f"  WARNING: {line}" for line in _orphans(answer))
             continue
-        sessions = meant(answer, uids, streams)
+        sessions = selected_sessions(answer, uids, streams)
         shown = [session for session in sessions if show == "all" or problems(session, now)]
         lines.append(f"{gateway}: {_sessions(sessions, shown, show)}{_ports(answer)}")
         lines.extend(f"  WARNING: policy: {readable(str(fault))}" for fault in _policy_problems(answer))
@@ -103,7 +103,7 @@ def _policy_problems(answer: Mapping[str, Any]) -> list[Any]:
 
 
 def _orphans(answer: Mapping[str, Any]) -> Iterable[str]:
-    """Data servers that belong to no session: of a store that was lost or replaced."""
+    """Return a line for each data server without a session, for example after the store was lost."""
     for orphan in answer.get("orphans") or []:
         state = "runs" if orphan.get("running") else "is left"
         yield (
@@ -112,24 +112,26 @@ def _orphans(answer: Mapping[str, Any]) -> Iterable[str]:
         )
 
 
-def meant(answer: Mapping[str, Any], uids: Sequence[str], streams: Sequence[Stream]) -> list[Mapping[str, Any]]:
-    """Return the sessions of a gateway that were asked for; without uids and streams, all."""
+def selected_sessions(
+    answer: Mapping[str, Any], uids: Sequence[str], streams: Sequence[Stream]
+) -> list[Mapping[str, Any]]:
+    """Return the selected sessions of a gateway. Without uids and streams, all sessions are selected."""
     wanted = {*(str(uid).lower() for uid in uids), *(stream.uid for stream in streams)}
     return [session for session in answer.get("sessions") or [] if not wanted or session["uid"] in wanted]
 
 
 def unencrypted(results: Results, uids: Sequence[str] = (), streams: Sequence[Stream] = ()) -> list[str]:
-    """Return the names of the streams that are shown and cross the network as they are."""
+    """Return the names of the selected streams that are not encrypted."""
     return [
         _name(session)
         for answer in results.values()
-        for session in meant(answer, uids, streams)
+        for session in selected_sessions(answer, uids, streams)
         if session.get("encryption") == "none"
     ]
 
 
 def problems(session: Mapping[str, Any], now: datetime) -> list[str]:
-    """Return what is wrong with a session."""
+    """Return the problems of a session."""
     found = []
     if _is_dead(session) or not _is_well(session):
         found.append(readable(str(session.get("reason") or "its data server has a problem")))
@@ -145,7 +147,7 @@ def problems(session: Mapping[str, Any], now: datetime) -> list[str]:
 
 
 def _silence(counters: Mapping[str, Any], now: datetime, most: timedelta) -> Iterable[str]:
-    """A connection that lost its other end looks like any other, but for that no byte moves."""
+    """Return how long open connections have transferred no data: a lost peer cannot be detected otherwise."""
     if (counters.get("connections") or {}).get("open") and counters.get("last_byte"):
         silent = now.timestamp() - float(counters["last_byte"])
         if silent >= most.total_seconds():
@@ -171,14 +173,14 @@ def _status_line(session: Mapping[str, Any], now: datetime) -> str:
     parts.extend(_counted(session.get("counters") or {}, now))
     parts.append(f"listens on {listed(session.get('listeners') or [])}")
     if session.get("created"):
-        parts.append(f"age {duration((now - moment(session['created'])).total_seconds())}")
+        parts.append(f"age {duration((now - parse_time(session['created'])).total_seconds())}")
     if session.get("expires"):
-        parts.append(f"expires in {duration((moment(session['expires']) - now).total_seconds())}")
+        parts.append(f"expires in {duration((parse_time(session['expires']) - now).total_seconds())}")
     return ", ".join(parts) + f" (uid {session['uid']})"
 
 
 def _counted(counters: Mapping[str, Any], now: datetime) -> list[str]:
-    """What a data server cannot count is not shown."""
+    """Return the counters of a session. Counters that the data server does not have are omitted."""
     if not counters:
         return []
     connections, moved = counters.get("connections") or {}, counters.get("bytes") or {}
@@ -204,7 +206,7 @@ def _counted(counters: Mapping[str, Any], now: datetime) -> list[str]:
 
 
 def _encryption(session: Mapping[str, Any]) -> Iterable[str]:
-    """Who the gateway is, and whom it lets in; or that anybody can look on."""
+    """Return the certificates of a session, or a warning if it is not encrypted."""
     if session.get("encryption") == "none":
         yield "WARNING: not encrypted between the gateways"
         return
@@ -213,14 +215,14 @@ def _encryption(session: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _ends(session: Mapping[str, Any], now: datetime) -> Iterable[str]:
-    """Certificates that end before the session does."""
+    """Return a line for each certificate that expires soon, and before the session."""
     for certificate in filter(None, (session.get("certificate"), session.get("peer_certificate"))):
         try:
-            end = expiry(certificate)
+            end = not_after(certificate)
         except CertificateError:
             continue
-        # A session that ends no later says so already.
-        if session.get("expires") and moment(session["expires"]) <= end + timedelta(minutes=1):
+        # The end of the session is shown anyway.
+        if session.get("expires") and parse_time(session["expires"]) <= end + timedelta(minutes=1):
             continue
         left = end - now
         if left < _SOON:

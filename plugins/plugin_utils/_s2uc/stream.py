@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A stream as the playbooks know it, once its description has been read."""
+"""Streams as the playbooks use them, read from descriptions."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.session_
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_number, whole_number
 
-OTHER = {"producer": "consumer", "consumer": "producer"}
-#: The roles that each purpose opens. Identify only asks which stream is meant, release also if it is within reach.
+OTHER_ROLE = {"producer": "consumer", "consumer": "producer"}
+#: Roles that each purpose opens. ``identify`` only determines uids, ``release`` also requires one of the gateways.
 PURPOSES: dict[str, tuple[str, ...]] = {
     "open": ROLES,
     "inbound": ("producer",),
@@ -31,7 +31,7 @@ PURPOSES: dict[str, tuple[str, ...]] = {
     "release": (),
 }
 
-#: Never to be changed: a uid is made from it, and a second run finds its stream by that uid.
+#: Must never change, because uids are derived from it, by which later runs find a stream.
 _NAMESPACE = uuid.UUID("5d0c2c39-0a0c-5f3c-9a3b-6f6f5f2c9c51")
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
@@ -40,7 +40,7 @@ _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 
 
 class DescriptionError(ScistreamError):
-    """A description of streams has mistakes; ``problems`` lists all of them, one sentence each."""
+    """A description of streams has errors. ``problems`` lists all of them, one sentence each."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("; ".join(problems))
@@ -49,10 +49,10 @@ class DescriptionError(ScistreamError):
 
 @dataclass(frozen=True)
 class Peer:
-    """The data server on the other side of a stream, as far as it matters on this one.
+    """Properties of the data server on the other side of a stream.
 
     Attributes:
-        proxy: Which it is.
+        proxy: Name of the proxy.
         half_close: Whether one direction of a connection stays open after the other has ended.
     """
 
@@ -61,22 +61,25 @@ class Peer:
 
     @classmethod
     def of(cls, session: Mapping[str, Any]) -> Peer:
-        """Return that of a session, or of a side in a ticket or reply."""
+        """Return the properties in a session, or in a side of a ticket or reply."""
         half_close = session.get("half_close")
         return cls(str(session.get("proxy")), True if half_close is None else bool(half_close))
 
     def document(self) -> dict[str, Any]:
-        """Return what tickets and replies say of it."""
+        """Return the properties for a ticket or reply."""
         return {"proxy": self.proxy, "half_close": self.half_close}
 
 
 @dataclass
 class Stream:
-    """One stream of the description. What is None was not given and is left to the gateway's policy.
+    """One stream of a description. For attributes that are None, the policy of the gateway applies.
 
-    ``certificates`` are those of gateways that this run does not reach, by role, as a ticket or a reply brought them;
-    ``ticket`` and ``reply`` are the fingerprints of those that this run was given, ``answers`` that of the ticket that
-    the reply answers, and ``peer`` is what they say of the data server on the other side.
+    Attributes:
+        certificates: Certificates of gateways that are not part of this run, by role, from a ticket or reply.
+        ticket: Fingerprint of the specified ticket.
+        reply: Fingerprint of the specified reply.
+        answers: Fingerprint of the ticket to which the reply belongs.
+        peer: Properties of the data server on the other side, from the ticket or reply.
     """
 
     name: str = ""
@@ -103,32 +106,32 @@ class Stream:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Stream:
-        """Return a stream from its document."""
+        """Create a stream from plain data."""
         peer = document.get("peer")
         return cls(**{**document, "peer": None if peer is None else Peer(**peer)})
 
     def document(self) -> dict[str, Any]:
-        """Return the stream as plain data, which one task of a run hands on to the next."""
+        """Return the stream as plain data, for the next task of a run."""
         return asdict(self)
 
 
 def stream_uid(name: str, producer: str, consumer: str) -> str:
-    """Return the uid of a stream that was given none: the same name and gateways make the same one."""
+    """Derive the uid of a stream from its name and its gateways."""
     return str(uuid.uuid5(_NAMESPACE, "\n".join((name, producer, consumer))))
 
 
 def check_num_conn(option: str, value: Any) -> int:
-    """Return a number of connections."""
+    """Validate a number of connections, and return it."""
     return check_number(option, whole_number(value, 9), 1, MAX_NUM_CONN)
 
 
 def check_hello_timeout(option: str, value: Any) -> int:
-    """Return how many seconds a session waits for its HELLO."""
+    """Validate the number of seconds that a session waits for its HELLO, and return it."""
     return check_number(option, whole_number(value, 9), 1, MAX_HELLO_TIMEOUT)
 
 
 def check_lifetime(option: str, value: Any) -> int:
-    """Return a time span in seconds, given as such or with a unit."""
+    """Validate a time span in seconds or with a unit, and return it in seconds."""
     match = _SPAN.fullmatch(str(value)) if isinstance(value, (str, int)) and not isinstance(value, bool) else None
     seconds = int(match[1]) * _SECONDS[match[2]] if match else 0
     if not 1 <= seconds <= MAX_LIFETIME:
@@ -137,7 +140,7 @@ def check_lifetime(option: str, value: Any) -> int:
 
 
 def check_name(option: str, value: Any) -> str:
-    """Return the name of a stream; files are named after it."""
+    """Validate the name of a stream, which is also used in file names, and return it."""
     if not isinstance(value, str) or not _NAME.fullmatch(value):
         raise ValueRefused(
             option, value, "give 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit at each end"

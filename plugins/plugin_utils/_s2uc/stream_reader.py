@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a user writes about streams, read and checked on the control node before anything changes."""
+"""Reading and validation of stream descriptions on the control node, before anything changes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.encryption
     encryption_problems,
     take_certificates,
 )
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import Handout, TicketError
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import ExchangeFile, TicketError
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import (
     PURPOSES,
     DescriptionError,
@@ -39,10 +39,10 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream imp
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.ticket import add_reply, expand_ticket
 
-#: The purposes for which a stream may be given as a ticket.
-TAKE_TICKETS = ("outbound", "identify", "release")
+#: Purposes for which a stream can be specified by a ticket.
+TICKET_PURPOSES = ("outbound", "identify", "release")
 
-#: The keys of a stream that stand for themselves, and how each is checked.
+#: Keys of a stream with independent checks.
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "num_conn": check_num_conn,
     "proxy": lambda key, value: check_choice(key, value, PROXIES),
@@ -65,16 +65,16 @@ def read_streams(
     """Read the description of all streams of a run.
 
     Args:
-        value: The variable ``streams`` as the user gave it.
-        purpose: What it is read for, one of PURPOSES.
-        gateways: The gateways that this run reaches; None where that does not matter.
-        replies: Paths of the replies to tickets, of which each belongs to one of the streams.
+        value: The description, a list.
+        purpose: Purpose of the run, one of PURPOSES.
+        gateways: Gateways of the run. If None, all names are accepted.
+        replies: Replies to tickets of these streams, each as path, text or parsed content.
 
     Raises:
-        DescriptionError: With every mistake that was found.
+        DescriptionError: With all errors.
     """
     if not isinstance(value, (list, tuple)) or not value:
-        ticket = ", or a ticket with -e ticket=PATH" if purpose in TAKE_TICKETS else ""
+        ticket = ", or a ticket with -e ticket=PATH" if purpose in TICKET_PURPOSES else ""
         beside = "; a reply also requires the description" if replies else ""
         raise DescriptionError(
             [
@@ -106,13 +106,13 @@ def read_streams(
 
 
 class StreamReader:
-    """Reads one stream; mistakes are collected, so that a user sees all of them at once.
+    """Reads one stream, and collects all errors.
 
     Args:
-        item: The stream as the user gave it.
-        index: Its place in the list.
-        purpose: What it is read for, one of PURPOSES.
-        problems: Where the mistakes go.
+        item: Description of the stream.
+        index: Index of the stream in the list.
+        purpose: Purpose of the run, one of PURPOSES.
+        problems: List to which errors are added.
     """
 
     def __init__(self, item: Any, index: int, purpose: str, problems: list[str]) -> None:
@@ -121,12 +121,12 @@ class StreamReader:
         self.opens = PURPOSES[purpose]
         self.problems = problems
         self.ticket = isinstance(item, Mapping) and item.get("ticket") is not None
-        self.handout: Handout | None = None
+        self.exchanged: ExchangeFile | None = None
         name = item.get("name") if isinstance(item, Mapping) else None
         self.label = f"stream {show(name)}" if isinstance(name, str) else f"streams[{index}]"
 
     def read(self, gateways: Sequence[str] | None) -> Stream:
-        """Return the stream, with the defaults in the place of what is wrong."""
+        """Return the stream, with defaults instead of invalid values."""
         stream = Stream()
         if not isinstance(self.item, Mapping):
             self._problem(f"{show(self.item)} is not allowed: give a dictionary with name, producer and consumer")
@@ -145,9 +145,9 @@ class StreamReader:
             stream.uid = self._try("uid", self.item["uid"], lambda _, text: check_uid(text), "")
         elif stream.name and all(stream.gateways.values()):
             stream.uid = stream_uid(stream.name, stream.gateways["producer"], stream.gateways["consumer"])
-        if self.handout:
-            stream.ticket = self.handout.fingerprint
-            stream.peer = Peer.of(self.handout.values["producer"])
+        if self.exchanged:
+            stream.ticket = self.exchanged.fingerprint
+            stream.peer = Peer.of(self.exchanged.values["producer"])
         if self.opens:
             self._unknown(self.item, _STREAM_KEYS, "")
             self._parameters(stream)
@@ -160,14 +160,14 @@ class StreamReader:
         return stream
 
     def _expand(self, gateways: Sequence[str] | None) -> bool:
-        """Put what a ticket says in its place; tell whether there is a stream to read."""
+        """Replace a ticket by the description it contains. Return whether there is a description."""
         if not self.ticket:
             return True
-        if self.purpose not in TAKE_TICKETS:
+        if self.purpose not in TICKET_PURPOSES:
             self._problem("ticket: only stream_outbound opens a stream from a ticket")
             return False
         try:
-            self.item, self.handout = expand_ticket(self.item, gateways, opens=bool(self.opens))
+            self.item, self.exchanged = expand_ticket(self.item, gateways, opens=bool(self.opens))
         except TicketError as error:
             self._problem(str(error))
             return False
@@ -181,7 +181,7 @@ class StreamReader:
             self._problem(text)
 
     def _try(self, option: str, value: Any, check: Callable[[str, Any], Any], default: Any) -> Any:
-        """Return the checked value; a mistake is noted and the default returned."""
+        """Return the validated value. In case of an error, add it to the problems and return the default."""
         try:
             return check(option, value)
         except ValueRefused as error:
@@ -213,7 +213,7 @@ class StreamReader:
         return name
 
     def _within_reach(self, stream: Stream, gateways: Sequence[str]) -> None:
-        """One gateway may be that of another facility; without both there would be nothing to release."""
+        """Require one of the two gateways. The other one may belong to another facility."""
         named = stream.gateways
         if all(named.values()) and not any(name in gateways for name in named.values()):
             self._problem(

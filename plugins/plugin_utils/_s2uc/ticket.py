@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What two facilities hand to each other: a ticket opens the consumer side, and its reply lets that side in."""
+"""Tickets, with which another facility opens the consumer side, and replies, which admit that side."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import parse_address, parse_endpoints
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ValueRefused, show
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import checked_pem, fingerprint
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import fingerprint, normalized_pem
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import (
-    Handout,
+    ExchangeFile,
     TicketError,
     checked_certificate,
-    handout_fingerprint,
-    read_handout,
-    write_handout,
+    exchange_fingerprint,
+    make_exchange_file,
+    read_exchange_file,
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Peer, Stream
 
@@ -42,7 +42,7 @@ _TICKET_SHAPE = {
     },
     "consumer": {"gateway": "a string"},
 }
-#: What the other facility decides; the rest of a stream is what its ticket says.
+#: Keys that can be specified in addition to a ticket. The ticket determines all others.
 _OWN_KEYS = frozenset(("ticket", "consumer", "encryption", "proxy", "runtime", "hello_timeout", "lifetime", "labels"))
 _COMMENT = """\
 A SciStream ticket, for stream_outbound at the facility of the consumer.
@@ -74,16 +74,16 @@ def make_ticket(stream: Stream, session: Mapping[str, Any]) -> dict[str, str]:
     """Return the ticket of a stream whose producer side is open.
 
     Args:
-        stream: Its description.
-        session: Of the producer gateway.
+        stream: The stream.
+        session: Session of the producer's gateway.
     """
     comment = f"{_COMMENT}\n{_COMPARE if stream.encryption == 'tls' else _PLAIN}"
-    return write_handout("ticket", _document(stream, session), comment)
+    return make_exchange_file("ticket", _document(stream, session), comment)
 
 
 def ticket_fingerprint(stream: Stream, session: Mapping[str, Any]) -> str:
-    """Return the fingerprint of the ticket that `make_ticket` returns."""
-    return handout_fingerprint("ticket", _document(stream, session))
+    """Return the fingerprint of the ticket that ``make_ticket`` returns."""
+    return exchange_fingerprint("ticket", _document(stream, session))
 
 
 def _document(stream: Stream, session: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def _document(stream: Stream, session: Mapping[str, Any]) -> dict[str, Any]:
         "producer": {
             "gateway": stream.gateways["producer"],
             "listeners": [str(listener) for listener in parse_endpoints("listeners", session["listeners"])],
-            "certificate": checked_pem(certificate) if certificate else None,
+            "certificate": normalized_pem(certificate) if certificate else None,
             **Peer.of(session).document(),
         },
         "consumer": {"gateway": stream.gateways["consumer"]},
@@ -108,18 +108,18 @@ def _document(stream: Stream, session: Mapping[str, Any]) -> dict[str, Any]:
 
 def expand_ticket(
     item: Mapping[str, Any], gateways: Sequence[str] | None, opens: bool = True
-) -> tuple[dict[str, Any], Handout]:
-    """Return the description of a stream that is given as a ticket, and the ticket.
+) -> tuple[dict[str, Any], ExchangeFile]:
+    """Return the description that a ticket contains, and the ticket.
 
-    The description's values are checked like a user's own later.
+    The caller validates the values of the description like those of a user.
 
     Args:
-        item: The stream with its key ``ticket``: the path of the file, its text, or what is in it.
-        gateways: The gateways that this run reaches.
-        opens: Whether the stream is to be opened; a ticket that is good for that no more still says which one it is.
+        item: Stream with the key ``ticket``: path, text or parsed content of the ticket.
+        gateways: Gateways of the run.
+        opens: Whether the stream is opened. Otherwise, an expired ticket is accepted to identify the stream.
 
     Raises:
-        TicketError: The file is no ticket, or the gateway of the consumer side stays open.
+        TicketError: The ticket is invalid, or the gateway of the consumer side is ambiguous.
     """
     for key in item:
         if key not in _OWN_KEYS:
@@ -127,36 +127,36 @@ def expand_ticket(
                 f"{show(key)} comes from the ticket; in addition to it, only "
                 f"{', '.join(sorted(_OWN_KEYS - {'ticket'}))} may be given"
             )
-    handout = read_handout("ticket", item["ticket"], _TICKET_SHAPE)
-    ticket = handout.values
+    exchanged = read_exchange_file("ticket", item["ticket"], _TICKET_SHAPE)
+    ticket = exchanged.values
     producer = {
         "gateway": ticket["producer"]["gateway"],
         "remote_listeners": ticket["producer"]["listeners"],
     }
     if opens and ticket["encryption"] == "tls":
-        producer["certificate"] = checked_certificate("ticket", handout, "producer")
+        producer["certificate"] = checked_certificate("ticket", exchanged, "producer")
     consumer = item.get("consumer")
     side = dict(consumer) if isinstance(consumer, Mapping) else {}
     if not side.get("gateway"):
-        side["gateway"] = _own_gateway(handout.label, ticket["consumer"]["gateway"], gateways)
+        side["gateway"] = _own_gateway(exchanged.label, ticket["consumer"]["gateway"], gateways)
     description = {key: ticket[key] for key in _TICKET_SHAPE[""]}
     description.update({key: item[key] for key in item if key not in ("ticket", "consumer")})
     description["producer"] = producer
     description["consumer"] = side
     asked = item.get("encryption") or "tls"
     if opens and asked != ticket["encryption"] and ticket["encryption"] in ("none", "tls"):
-        # A ticket that was changed on its way must not take the encryption away.
+        # A modified ticket must not disable encryption.
         raise TicketError(
-            f"{handout.label}: it says encryption {ticket['encryption']}, but here it is {show(asked)}: both "
+            f"{exchanged.label}: it says encryption {ticket['encryption']}, but here it is {show(asked)}: both "
             "sides must use the same. Ask for another ticket"
             + (", or use -e encryption=none to let this stream cross the network unencrypted" if asked == "tls" else "")
         )
     description["encryption"] = ticket["encryption"]
-    return description, handout
+    return description, exchanged
 
 
 def _own_gateway(label: str, name: Any, gateways: Sequence[str] | None) -> Any:
-    """Inventories of two facilities need not agree on names: one gateway can only be the one that is meant."""
+    """Return the consumer's gateway. Inventories of two facilities may use different names, so a single one is used."""
     if gateways is None or name in gateways:
         return name
     if len(gateways) == 1:
@@ -171,41 +171,41 @@ def make_reply(stream: Stream, session: Mapping[str, Any]) -> dict[str, str]:
     """Return the reply to the ticket of a stream whose consumer side is open.
 
     Args:
-        stream: Its description, made from the ticket.
-        session: Of the consumer gateway.
+        stream: The stream, read from the ticket.
+        session: Session of the consumer's gateway.
     """
     egress, certificate = session.get("egress"), session.get("certificate")
     document = {
         "name": stream.name,
         "uid": stream.uid,
-        # A description without a ticket has the certificate alone.
+        # Without a ticket, the description only has the certificate.
         "answers": stream.ticket or fingerprint(stream.certificates["producer"]),
         "consumer": {
             "gateway": stream.gateways["consumer"],
             "address": None if egress is None else parse_address("egress", egress),
-            # In check mode there is none yet.
-            "certificate": checked_pem(certificate) if certificate else "",
+            # None in check mode.
+            "certificate": normalized_pem(certificate) if certificate else "",
             **Peer.of(session).document(),
         },
     }
-    return write_handout("reply", document, _REPLY_COMMENT)
+    return make_exchange_file("reply", document, _REPLY_COMMENT)
 
 
 def add_reply(streams: Sequence[Stream], source: Any, purpose: str) -> None:
-    """Read a reply, and note what it says at the stream that it is for.
+    """Read a reply, and add its content to the stream to which it belongs.
 
     Args:
-        streams: Those of the run.
-        source: The path of its file, its text, or what is in it.
-        purpose: What the streams are read for.
+        streams: Streams of the run.
+        source: Path, text or parsed content of the reply.
+        purpose: Purpose of the run.
 
     Raises:
-        TicketError: It is no reply, or not for one of the streams.
+        TicketError: The reply is invalid, or does not belong to any of the streams.
     """
     if purpose != "inbound":
         raise TicketError("reply: only valid for stream_inbound, together with the description of the streams")
-    handout = read_handout("reply", source, _REPLY_SHAPE)
-    reply, label = handout.values, handout.label
+    exchanged = read_exchange_file("reply", source, _REPLY_SHAPE)
+    reply, label = exchanged.values, exchanged.label
     found = [stream for stream in streams if stream.uid and stream.uid == reply["uid"]]
     if not found:
         raise TicketError(
@@ -220,8 +220,8 @@ def add_reply(streams: Sequence[Stream], source: Any, purpose: str) -> None:
             f"{label}: stream {show(stream.name)} has its certificate already, from another reply or from "
             "consumer.certificate: give one of them"
         )
-    stream.certificates["consumer"] = checked_certificate("reply", handout, "consumer")
-    stream.answers, stream.reply = reply["answers"], handout.fingerprint
+    stream.certificates["consumer"] = checked_certificate("reply", exchanged, "consumer")
+    stream.answers, stream.reply = reply["answers"], exchanged.fingerprint
     stream.peer = Peer.of(reply["consumer"])
     address = reply["consumer"]["address"]
     if address is not None and not stream.consumer_address:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The variables of the roles, as they declare them, and names that are meant to be one and are not."""
+"""The variables of the roles, and misspelled names of variables."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pathlib import Path
 import yaml
 
 _ROLES = Path(__file__).resolve().parents[3] / "roles"
-# No other role has names of its own with these.
-_OURS = ("s2cs_", "s2ds_")
-# How much alike a name and ours must be for it to be meant: one letter in ten.
-_ALIKE = 0.9
-_LIKELY = 0.75
+# Prefixes that are reserved for the roles of this collection.
+_PREFIXES = ("s2cs_", "s2ds_")
+# Minimum similarity of a name without a reserved prefix: one different letter in ten. With a prefix, less is enough.
+_SIMILARITY = 0.9
+_SIMILARITY_WITH_PREFIX = 0.75
 
 
 @lru_cache(maxsize=1)
@@ -36,20 +36,20 @@ def known_variables() -> frozenset[str]:
 
 
 def unknown_variables(names: Iterable[str]) -> list[str]:
-    """Return what is wrong with the names of a host's variables, a sentence for each that is.
+    """Return one sentence for each misspelled name.
 
     Args:
-        names: The names of all variables that the host has.
+        names: Names of all variables of a host.
     """
     known = sorted(known_variables())
-    ours = [name for name in known if name.startswith(_OURS)]
+    ours = [name for name in known if name.startswith(_PREFIXES)]
     problems: list[str] = []
-    # What begins with an underscore is a role's own affair.
+    # Names that begin with an underscore are internal to a role.
     for name in sorted(name for name in set(names) - known_variables() if not name.startswith("_")):
-        if name.startswith(_OURS):
-            near = difflib.get_close_matches(name, ours, 1, _LIKELY)
+        if name.startswith(_PREFIXES):
+            near = difflib.get_close_matches(name, ours, 1, _SIMILARITY_WITH_PREFIX)
             problems.append(_sentence(name, near) + f"; names that begin with {name[:5]} belong to the roles")
-        elif near := difflib.get_close_matches(name.lower(), ours, 1, _ALIKE):
+        elif near := difflib.get_close_matches(name.lower(), ours, 1, _SIMILARITY):
             problems.append(_sentence(name, near))
     return problems
 

@@ -13,9 +13,9 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.session_
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import messages
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.facts import facts, files
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import key_if_any
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.pairing import misfits
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.pairing import pairing_problems
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_failed import not_opened, unchanged
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_missing import misspelt, unseen
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_missing import missing, misspelled
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_opened import opened
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_released import released, unreleased
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_status import status
@@ -73,7 +73,7 @@ def problems(
 ) -> list[str]:
     """Return what is wrong with descriptions, and with the answers of gateways to HELLO."""
     try:
-        return misfits(read_streams(streams, purpose, gateways, replies), purpose, results or {})
+        return pairing_problems(read_streams(streams, purpose, gateways, replies), purpose, results or {})
     except DescriptionError as error:
         return error.problems
 
@@ -134,8 +134,8 @@ _REPORTS: dict[str, Any] = {
     "opened": _opened,
     "failed": _failed,
     "status": lambda results, streams, uids=(), **more: status(results, uids, _identified(streams), **more),
-    "misspelt": lambda results, streams, uids=(): misspelt(results, uids, _identified(streams)),
-    "unseen": lambda results, streams, uids=(): unseen(results, uids, _identified(streams)),
+    "misspelt": lambda results, streams, uids=(): misspelled(results, uids, _identified(streams)),
+    "unseen": lambda results, streams, uids=(): missing(results, uids, _identified(streams)),
     "released": lambda results, streams, before=None, **more: released(
         results, _identified(streams), before=before, **more
     ),

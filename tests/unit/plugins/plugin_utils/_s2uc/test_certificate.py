@@ -20,9 +20,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import (
     CertificateError,
     check_certificate,
-    expiry,
     fingerprint,
     make_credentials,
+    not_after,
 )
 
 UID = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
@@ -77,7 +77,7 @@ def test_each_is_another_one() -> None:
 )
 def test_validity(until: datetime | None, end: datetime) -> None:
     certificate = make_credentials(UID, "producer", until, NOW).certificate
-    assert expiry(certificate) == end
+    assert not_after(certificate) == end
     check_certificate(certificate, UID, "producer", NOW)
     check_certificate(certificate, UID, "producer", NOW - timedelta(minutes=59))
     with pytest.raises(CertificateError, match="expired at "):
@@ -116,7 +116,7 @@ def test_signed_by_another_key_or_of_another_kind() -> None:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"producer.{UID}")])
     keys: list[Any] = [ec.generate_private_key(ec.SECP256R1()) for _count in range(2)]
     keys.append(rsa.generate_private_key(65537, 2048))
-    for key, signer, text in ((keys[0], keys[1], "signature"), (keys[2], keys[2], "is not one that")):
+    for key, signer, text in ((keys[0], keys[1], "signature"), (keys[2], keys[2], "was not created by stream_inbound")):
         builder = x509.CertificateBuilder(name, name, key.public_key(), 7)
         builder = builder.not_valid_before(NOW).not_valid_after(NOW + timedelta(days=9999))
         certificate = builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()

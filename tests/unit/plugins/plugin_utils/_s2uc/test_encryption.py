@@ -54,7 +54,7 @@ def test_a_half_may_be_given_the_other_certificate_without_a_ticket() -> None:
     item = description(producer={"gateway": "gw-a", "remote_listeners": ["192.0.2.1:5100"], "certificate": certificate})
     assert read_streams([item], "outbound", GATEWAYS)[0].certificates == {"producer": certificate}
     (problem,) = problems([{**item, "uid": uid[::-1].replace("-", "0")[:8] + uid[8:]}], "outbound")
-    assert problem.startswith('stream "tomography": producer.certificate: what is given is that of ')
+    assert problem.startswith('stream "tomography": producer.certificate: the value is that of ')
     (problem,) = problems([{**item, "encryption": "none"}], "outbound")
     assert "'encryption: none' does not use it" in problem
     item["producer"]["certificate"] = make_credentials(uid, "producer").key

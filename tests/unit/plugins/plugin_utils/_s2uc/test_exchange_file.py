@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import make_credentials
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import handout_fingerprint
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import exchange_fingerprint
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import DescriptionError, Stream, stream_uid
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_reader import read_streams
 from ansible_collections.scistream.gateway.tests.unit.plugins.plugin_utils._s2uc.client import report, tickets
@@ -108,20 +108,20 @@ def test_both_sides_show_the_same_fingerprints() -> None:
 @pytest.mark.parametrize(("kind", "file"), [("ticket", TICKET), ("reply", REPLY)])
 def test_the_fingerprint_covers_all_of_it(kind: str, file: dict[str, str]) -> None:
     document = yaml.safe_load(file["text"])
-    assert document["fingerprint"] == handout_fingerprint(kind, document)
+    assert document["fingerprint"] == exchange_fingerprint(kind, document)
     seen = {document["fingerprint"]}
     for path in places(document):
         if path[0] in ("version", "kind", "fingerprint"):
             continue
         other = changed(document, path, "other")
         assert refusal(kind, other), path
-        seen.add(handout_fingerprint(kind, other))
+        seen.add(exchange_fingerprint(kind, other))
     assert len(seen) > (17 if kind == "ticket" else 9)
     # Other listeners of the right kind, which alone would do.
     if kind == "ticket":
         other = changed(document, ("producer", "listeners", 0), "203.0.113.9:5100")
         assert "its fingerprint does not match its content" in str(refusal(kind, other))
-        other["fingerprint"] = handout_fingerprint(kind, other)
+        other["fingerprint"] = exchange_fingerprint(kind, other)
         assert read(kind, other).ticket == other["fingerprint"] != document["fingerprint"]
 
 
@@ -202,7 +202,7 @@ def test_values_of_any_kind(kind: str, file: dict[str, str], place: int, value: 
     other = changed(document, ways[place % len(ways)], value)
     if recount:
         try:
-            other["fingerprint"] = handout_fingerprint(kind, other)
+            other["fingerprint"] = exchange_fingerprint(kind, other)
         except TypeError:
             assert isinstance(value, bytes)
     refusal(kind, other)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import fingerprint, make_credentials
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import put_file
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import write_file
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import stream_uid
 from ansible_collections.scistream.gateway.tests.unit.plugins.plugin_utils._s2uc.client import stream_facts, tickets
 
@@ -70,14 +70,14 @@ def test_facts_of_both_halves() -> None:
 
 def test_a_file_is_written_once(tmp_path: Path) -> None:
     path = tmp_path / "a.ticket.yml"
-    assert put_file(str(path), "one\n", check_mode=True)["changed"] and not path.exists()
-    made = put_file(str(path), "one\n")
+    assert write_file(str(path), "one\n", check_mode=True)["changed"] and not path.exists()
+    made = write_file(str(path), "one\n")
     assert (made["changed"], made["replaced"], made["path"]) == (True, False, str(path))
     assert path.read_text() == "one\n" and stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert not put_file(str(path), "one\n")["changed"]
-    assert put_file(str(path), "two\n")["replaced"] and path.read_text() == "two\n"
+    assert not write_file(str(path), "one\n")["changed"]
+    assert write_file(str(path), "two\n")["replaced"] and path.read_text() == "two\n"
     assert os.listdir(tmp_path) == [path.name]
-    failed = put_file(str(tmp_path / "missing" / "a.ticket.yml"), "one\n")
+    failed = write_file(str(tmp_path / "missing" / "a.ticket.yml"), "one\n")
     assert failed["failed"] and "No such file" in failed["msg"]
 
 
@@ -101,11 +101,11 @@ def test_what_somebody_planted(tmp_path: Path, planted: str) -> None:
         path.chmod(0o666)
     else:
         path.mkdir()
-        failed = put_file(str(path), "ours")
+        failed = write_file(str(path), "ours")
         assert failed["failed"] and "Is a directory" in failed["msg"]
         assert sorted(os.listdir(tmp_path)) == ["a.ticket.yml", "other"]
         return
-    made = put_file(str(path), "ours")
+    made = write_file(str(path), "ours")
     assert made["changed"] and made["replaced"]
     status = path.lstat()
     assert stat.S_ISREG(status.st_mode) and (status.st_uid, stat.S_IMODE(status.st_mode)) == (os.geteuid(), 0o600)

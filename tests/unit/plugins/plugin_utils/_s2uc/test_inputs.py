@@ -24,7 +24,7 @@ def inputs(extra: Mapping[str, Any] | None = None, **variables: Any) -> Inputs:
 def test_nothing() -> None:
     nothing = inputs()
     assert (nothing.streams(), nothing.uids(), nothing.replies(), nothing.ticket_dir()) == ([], [], [], ".")
-    assert (nothing.key(), nothing.key_file(), nothing.notes, nothing.unread()) == ("", "", [], [])
+    assert (nothing.key(), nothing.key_file(), nothing.notes, nothing.ignored()) == ("", "", [], [])
 
 
 @pytest.mark.parametrize("name", ["streams", "ticket", "reply", "uid", "uids"])
@@ -32,8 +32,8 @@ def test_short_names_are_extra_variables_only(name: str) -> None:
     ours: dict[str, Any] = {name: ["x"]}
     theirs = inputs(None, **ours)
     assert (theirs.streams(), theirs.uids(), theirs.replies()) == ([], [], [])
-    assert theirs.unread() == [f"{name}: it is only read as an extra variable (-e): rename it to scistream_{name}"]
-    assert inputs(ours).unread() == inputs(None, **{f"scistream_{name}": ["y"]}, **ours).unread() == []
+    assert theirs.ignored() == [f"{name}: it is only read as an extra variable (-e): rename it to scistream_{name}"]
+    assert inputs(ours).ignored() == inputs(None, **{f"scistream_{name}": ["y"]}, **ours).ignored() == []
     for given in (inputs(ours), inputs(None, **{f"scistream_{name}": ["x"]})):
         assert [given.streams(), given.uids(), given.replies()].count([]) == 2
 
@@ -128,7 +128,7 @@ def test_a_task_with_streams_of_its_own_takes_no_others(monkeypatch: pytest.Monk
 
     given = {"streams": ["mine"], "uid": "u", "scistream_key": "k", "scistream_show": "problems"}
     monkeypatch.setattr(source, "load_extra_vars", lambda _loader: {"streams": ["mine"], "uid": "u"})
-    own = source.given_inputs(None, Templar(), given, {"streams": ["own"], "key_file": "file", "probe": False})
+    own = source.read_inputs(None, Templar(), given, {"streams": ["own"], "key_file": "file", "probe": False})
     assert (own.streams(), own.uids(), own.key(), own.key_file(), own.probe()) == (["own"], [], "", "file", False)
-    theirs = source.given_inputs(None, Templar(), {**given, "uid": None}, {"probe": False})
+    theirs = source.read_inputs(None, Templar(), {**given, "uid": None}, {"probe": False})
     assert (theirs.streams(), theirs.key(), theirs.probe(), theirs.show()) == (["mine"], "k", False, "problems")

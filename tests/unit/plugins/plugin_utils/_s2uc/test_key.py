@@ -82,7 +82,7 @@ def test_modes_that_platforms_mount(tmp_path: Path, mode: int, directory: int) -
     path.chmod(mode)
     tmp_path.chmod(directory)
     said: list[str] = []
-    assert load_key(str(path), tell=said.append) == find_key(str(path)) == key
+    assert load_key(str(path), show=said.append) == find_key(str(path)) == key
     (warning,) = said
     assert f"{path} (mode {mode:04o})" in warning and key.decode() not in warning
 
@@ -109,7 +109,7 @@ def test_a_new_key_is_told_once(tmp_path: Path) -> None:
     path = str(tmp_path / "key")
     said: list[str] = []
     for _count in range(2):
-        load_key(path, tell=said.append)
+        load_key(path, show=said.append)
     assert len(said) == 1 and path in said[0] and "new key" in said[0] and "scistream_key_file" in said[0]
     assert f"{path}, which is new, created at 20" in describe_key(path)
     os.utime(path, (1_700_000_000, 1_700_000_000))

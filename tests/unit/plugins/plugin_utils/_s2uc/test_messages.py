@@ -18,8 +18,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import new_sessions
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import (
     check_certificate,
-    expiry,
     make_credentials,
+    not_after,
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import load_key, stream_secret
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.pairing import PairingError, connection_map
@@ -166,7 +166,7 @@ def test_hello_gives_a_gateway_its_key_where_it_has_none(gateway: str, role: str
     assert check_certificate(entry["certificate"], UID, role)
     assert entry["key"].startswith("-----BEGIN PRIVATE KEY-----")
     # The end of the wait for the HELLO is not that of the session.
-    assert expiry(entry["certificate"]) > NOW + timedelta(days=364)
+    assert not_after(entry["certificate"]) > NOW + timedelta(days=364)
     (again,) = hellos(encrypted, gateway, results=requested())
     assert again["key"] != entry["key"]
     for known in (requested(role, certificate="there"), requested("none", certificate="x") | {gateway: {}}):
@@ -193,7 +193,7 @@ def test_hello_gives_a_gateway_its_key_where_it_has_none(gateway: str, role: str
 def test_a_certificate_lives_as_long_as_its_session(lifetime: Any, answer: dict[str, Any], end: datetime) -> None:
     given = streams(encryption="tls", **({"lifetime": lifetime} if lifetime else {}))
     (entry,) = hellos(given, "gw-a", results=requested(**answer))
-    assert expiry(entry["certificate"]) == end
+    assert not_after(entry["certificate"]) == end
 
 
 def test_update_names_the_other_gateways_certificate() -> None:
@@ -249,7 +249,7 @@ def test_outbound_alone() -> None:
 
 
 def test_a_gateway_that_did_not_answer_is_not_guessed() -> None:
-    with pytest.raises(PairingError, match="its producer gateway did not answer"):
+    with pytest.raises(PairingError, match="the gateway of its producer did not answer"):
         updates(streams(), "gw-b", results={})
 
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import fingerprint, make_credentials
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import handout_fingerprint
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import exchange_fingerprint
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import DescriptionError, stream_uid
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_reader import read_streams
 from ansible_collections.scistream.gateway.tests.unit.plugins.plugin_utils._s2uc.client import (
@@ -61,7 +61,7 @@ def session(role: str, **more: Any) -> dict[str, Any]:
 def write(path: Path, reply: Any) -> str:
     """Write a reply, with the fingerprint that goes with what it says."""
     if isinstance(reply, dict):
-        reply = yaml.safe_dump({"fingerprint": handout_fingerprint("reply", reply), **reply})
+        reply = yaml.safe_dump({"fingerprint": exchange_fingerprint("reply", reply), **reply})
     path.write_text(reply)
     return str(path)
 
@@ -85,7 +85,7 @@ def test_there_and_back(tmp_path: Path) -> None:
     assert reply["file"] == "tomography.reply.yml"
     assert "no secret" in reply["text"] and "trust" in reply["text"]
     found = yaml.safe_load(reply["text"])
-    assert found.pop("fingerprint") == reply["fingerprint"] == handout_fingerprint("reply", found)
+    assert found.pop("fingerprint") == reply["fingerprint"] == exchange_fingerprint("reply", found)
     assert found == {**REPLY, "answers": ticket["fingerprint"]}
     path = write(tmp_path / reply["file"], reply["text"])
     (stream,) = read_streams([STREAM], "inbound", ["gw-aps"], [path])

@@ -67,8 +67,8 @@ def test_opened_names_a_producer_that_does_not_answer() -> None:
 
 def test_names_are_shown_with_their_addresses() -> None:
     named = session("producer", targets=["daq:7000", "10.1.0.5:7000"], resolved=["10.1.0.9:7000", "10.1.0.5:7000"])
-    assert formatting.located(named) == ["daq:7000 (10.1.0.9)", "10.1.0.5:7000"]
-    assert formatting.located(session("producer")) == ["10.1.0.5:7000"]
+    assert formatting.targets_with_addresses(named) == ["daq:7000 (10.1.0.9)", "10.1.0.5:7000"]
+    assert formatting.targets_with_addresses(session("producer")) == ["10.1.0.5:7000"]
 
 
 def test_opened_says_once_where_a_cut_looks_like_an_end() -> None:

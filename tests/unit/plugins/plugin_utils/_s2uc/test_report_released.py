@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_missing import alike
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_missing import similar
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import stream_uid
 from ansible_collections.scistream.gateway.tests.unit.plugins.plugin_utils._s2uc.client import report
 
 UID = stream_uid("tomography", "gw-a", "gw-b")
-OTHER = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
+OTHER_ROLE = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
 STREAMS = [
     {
         "name": "tomography",
@@ -98,7 +98,7 @@ def test_released_of_what_was_dead() -> None:
     counters["connections"]["open"] = None  # type: ignore[index]
     for check_mode, cuts in ((False, "were"), (True, "would be")):
         lines = report(results, "released", uids=[UID], check_mode=check_mode)
-        assert lines[1:] == [f"  WARNING: its data server did not answer: connections that it had open {cuts} cut"]
+        assert lines[1:] == [f"  WARNING: its data server did not answer: its open connections {cuts} cut"]
 
 
 @pytest.mark.parametrize(
@@ -115,8 +115,8 @@ def test_released_of_what_was_dead() -> None:
             f'stream "tomography": uid: session {UID} (producer) exists with different parameters',
         ),
         (
-            f"producer of {UID}: gone; consumer of {OTHER}: gone",
-            f'stream "tomography": producer: gone; consumer of {OTHER}: gone',
+            f"producer of {UID}: gone; consumer of {OTHER_ROLE}: gone",
+            f'stream "tomography": producer: gone; consumer of {OTHER_ROLE}: gone',
         ),
         ("proxy: not on offer", "proxy: not on offer"),
     ],
@@ -205,8 +205,8 @@ def test_failed_says_whether_streams_are_open_as_before(new: list[Any], state: s
 
 
 def test_a_stream_that_cannot_be_changed_concerns_itself_alone() -> None:
-    second = {**STREAMS[0], "name": "second", "uid": OTHER}
-    failed = [{"uid": OTHER, "role": "producer", "msg": "num_conn is 1, requested 2"}]
+    second = {**STREAMS[0], "name": "second", "uid": OTHER_ROLE}
+    failed = [{"uid": OTHER_ROLE, "role": "producer", "msg": "num_conn is 1, requested 2"}]
     step = {"gw-a": {"refused": True, "alone": True, "msg": "x", "failed_sessions": failed}}
     lines = report({}, "failed", steps=[step], streams=[*STREAMS, second])
     assert lines[:2] == [
@@ -229,7 +229,7 @@ THERE = {"gw-a": {"sessions": [{"uid": UID, "role": "producer", "labels": {"stre
         ([UID[:-1] + ("0" if UID[-1] != "0" else "1")], [], f'; did you mean "tomography" (uid {UID})?'),
         ([], [{**STREAMS[0], "name": "tomograhpy"}], f'; did you mean "tomography" (uid {UID})?'),
         ([UID], STREAMS, None),
-        ([OTHER], [], None),
+        ([OTHER_ROLE], [], None),
         ([], [{**STREAMS[0], "name": "spectra"}], None),
     ],
 )
@@ -239,8 +239,8 @@ def test_what_is_misspelt(uids: list[str], streams: list[Any], mistake: str | No
 
 
 def test_status_fails_of_what_is_nowhere() -> None:
-    lines = report({**THERE, "gw-b": {"refused": True, "msg": "gone"}}, "unseen", uids=[OTHER])
-    assert lines == ["gw-b: gone", f"uid {OTHER}: no gateway of this run has a session for it"]
+    lines = report({**THERE, "gw-b": {"refused": True, "msg": "gone"}}, "unseen", uids=[OTHER_ROLE])
+    assert lines == ["gw-b: gone", f"uid {OTHER_ROLE}: no gateway of this run has a session for it"]
     assert report(THERE, "unseen", streams=[{**STREAMS[0], "name": "spectra"}]) == []
 
 
@@ -258,4 +258,4 @@ def test_status_fails_of_what_is_nowhere() -> None:
     ],
 )
 def test_names_of_neighbours_are_not_taken_for_misspelt(given: str, there: str, same: bool) -> None:
-    assert alike(given, there) is same
+    assert similar(given, there) is same

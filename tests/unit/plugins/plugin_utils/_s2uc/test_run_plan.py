@@ -50,7 +50,7 @@ def test_a_plan_survives_the_way_to_the_next_task() -> None:
 
 @pytest.mark.parametrize("document", [{"stream": []}, {"streams": [{"title": "a"}]}, {"streams": ["a"]}])
 def test_what_is_no_plan_is_refused(document: dict[str, Any]) -> None:
-    with pytest.raises(ScistreamError, match="not what stream_plan returned"):
+    with pytest.raises(ScistreamError, match="was not returned by stream_plan"):
         Plan.of(document)
 
 

@@ -15,7 +15,7 @@ import yaml
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import make_credentials
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import handout_fingerprint
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import exchange_fingerprint
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import DescriptionError
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_reader import read_streams
 from ansible_collections.scistream.gateway.tests.unit.plugins.plugin_utils._s2uc.client import tickets
@@ -56,7 +56,7 @@ def producer(**changes: Any) -> dict[str, Any]:
 def write(path: Path, ticket: Any) -> str:
     """Write a ticket, with the fingerprint that goes with what it says."""
     if isinstance(ticket, dict):
-        ticket = yaml.safe_dump({"fingerprint": handout_fingerprint("ticket", ticket), **ticket})
+        ticket = yaml.safe_dump({"fingerprint": exchange_fingerprint("ticket", ticket), **ticket})
     path.write_text(ticket)
     return str(path)
 
