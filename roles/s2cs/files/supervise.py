@@ -326,7 +326,12 @@ def main(arguments: list[str]) -> int:
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in range(3):
         os.dup2(nothing, descriptor)
-    Supervisor(arguments[split + 1 :], options.get("--user", ""), Log()).run()
+    supervisor = Supervisor(arguments[split + 1 :], options.get("--user", ""), Log())
+    try:
+        supervisor.run()
+    finally:
+        # After an error as well, nothing that the command started is left.
+        supervisor.end_group()
     if options.get("--user"):
         with suppress(OSError):
             isolate.save(os.getcwd())

@@ -52,7 +52,9 @@ class Dispatcher:
         self._wakeup = wakeup
         self._loop = EventLoop()
         self._loop.watch(wakeup.fileno(), self._loop.stop)
-        self._workers = WorkerPool(self._loop, splice, log, self._close_in_child)
+        self._workers = WorkerPool(
+            self._loop, splice, log, self._close_in_child, self._totals.set_inexact
+        )
         if credentials is not None:
             self._workers.send_credentials(credentials.message())
         self._acceptor = Acceptor(config, listeners, self._loop, self._workers, log, self._keep_later)

@@ -46,6 +46,10 @@ class Totals:
         self._moved = 0
         self._restore()
 
+    def set_inexact(self) -> None:
+        """Make the totals lower bounds from now on."""
+        self.exact = False
+
     def _restore(self) -> None:
         try:
             text = _read()

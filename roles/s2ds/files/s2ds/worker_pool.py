@@ -56,14 +56,26 @@ class Slot:
 
 
 class WorkerPool:
-    def __init__(self, loop: EventLoop, splice: Splice | None, log: Log, close_in_child: Callable[[], None]) -> None:
-        """`close_in_child` closes, in a new worker, all that belongs to the dispatcher alone."""
+    def __init__(
+        self,
+        loop: EventLoop,
+        splice: Splice | None,
+        log: Log,
+        close_in_child: Callable[[], None],
+        lost_connections: Callable[[], None],
+    ) -> None:
+        """`close_in_child` closes, in a new worker, everything that belongs to the dispatcher alone.
+
+        `lost_connections` is called after a worker died with open connections: a worker counts bytes after it has
+        passed them on, so its last ones may not have been counted.
+        """
         self.counters = Counters(MOST)
         self._slots = [Slot(self.counters.block(number)) for number in range(MOST)]
         self._loop = loop
         self._splice = splice
         self._log = log
         self._close_in_child = close_in_child
+        self._lost_connections = lost_connections
         self._ticking = False
         self._credentials = b""
 
@@ -180,6 +192,8 @@ class WorkerPool:
         _pid, status = os.waitpid(slot.pid, 0)
         lost = slot.lose()
         self._log.line(f"worker {slot.pid} died with status {status}: {lost} connections lost")
+        if lost:
+            self._lost_connections()
 
     def _close(self, slot: Slot) -> None:
         assert slot.channel is not None

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import is_alive, start_time
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import is_alive, start_time, working_in
 
 PROGRAM = Path(__file__).resolve().parents[4] / "roles/s2cs/files/supervise.py"
 PATIENCE = 20.0
@@ -101,14 +101,14 @@ def supervised(tmp_path: Path) -> Iterator[Supervised]:
     directory.mkdir()
     found = Supervised(directory)
     yield found
-    state = found.state()
     for process in found.started:
-        if process.poll() is None:
-            process.kill()
+        process.kill()
         process.wait()
-    if state and is_alive(state["child"], state["child_start"]):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(state["child"], signal.SIGKILL)
+    # A supervisor that is killed ends its command, but not what the command started, which may be starting more.
+    while left := working_in(str(directory)):
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def test_command_is_started_again(supervised: Supervised) -> None:
@@ -172,6 +172,22 @@ def test_what_a_dead_command_leaves_behind_is_ended(supervised: Supervised) -> N
     eventually(lambda: supervised.state() and supervised.state()["restarts"] >= 1)
     worker = int((supervised.directory / "workers").read_text().split()[0])
     eventually(lambda: not _command(worker).startswith("sleep 1001"))
+
+
+def test_an_error_of_the_supervisor_leaves_nothing_behind(supervised: Supervised, tmp_path: Path) -> None:
+    program = changed_copy(
+        tmp_path,
+        ("CHECK_SECONDS = 30.0", "CHECK_SECONDS = 0.05"),
+        ("            if not self.published:\n", "            assert not os.path.exists('worker')\n"),
+        ("                self.publish()\n", ""),
+    )
+    command = ["sh", "-c", "sleep 1001 & echo $! > new; mv new worker; wait"]
+    supervisor = subprocess.Popen(
+        [sys.executable, program, "--directory", supervised.directory, "--", *command], start_new_session=True
+    )
+    supervised.started.append(supervisor)
+    assert supervisor.wait(PATIENCE) == 1
+    eventually(lambda: not working_in(str(supervised.directory)))
 
 
 def test_command_that_ignores_sigterm(supervised: Supervised, tmp_path: Path) -> None:

@@ -223,13 +223,18 @@ def test_one_worker_for_each_connection_until_there_are_enough(bed: Any) -> None
 
 
 def test_worker_killed(bed: Any) -> None:
-    """Its connections are reset, which no end takes for an end of stream; the others and the counters stay."""
+    """Its connections are reset, which no end takes for an end of stream; the others and the counters stay.
+
+    A worker counts bytes after it has passed them on, so what has arrived need not have been counted when it is killed.
+    """
     target = bed.target()
     forwarder = bed.forwarder(targets=[target.address], workers=2)
     first, second = bed.link(forwarder, target), bed.link(forwarder, target)
     for client, server in (first, second):
         client.send(b"12345")
         assert server.receive(5) == b"12345"
+    bed.wait_until(lambda: forwarder.status()["bytes"]["to_producer"] == 10, "bytes counted")
+    assert forwarder.status()["exact"]
     victim = forwarder.workers()[0]
     os.kill(victim, signal.SIGKILL)
     assert first[0].outcome() == "reset"
@@ -246,6 +251,23 @@ def test_worker_killed(bed: Any) -> None:
     status = forwarder.status()
     assert status["connections"] == {"open": 2, "total": 3, "refused": 0, "failed": 0}
     assert f"worker {victim} died" in forwarder.log()
+    # It might have passed on more than it counted.
+    assert not status["exact"]
+
+
+def test_idle_worker_killed(bed: Any) -> None:
+    """All that it passed on has been counted."""
+    forwarder, client, server = bed.pair()
+    client.send(b"12345")
+    assert server.receive(5) == b"12345"
+    client.close()
+    server.close()
+    forwarder.counted("open", 0)
+    victim = forwarder.workers()[0]
+    os.kill(victim, signal.SIGKILL)
+    bed.wait_until(lambda: f"worker {victim} died" in forwarder.log(), "its end is seen")
+    status = forwarder.status()
+    assert status["exact"] and status["bytes"] == {"to_consumer": 0, "to_producer": 5}
 
 
 def test_dispatcher_killed(bed: Any) -> None:
