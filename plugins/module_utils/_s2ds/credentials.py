@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""By what two gateways know each other: a certificate and its key of one's own, and the certificate of the other.
+"""How two gateways authenticate each other: with their own certificate and key, and the certificate of the other.
 
-Each gateway trusts exactly one certificate. That it belongs to no authority is what makes this so: of an authority
-any certificate that it issues would be good as well.
+Each gateway trusts exactly one certificate. It must not be a CA certificate, because any certificate that the CA issues
+would be trusted as well.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec impor
 if TYPE_CHECKING:
     import ssl
 
-# Files of an instance. A program that is given the first looks for the second by itself.
+# Files of a data server. Programs that are given the certificate derive the name of the key file from it.
 CERTIFICATE, KEY, PEER = "gateway.crt", "gateway.crt.key", "peer.crt"
 FILES = (CERTIFICATE, KEY, PEER)
 
-# Which side of TLS the connection between the gateways is, by the role.
+# Side of TLS on the connection between the gateways, by role.
 SIDES = {"producer": "accept", "consumer": "connect"}
 
-# What a program may use of TLS 1.3, the fastest first where a processor has AES.
+# Cipher suites of TLS 1.3, the fastest first on processors with AES instructions.
 CIPHERSUITES = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
-# For the check of a certificate: of RSA at least 2048 bits, and nothing signed by SHA-1.
+# For the check of a certificate: RSA keys of at least 2048 bits, and no SHA-1 signatures.
 _CIPHERS = "DEFAULT:@SECLEVEL=2"
 
 
 def files(spec: DataServerSpec) -> dict[str, str | None]:
-    """Return the files that an instance has; None for one that it does not have, and no key where it stays."""
+    """Return the credential files of a specification: None for a missing one. A key that stays as it is is omitted."""
     if spec.encryption == "none":
         return {}
     found = {CERTIFICATE: _text(spec.certificate), PEER: _text(spec.peer_certificate)}
@@ -49,16 +49,20 @@ def files(spec: DataServerSpec) -> dict[str, str | None]:
 
 
 def files_in(directory: str, spec: DataServerSpec) -> dict[str, str | None]:
-    """Return the files that an instance is to have in a directory, after a check of those that are new there.
+    """Return the credential files of a specification, after checking those that differ from the files in a directory.
+
+    Args:
+        directory: The data server's directory.
+        spec: The specification.
 
     Raises:
-        S2DSException: Something is wrong with a new one; it names the option.
+        S2DSException: A new file is invalid. It names the option.
     """
     wanted = files(spec)
     before = read(directory, wanted)
     new = {name for name, text in wanted.items() if text is not None and text != before[name]}
     if new:
-        # What is there already may have expired, and yet something else be wanted.
+        # Files that are in place already may have expired. That must not prevent other changes.
         own = bool(new - {PEER})
         check(
             replace(
@@ -72,7 +76,7 @@ def files_in(directory: str, spec: DataServerSpec) -> dict[str, str | None]:
 
 
 def read_key(directory: str) -> str | None:
-    """Return the private key in the directory of an instance, or None where there is none."""
+    """Return the private key in a data server's directory, or None."""
     try:
         with open(os.path.join(directory, KEY), encoding="ascii") as stream:
             return stream.read()
@@ -83,14 +87,14 @@ def read_key(directory: str) -> str | None:
 
 
 def check(spec: DataServerSpec, key: str | None) -> None:
-    """Refuse credentials that no connection could come about with.
+    """Refuse credentials with which no connection could be established.
 
     Args:
-        spec: With the certificates that it is to have; what is None is not looked at.
-        key: The private key that it is to have.
+        spec: Specification with the certificates to check; None is not checked.
+        key: The private key to check.
 
     Raises:
-        S2DSException: Something is wrong; it names the option, and never shows a key.
+        S2DSException: They are invalid. It names the option, and never shows a key.
     """
     if spec.certificate is not None:
         check_certificate("certificate", spec.certificate)
@@ -105,7 +109,7 @@ def check(spec: DataServerSpec, key: str | None) -> None:
 
 
 def check_complete(spec: DataServerSpec, has_key: bool) -> None:
-    """Refuse to forward encrypted with something missing."""
+    """Refuse to forward encrypted streams without complete credentials."""
     if spec.encryption == "none" or not spec.targets:
         return
     for option, given, when in (
@@ -118,11 +122,14 @@ def check_complete(spec: DataServerSpec, has_key: bool) -> None:
 
 
 def check_certificate(option: str, text: str) -> None:
-    """Refuse what is not one certificate that can be trusted alone, by what it says itself.
+    """Refuse anything but one self-signed certificate that is valid now and is not a CA certificate.
 
     Args:
         option: Name of the option, for messages.
         text: The certificate.
+
+    Raises:
+        S2DSException: It is something else.
     """
     import ssl
 
@@ -149,7 +156,7 @@ def check_certificate(option: str, text: str) -> None:
 
 
 def check_key(text: str) -> None:
-    """Refuse what is not one private key, unencrypted."""
+    """Refuse anything but one unencrypted private key."""
     if "ENCRYPTED" in text:
         raise S2DSException("key: it is passphrase-protected; give an unencrypted key")
     if not LOOSE_KEY.fullmatch(text.strip()):
@@ -157,7 +164,7 @@ def check_key(text: str) -> None:
 
 
 def peer_name(spec: DataServerSpec) -> str | None:
-    """Return the name that the certificate of the other gateway is for; None where it has none."""
+    """Return the name in the certificate of the other gateway, or None if it has none."""
     if spec.peer_certificate is None:
         return None
     try:
@@ -167,7 +174,7 @@ def peer_name(spec: DataServerSpec) -> str | None:
 
 
 def _check_pair(certificate: str, key: str, role: str) -> None:
-    """Refuse a pair with which no other gateway would connect: try it, in memory, as the other gateway would."""
+    """Refuse a pair that other gateways would reject: do a handshake in memory, with their checks."""
     import ssl
 
     with _in_memory(certificate) as certificate_path, _in_memory(key) as key_path:
@@ -183,7 +190,7 @@ def _check_pair(certificate: str, key: str, role: str) -> None:
                 raise S2DSException("key: it cannot be read, or it is encrypted") from None
             context.load_verify_locations(cadata=_text(certificate))
     other.check_hostname = False
-    # Only the one who has this certificate is verified: the server for the role producer, else the client.
+    # Only the side with this certificate is verified: the server for the role producer, otherwise the client.
     other.verify_mode, own.verify_mode = ssl.CERT_REQUIRED, ssl.CERT_NONE
     if role == "consumer":
         other.verify_mode, own.verify_mode = ssl.CERT_NONE, ssl.CERT_REQUIRED
@@ -197,7 +204,7 @@ def _check_pair(certificate: str, key: str, role: str) -> None:
 
 def _refused_pair(error: ssl.SSLError) -> S2DSException:
     reason = error.reason or ""
-    # The latter where the key is of another kind.
+    # The latter is reported if the types of key and certificate differ.
     if "MISMATCH" in reason or reason == "NO_CERTIFICATE_ASSIGNED":
         return S2DSException("key: it does not belong to the certificate")
     if "TOO_SMALL" in reason or "TOO_WEAK" in reason:
@@ -210,7 +217,7 @@ def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> None:
 
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     sides = [client.wrap_bio(to_client, to_server), server.wrap_bio(to_server, to_client, server_side=True)]
-    # Each side has its turn twice; a third time only takes what is left.
+    # Two turns of each side complete the handshake; the third one processes what is left.
     for _turn in range(3):
         for side in sides:
             with contextlib.suppress(ssl.SSLWantReadError):
@@ -233,7 +240,7 @@ def _no_passphrase() -> str:
 
 
 def _text(pem: str | None) -> str | None:
-    """Return a PEM text as files have it, however its white space came here."""
+    """Return a PEM text with normalized white space."""
     return None if pem is None else "\n".join(line.strip() for line in pem.strip().splitlines()) + "\n"
 
 

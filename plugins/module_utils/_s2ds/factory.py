@@ -2,10 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The data server of a proxy and a runtime.
+"""Creates the data server for a proxy and a runtime.
 
-Imports are inside of functions because a gateway compiles what it was sent anew at each call: only what is used should
-cost that.
+Runtimes are imported inside functions, because a gateway compiles the modules that it is sent in each call.
 """
 
 from __future__ import annotations
@@ -28,18 +27,18 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec impor
 def data_server(
     layout: Layout, proxy: str, runtime: str, settings: Mapping[str, Any], spec: DataServerSpec, lenient: bool = False
 ) -> S2DS:
-    """Return the data server of a session: a proxy in a runtime.
+    """Return the data server of a session.
 
     Args:
-        layout: Where things are.
-        proxy: What forwards.
-        runtime: Where it runs.
-        settings: The administrator's settings for them.
-        spec: What it is to be like.
-        lenient: LineParser the defaults where a setting is wrong: for looking at it and ending it they do not matter.
+        layout: Directories on this gateway.
+        proxy: Name of the proxy.
+        runtime: Name of the runtime.
+        settings: The administrator's settings for both.
+        spec: The specification.
+        lenient: Use the defaults if a setting is invalid, which is sufficient to show or release the data server.
 
     Raises:
-        ValueRefused: This version of the collection does not have one of them, or a setting is wrong.
+        ValueRefused: This version of the collection does not have the proxy or the runtime, or a setting is invalid.
     """
     kind = proxy_class(proxy)
     if runtime not in RUNTIMES:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The files that a program reads in its directory: written completely, all or none, and not readable by others."""
+"""The files that a program reads in its directory: written all or none, and not readable by others."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import os
 from contextlib import suppress
 from typing import Container, Iterable, Mapping, Sequence
 
-# What ends in this is no file of an instance: one that is being written, and one as it was before.
+# Suffixes of temporary files: a new version that is being written, and the previous version.
 _NEW, _OLD = ".new", ".old.new"
 
 
 class Replacement:
-    """Files that are replaced together, and can be put back as they were without any room on the disk.
+    """Files that are replaced together. The previous versions can be restored even if the disk is full.
 
     Args:
         directory: Where they are.
-        files: Their texts by name; None removes a file.
-        access: User and group that they belong to, and their mode.
-        secret: The same of those that are secret.
-        secrets: Names of the secret ones.
+        files: Their contents by name; None removes a file.
+        access: UID, GID and mode of the files.
+        secret: UID, GID and mode of secret files.
+        secrets: Names of the secret files.
 
     Raises:
-        OSError: They could not all be written; nothing was replaced.
+        OSError: They could not all be written; none was replaced.
     """
 
     def __init__(
@@ -61,18 +61,18 @@ class Replacement:
             os.rename(path + _NEW, path)
 
     def roll_back(self) -> None:
-        """Put everything back as it was."""
+        """Restore the previous versions."""
         while self._replaced:
             path = self._replaced.pop()
             if os.path.exists(path + _OLD):
                 os.rename(path + _OLD, path)
-                # Two names of one file stay two.
+                # Renaming a hard link to itself does nothing.
                 _remove(path + _OLD)
             else:
                 _remove(path)
 
     def commit(self) -> None:
-        """Leave the files as they are now; what was before is gone."""
+        """Keep the new versions, and remove the previous ones."""
         for path in self._replaced:
             _remove(path + _OLD)
         self._replaced = []
@@ -85,7 +85,7 @@ def write(
     secret: Sequence[int],
     secrets: Container[str],
 ) -> None:
-    """Replace files for good, as ``Replacement`` describes it."""
+    """Replace files, all or none: see ``Replacement``."""
     Replacement(directory, files, access, secret, secrets).commit()
 
 
@@ -100,7 +100,7 @@ def _write(path: str, text: str, access: Sequence[int]) -> None:
             stream.flush()
             os.fsync(stream.fileno())
     except OSError as error:
-        # Python names no file where it is a write that fails.
+        # Errors of a write do not include the name of the file.
         raise OSError(error.errno, error.strerror, path) from None
 
 
@@ -110,7 +110,7 @@ def _remove(path: str) -> None:
 
 
 def read(directory: str, names: Iterable[str]) -> dict[str, str | None]:
-    """Return the texts of files by name; None for one that is not there."""
+    """Return the contents of files by name, None if a file does not exist."""
     found: dict[str, str | None] = {}
     for name in names:
         try:

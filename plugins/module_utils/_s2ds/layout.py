@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Paths on a gateway: directories, the supervisor, file names of a data server."""
+"""Directories on a gateway, and how data servers are supervised there."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 SUPERVISORS = ("auto", "systemd", "process")
 
 
-# Proxies pass through to their own session, and do not look around. The role s2cs makes these directories with 0710,
-# for the group of the proxies; where that role did not run there is no such group.
+# Proxies can reach their own session, but not list the others. The role s2cs creates these directories with mode 0710
+# for the group of the proxies. Without that role, there is no such group.
 _MODE = 0o711
 
 
 def make_directory(path: str) -> None:
-    """Make a directory that others may pass through, whatever the umask is; one that exists stays as it is."""
+    """Create a directory that others can pass through, regardless of the umask. An existing one is not changed."""
     if not os.path.isdir(path):
         os.makedirs(path, exist_ok=True)
         os.chmod(path, _MODE)
@@ -34,13 +34,13 @@ class Layout:
     """The directories of one S2CS, or of data servers that run without one.
 
     Args:
-        state_dir: What must outlive a reboot.
-        program_dir: What the roles installed.
-        template_dir: The templates of the proxies' configurations.
+        state_dir: Persistent state.
+        program_dir: Programs that the roles installed.
+        template_dir: Templates of the proxies' configurations.
         supervisor: What keeps data servers running: ``auto``, ``systemd`` or ``process``.
-        dedicated_users: Whether each proxy has an unprivileged user of its own, where this runs as root.
-        identity: Name on container engines, where the state directory does not outlive the call; else it has one.
-        janus: Where the Janus controller is, for the runtime of that name.
+        dedicated_users: Whether data servers run as separate unprivileged users, if this process is root.
+        identity: Name on container engines. If empty, an identity is stored in the state directory.
+        janus: The Janus controller, for the runtime ``janus``.
     """
 
     state_dir: str
@@ -53,34 +53,34 @@ class Layout:
 
     @property
     def sessions_dir(self) -> str:
-        """Directory that holds a directory for each instance."""
+        """Directory with a subdirectory for each data server."""
         return os.path.join(self.state_dir, "sessions")
 
     def directory(self, name: str) -> str:
-        """Directory of an instance: its configuration, keys, sockets and log; removed with it."""
+        """Return the directory of a data server, with its configuration, keys, sockets and logs."""
         return os.path.join(self.sessions_dir, name)
 
     def program(self, *parts: str) -> str:
-        """Path of a program that a role installed."""
+        """Return the path of a program that a role installed."""
         return os.path.join(self.program_dir, *parts)
 
     @property
     def changes_user(self) -> bool:
-        """Whether data servers run as other users than this process."""
+        """Whether data servers run as users other than that of this process."""
         return self.dedicated_users and os.geteuid() == 0
 
     @property
     def interpreter(self) -> str:
-        """Python for programs of ours; for other users the system's, because one in a home is out of their reach."""
+        """Path of the Python for our programs: for other users the system's, as they may not reach another one."""
         system = "/usr/bin/python3"
         return system if self.changes_user and os.path.exists(system) else sys.executable
 
     @property
     def has_systemd(self) -> bool:
-        """Whether instances can be units of the init system, now or when they were started."""
+        """Whether data servers may be systemd units, depending on the supervisor when they were started."""
         return os.geteuid() == 0 and os.path.isdir("/run/systemd/system")
 
     @property
     def uses_systemd(self) -> bool:
-        """Whether instances are units of the init system rather than children of our own supervisor."""
+        """Whether new data servers are systemd units instead of processes of our own supervisor."""
         return self.has_systemd if self.supervisor == "auto" else self.supervisor == "systemd"

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the modules without a control server are asked for: options, checked before anything changes."""
+"""Options that the modules without a control server share, checked before anything changes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.values i
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?", re.ASCII)
-# What the modules for data servers without a control server have in common; each adds what is its own.
+# Argument spec of the common options.
 SPEC_OPTIONS: dict[str, Any] = {
     "targets": {"type": "list", "elements": "str", "default": []},
     "clients": {"type": "list", "elements": "str", "default": []},
@@ -38,11 +38,14 @@ SPEC_OPTIONS: dict[str, Any] = {
 
 
 def read_spec(prefix: str, params: Mapping[str, Any]) -> DataServerSpec:
-    """Check the options and return what the instance is to be like.
+    """Check the options, and return the specification of the data server.
 
     Args:
-        prefix: What its name begins with.
-        params: The options; a module may lack some of them.
+        prefix: Prefix of its name.
+        params: The options. A module need not have all of them.
+
+    Raises:
+        S2DSException: An option is invalid or missing.
     """
     if not _NAME.fullmatch(params["name"]):
         raise ValueRefused("name", params["name"], "give 1 to 40 lowercase letters, digits and dashes")
@@ -58,7 +61,7 @@ def read_spec(prefix: str, params: Mapping[str, Any]) -> DataServerSpec:
     return DataServerSpec(
         name=f"{prefix}-{params['name']}",
         listeners=listeners,
-        # What is stopped or removed connects to nothing; a name without an address must not be in the way.
+        # A data server that is stopped or removed needs no targets, so their names need not resolve.
         targets=_resolved(targets, egress) if params["state"] == "started" else [],
         clients=[str(network) for network in parse_networks("clients", params["clients"])],
         egress=egress,
@@ -78,7 +81,7 @@ def _resolved(targets: Sequence[Endpoint], egress: str | None) -> list[Endpoint]
 
 
 def _read_encryption(params: Mapping[str, Any]) -> str:
-    """Return the encryption, which an instance that is to run has to have all that it takes for."""
+    """Return the encryption, after checking that the options that it requires are given."""
     encryption = str(params["encryption"])
     if encryption != "none" and params["state"] == "started":
         for option in ("role", "certificate", "peer_certificate"):

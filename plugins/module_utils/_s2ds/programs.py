@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Programs of the distribution: where they are, and running one for a moment as another user."""
+"""Programs of the distribution: finding them, and running one as another user until it exits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ _SECONDS = 30.0
 
 
 def find(name: str, role: str) -> str:
-    """Return the path of a program; an absolute one is taken as it is.
+    """Return the path of a program.
+
+    Args:
+        name: Name or absolute path of the program.
+        role: The role that installs it, for the message.
 
     Raises:
         S2DSException: It is not installed.
@@ -33,16 +37,16 @@ def find(name: str, role: str) -> str:
 def run(
     command: Sequence[str], directory: str, who: tuple[int, int] | None, groups: Sequence[int]
 ) -> tuple[int, list[str]]:
-    """Run a program to its end in a directory.
+    """Run a program in a directory until it exits.
 
     Args:
         command: The program and its arguments.
-        directory: Where it works.
-        who: User and group that it runs as; None: those of this process.
-        groups: The further groups of that user.
+        directory: Its working directory.
+        who: UID and GID to run it as. If None, those of this process.
+        groups: Supplementary groups of that user.
 
     Returns:
-        Its exit status and the lines that it wrote.
+        Its exit status, and the lines of its output.
     """
     try:
         done = subprocess.run(
@@ -64,7 +68,7 @@ def run(
 
 
 def one_line(lines: Sequence[str], length: int = 600) -> str:
-    """Return what a program output on one line of readable length, the end of it where it is too long."""
+    """Return the output of a program as one line, shortened to its end if it is too long."""
     text = " | ".join("".join(char if char.isprintable() else " " for char in line).strip() for line in lines)
     return (text if len(text) <= length else f"...{text[3 - length :]}") or "no output"
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The settings of a proxy as an administrator gives them: each is checked by itself, by the proxy that has it."""
+"""The settings of a proxy in the policy. Each setting is checked separately, by the proxy."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.d
 
 
 def read_settings(option: str, proxy: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Return the settings that can be used, and what is wrong with the others.
+    """Return the valid settings, and the problems of the others.
 
-    A text of digits, or a word such as ``yes``, is taken for the number or the truth value where the setting is one.
+    Strings such as ``"16"`` and ``"yes"`` are converted if the setting is a number or a boolean.
 
     Args:
-        option: Where the settings are, for the messages.
-        proxy: Name of a proxy that there is.
+        option: Name of the option with the settings, for messages.
+        proxy: Name of an existing proxy.
         given: The settings.
     """
     if not given:
@@ -42,15 +42,15 @@ def read_settings(option: str, proxy: str, given: Mapping[str, Any]) -> tuple[di
             problems.append(f"{option}: {unknown(name, names)}")
             continue
         try:
-            good[name] = _settled(kind, name, value)
+            good[name] = _normalized(kind, name, value)
         except ValueRefused as error:
             problems.append(str(error))
     return good, problems
 
 
 def unknown(name: Any, known: Iterable[str]) -> str:
-    """Return what is output of a name that there is not: with the nearest right one, else with all."""
-    # Only computed after a mistake.
+    """Return the message for an unknown name, with the most similar known name, or all known names."""
+    # Only needed after a mistake.
     import difflib
 
     near = difflib.get_close_matches(name, sorted(known), 1, 0.6) if isinstance(name, str) else []
@@ -58,8 +58,8 @@ def unknown(name: Any, known: Iterable[str]) -> str:
     return f"there is no {show(name)}{advice}"
 
 
-def _settled(kind: type[Proxy], name: str, value: Any) -> Any:
-    """Return the value of a setting, converted if that makes it a good one."""
+def _normalized(kind: type[Proxy], name: str, value: Any) -> Any:
+    """Return the value of a setting, converted if only that makes it valid."""
     try:
         _check(kind, {name: value})
     except ValueRefused:
@@ -69,7 +69,7 @@ def _settled(kind: type[Proxy], name: str, value: Any) -> Any:
         try:
             _check(kind, {name: converted})
         except ValueRefused:
-            # Of the two, what is output of the value as it was given is what the administrator understands.
+            # The error about the original value is the one that the administrator can understand.
             converted = None
         if converted is None:
             raise

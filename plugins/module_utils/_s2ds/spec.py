@@ -15,22 +15,22 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.addresse
 
 @dataclass(frozen=True)
 class DataServerSpec:
-    """One data server: its listeners and what to do with the connections that they accept.
+    """The specification of one data server.
 
     Args:
         name: Name on this gateway: ``<role>-<uid>`` for a session.
-        listeners: Where it listens; port 0 where it may choose one within ``port_range``.
-        targets: Where it forwards to, IP addresses; dealt out to the listeners in turn. Empty before the UPDATE.
-        clients: Networks that may connect; empty: anyone.
-        egress: Source address of its own connections, or None for the kernel's choice.
+        listeners: Where it listens. With port 0, it chooses a port within ``port_range``.
+        targets: Where it forwards to, as IP addresses, assigned to the listeners in turn. Empty before the UPDATE.
+        clients: Networks that may connect. If empty, anyone may connect.
+        egress: Source address of connections to the targets. If None, the kernel chooses it.
         rate: Limit in bits per second for each direction, or None.
-        port_range: First and last port that it may choose from.
-        role: Side of the stream, ``producer`` or ``consumer``; empty for a data server that is no session's.
-        encryption: How the connection between the two gateways is protected.
+        port_range: First and last port to choose from.
+        role: Side of the stream, ``producer`` or ``consumer``. Empty if it does not belong to a session.
+        encryption: Protection of the connection between the gateways.
         transport: ``tcp``, ``udp`` or ``both``.
-        certificate: This gateway's own certificate, PEM; None: it has none.
-        key: The private key of it, PEM; None leaves the one that is there.
-        peer_certificate: The only certificate that is accepted from the other gateway, PEM; None: nobody is.
+        certificate: Certificate of this gateway in PEM format, or None.
+        key: Its private key in PEM format. None keeps the one that is in place.
+        peer_certificate: The only accepted certificate of the other gateway, in PEM format. If None, none is accepted.
     """
 
     name: str
@@ -48,21 +48,21 @@ class DataServerSpec:
     peer_certificate: str | None = None
 
     def target_of(self, index: int) -> Endpoint | None:
-        """Target of the listener with this index."""
+        """Return the target of a listener, or None."""
         return self.targets[index % len(self.targets)] if self.targets else None
 
 
 @dataclass
 class Status:
-    """What is seen of an instance.
+    """The observed status of a data server.
 
     Args:
-        running: Whether the proxy itself answers, not only whether it was started.
-        counters: Its counters as ``s2cs_info`` shows them, the last ones that are known if it does not answer, or None.
-        log: Why it does not run or does not answer although it should: the reason, or the last lines of its log.
-        health: ``ok``, ``idle`` (nothing is to run yet), ``down`` (it should run and does not), ``silent`` (it runs and
+        running: Whether the proxy answers, not only whether it was started.
+        counters: Counters in the format of ``s2cs_info``, the last known ones if it does not answer, or None.
+        log: Reason why it does not run or answer although it should, or the last lines of its log.
+        health: ``ok``, ``idle`` (it need not run yet), ``down`` (it should run, but does not), ``silent`` (it runs, but
             does not answer) or ``unknown``.
-        reason: Why it is none of the first two.
+        reason: Explanation if it is neither ``ok`` nor ``idle``.
     """
 
     running: bool
@@ -74,17 +74,17 @@ class Status:
 
 @dataclass(frozen=True)
 class Task:
-    """What a runtime is asked to run.
+    """The program that a runtime runs.
 
     Args:
         name: Name of the data server on this gateway.
         proxy: Name of the proxy.
         unit: Prefix of the systemd template unit that the proxy's role installed.
-        user: The unprivileged user that runs it where S2CS is root.
-        open_files: How many files each of its processes may come to have open.
-        tasks: How many processes and threads a start or a reload adds.
-        most_tasks: How many it may come to have otherwise.
-        persistent_files: Files that it writes below its directory and that are to outlive it.
+        user: The unprivileged user that runs it if S2CS is root.
+        open_files: Maximum number of open files of each of its processes.
+        tasks: Number of processes and threads that a start or a reload adds.
+        most_tasks: Number of processes and threads that connections may require.
+        persistent_files: Files that it writes below its directory and that must survive a restart.
     """
 
     name: str
@@ -99,11 +99,11 @@ class Task:
 
 @dataclass(frozen=True)
 class Place:
-    """An instance as this process sees it, for a proxy that looks at itself.
+    """The files and processes of a data server as this process sees them, for the proxy that observes them.
 
     Args:
-        directory: The directory of the instance.
-        notes: Directory for what a proxy has to remember of itself between two calls.
+        directory: The directory of the data server.
+        notes: Directory for what the proxy has to remember between two calls.
         pid: Turns a process id that the program knows into the one by which this process knows it; None: there is none.
     """
 
@@ -113,13 +113,13 @@ class Place:
 
 
 class Access(NamedTuple):
-    """Who may use what is in an instance's directory.
+    """Owners and modes of a data server's directory and files.
 
     Args:
-        owner: User and group of the directory and its files.
-        run: User, group and mode of the part that the program writes.
+        owner: UID and GID of the directory and its files.
+        run: UID, GID and mode of the subdirectory ``run``, to which the program writes.
         mode: Mode of the files.
-        secret: User, group and mode of a file that holds a secret.
+        secret: UID, GID and mode of files with secrets.
     """
 
     owner: Sequence[int]
@@ -129,7 +129,7 @@ class Access(NamedTuple):
 
 
 class Control(ABC):
-    """What a proxy may do with its own instance, wherever that runs."""
+    """What a proxy may do with its program, in any runtime."""
 
     @abstractmethod
     def signal(self, number: int) -> None:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Data servers without a control server: one instance brought to a wanted state, and what it is like now."""
+"""Data servers without a control server: ensure the state of one, and describe it."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec impor
 STARTED, STOPPED, ABSENT = "started", "stopped", "absent"
 STATES = (STARTED, STOPPED, ABSENT)
 
-# What an instance was last brought to; it keeps its ports by this.
+# The last specification, so that the data server keeps the ports that it chose.
 RECORD = "instance.json"
 
 
 class Standalone:
-    """Brings one instance of a data server to a wanted state.
+    """Ensures the state of one data server.
 
     Args:
-        server: The data server, as it is to be when it is started.
-        check_mode: Decide as always, but change nothing.
+        server: The data server with its new specification.
+        check_mode: Only predict changes.
     """
 
     def __init__(self, server: S2DS, check_mode: bool) -> None:
@@ -41,7 +41,7 @@ class Standalone:
         self._directory = server.runtime.home
 
     def describe(self) -> dict[str, Any]:
-        """Return what the instance is like now."""
+        """Return the current state of the data server, as the module returns it."""
         try:
             current = self._record()
         except S2DSException:
@@ -52,7 +52,7 @@ class Standalone:
         return self._described(current, STARTED if status.running else STOPPED, status)
 
     def predict(self, state: str) -> dict[str, Any]:
-        """Return what the instance would be like in a state; which ports would be chosen nobody can tell."""
+        """Return the predicted state of the data server. Ports that would be chosen remain 0."""
         if state == ABSENT:
             return {"name": self.name, "state": ABSENT, "running": False}
         current = self._record()
@@ -76,13 +76,13 @@ class Standalone:
         }
 
     def ensure(self, state: str) -> bool:
-        """Bring the instance to a state; returns whether anything had to be done.
+        """Ensure a state. Returns whether anything changed.
 
         Args:
             state: ``started``, ``stopped`` or ``absent``.
 
         Raises:
-            S2DSException: It cannot be brought there; what was before stands.
+            S2DSException: That failed; the previous state was restored.
         """
         with self._locked():
             if state == ABSENT:
@@ -123,7 +123,7 @@ class Standalone:
         try:
             self._write_record(wanted.spec)
         except BaseException:
-            # Without it the next call would not know what runs.
+            # The record must match what runs.
             current = self._record()
             if current is not None:
                 with suppress(ScistreamError, OSError):
@@ -132,7 +132,7 @@ class Standalone:
         return changed
 
     def _start(self, current: DataServerSpec | None, wanted: S2DS) -> bool:
-        # Before anything ends that runs.
+        # Before the running data server is stopped.
         wanted.check_start(current)
         if self.check_mode:
             return True
@@ -169,7 +169,7 @@ class Standalone:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Keep two runs on the same host apart."""
+        """Serialize runs on the same host."""
         if self.check_mode:
             yield
             return
@@ -194,7 +194,7 @@ def _parse_record(document: Mapping[str, Any]) -> DataServerSpec:
 
 
 def _keep_ports(current: DataServerSpec | None, wanted: DataServerSpec) -> DataServerSpec:
-    """Keep the ports that were chosen before, where any port will do and the addresses are the same."""
+    """Use the ports that were chosen earlier for listeners with the same address and port 0."""
     if current is None or len(current.listeners) != len(wanted.listeners):
         return wanted
     listeners = [

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A data server in a container without a control server: what the module proxy_container does."""
+"""Data servers in containers without a control server, for the module proxy_container."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.standalone
 
 _STATE_DIR = "/var/lib/scistream"
 _TEMPLATE_DIR = "/etc/scistream/templates"
-# Tells the containers of this module from those of any control server on the same engine.
+# Distinguishes the containers of this module from those of control servers on the same engine.
 _IDENTITY = "proxy_container"
 
 
 class StandaloneContainer:
-    """One instance as the options of the module describe it; a context that removes what is kept for this call only.
+    """One data server in a container, as a context manager that removes the temporary files of the call.
 
     Args:
-        params: The options.
-        check_mode: Decide as always, but change nothing.
-        tmpdir: Directory for files of this call.
+        params: Options of the module.
+        check_mode: Only predict changes.
+        tmpdir: Directory for temporary files.
     """
 
     def __init__(self, params: Mapping[str, Any], check_mode: bool, tmpdir: str) -> None:
@@ -70,7 +70,7 @@ class StandaloneContainer:
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def describe(self) -> dict[str, Any]:
-        """Return what the instance is like now."""
+        """Return the current state of the data server, as the module returns it."""
         return {
             **self._standalone.describe(),
             "container": self._runtime.container(),
@@ -81,15 +81,15 @@ class StandaloneContainer:
         }
 
     def ensure(self) -> bool:
-        """Bring the instance to its state; returns whether anything had to be done."""
+        """Ensure the state in the options. Returns whether anything changed."""
         return self._standalone.ensure(self._params["state"])
 
     def predict(self) -> dict[str, Any]:
-        """Return what the instance would be like."""
+        """Return the predicted state of the data server."""
         return {**self.describe(), **self._standalone.predict(self._params["state"])}
 
     def _names(self) -> list[str]:
-        """Return the names of the files that an instance may have."""
+        """Return the names of files that may be in its directory."""
         return [RECORD, *credentials.FILES, *NOTES, self._server.proxy.config]
 
     def _check(self) -> None:
@@ -104,7 +104,7 @@ class StandaloneContainer:
         params = self._params
         chosen = {name: params[name] for name in ("engine", "image", "helper_image", "pull") if params[name]}
         settings = {**params["settings"], **chosen}
-        # Before the address decides about anything else.
+        # Checks the address of the engine before it is used.
         read("settings", "image", split(settings)[1])
         runtime = params["runtime"] or ("docker" if params["engine"].startswith("unix:") else "dockersock")
         remote = runtime == "dockersock" and not params["state_dir"]
@@ -118,7 +118,7 @@ class StandaloneContainer:
         return data_server(layout, params["proxy"], runtime, settings, self._wanted)
 
     def _templates(self) -> str:
-        """Return the directory with the template: that of the roles, or one with the text that was given."""
+        """Return the directory of the template: that of the roles, or one with the template in the options."""
         config = getattr(proxy_class(self._params["proxy"]), "config", None)
         if config is None or self._params["template"] is None:
             return _TEMPLATE_DIR

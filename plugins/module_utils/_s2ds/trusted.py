@@ -184,7 +184,7 @@ def check_layout(layout: Layout, starts: bool = True) -> None:
         starts: Whether the programs in them are used.
 
     Raises:
-        S2DSException: Others can write to one, or the state directory is no directory. It names the option.
+        S2DSException: Others can write to one, or the state directory is not a directory. It names the option.
     """
     if os.path.lexists(layout.state_dir) and not os.path.isdir(layout.state_dir):
         raise S2DSException(f"state_dir: {layout.state_dir} is not a directory")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The directory of a data server on this gateway: who may use what of it, and files that change together."""
+"""The directory of a data server on this gateway: access rights, and files that are replaced together."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.files impo
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import make_directory
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Runtime
 
-# Where a configuration is tried, below the directory.
+# Subdirectory in which a configuration is checked.
 _TRIAL = "trial"
 
 
 class Workspace:
-    """The directory of a data server; its program may read it, and write only into its part ``run``.
+    """The directory of a data server. Its program can read it, and write only to the subdirectory ``run``.
 
     Args:
         runtime: Where the data server runs.
@@ -33,11 +33,11 @@ class Workspace:
         self._runtime = runtime
 
     def make(self) -> None:
-        """Make the directory, where it is not there yet."""
+        """Create the directory if it does not exist."""
         self._make(self.path)
 
     def remove(self) -> bool:
-        """Remove the directory with all that is in it; returns whether there was one."""
+        """Remove the directory. Returns whether it existed."""
         if not os.path.isdir(self.path):
             return False
         try:
@@ -47,17 +47,17 @@ class Workspace:
         return True
 
     def has(self, files: Mapping[str, str | None]) -> bool:
-        """Tell whether the files are as they are to be."""
+        """Return whether the files have these contents."""
         return read(self.path, files) == files
 
     def write(self, files: Mapping[str, str | None]) -> None:
-        """Replace files, all or none, each as a whole; a text of None removes the file."""
+        """Replace files, all or none. A content of None removes the file."""
         with self.replaced(files):
             pass
 
     @contextmanager
     def replaced(self, files: Mapping[str, str | None]) -> Iterator[None]:
-        """Replace files; where what follows fails, for whatever reason, they are put back."""
+        """Replace files. If the body of the context fails for any reason, restore them."""
         replacement = self._replacement(self.path, files)
         try:
             self._runtime.deliver()
@@ -70,11 +70,11 @@ class Workspace:
         replacement.commit()
 
     def try_out(self, files: Mapping[str, str | None], verify: Callable[[str], None]) -> None:
-        """Have files checked in a directory like this one, where they cannot do any harm.
+        """Check files in a temporary directory like this one.
 
         Args:
-            files: Those that are to be tried.
-            verify: Raises what is wrong with the files in a directory.
+            files: The files to check.
+            verify: Checks the files in a directory, and raises S2DSException if they are invalid.
         """
         trial = os.path.join(self.path, _TRIAL)
         try:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a certificate says of itself: its names, its time, who issued it. Nothing is verified here.
+"""Reading the names, the validity and the issuer of a certificate. Nothing is verified here.
 
 The standard library shows that of a peer in a connection only, and ahead of one something has to be output to the user.
 """
@@ -21,7 +21,7 @@ _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?", re.ASCII
 
 _TIME = re.compile(r"((?:[0-9]{2}){1,2})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})Z", re.ASCII)
 _SHORT_YEAR = 2
-# Real ones have a few thousand.
+# Usual certificates have a few thousand characters.
 _LONGEST = 1 << 16
 
 _SEQUENCE, _OCTETS, _OID, _UTC_TIME = 0x30, 0x04, 0x06, 0x17
@@ -34,10 +34,10 @@ class Certificate:
     """A certificate.
 
     Args:
-        names: The DNS names that it is for, or where it has none the common name of its subject.
-        begins: Since when it is valid, in seconds since 1970.
-        ends: Until when.
-        issued_by_itself: Whether subject and issuer are the same.
+        names: Its DNS names, or the common name of its subject if there are none.
+        begins: Start of its validity, in seconds since the epoch.
+        ends: End of its validity.
+        issued_by_itself: Whether its subject and issuer are equal.
     """
 
     names: Sequence[str]
@@ -47,10 +47,10 @@ class Certificate:
 
 
 def parse(pem: str) -> Certificate:
-    """Return what a certificate says of itself.
+    """Parse a certificate.
 
     Args:
-        pem: Exactly one certificate as a PEM text, and nothing beside it.
+        pem: Exactly one certificate in PEM format.
 
     Raises:
         ValueError: It is something else.
@@ -79,7 +79,7 @@ def _read(der: bytes) -> Certificate:
 
 
 def _values(data: bytes) -> list[tuple[int, bytes]]:
-    """Return the values that follow one another in DER, each with its tag."""
+    """Return a sequence of DER values, each with its tag."""
     found = []
     at = 0
     while at < len(data):
@@ -108,7 +108,7 @@ def _dns_names(content: bytes) -> list[str]:
     for _tag, extension in _values(_values(content)[0][1]):
         fields = _values(extension)
         if fields[0] == (_OID, _SUBJECT_ALT_NAME):
-            # Whether it is critical may stand between, or not.
+            # The optional flag "critical" may precede the value.
             (content,) = (value for tag, value in fields[1:] if tag == _OCTETS)
             names = _values(_values(content)[0][1])
             return [name.decode("ascii") for tag, name in names if tag == _DNS_NAME]

@@ -20,6 +20,7 @@ PARTS = (
     "plugins/filter",
     "plugins/module_utils/_common",
     "plugins/module_utils/_s2cs",
+    "plugins/module_utils/_s2ds",
     "plugins/modules",
     "roles/s2cs/files",
     "roles/s2ds",

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The processes of a proxy that has no control socket, found by the pid that it wrote down, and what they hold."""
+"""The processes of a proxy without a control socket, found by its PID file, and their open connections."""
 
 from __future__ import annotations
 
@@ -28,7 +28,14 @@ _LONGEST_COMMAND = 4096
 
 @dataclass(frozen=True)
 class OpenConnections:
-    """What goes through a proxy now."""
+    """The open sockets of a proxy.
+
+    Args:
+        listeners: Addresses of its listeners.
+        accepted: Accepted TCP connections.
+        outgoing: TCP connections to the targets.
+        udp: Number of UDP peers.
+    """
 
     listeners: Sequence[Endpoint]
     accepted: Sequence[Socket]
@@ -36,22 +43,22 @@ class OpenConnections:
     udp: int
 
     def last_byte(self, before: float) -> float | None:
-        """Return when a byte was last taken in from either side, in seconds since the epoch; None if none ever was.
+        """Return when the last byte arrived from either side, in seconds since the epoch, or None if there was none.
 
         Args:
-            before: When the last of the connections ended that are gone; 0 if there was none.
+            before: When the last byte of closed connections arrived at the latest, or 0 if there was none.
         """
         quiet = [item.quiet for item in (*self.accepted, *self.outgoing) if item.received]
         return max([before, *(time.time() - min(quiet) for _once in quiet[:1])]) or None
 
 
 def open_connections(pids: Sequence[int]) -> OpenConnections:
-    """Return the listeners of processes, the connections of TCP that they have, and how many peers send datagrams."""
+    """Return the listeners, the TCP connections and the number of UDP peers of processes."""
     found: list[Socket] = sockets(held_by(pids))
     tcp = [item for item in found if item.protocol == socket.IPPROTO_TCP]
     listeners = {item.local for item in tcp if item.listens}
     connections = [item for item in tcp if not item.listens]
-    # Datagrams all come in by one socket; each peer has one of its own that leads to the target.
+    # One socket receives all datagrams; each peer has a socket of its own to the target.
     udp = [item for item in found if item.protocol == socket.IPPROTO_UDP]
     return OpenConnections(
         sorted(listeners | {item.local for item in udp if not item.remote.port}, key=str),
@@ -65,29 +72,35 @@ def carried_bytes(now: OpenConnections, encrypted: bool) -> tuple[int, int]:
     """Return the bytes that open connections have carried to the consumer and to the producer.
 
     Args:
-        now: What goes through.
-        encrypted: Whether what is accepted is encrypted: TLS adds to it, so what goes on to the targets is counted.
+        now: The open connections.
+        encrypted: Whether accepted connections are encrypted. If so, bytes on the side of the targets are counted,
+            which do not include the overhead of TLS.
     """
     if not encrypted:
         return sum(item.sent for item in now.accepted), sum(item.received for item in now.accepted)
-    # The kernel counts the SYN of a connection that was opened from here.
+    # For outgoing connections, the kernel counts the SYN as a byte.
     return sum(item.received for item in now.outgoing), sum(max(0, item.sent - 1) for item in now.outgoing)
 
 
-# The log of ended connections: the program writes to it itself, or to its output.
+# The connection log, to which the program writes directly or as its output.
 CONNECTIONS = "run/connections.log"
 
 
 def with_connection_log(command: Sequence[str], output: bool) -> list[str]:
-    """Return a command with a line in the log of connections that tells of its start, and as its output if wanted."""
+    """Return a command that logs its start in the connection log.
+
+    Args:
+        command: The command.
+        output: Whether its output is appended to the log.
+    """
     start = 'echo "start $(date +%s)"'
-    # HAProxy takes off that its output is appended. The line before it has brought that to the end of the file.
+    # HAProxy clears O_APPEND of its output. The line that is written before moves the offset to the end of the file.
     script = f"exec >>{CONNECTIONS}; {start}" if output else f"{start} >>{CONNECTIONS}"
     return ["/bin/sh", "-c", f'{script}; exec "$@"', "sh", *command]
 
 
 def main_process(place: Place, pid_file: str) -> int | None:
-    """Return the pid in a file below an instance's directory, if that process really works in this directory."""
+    """Return the PID in a file of a data server if that process works in its directory, otherwise None."""
     try:
         pid = place.pid(int(read(place.directory, pid_file, limit=_LONGEST_PID)))
         return pid if pid and works_in(pid, place.directory) else None
@@ -96,7 +109,7 @@ def main_process(place: Place, pid_file: str) -> int | None:
 
 
 def longest_file(pid: int) -> int | None:
-    """Return how long a file may become that a process writes; None where that has no limit."""
+    """Return the maximum size of files that a process can write, or None if it is not limited."""
     try:
         with open(f"/proc/{pid}/limits", encoding="ascii", errors="replace") as stream:
             words = next((line.split() for line in stream if line.startswith("Max file size")), [])

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Who has an address that a data server was to listen at."""
+"""Finding the processes that use the ports of a data server."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _TABLES = {"tcp": ("tcp", "tcp6"), "udp": ("udp", "udp6"), "both": ("tcp", "tcp6
 
 
 def find(listeners: Sequence[Endpoint], transport: str, directory: str) -> list[str]:
-    """Return which listeners something else has, each with the process that has it.
+    """Return the listeners whose ports are used by other programs, each with the process.
 
     Args:
-        listeners: Where a data server is to listen.
+        listeners: Listeners of a data server.
         transport: ``tcp``, ``udp`` or ``both``.
-        directory: The data server's own directory, in which its processes work.
+        directory: The data server's directory, in which its own processes work.
     """
     bound = {inode: address for table in _TABLES[transport] for address, inode in _bound(table)}
     wanted: dict[str, Endpoint] = {}
@@ -48,15 +48,24 @@ def find(listeners: Sequence[Endpoint], transport: str, directory: str) -> list[
 
 
 def in_use(taken: Sequence[str]) -> str:
-    """Return in words that listeners are taken."""
+    """Return the message for listeners that are in use.
+
+    Args:
+        taken: What ``find`` returned.
+    """
     return f"address already in use: {', '.join(taken)}"
 
 
 def check(listeners: Sequence[Endpoint], transport: str, directory: str) -> None:
-    """Refuse listeners at addresses that this host does not have, and at ports that something else has.
+    """Refuse listeners on addresses that this host does not have, or on ports that another program uses.
+
+    Args:
+        listeners: Listeners of a data server. Any free port is acceptable for port 0.
+        transport: ``tcp``, ``udp`` or ``both``.
+        directory: The data server's directory, in which its own processes work.
 
     Raises:
-        S2DSException: It names the listener, and the process that has its port.
+        S2DSException: It names the listener, and the process that uses its port.
     """
     for listener in listeners:
         family = socket.AF_INET6 if ":" in listener.host else socket.AF_INET
@@ -73,7 +82,7 @@ def check(listeners: Sequence[Endpoint], transport: str, directory: str) -> None
 
 
 def _bound(table: str) -> Iterable[tuple[tuple[str, int], str]]:
-    """Return what is bound, as addresses with ports and inodes of sockets."""
+    """Return the bound addresses and ports, each with the inode of its socket."""
     state = _LISTEN if table.startswith("tcp") else _UNCONNECTED
     try:
         with open(f"/proc/net/{table}", encoding="ascii") as stream:
@@ -88,14 +97,14 @@ def _bound(table: str) -> Iterable[tuple[tuple[str, int], str]]:
 
 
 def _address(text: str) -> str:
-    """Return an address of the kernel's tables, which has the words of 32 bits in the host's order."""
+    """Return an address of the kernel's tables, which consists of 32-bit words in host byte order."""
     raw = b"".join(int(text[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(text), 8))
     address = socket.inet_ntop(socket.AF_INET if len(raw) == 4 else socket.AF_INET6, raw)
     return address[len("::ffff:") :] if address.startswith("::ffff:") else address
 
 
 def _owners(inodes: set[str]) -> dict[str, int]:
-    """Return the processes that have sockets open; of several that share one, the one that started first."""
+    """Return the processes that have sockets open. If several share a socket, the first one that started."""
     found: dict[str, tuple[int, int]] = {}
     for name in filter(str.isdigit, os.listdir("/proc")):
         for inode in inodes & _sockets(name):
@@ -111,7 +120,7 @@ def _sockets(process: str) -> set[str]:
     except OSError:
         return found
     for entry in entries:
-        # It may have been closed since.
+        # It may have been closed meanwhile.
         with suppress(OSError):
             link = os.readlink(f"/proc/{process}/fd/{entry}")
             if link.startswith("socket:["):

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Looking at processes and ending them, without ever mistaking another process for one of ours."""
+"""Inspecting and ending processes, without ever mistaking another process for one of ours."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _GROUPS = "/sys/fs/cgroup"
 
 
 def start_time(pid: int) -> str:
-    """Return when a process started (ticks since boot, with the boot's id), or "" if it does not run (any more)."""
+    """Return when a process started (ticks since boot, with the boot ID), or an empty string if it is not running."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as stream:
-            # The second field is the program's name in parentheses, which may contain anything.
+            # The second field is the name in parentheses, which may contain anything.
             fields = stream.read().rpartition(b")")[2].split()
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
             boot = stream.read().strip()
@@ -38,7 +38,7 @@ def is_stopped(pid: int) -> bool:
 
 
 def started_at(pid: int) -> float | None:
-    """Return when a process started, in seconds since the epoch, or None if it does not run."""
+    """Return when a process started, in seconds since the epoch, or None if it is not running."""
     ticks = start_time(pid).partition("@")[0]
     if not ticks:
         return None
@@ -48,14 +48,14 @@ def started_at(pid: int) -> float | None:
 
 
 def is_alive(pid: int, started: str) -> bool:
-    """Tell whether the process with this pid is still the one that started then."""
+    """Return whether the process with this PID is still the one that started then."""
     return bool(started) and start_time(pid) == started
 
 
 def group_in(group: int, directory: str) -> list[tuple[int, str]]:
-    """Return the processes of a group that work in a directory, with their start times.
+    """Return the processes of a process group that work in a directory, with their start times.
 
-    The number of the group alone would not do: once all its processes have ended, another may have it.
+    The ID of the group alone is not sufficient: it may be reused after all processes of the group have ended.
     """
     found = []
     for name in os.listdir("/proc"):
@@ -69,7 +69,7 @@ def group_in(group: int, directory: str) -> list[tuple[int, str]]:
 
 
 def command_line(pid: int) -> str:
-    """Return the command line of a process, empty if it is gone."""
+    """Return the command line of a process, or an empty string if it has ended."""
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as stream:
             return stream.read().replace(b"\0", b" ").decode("utf-8", "replace")
@@ -91,7 +91,7 @@ def working_in(directory: str) -> dict[int, str]:
 
 
 def wait_gone(pid: int, started: str, seconds: float) -> bool:
-    """Wait until a process has ended; returns whether it has."""
+    """Wait until a process has ended. Returns whether it has."""
     deadline = time.monotonic() + seconds
     pause = 0.002
     while is_alive(pid, started):
@@ -103,23 +103,23 @@ def wait_gone(pid: int, started: str, seconds: float) -> bool:
 
 
 def end(pid: int, started: str, grace: float, group: bool = False) -> None:
-    """End a process: SIGTERM, and SIGKILL when it has not ended within ``grace`` seconds.
+    """End a process: send SIGTERM, then SIGKILL if it is still running after a grace period.
 
     Args:
         pid: The process.
-        started: Its start time; nothing happens if the pid has another one by now.
-        grace: How long it may take to end on its own.
-        group: Whether to end its process group with it.
+        started: Its start time. If the PID has been reused, nothing happens.
+        grace: Length of the grace period in seconds.
+        group: Whether to end its process group.
 
     Raises:
-        S2DSException: The kernel does not let it end.
+        S2DSException: It does not end.
     """
     for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, KILL_SECONDS)):
         if not is_alive(pid, started):
             return
         try:
             (os.killpg if group else os.kill)(pid, number)
-            # One that was stopped would not see that it is to end.
+            # A stopped process does not handle signals.
             (os.killpg if group else os.kill)(pid, signal.SIGCONT)
         except ProcessLookupError:
             return
@@ -129,14 +129,15 @@ def end(pid: int, started: str, grace: float, group: bool = False) -> None:
 
 
 def check_not_stopped(what: str, pids: Iterable[int]) -> None:
-    """Refuse a data server of which a process is stopped by a signal or a debugger, or frozen with its control group.
+    """Refuse a data server with a process that is stopped or frozen.
 
     Args:
-        what: What the processes are, for the message.
+        what: Name of the program, for the message.
         pids: PIDs as seen by this process. PIDs that no longer exist are ignored.
 
     Raises:
-        S2DSException: A process is stopped or frozen. It names the process, and what to do.
+        S2DSException: A process is stopped by a signal or a debugger, or frozen with its control group. It names the
+            process, and what to do.
     """
     for pid in pids:
         if pid < 1:
@@ -169,7 +170,7 @@ def works_in(pid: int, directory: str) -> bool | None:
 def _state(pid: int) -> str:
     try:
         with open(f"/proc/{pid}/stat", "rb") as stream:
-            # The program's name is in parentheses before it, and may contain anything.
+            # The state follows the name in parentheses, which may contain anything.
             return stream.read(4096).rpartition(b")")[2].split()[0].decode("ascii", "replace")
     except (OSError, IndexError):
         return ""

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whether somebody listens at a target: one connection, which is closed at once and carries no byte."""
+"""Whether targets are reachable: each gets one connection, which is closed immediately without sending a byte."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ import time
 from dataclasses import dataclass
 from typing import Sequence
 
-# Longer than a round trip around the world and a lost first packet.
+# Longer than a round trip around the world with a lost first packet.
 TIMEOUT = 3.0
-# More are not looked at; they would use up the ports and descriptors of the gateway.
+# More connections at once could exhaust the ports and descriptors of the gateway.
 MAX_TARGETS = 128
 
 
 @dataclass(frozen=True)
 class Unreachable:
-    """A target at which nobody answered, and why."""
+    """A target that accepted no connection, and the reason."""
 
     host: str
     port: int
@@ -32,12 +32,12 @@ class Unreachable:
 def find_unreachable(
     targets: Sequence[tuple[str, int]], source: str | None = None, timeout: float = TIMEOUT
 ) -> list[Unreachable]:
-    """Return the targets at which nobody accepts a connection; all are looked at together.
+    """Return the targets that do not accept a connection. All are tried at the same time.
 
     Args:
         targets: Addresses and ports.
-        source: Address that the connections come from, None for the kernel's choice.
-        timeout: How long they have to answer, in seconds.
+        source: Source address of the connections. If None, the kernel chooses it.
+        timeout: Time limit in seconds.
     """
     failed = []
     waiting: dict[socket.socket, tuple[str, int]] = {}
@@ -72,7 +72,7 @@ def find_unreachable(
 
 
 def _connect(host: str, port: int, source: str | None) -> socket.socket:
-    # An address, never a name, which could take long to look up.
+    # Only addresses: resolving names could take long.
     family, kind, protocol, _name, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
     )[0]

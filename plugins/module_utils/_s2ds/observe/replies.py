@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a data server answers, whatever it really sent: JSON of a limited depth, and counters of one shape.
+"""Checking the replies of a data server, which may be compromised: JSON of limited depth, and counters of a fixed form.
 
-Everything else in an answer is ignored and not passed on.
+Everything else in a reply is ignored.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ _BYTES = ("to_consumer", "to_producer")
 
 
 class InvalidReply(S2DSException):
-    """A data server answered something that no data server of ours replies."""
+    """A data server sent a reply that no data server of ours sends."""
 
     def __init__(self, what: str) -> None:
         super().__init__(f"invalid answer of the data server: {what}")
 
 
 def document(text: str) -> dict[str, Any]:
-    """Return the one JSON object in a text.
+    """Parse a JSON object.
 
     Raises:
-        InvalidReply: It is something else.
+        InvalidReply: The text is something else.
     """
     try:
         found = json.loads(text, parse_int=_whole, parse_constant=_refuse)
@@ -52,10 +52,10 @@ def document(text: str) -> dict[str, Any]:
 
 
 def counters(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the counters in an answer, as C(s2cs_info) shows them.
+    """Return the counters in a reply, in the format of ``s2cs_info``.
 
     Raises:
-        InvalidReply: They are not complete, or no counters.
+        InvalidReply: They are incomplete or invalid.
     """
     return {
         "since": moment(found, "since"),
@@ -68,7 +68,7 @@ def counters(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def part(found: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """Return an object within an object."""
+    """Return an object in a reply."""
     value = found.get(key)
     if not isinstance(value, dict):
         raise InvalidReply(f"{key} is {show(value)}, not an object")
@@ -76,7 +76,7 @@ def part(found: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def count(found: Mapping[str, Any], key: str) -> int:
-    """Return a number of things."""
+    """Return a count in a reply."""
     value = found.get(key)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST_COUNT:
         raise InvalidReply(f"{key} is {show(value)}, not a number of 0 or more")
@@ -84,7 +84,7 @@ def count(found: Mapping[str, Any], key: str) -> int:
 
 
 def moment(found: Mapping[str, Any], key: str) -> float:
-    """Return a time in seconds since the epoch."""
+    """Return a time in a reply, in seconds since the epoch."""
     value = found.get(key)
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < _LATEST:
         raise InvalidReply(f"{key} is {show(value)}, not a time in seconds since the epoch")
@@ -92,7 +92,7 @@ def moment(found: Mapping[str, Any], key: str) -> float:
 
 
 def listeners(found: Mapping[str, Any]) -> list[str]:
-    """Return the addresses at which a data server says that it listens."""
+    """Return the listeners in a reply."""
     value = found.get("listeners")
     if not isinstance(value, list) or len(value) > _MOST_LISTENERS:
         raise InvalidReply(f"listeners is {show(value)}, not a list of addresses")
@@ -106,15 +106,15 @@ def listeners(found: Mapping[str, Any]) -> list[str]:
 
 
 def check_listeners(listeners: Sequence[str], wanted: Sequence[Endpoint], ports: Sequence[int] | None) -> None:
-    """Refuse listeners that are not what a data server was to have: what it says is written down and handed on.
+    """Refuse listeners that differ from the specification. What a data server reports is stored and passed on.
 
     Args:
-        listeners: Where it says that it listens.
-        wanted: Where it is to listen; port 0 where it may choose one.
-        ports: First and last port that it may choose from. If omitted, any.
+        listeners: The reported listeners.
+        wanted: The listeners of the specification, with port 0 where it may choose one.
+        ports: First and last port to choose from. If omitted, any port.
 
     Raises:
-        InvalidReply: They are others.
+        InvalidReply: They differ.
     """
     low, high = ports or (1, 65535)
     found = [parse_endpoint("listeners", text) for text in listeners]
@@ -128,7 +128,7 @@ def check_listeners(listeners: Sequence[str], wanted: Sequence[Endpoint], ports:
 
 
 def printable(value: Any) -> str:
-    """Return a text that can be shown: cut, and without control characters."""
+    """Return a value as text that can be displayed: of limited length, and without control characters."""
     text = value if isinstance(value, str) else json.dumps(value, default=str)
     return "".join(char if char.isprintable() else " " for char in text[:_LONGEST_TEXT])
 

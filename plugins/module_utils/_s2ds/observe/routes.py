@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where an address leads, as the kernel's routing tables say: to this very host, to all of a network, or elsewhere."""
+"""Where an address leads according to the routing tables: to this host, to all hosts of a network, or elsewhere."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ _KINDS = {
 
 
 def describe_special(address: _Address) -> str | None:
-    """Return what an address is that leads to this host, or to all hosts of a network; None for any other."""
+    """Return a description of an address that leads to this host or to all hosts of a network, otherwise None."""
     if address.is_loopback:
         return _KINDS[_LOCAL]
     try:
         return _KINDS.get(_type_of_route(address))
     except OSError:
-        # No netlink here: then only an address of this host can be bound to.
+        # Without netlink: only addresses of this host can be bound.
         return _KINDS[_LOCAL] if _can_be_bound(address) else None
 
 
 def _type_of_route(address: _Address) -> int:
-    """Return the type of the route to an address, 0 where there is none."""
+    """Return the type of the route to an address, or 0 if there is none."""
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     attribute = _ATTRIBUTE.pack(_ATTRIBUTE.size + len(address.packed), _DESTINATION) + address.packed
     body = _MESSAGE.pack(family, address.max_prefixlen, 0, 0, 0, 0, 0, 0, 0) + attribute

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The kernel's socket tables: which sockets processes hold, and how much went through them.
+"""The kernel's socket tables: the sockets of processes, and the bytes that they transferred.
 
-For proxies that count a connection only when it ends. Asked over netlink, so that no program is needed.
+Used for proxies that count a connection only when it ends. Queried with netlink, so that no program is required.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _HEADER = struct.Struct("=IHHII")
 _REQUEST = struct.Struct("=BBBBI48x")
 _MESSAGE = struct.Struct("=BBBB2s2s16s16s12xIIIII")
 _NUMBER = struct.Struct("=I")
-# The last field of a message.
+# Offset of the last field of a message.
 _INODE_AT = _HEADER.size + _MESSAGE.size - _NUMBER.size
 _SECONDS = 5.0
 LISTEN = 10
-# The kernel counts the end of a stream as a byte: of ours once it is confirmed, of the peer's once it is here.
+# The kernel counts the end of a stream as a byte: ours once it is acknowledged, the peer's once it has arrived.
 _END_CONFIRMED = (5,)  # FIN_WAIT2
 _END_RECEIVED = (8, 9, 11)  # CLOSE_WAIT, LAST_ACK, CLOSING
 
@@ -49,12 +49,12 @@ class Socket:
 
     Attributes:
         protocol: Its protocol.
-        state: The state of TCP.
-        local: Its own end.
-        remote: The other end.
-        sent: Bytes that the peer has confirmed.
+        state: Its TCP state.
+        local: Local address.
+        remote: Remote address.
+        sent: Bytes that the peer has acknowledged.
         received: Bytes that the peer has sent.
-        quiet: For how long nothing has come from the peer, in seconds.
+        quiet: Seconds since the last byte of the peer.
     """
 
     protocol: int
@@ -72,7 +72,7 @@ class Socket:
 
 
 def held_by(pids: Iterable[int]) -> set[int]:
-    """Return the inodes of the sockets that processes hold."""
+    """Return the inodes of the sockets of processes."""
     inodes: set[int] = set()
     for pid in pids:
         try:
@@ -98,7 +98,7 @@ def sockets(inodes: Collection[int]) -> list[Socket]:
 
 
 def bound(protocol: str) -> set[Endpoint]:
-    """Return where anybody in this network listens for connections of TCP, or waits for datagrams.
+    """Return the addresses on which any process of this network namespace listens, or receives datagrams.
 
     Args:
         protocol: ``tcp`` or ``udp``.
@@ -113,7 +113,7 @@ def bound(protocol: str) -> set[Endpoint]:
 
 
 def _dump(family: int, protocol: int, inodes: Collection[int] | None = None) -> Iterator[Socket]:
-    """Return the sockets with these inodes, or all. A host may have many thousands of others."""
+    """Return all sockets, or those with these inodes. A host may have many thousands of others."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as connection:
         connection.settimeout(_SECONDS)
         request = _REQUEST.pack(family, protocol, _WITH_INFO, 0, 0xFFFFFFFF)

@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Unix sockets of a running data server: one request, one answer, even if the answering process is compromised.
+"""UNIX sockets of a running data server: one request, one reply, even if the data server is compromised.
 
-A data server can put anything at the name of its socket, and answer anything at any pace. So no link is followed, the
-one who answers has to be the one who made the socket and to work in the directory, and the whole answer has one
-deadline and a largest size.
+A data server can replace its socket with anything, and reply anything at any speed. Therefore links are not followed,
+the process that replies must have created the socket and work in the directory, and the size and the time of a reply
+are limited.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ LARGEST = 1 << 20
 _PAUSE = 0.02
 _CREDENTIALS = struct.Struct("3i")
 
-# Says of the process and the user that answer whether they may.
+# Returns whether a process and its user may reply.
 Accept = Callable[[int, int], bool]
 
 
 class NotListening(S2DSException):
-    """There is no socket, or nothing listens at it: what made it has ended, or is not there yet."""
+    """There is no socket, or nothing listens on it: the program has ended, or is not ready yet."""
 
 
 def ask(
@@ -46,19 +46,20 @@ def ask(
     one_line: bool = False,
     accept: Accept | None = None,
 ) -> str:
-    """Send a request to a socket below a directory and return all that it replies.
+    """Send a request to a UNIX socket, and return the reply.
 
     Args:
-        directory: The directory of an instance.
-        name: The socket below it.
-        request: What to send; the end of the line is added.
-        deadline: Until when the answer has to be complete, by the monotonic clock. If omitted, within 5 s.
-        one_line: Whether the answer is over at the end of its first line.
-        accept: Whether to listen to this process and user. If omitted, to a process that works in the directory.
+        directory: The data server's directory.
+        name: Path of the socket below it.
+        request: The request, without the end of the line.
+        deadline: When the reply must be complete, by the monotonic clock. If omitted, within 5 seconds.
+        one_line: Whether the reply ends after one line.
+        accept: Returns whether to accept replies of a process and a user. If omitted, the process must work in the
+            directory.
 
     Raises:
-        NotListening: There is no such socket, or nobody listens.
-        S2DSException: The answer is not complete in time, or too long, or somebody else would give it.
+        NotListening: There is no such socket, or nothing listens on it.
+        S2DSException: The reply is not complete in time, or too long, or from another process.
     """
     deadline = time.monotonic() + SECONDS if deadline is None else deadline
     accept = accept or (lambda pid, _user: works_in(pid, directory) is not False)
@@ -85,22 +86,22 @@ def ask(
 
 @contextmanager
 def _connected(path: str, name: str, deadline: float, accept: Accept) -> Iterator[socket.socket]:
-    """Connect to the very socket that was looked at, whatever is at its name by then."""
+    """Connect to the socket that was checked, even if it is replaced meanwhile."""
     try:
         held = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         raise NotListening(f"the data server has no {name}") from None
     try:
-        about = os.fstat(held)
-        if not stat.S_ISSOCK(about.st_mode) or about.st_nlink != 1:
+        info = os.fstat(held)
+        if not stat.S_ISSOCK(info.st_mode) or info.st_nlink != 1:
             raise S2DSException(f"{name} is not owned by the data server and is not used")
         with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as connection:
-            # A socket's path may have 107 bytes, a directory's many more.
+            # Paths of sockets are limited to 107 bytes, paths of directories are not.
             _connect(connection, f"/proc/self/fd/{held}", name, deadline)
             pid, user, _group = _CREDENTIALS.unpack(
                 connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
             )
-            if user != about.st_uid or not accept(pid, user):
+            if user != info.st_uid or not accept(pid, user):
                 raise S2DSException(
                     f"process {pid} of the user {user} listens at {name}, which is not the data server: the "
                     "socket is not used"
@@ -118,7 +119,7 @@ def _connect(connection: socket.socket, path: str, name: str, deadline: float) -
             connection.connect(path)
             return
         except BlockingIOError:
-            # As many wait to be let in as may.
+            # The backlog of the socket is full.
             time.sleep(min(_PAUSE, _left(deadline)))
         except (ConnectionRefusedError, FileNotFoundError):
             raise NotListening(f"nothing listens at {name} of the data server") from None

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Files that a data server writes below its directory: read without limits of its own making, and kept from growing.
+"""Files that a data server writes below its directory: reading them within limits, and keeping them small.
 
-A data server that somebody took over cannot make us read anything else than a file of its own, nor without end.
+A compromised data server cannot make this process read anything but its own regular files, nor read without end.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ _PART = 1 << 16
 
 _KEEP_SIZE, _PUNCH_HOLE = 1, 2
 _BLOCK = 4096
-# Of what is enough to know a file again.
+# Number of bytes to recognize a file.
 _MARK = 32
 
 
 @contextmanager
 def opened(directory: str, name: str, write: bool = False) -> Iterator[int | None]:
-    """OpenConnections a file below a directory; None where there is none, or what is there is not a file of its own."""
+    """Open a file below a directory. Yields None if there is none, or if it is not a regular file with one link."""
     flags = (os.O_RDWR if write else os.O_RDONLY) | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     path = os.path.join(directory, name)
     try:
-        # Opening a device can do something already.
+        # Opening a device may have side effects.
         if not _is_own(os.lstat(path)):
             yield None
             return
@@ -47,7 +47,14 @@ def opened(directory: str, name: str, write: bool = False) -> Iterator[int | Non
 
 
 def read(directory: str, name: str, skip: int = 0, limit: int = LARGEST) -> str:
-    """Return a file below a directory without its first bytes, and no more than a limit; empty where there is none."""
+    """Return the content of a file below a directory, or an empty string if there is none.
+
+    Args:
+        directory: The directory.
+        name: Path of the file below it.
+        skip: Number of bytes to skip.
+        limit: Maximum number of bytes.
+    """
     with opened(directory, name) as descriptor:
         if descriptor is None:
             return ""
@@ -58,13 +65,13 @@ def read(directory: str, name: str, skip: int = 0, limit: int = LARGEST) -> str:
 
 
 def size(directory: str, name: str) -> int:
-    """Return how long a file below a directory is; 0 where there is none."""
+    """Return the size of a file below a directory, or 0 if there is none."""
     with opened(directory, name) as descriptor:
         return 0 if descriptor is None else os.fstat(descriptor).st_size
 
 
 def before(descriptor: int, offset: int) -> str:
-    """Return a few bytes of a file before an offset, as far as ``free`` leaves them, in hexadecimal digits."""
+    """Return a few bytes of a file before an offset, as far as ``free`` keeps them, in hexadecimal digits."""
     length = min(_MARK, offset % _BLOCK)
     try:
         return os.pread(descriptor, length, offset - length).hex()
@@ -73,31 +80,31 @@ def before(descriptor: int, offset: int) -> str:
 
 
 class Lines:
-    """The complete lines of a file from an offset on, but empty ones, and those that are longer than a limit.
+    """The complete lines of a file after an offset, without empty lines and lines that are too long.
 
     Args:
         descriptor: The file.
-        offset: Where to begin.
-        skipping: Whether the line that begins there is the rest of one that is too long.
-        deadline: When to end before all is read, by the monotonic clock.
+        offset: Where to start.
+        skipping: Whether the first line is the rest of a line that is too long.
+        deadline: When to stop, by the monotonic clock.
 
     Attributes:
-        offset: Up to where has been read.
-        skipping: Whether what comes next is the rest of a line that is too long.
-        left_out: How many lines were too long.
-        complete: Whether all was read that was there.
+        offset: Offset up to which the file has been read.
+        skipping: Whether the file continues there with the rest of a line that is too long.
+        omitted: Number of lines that were too long.
+        complete: Whether everything was read.
     """
 
     def __init__(self, descriptor: int, offset: int, skipping: bool, deadline: float) -> None:
         self.offset = offset
         self.skipping = skipping
-        self.left_out = 0
+        self.omitted = 0
         self.complete = False
         self._descriptor = descriptor
         self._deadline = deadline
 
     def __iter__(self) -> Iterator[str]:
-        """Return them one by one; the attributes count once all have been taken."""
+        """Return the lines. The attributes are valid after the last line."""
         rest = b""
         while time.monotonic() < self._deadline:
             part = os.pread(self._descriptor, _PART, self.offset + len(rest))
@@ -108,7 +115,7 @@ class Lines:
             if not end:
                 rest += part
                 if len(rest) > LONGEST_LINE:
-                    self._leave_out(len(rest))
+                    self._omit(len(rest))
                     rest = b""
                 continue
             whole, rest = rest + part[:end], part[end:]
@@ -117,20 +124,20 @@ class Lines:
                 if self.skipping:
                     self.skipping = False
                 elif len(line) > LONGEST_LINE:
-                    self.left_out += 1
+                    self.omitted += 1
                 elif line:
                     yield line.decode("utf-8", "replace")
 
-    def _leave_out(self, length: int) -> None:
-        self.left_out += not self.skipping
+    def _omit(self, length: int) -> None:
+        self.omitted += not self.skipping
         self.skipping = True
         self.offset += length
 
 
 def free(descriptor: int, end: int) -> None:
-    """Have a file take no more room for its bytes up to an offset; what is appended meanwhile stays.
+    """Free the disk space of a file up to an offset. Data that is appended meanwhile is kept.
 
-    Where the file system cannot do that, the file stays as it is.
+    On file systems that do not support this, nothing happens.
     """
     whole = end - end % _BLOCK
     if whole:
@@ -138,7 +145,7 @@ def free(descriptor: int, end: int) -> None:
 
 
 def reserve(descriptor: int, length: int) -> None:
-    """Have so much room behind the end of a file, so that what is appended gets its place also on a full disk."""
+    """Reserve disk space behind the end of a file, so that data can be appended even if the disk is full."""
     _fallocate(descriptor, _KEEP_SIZE, os.fstat(descriptor).st_size, length)
 
 
@@ -149,8 +156,8 @@ def _fallocate(descriptor: int, mode: int, offset: int, length: int) -> None:
         function(descriptor, mode, ctypes.c_int64(offset), ctypes.c_int64(length))
 
 
-def _is_own(about: os.stat_result) -> bool:
-    return stat.S_ISREG(about.st_mode) and about.st_nlink == 1
+def _is_own(info: os.stat_result) -> bool:
+    return stat.S_ISREG(info.st_mode) and info.st_nlink == 1
 
 
 def _exactly(descriptor: int, skip: int, limit: int) -> bytes:

@@ -18,7 +18,6 @@ from typing import Any, ClassVar, Mapping, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, show
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import connection_log
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.activity import (
     CONNECTIONS,
     longest_file,
@@ -34,6 +33,10 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.pr
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.replies import (
     LARGEST_COUNT,
     InvalidReply,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.tally import (
+    LineParser,
+    ended_connection_parser,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.unix_socket import (
     SECONDS,
@@ -54,15 +57,15 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec impor
 _MASTER_SOCKET = "run/master.sock"
 _RELOAD_SECONDS = 20.0
 _COLUMN = re.compile(r"<([^>]+)>")
-# A connection that ended before there was one: "address:port [date] listener0/1: SSL handshake failure".
+# A connection that was refused: "address:port [date] listener0/1: SSL handshake failure".
 _REFUSAL = re.compile(r"\S+:[0-9]+ \[[^\]]+\] \S+/\S+: .+")
-# What it says of itself, as in "Proxy listener0 stopped (cumulated conns: FE: 20, BE: 20)."
+# Messages about itself, such as "Proxy listener0 stopped (cumulated conns: FE: 20, BE: 20)."
 _MESSAGE = re.compile(r"(?:Proxy|Server|Stopping|Pausing|Resuming|Enabling) .*\.")
-_PARSER = connection_log.ended_connection_parser(lambda state: "failed" if state[1:] == "C" else "", _REFUSAL, _MESSAGE)
+_PARSER = ended_connection_parser(lambda state: "failed" if state[1:] == "C" else "", _REFUSAL, _MESSAGE)
 _MOST_WORKERS = 1024
 _DIGITS = 18
 _REFUSED_COLUMNS = ("dcon", "dses")
-# Whatever there is in the image that can speak to a socket.
+# Uses whichever program in the image can connect to a socket.
 _STATISTICS = r"""
 ask() {
   if command -v socat; then printf '%s\n' "$2" | socat -t 3 - "UNIX-CONNECT:$1" >&3
@@ -109,29 +112,29 @@ class HAProxy(ObservedProxy):
 
     def __init__(self, layout: Layout, settings: Mapping[str, Any], contained: bool = False) -> None:
         super().__init__(layout, settings, contained)
-        # Two sockets, and the pipe of either direction.
+        # For each connection: two sockets, and two ends of a pipe for each direction.
         self.open_files = 6 * self.settings["max_connections"] + 512
 
     def template_settings(self, spec: DataServerSpec) -> dict[str, Any]:
-        """Return the settings with the number of threads."""
+        """Return the settings with the actual number of threads."""
         return {**self.settings, "threads": automatic(self.settings["threads"], len(spec.listeners))}
 
     def tasks(self, spec: DataServerSpec) -> int:
-        """Return the threads of a worker, and some for the master."""
+        """Return the threads of a worker, plus some for the master."""
         return int(self.template_settings(spec)["threads"]) + 2
 
     def command(self, directory: str) -> list[str]:
-        """Return the command of the master, which starts the workers; its sockets are in the directory."""
+        """Return the command of the master, which starts the workers. Its sockets are relative to the directory."""
         program = [self.program, "-W", "-C", directory, "-S", f"unix@{_MASTER_SOCKET},mode,600", "-f", self.config]
         # HAProxy cannot write to a file by itself.
         return with_connection_log(program, output=True)
 
     def check_command(self) -> list[str]:
-        """Return HAProxy's own check."""
+        """Return the command of HAProxy's own check."""
         return [self.program, "-c", "-f", self.config]
 
     def reload(self, place: Place, control: Control) -> None:
-        """Have the master start a worker with the new configuration; the old one ends with its last connection."""
+        """Have the master start a worker with the new configuration. The old one ends with its last connection."""
         directory = place.directory
         before = _master(directory)
         self.compact_log(place)
@@ -143,7 +146,7 @@ class HAProxy(ObservedProxy):
             time.sleep(0.02)
 
     def observe(self, place: Place) -> Observation | None:
-        """Ask the master and its worker, and look at their processes."""
+        """Query the master and its worker, and observe their processes."""
         deadline = time.monotonic() + SECONDS
         try:
             master = _master(place.directory, deadline)
@@ -159,8 +162,8 @@ class HAProxy(ObservedProxy):
         worker = worker_identity(place, master)
         return Observation(since, open_connections(pids), refused(rows), worker, longest_file(pids[0]))
 
-    def parser(self, place: Place) -> connection_log.LineParser:
-        """Return what takes in a line of its log."""
+    def parser(self, place: Place) -> LineParser:
+        """Return the parser for its log."""
         return _PARSER
 
 
@@ -182,13 +185,13 @@ class Master:
 
 
 def _master(directory: str, deadline: float | None = None) -> Master:
-    """Return what the master process says of itself and its workers."""
+    """Query the master process for its workers."""
     master, worker, old, reloads = 0, 0, [], 0
     section, columns = "", ["PID", "type", "reloads"]
     for line in ask(directory, _MASTER_SOCKET, "show proc", deadline).splitlines():
         fields = line.split()
         if line.startswith("#<"):
-            # Versions before 2.5 have a column more.
+            # Versions before 2.5 have an additional column.
             columns = _COLUMN.findall(line)
         elif line.startswith("#"):
             section = line.strip("# ")
@@ -211,10 +214,10 @@ def _number(text: str) -> int:
 
 
 def _took_over(directory: str, before: Master) -> bool:
-    """Tell whether a new worker serves and the ones before it accept nothing more.
+    """Return whether a new worker serves, and the previous ones no longer accept connections.
 
     Raises:
-        S2DSException: The master could not read its configuration, and went on with the worker that it had.
+        S2DSException: The master could not load its configuration, and continues with its worker.
     """
     try:
         now = _master(directory)
@@ -232,7 +235,7 @@ def _took_over(directory: str, before: Master) -> bool:
 
 
 def _listeners(directory: str, pid: int, deadline: float | None = None) -> list[dict[str, str]]:
-    """Return the statistics of a worker's listeners; empty if it has exited."""
+    """Return the statistics of a worker's listeners, or none if it has exited."""
     return listener_rows(ask(directory, _MASTER_SOCKET, f"@!{pid} show stat", deadline))
 
 

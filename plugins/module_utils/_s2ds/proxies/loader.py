@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The class of each proxy: a gateway compiles the module for each call, so only the class in use is loaded."""
+"""Loading the class of a proxy. A gateway compiles modules in each call, so only the one in use is loaded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
 
 if TYPE_CHECKING:
-    # Ansible sends to a gateway what it finds imported by name: a new proxy is named here.
+    # Ansible sends the modules that are imported by name to a gateway: add new proxies here.
     from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies import (  # noqa: F401
         haproxy,
         nginx,
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 
 def proxy_class(name: str) -> type[Proxy]:
-    """Return the class of a proxy: the only one of its kind in the file of that name.
+    """Return the class of a proxy, the only subclass of ``Proxy`` in the module of its name.
+
+    Args:
+        name: Name of the proxy.
 
     Raises:
         ValueRefused: This version of the collection does not have it.

@@ -15,7 +15,6 @@ from typing import Any, ClassVar, Mapping, Sequence
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import connection_log
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.activity import (
     CONNECTIONS,
     children,
@@ -27,6 +26,10 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.ac
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import (
     check_not_stopped,
     started_at,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.tally import (
+    LineParser,
+    ended_connection_parser,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import one_line
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.observed import Observation, ObservedProxy
@@ -40,10 +43,10 @@ _PID = "run/nginx.pid"
 _RELOAD_SECONDS = 20.0
 _REFUSED = "403"
 _SERVED = "200"
-# What its log says of a client that it did not come to terms with about TLS.
+# Status in its log of a client whose TLS handshake failed.
 _NO_TLS = ("400", "500")
 
-# Where distributions put the module that forwards TCP; where there is none it is part of the program.
+# Paths of the stream module in distributions. If there is none, it is built in.
 _MODULES = (
     "/usr/lib/nginx/modules/ngx_stream_module.so",
     "/usr/lib64/nginx/modules/ngx_stream_module.so",
@@ -51,7 +54,7 @@ _MODULES = (
 
 
 class Nginx(ObservedProxy):
-    """nginx with nothing but its stream module."""
+    """nginx with only its stream module."""
 
     name = "nginx"
     config = "nginx.conf"
@@ -75,11 +78,11 @@ class Nginx(ObservedProxy):
 
     def __init__(self, layout: Layout, settings: Mapping[str, Any], contained: bool = False) -> None:
         super().__init__(layout, settings, contained)
-        # What the template asks for.
+        # As configured by the template.
         self.open_files = 4 * self.settings["max_connections"] + 512
 
     def files(self, spec: DataServerSpec) -> dict[str, str]:
-        """Return the configuration; a server is known to nginx by a name as well, so its certificate must have one."""
+        """Return the configuration. nginx requires a name in the certificate of the other gateway."""
         if spec.encryption != "none" and spec.role == "consumer" and not credentials.peer_name(spec):
             raise S2DSException(
                 "peer_certificate: nginx needs a name to check: give a certificate with a DNS name or a common name"
@@ -87,18 +90,18 @@ class Nginx(ObservedProxy):
         return super().files(spec)
 
     def template_settings(self, spec: DataServerSpec) -> dict[str, Any]:
-        """Return the settings with the number of workers and the path of the module, empty if it is built in."""
+        """Return the settings with the actual number of workers, and the path of the module, empty if built in."""
         module = self.settings["stream_module"]
         if module == "auto":
-            # The official image has it built in; another one needs the setting.
+            # It is built into the official image. Other images may require the setting.
             paths = () if self.contained else _MODULES
             module = next((path for path in paths if os.path.exists(path)), "")
-        # Datagrams of one peer must all meet the same worker.
+        # All datagrams of a peer must reach the same worker.
         workers = automatic(self.settings["workers"], len(spec.listeners)) if spec.transport == "tcp" else 1
         return {**self.settings, "stream_module": module, "workers": workers}
 
     def tasks(self, spec: DataServerSpec) -> int:
-        """Return the workers, and some for the master."""
+        """Return the workers, plus some for the master."""
         return int(self.template_settings(spec)["workers"]) + 2
 
     def command(self, directory: str) -> list[str]:
@@ -106,11 +109,11 @@ class Nginx(ObservedProxy):
         return with_connection_log([self.program, "-p", f"{directory}/", "-c", self.config], output=False)
 
     def check_command(self) -> list[str]:
-        """Return nginx's own check."""
+        """Return the command of nginx's own check."""
         return ["/bin/sh", "-c", 'exec "$@" -p "$PWD/"', "sh", self.program, "-q", "-t", "-c", self.config]
 
     def reload(self, place: Place, control: Control) -> None:
-        """Have the master start workers with the new configuration; the old ones end with their last connections."""
+        """Have the master start workers with the new configuration. The old ones end with their last connections."""
         master = main_process(place, _PID)
         if master is None:
             raise S2DSException("nginx is not running and cannot be reloaded")
@@ -128,7 +131,7 @@ class Nginx(ObservedProxy):
             time.sleep(0.02)
 
     def observe(self, place: Place) -> Observation | None:
-        """Return what is seen of the master and its workers."""
+        """Observe the master and its workers."""
         master = main_process(place, _PID)
         since = started_at(master) if master is not None else None
         if master is None or since is None:
@@ -138,14 +141,14 @@ class Nginx(ObservedProxy):
         now = open_connections([master, *workers])
         return Observation(since, now, longest=longest_file(master)) if _accepting(master) and now.listeners else None
 
-    def parser(self, place: Place) -> connection_log.LineParser:
-        """Return what takes in a line of its log."""
+    def parser(self, place: Place) -> LineParser:
+        """Return the parser for its log."""
         encrypted = self.is_encrypted(place)
-        return connection_log.ended_connection_parser(lambda status: _judge(status, encrypted))
+        return ended_connection_parser(lambda status: _classify(status, encrypted))
 
 
 def _accepting(master: int) -> set[int]:
-    """Return the workers that accept connections, not those that only serve their last ones."""
+    """Return the workers that accept connections, without those that only serve existing ones."""
     return {
         pid
         for pid, command in children(master).items()
@@ -153,7 +156,7 @@ def _accepting(master: int) -> set[int]:
     }
 
 
-def _judge(status: str, encrypted: bool) -> str:
+def _classify(status: str, encrypted: bool) -> str:
     if encrypted and status in _NO_TLS:
         return "refused"
     return {_SERVED: "", _REFUSED: "refused"}.get(status, "failed")

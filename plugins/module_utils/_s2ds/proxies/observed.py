@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What proxies have in common that count a connection only when it ends, and so are looked at from outside as well."""
+"""Common parts of proxies that log a connection when it ends, so that open connections have to be observed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.ac
     OpenConnections,
     carried_bytes,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.connection_log import (
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.tally import (
     COUNTED,
     LineParser,
     Tally,
@@ -33,14 +33,14 @@ _LOOKS, _SECONDS = 3, 1.0
 
 @dataclass(frozen=True)
 class Observation:
-    """What there is to see of a proxy that runs.
+    """What is observed of a running proxy.
 
     Args:
-        since: Since when its main process runs, in seconds since the epoch.
-        now: What goes through it.
-        refused: Connections that it refused since then, where it tells that itself.
-        worker: What tells the process that counted these from any other.
-        longest: How long its files may become; None where that has no limit.
+        since: Start of its main process, in seconds since the epoch.
+        now: Its open connections.
+        refused: Connections that it refused since its start, if it reports them.
+        worker: Identity of the process that counted these.
+        longest: Maximum size of its files, or None if it is not limited.
     """
 
     since: float
@@ -51,16 +51,16 @@ class Observation:
 
     @property
     def open(self) -> int:
-        """How many connections are open."""
+        """Number of open connections."""
         return len(self.now.accepted) + self.now.udp
 
 
 class ObservedProxy(ConfiguredProxy):
-    """A proxy whose counters are its log of connections and what the kernel tells of those that are open.
+    """A proxy whose counters are the totals of its connection log plus the open connections in the kernel's tables.
 
     Attributes:
-        logs_starts: Whether a connection is in the log from its beginning on.
-        encrypted: What is in its configuration where it accepts encrypted connections only.
+        logs_starts: Whether the log also contains the start of each connection.
+        encrypted: Pattern in its configuration if it accepts only encrypted connections.
     """
 
     logs_starts: ClassVar[bool] = False
@@ -68,33 +68,38 @@ class ObservedProxy(ConfiguredProxy):
 
     @abstractmethod
     def observe(self, place: Place) -> Observation | None:
-        """Return what is seen of the proxy; None where it does not serve."""
+        """Return what is observed of the proxy, or None if it does not serve."""
 
     @abstractmethod
     def parser(self, place: Place) -> LineParser:
-        """Return what takes in a line of its log."""
+        """Return the parser for its log."""
 
     def is_encrypted(self, place: Place) -> bool:
-        """Tell whether what is accepted is encrypted."""
+        """Return whether the connections that it accepts are encrypted."""
         return bool(self.encrypted.search(read(place.directory, self.config)))
 
     def clock_offset(self, tally: Tally, seen: Observation | None) -> float:
-        """Return what to add to the times in the log, by what is seen of the proxy, if anything is."""
+        """Return the seconds to add to times in the log.
+
+        Args:
+            tally: Totals of the log.
+            seen: What is observed of the proxy, or None if it is not running.
+        """
         return 0.0
 
     def probe(self, place: Place) -> dict[str, Any] | None:
-        """Return what the log of ended connections and the kernel tell together."""
+        """Return the counters from the log and the open connections, or None if the proxy does not serve."""
         late = time.monotonic() + _SECONDS
         for _unused in range(_LOOKS):
             tally = connection_log.read_totals(place, self.log, self.parser(place))
             seen = self.observe(place)
-            # A connection that ended in between is in neither.
+            # A connection that ended in between would be in neither.
             if seen is None or size(place.directory, self.log) <= tally.offset or time.monotonic() > late:
                 break
         return None if seen is None else self._counters(place, tally, seen)
 
     def totals(self, place: Place) -> dict[str, Any] | None:
-        """Return what its log comes to, and what was seen of it last."""
+        """Return the totals of the log and the last observation."""
         tally = connection_log.read_totals(place, self.log, self.parser(place))
         if not tally.starts:
             return None
@@ -115,7 +120,7 @@ class ObservedProxy(ConfiguredProxy):
         }
 
     def compact_log(self, place: Place) -> None:
-        """Keep what its log came to and what is seen of it, and free the room of that."""
+        """Store the totals of the log and the current observation, and free the log's disk space."""
 
         def remember(tally: Tally) -> None:
             with suppress(S2DSException):
@@ -127,7 +132,7 @@ class ObservedProxy(ConfiguredProxy):
         connection_log.compact(place, self.log, self.parser(place), remember)
 
     def _sums(self, place: Place, tally: Tally, seen: Observation) -> dict[str, int]:
-        """Return what the log and the connections that are open come to together."""
+        """Return the sums of the log and the open connections."""
         found = {name: int(getattr(tally, name)) for name in COUNTED}
         to_consumer, to_producer = carried_bytes(seen.now, self.is_encrypted(place))
         found["to_consumer"] += to_consumer
@@ -137,7 +142,7 @@ class ObservedProxy(ConfiguredProxy):
         return found
 
     def _counters(self, place: Place, tally: Tally, seen: Observation) -> dict[str, Any]:
-        """Return the counters as C(s2cs_info) shows them."""
+        """Return the counters in the format of ``s2cs_info``."""
         sums, offset = self._sums(place, tally, seen), self.clock_offset(tally, seen)
         return {
             "since": tally.since + offset if tally.since else seen.since,
@@ -154,5 +159,5 @@ class ObservedProxy(ConfiguredProxy):
         }
 
     def _is_full(self, place: Place, seen: Observation) -> bool:
-        """Tell whether its log is as long as it may become, so that lines may be missing."""
+        """Return whether the log has reached its maximum size, so that lines may be missing."""
         return seen.longest is not None and size(place.directory, self.log) >= seen.longest

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What forwards: the interface that each proxy implements in a file of its own."""
+"""The interface of proxies, which forward connections. Each proxy is implemented in a file of its own."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Control, DataServerSpec, Place, Task
 
-# Runs a command in a directory to its end; returns its exit status and what it wrote.
+# Runs a command in a directory until it exits, and returns its exit status and output.
 RunOnce = Callable[[Sequence[str], str], "tuple[int, list[str]]"]
 
 
 class Proxy(ABC):
-    """One kind of data server: how it is configured, started, asked and reloaded.
+    """One proxy: how its program is configured, started, queried and reloaded.
 
     Attributes:
-        name: As users write it.
-        config: Name of the configuration in the instance's directory.
-        verifies: Whether a configuration can be checked before it replaces the one in force.
-        log: The log of connections that it writes below its directory and S2CS keeps small; empty: there is none.
-        statistics: Shell that asks it what it counts, where nothing but a shell in its container can: its directory is
-            the second argument, and each line is handed to the function ``say``. Empty: it cannot be asked there.
-        open_files: How many files each of its processes has open with as many connections as the settings allow.
+        name: Its name in options and policies.
+        config: Name of its configuration file.
+        verifies: Whether a configuration can be checked before it replaces the current one.
+        log: Path of the connection log below its directory, which S2CS compacts. Empty if there is none.
+        statistics: Shell code that queries its counters inside a container that only has a shell. The second argument
+            is its directory, and the function ``say`` reports a line. Empty if that is not possible.
+        open_files: Maximum number of open files of each of its processes.
 
     Args:
-        layout: Where things are on this gateway.
-        settings: The administrator's settings for this proxy, from the policy.
-        contained: Whether its program comes out of an image.
+        layout: Directories on this gateway.
+        settings: The administrator's settings for this proxy.
+        contained: Whether its program is part of a container image.
 
     Raises:
-        ValueRefused: A setting is unknown or wrong.
+        ValueRefused: A setting is unknown or invalid.
     """
 
     name: str
@@ -53,12 +53,12 @@ class Proxy(ABC):
 
     @property
     def capabilities(self) -> ProxyCapabilities:
-        """What it can do."""
+        """What this proxy can do."""
         return PROXIES[self.name]
 
     @property
     def user(self) -> str:
-        """The unprivileged user that runs it where S2CS is root."""
+        """The unprivileged user that runs it if S2CS is root."""
         return f"scistream-{self.name}"
 
     @property
@@ -69,10 +69,10 @@ class Proxy(ABC):
     @classmethod
     @abstractmethod
     def setting_names(cls) -> Iterable[str]:
-        """Return the names of the settings that an administrator may give."""
+        """Return the names of its settings."""
 
     def check(self, spec: DataServerSpec) -> None:
-        """Refuse, before anything changes, what this proxy cannot do."""
+        """Refuse, before anything changes, a specification that this proxy does not support."""
         if spec.rate is not None and not self.capabilities.limits_rate:
             raise S2DSException(
                 f"rate: the proxy {self.name} cannot limit the rate of a session; omit rate, or choose s2ds"
@@ -92,19 +92,19 @@ class Proxy(ABC):
 
     @property
     def persistent_files(self) -> Sequence[str]:
-        """Files that it writes below its directory and that are to outlive it."""
+        """Files that the program writes below its directory and that must survive a restart."""
         return [self.log] if self.log else []
 
     def tasks(self, spec: DataServerSpec) -> int:
-        """Return how many processes and threads a start or a reload adds at most."""
+        """Return the maximum number of processes and threads that a start or a reload adds."""
         return 4
 
     def most_tasks(self, spec: DataServerSpec) -> int:
-        """Return how many processes and threads there may come to be by connections alone."""
+        """Return the maximum number of processes and threads for connections."""
         return 0
 
     def task(self, spec: DataServerSpec) -> Task:
-        """Return what a runtime is asked to run."""
+        """Return the program to run for a specification."""
         return Task(
             spec.name,
             self.name,
@@ -118,56 +118,62 @@ class Proxy(ABC):
 
     @abstractmethod
     def files(self, spec: DataServerSpec) -> dict[str, str]:
-        """Return the configuration: the text of each file in the instance's directory."""
+        """Return the configuration files by name."""
 
     @abstractmethod
     def command(self, directory: str) -> Sequence[str]:
-        """Return the program and its arguments; the directory is that of the instance as the program sees it."""
+        """Return the program and its arguments.
+
+        Args:
+            directory: The data server's directory as the program sees it.
+        """
 
     @abstractmethod
     def reload(self, place: Place, control: Control) -> None:
-        """Have the running proxy take over its changed configuration, and wait until it is in force.
-
-        Established connections go on.
+        """Reload the changed configuration, and wait until it is in effect. Established connections continue.
 
         Raises:
-            S2DSException: It did not take it over.
+            S2DSException: It was not loaded.
         """
 
     @abstractmethod
     def probe(self, place: Place) -> dict[str, Any] | None:
-        """Ask the running proxy for its counters, and for its listeners where it chose them.
+        """Query the running program for its counters, and for its listeners if it chose them.
 
-        It takes a few seconds at most, whatever the proxy does, and changes nothing.
+        This takes a few seconds at most, whatever the program does, and changes nothing.
 
         Returns:
-            None if it is not there, or not there yet.
+            None if it is not running, or not yet.
 
         Raises:
-            S2DSException: It is there and does not serve, or answers what no data server of ours would.
+            S2DSException: It is running, but does not serve, or its reply is invalid.
         """
 
     def totals(self, place: Place) -> dict[str, Any] | None:
-        """Return what the session has counted in all as far as that is written down, for one that does not answer.
+        """Return the stored totals of the session, for a program that does not answer.
 
         Returns:
-            Its counters, with nothing open; None if nothing is known.
+            Its counters without open connections, or None if nothing is known.
         """
         return None
 
     def compact_log(self, place: Place) -> None:  # noqa: B027 - not every proxy has a log
-        """Store the totals of the connection log, so that it can be freed; only one process does so at a time."""
+        """Store the totals of the connection log, and free its disk space. Only one process does so at a time."""
 
     def last_output(self, place: Place) -> list[str]:
-        """Return the lines that it wrote since it was started last, where it writes them to a file of its own only."""
+        """Return the lines since the last start, if the program writes them only to a file of its own."""
         return []
 
     def verify(self, directory: str, run: RunOnce) -> None:  # noqa: B027 - not every program can
-        """Have the program itself check the configuration in a directory that is like that of the instance."""
+        """Have the program check the configuration in a directory like the data server's.
+
+        Raises:
+            S2DSException: It is invalid.
+        """
 
 
 def _check_encryption(spec: DataServerSpec) -> None:
-    """Refuse what does not go together with the encryption."""
+    """Refuse options that are incompatible with the encryption."""
     if spec.encryption == "none":
         for option, given in (
             ("certificate", spec.certificate),

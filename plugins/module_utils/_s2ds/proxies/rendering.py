@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Configurations from the templates that the roles installed on this gateway, so that a site can swap them.
+"""Rendering configurations from the templates that the roles installed on this gateway. A site can replace a template.
 
-Whatever a template puts into a configuration is checked once more here: no value can end a line, a word or a quotation
-of the target syntax, whichever that is.
+Everything that a template inserts into a configuration is checked once more: no value can end a line, a word or a
+quoted string, regardless of the syntax of the configuration.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ else:
 
 # A word of a configuration: names, numbers, addresses, networks, paths.
 _WORD = re.compile(r"[A-Za-z0-9_.:/@\[\]+-]*", re.ASCII)
-# What an expression of a template may add to a configuration: such words, and a list of them.
+# Values that an expression in a template may insert: such words, and lists of them.
 _WORDS = re.compile(r"[A-Za-z0-9_.:/@\[\]+, -]*", re.ASCII)
 _TEXT = re.compile(r"[\t\n\x20-\x7e\xa0-\U0010ffff]*")
 
 
 def render(path: str, role: str, values: Mapping[str, Any]) -> str:
-    """Return the configuration that a template makes of values.
+    """Render a template.
 
     Args:
         path: The template.
         role: The role that installs it, for the message.
-        values: What the template may use.
+        values: Variables of the template.
 
     Raises:
-        S2DSException: There is no such template, or it cannot be used, or it would write something unexpected.
+        S2DSException: The template does not exist or cannot be used, or inserts a value that is not allowed.
     """
     check_jinja2()
     text = _read(path, role)
@@ -67,7 +67,7 @@ def render(path: str, role: str, values: Mapping[str, Any]) -> str:
         ) from None
     except S2DSException as error:
         raise S2DSException(f"the template {path} cannot be used: {error}") from None
-    # A site's template may do anything that an expression can do, and fail as one can.
+    # Expressions in a site's template may raise any exception.
     except Exception as error:
         raise S2DSException(f"the template {path} cannot be used: {type(error).__name__}: {_readable(error)}") from None
     if not _TEXT.fullmatch(rendered):
@@ -76,7 +76,7 @@ def render(path: str, role: str, values: Mapping[str, Any]) -> str:
 
 
 def check_jinja2() -> None:
-    """Refuse to go on where Jinja2 is missing."""
+    """Refuse to continue without Jinja2."""
     if JINJA2_PROBLEM:
         raise S2DSException(
             f"{sys.executable}, which runs the modules on this gateway, has no Jinja2, which this proxy requires "
@@ -86,13 +86,13 @@ def check_jinja2() -> None:
 
 
 def check_template(path: str, role: str) -> None:
-    """Refuse to go on where there is no template."""
+    """Refuse to continue without the template."""
     if not os.path.exists(path):
         raise S2DSException(f"there is no template {path}: run the role {role} on this gateway")
 
 
 def template_values(spec: DataServerSpec) -> dict[str, Any]:
-    """Return what every template may use of an instance."""
+    """Return the variables for any template."""
     return {
         "name": spec.name,
         "role": spec.role,
@@ -124,7 +124,7 @@ def _tls(spec: DataServerSpec) -> dict[str, Any] | None:
 
 
 def _endpoint(endpoint: Endpoint | None) -> dict[str, Any]:
-    """Return an endpoint whose host is an IP address: the policy allowed that, and no name."""
+    """Return an endpoint with an IP address. Names have been resolved before."""
     if endpoint is None or endpoint.address is None or not 1 <= endpoint.port <= 65535:
         raise S2DSException(f"an IP address and a port are required, not {show(str(endpoint))}")
     return {"address": endpoint.host, "port": endpoint.port, "endpoint": str(endpoint)}
@@ -140,7 +140,7 @@ def _read(path: str, role: str) -> str:
 
 
 def _checked_values(value: Any) -> Any:
-    """Return values after a check that each is one word, whatever the template does with it."""
+    """Return values after checking that each one is a single word, whatever the template does with it."""
     if isinstance(value, Mapping):
         return {key: _checked_values(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -151,7 +151,7 @@ def _checked_values(value: Any) -> Any:
 
 
 def _checked(value: Any) -> Any:
-    """Return the value of an expression in a template, if it is fit for a configuration."""
+    """Return the value of an expression in a template if it is allowed in a configuration."""
     if isinstance(value, Undefined):
         return value
     if isinstance(value, int) and not isinstance(value, bool):
@@ -162,6 +162,6 @@ def _checked(value: Any) -> Any:
 
 
 def _readable(error: BaseException) -> str:
-    """Return what an error says on one line of readable length."""
+    """Return the message of an error as one line, shortened if it is too long."""
     text = " ".join(str(getattr(error, "message", None) or error).split())
     return text if len(text) <= 300 else text[:297] + "..."

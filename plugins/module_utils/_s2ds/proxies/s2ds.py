@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The native data server: configuration and control of the forwarder that the role ``s2ds`` installs."""
+"""The native forwarder, which the role ``s2ds`` installs: its configuration and control."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _TOTALS = "run/counters.json"
 _PROGRAM_IN_IMAGE = "/usr/local/lib/scistream/s2ds"
 _LONGEST_TOTALS = 4096
 _MOST_WORKERS = 64
-# The forwarder is a program in Python, so its image has one.
+# The forwarder's image contains Python.
 _STATISTICS = r"""
 if cd "$2" && [ -S run/control.sock ]; then
   say "$(python3 -c 'import socket
@@ -44,7 +44,7 @@ fi
 
 
 class NativeProxy(Proxy):
-    """Our own forwarder: splice(2) through enlarged pipes, in one program of the standard library."""
+    """Our own forwarder, which uses splice(2) through large pipes and only Python's standard library."""
 
     name = "s2ds"
     config = _CONFIG
@@ -54,12 +54,12 @@ class NativeProxy(Proxy):
         own = checked(settings)
         self.interpreter = own.pop("python") or layout.interpreter
         super().__init__(layout, own, contained)
-        # Two sockets, and the pipe of either direction.
+        # For each connection: two sockets, and two ends of a pipe for each direction.
         self.open_files = 6 * int(self.settings["max_connections"]) + 512
 
     @property
     def persistent_files(self) -> list[str]:
-        """Its own totals."""
+        """The totals of the forwarder."""
         return [_TOTALS]
 
     @classmethod
@@ -68,7 +68,7 @@ class NativeProxy(Proxy):
         return SETTINGS
 
     def files(self, spec: DataServerSpec) -> dict[str, str]:
-        """Return the forwarder's configuration: never one with a target and without the TLS that was asked for."""
+        """Return the forwarder's configuration, never with a target but without the TLS of the specification."""
         listeners: list[dict[str, Any]] = []
         for index, listener in enumerate(spec.listeners):
             target = spec.target_of(index)
@@ -102,7 +102,7 @@ class NativeProxy(Proxy):
         return [self.interpreter, "-I", program, "--directory", directory]
 
     def reload(self, place: Place, control: Control) -> None:
-        """Have the forwarder read its configuration again."""
+        """Have the forwarder reload its configuration."""
         _ask(place.directory, "reload")
 
     def probe(self, place: Place) -> dict[str, Any] | None:
@@ -116,9 +116,9 @@ class NativeProxy(Proxy):
         return found
 
     def totals(self, place: Place) -> dict[str, Any] | None:
-        """Return the totals that the forwarder wrote down last."""
+        """Return the totals that the forwarder saved last."""
         text = read(place.directory, _TOTALS, limit=_LONGEST_TOTALS)
-        # So much before it writes anything.
+        # Before the forwarder saves anything.
         if text.strip() in ("", "null"):
             return None
         found = replies.document(text)
@@ -127,14 +127,14 @@ class NativeProxy(Proxy):
                 **found,
                 "connections": {"open": 0, **{name: found.get(name) for name in ("total", "refused", "failed")}},
                 "bytes": {name: found.get(name) for name in ("to_consumer", "to_producer")},
-                # One that was killed may have counted a little more.
+                # If it was killed, it may have counted more than it saved.
                 "exact": found.get("exact") is True and found.get("ended") is True,
             }
         )
 
 
 def _workers(place: Place, status: Mapping[str, Any]) -> list[int]:
-    """Return the processes that a status names as workers, and that are."""
+    """Return the PIDs that a status lists as workers and that work in the directory."""
     listed = status.get("workers")
     workers = [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
     pids = [place.pid(item["pid"]) or 0 for item in workers[:_MOST_WORKERS] if isinstance(item.get("pid"), int)]
@@ -142,7 +142,7 @@ def _workers(place: Place, status: Mapping[str, Any]) -> list[int]:
 
 
 def _tls(spec: DataServerSpec) -> dict[str, str] | None:
-    """Return how the connection between the gateways is protected; without targets there is none yet."""
+    """Return how the connection between the gateways is protected, or None without targets."""
     if spec.encryption == "none" or not spec.targets:
         return None
     return {
@@ -154,7 +154,7 @@ def _tls(spec: DataServerSpec) -> dict[str, str] | None:
 
 
 def _ask(directory: str, operation: str) -> dict[str, Any]:
-    """Send one request to the forwarder's control socket and return the status that it answers with."""
+    """Send a request to the forwarder's control socket, and return the status in its reply."""
     answer = replies.document(ask(directory, _CONTROL, json.dumps({"op": operation}), one_line=True))
     if answer.get("ok") is not True:
         raise S2DSException(f"the forwarder refused to {operation}: {replies.printable(answer.get('error'))}")

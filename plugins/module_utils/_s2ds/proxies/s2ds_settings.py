@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The settings of the forwarder that an administrator may change. It takes the same values, and no others."""
+"""The settings of the forwarder in the policy. The forwarder accepts the same values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SETTINGS: Mapping[str, Any] = {
     "max_connections": 1024,
     "connect_timeout": 10,
     "congestion": {"accept": None, "connect": None},
-    # What runs it on this host; in a container it is the image's.
+    # Interpreter on this host. Images have their own.
     "python": "",
 }
 _OPTION = "proxies.s2ds.settings"
@@ -27,10 +27,13 @@ _ALGORITHM = re.compile(r"[a-z][a-z0-9_-]{0,14}", re.ASCII)
 
 
 def checked(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all settings, those that are given after a check.
+    """Return all settings, after checking those that are given.
+
+    Args:
+        given: The settings in the policy.
 
     Raises:
-        ValueRefused: A setting is unknown or wrong.
+        ValueRefused: A setting is unknown or invalid.
     """
     unknown = sorted(map(str, set(given) - set(SETTINGS)))
     if unknown:

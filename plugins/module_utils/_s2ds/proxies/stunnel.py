@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The proxy stunnel: TLS 1.3 between the two gateways, each of which knows the certificate of the other."""
+"""The proxy stunnel: TLS 1.3 between the two gateways, which know each other's certificate."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import time
 from typing import ClassVar, Mapping, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import connection_log
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.activity import (
     longest_file,
     main_process,
@@ -23,6 +22,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.pr
     check_not_stopped,
     started_at,
 )
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.tally import LineParser, Tally
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.untrusted import read, size
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import one_line
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies import stunnel_log
@@ -33,20 +33,20 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec impor
 
 _PID = "run/stunnel.pid"
 _RELOAD_SECONDS = 20.0
-# How much of the end of its log is looked at for what it output.
+# Size of the end of its log that is searched for its output.
 _RECENT = 1 << 16
-# Zones of time differ by quarters of an hour.
+# Offsets of time zones are multiples of a quarter of an hour.
 _ZONE_STEP = 900.0
 
-# stunnel has no check. A line that it does not know, at the very end, is what it must complain of, and nothing before.
+# stunnel has no option to check a configuration. Instead, an invalid last line must be the only error that it reports.
 _SENTINEL = "everything-above = was understood"
 
-# Which side it is: that of the TLS client.
+# Present if it is the TLS client.
 _IS_CLIENT = re.compile(r"^\s*client\s*=\s*yes\s*$", re.MULTILINE)
 
 
 class Stunnel(ObservedProxy):
-    """stunnel: TLS server for the role producer, TLS client for the role consumer."""
+    """stunnel, as TLS server for the role producer, and as TLS client for the role consumer."""
 
     name = "stunnel"
     config = "stunnel.conf"
@@ -63,7 +63,7 @@ class Stunnel(ObservedProxy):
     flags: ClassVar[Mapping[str, bool]] = {"clients_by_firewall": False}
 
     def check(self, spec: DataServerSpec) -> None:
-        """Refuse also what would let anyone connect who may not: stunnel cannot tell clients by their addresses."""
+        """Also refuse restricted clients without encryption: stunnel cannot distinguish clients by their addresses."""
         super().check(spec)
         if spec.role == "consumer" and spec.clients and not self.settings["clients_by_firewall"]:
             raise S2DSException(
@@ -73,11 +73,11 @@ class Stunnel(ObservedProxy):
             )
 
     def most_tasks(self, spec: DataServerSpec) -> int:
-        """Return the threads, one for each connection, of which there may be as many as files allow."""
+        """Return the maximum number of threads: one for each connection, which open files limit."""
         return self.open_files // 2 + 64
 
     def command(self, directory: str) -> list[str]:
-        """Return the command; the directory is its working directory."""
+        """Return the command. The directory is its working directory."""
         return [self.program, os.path.join(directory, self.config)]
 
     def check_command(self) -> list[str]:
@@ -85,7 +85,7 @@ class Stunnel(ObservedProxy):
         return [self.program, self.config]
 
     def verify(self, directory: str, run: RunOnce) -> None:
-        """Have stunnel read the configuration up to a last line that it cannot know."""
+        """Have stunnel read the configuration up to an invalid last line."""
         path = os.path.join(directory, self.config)
         with open(path, "a", encoding="utf-8") as stream:
             stream.write(f"\n[end]\n{_SENTINEL}\n")
@@ -94,7 +94,7 @@ class Stunnel(ObservedProxy):
             self.refuse([line for line in output if line.startswith("[!]")] or output)
 
     def reload(self, place: Place, control: Control) -> None:
-        """Have stunnel read its configuration again; connections keep what they began with."""
+        """Have stunnel reload its configuration. Established connections keep their settings."""
         directory = place.directory
         before = size(directory, self.log)
         control.signal(signal.SIGHUP)
@@ -109,7 +109,7 @@ class Stunnel(ObservedProxy):
             time.sleep(0.02)
 
     def observe(self, place: Place) -> Observation | None:
-        """Return what is seen of its process."""
+        """Observe its process."""
         pid = main_process(place, _PID)
         since = started_at(pid) if pid is not None else None
         if pid is None or since is None:
@@ -118,28 +118,28 @@ class Stunnel(ObservedProxy):
         now = open_connections([pid])
         return Observation(since, now, longest=longest_file(pid)) if now.listeners else None
 
-    def parser(self, place: Place) -> connection_log.LineParser:
-        """Return what takes in a line of its log."""
+    def parser(self, place: Place) -> LineParser:
+        """Return the parser for its log."""
         return stunnel_log.line_parser(_is_client(place))
 
-    def clock_offset(self, tally: connection_log.Tally, seen: Observation | None) -> float:
-        """Return how far its clock is from UTC, by when it says that it was started, and when it really was.
+    def clock_offset(self, tally: Tally, seen: Observation | None) -> float:
+        """Return the offset of its clock to UTC: the difference between its logged and its actual start.
 
-        Without that it is taken to have been in this host's offset, and in UTC in a container.
+        If it is not running, its clock is assumed to have the time zone of this host, or UTC in a container.
         """
         if seen is not None:
             return round((seen.since - tally.began) / _ZONE_STEP) * _ZONE_STEP if tally.began else 0.0
         return 0.0 if self.contained else time.mktime(time.gmtime(tally.began)) - tally.began
 
     def last_output(self, place: Place) -> list[str]:
-        """Return what it wrote to its log since it was started last; once it runs it writes nowhere else."""
+        """Return what it logged since its last start. Once it is running, it writes nowhere else."""
         end = read(place.directory, self.log, skip=max(0, size(place.directory, self.log) - _RECENT))
         lines = end.splitlines()
         begun = [number for number, line in enumerate(lines) if stunnel_log.is_banner(line)]
         return lines[begun[-1] if begun else 0 :]
 
     def is_encrypted(self, place: Place) -> bool:
-        """Tell whether what is accepted is encrypted."""
+        """Return whether the connections that it accepts are encrypted."""
         return not _is_client(place)
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What proxies have in common that are programs of the distribution and configured by a template."""
+"""Common parts of proxies that are programs of the distribution and are configured by a template."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies im
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy, RunOnce
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec
 
-# Timers of the programs are milliseconds in 32 bits with a sign: 24 days and a bit.
+# Timers of the programs are signed 32-bit integers in milliseconds, which is a little more than 24 days.
 LONGEST_SECONDS = 24 * 86400
 
 
@@ -26,8 +26,8 @@ class ConfiguredProxy(Proxy):
 
     Attributes:
         paths: Settings that are paths, with their defaults.
-        numbers: Settings that are whole numbers, each with its default, lowest and highest value.
-        flags: Settings that are true or false, with their defaults.
+        numbers: Settings that are integers, each with its default, minimum and maximum.
+        flags: Settings that are booleans, with their defaults.
     """
 
     verifies = True
@@ -69,13 +69,13 @@ class ConfiguredProxy(Proxy):
 
     @property
     def program(self) -> str:
-        """Path of the program, or its name where the image's search path leads to it."""
+        """Path of the program, or its name in an image."""
         if self.contained:
             return self.paths["program"]
         return programs.find(self.settings["program"], self.role_name)
 
     def check(self, spec: DataServerSpec) -> None:
-        """Refuse, before anything changes, what this proxy cannot do, also because something is not installed."""
+        """Also refuse to continue if something is not installed."""
         super().check(spec)
         rendering.check_jinja2()
         rendering.check_template(self.template, self.role_name)
@@ -88,7 +88,7 @@ class ConfiguredProxy(Proxy):
         text = rendering.render(self.template, self.role_name, values)
         unused = [name for name in (credentials.CERTIFICATE, credentials.PEER) if values["tls"] and name not in text]
         if unused:
-            # A template of before there was any TLS would do without it, and nobody would see that.
+            # A template without TLS, for example an old one, would silently forward unencrypted.
             raise S2DSException(
                 f"the template {self.template} cannot be used with encryption {spec.encryption}: its output "
                 f"does not contain {' and '.join(unused)}; use the variable tls in it"
@@ -96,11 +96,11 @@ class ConfiguredProxy(Proxy):
         return {self.config: text}
 
     def template_settings(self, spec: DataServerSpec) -> dict[str, Any]:
-        """Return the settings as the template gets them: what is automatic is decided."""
+        """Return the settings for the template, with actual values instead of automatic ones."""
         return dict(self.settings)
 
     def verify(self, directory: str, run: RunOnce) -> None:
-        """Have the program itself check a configuration."""
+        """Have the program check a configuration."""
         status, output = run(self.check_command(), directory)
         if status:
             self.refuse(output)
@@ -110,19 +110,23 @@ class ConfiguredProxy(Proxy):
         raise NotImplementedError
 
     def refuse(self, output: Sequence[str]) -> None:
-        """Raise the error that tells what the program has against its configuration."""
+        """Raise the error for a configuration that the program rejects.
+
+        Args:
+            output: Its output.
+        """
         raise S2DSException(
             f"{self.name} rejects the configuration from the template {self.template}: {programs.one_line(output)}"
         )
 
 
 def automatic(wanted: int, listeners: int) -> int:
-    """Return how many threads or processes serve an instance: what is set, or as many as can be busy here."""
+    """Return the number of threads or processes: the setting, or as many as can be busy on this host."""
     return wanted or max(1, min(listeners, len(os.sched_getaffinity(0))))
 
 
 def _check_path(option: str, value: Any, default: str) -> str:
-    """Return a path that is absolute, or the default, or empty where the default is."""
+    """Return a path after checking that it is absolute, or the default."""
     if value == default:
         return default
     plain = isinstance(value, str) and all(char.isalnum() or char in "/._+-" for char in value)

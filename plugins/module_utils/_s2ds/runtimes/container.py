@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The runtimes in which a proxy runs in a container, regardless of the engine."""
+"""Base class of the runtimes that run a proxy in a container."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.d
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import Runtime
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Task
 
-# The user of containers where the host has none for the proxy.
+# UID in containers if the host has no user for the proxy.
 _NOBODY = 65532
 
 
 class ProxyContainer(Runtime):
-    """A proxy in a container, regardless of the engine: its program is part of an image.
+    """A proxy in a container, with any engine. Its program is part of an image.
 
     Args:
-        layout: Where things are on this gateway.
-        task: What runs, or is to run.
-        settings: The administrator's settings of containers.
+        layout: Directories on this gateway.
+        task: The program that runs, or is to run.
+        settings: The administrator's settings for containers.
     """
 
     name: ClassVar[str]
@@ -37,14 +37,14 @@ class ProxyContainer(Runtime):
         self.settings = settings
 
     def listener_conflicts(self, listeners: Sequence[Endpoint], transport: str) -> list[str]:
-        """Return which listeners something else on this host has: while the container runs, it has them itself.
+        """Return the listeners whose ports are used by other programs of this host, or none while the container runs.
 
-        Its processes need not work in the directory of the instance, by which they could be told from others.
+        Processes of the container need not work in the data server's directory, so they could not be recognized.
         """
         return [] if self.is_running() else super().listener_conflicts(listeners, transport)
 
     def user(self) -> int:
-        """Return the number of the user and of the group that the program runs as; never root."""
+        """Return the UID that runs the program, which is never root."""
         if self.settings.container_user is not None:
             return self.settings.container_user
         if os.geteuid():
@@ -55,7 +55,7 @@ class ProxyContainer(Runtime):
         return _NOBODY
 
     def group(self) -> int:
-        """Return the number of the group that the program runs as."""
+        """Return the GID that runs the program."""
         if self.settings.container_user is None and not os.geteuid() and self.layout.dedicated_users:
             with suppress(KeyError):
                 return pwd.getpwnam(self.task.user).pw_gid

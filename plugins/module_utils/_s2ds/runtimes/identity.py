@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A user for each data server: a number that no other session has, so that none can see, signal or trace another.
+"""A separate user for each data server, so that no data server can see, signal or trace another.
 
-The number is written down nowhere but in the owner of the session's directory ``run``, and is free again with it. It
-has no entry in the user database. A site's own users are not among these numbers: they are above those that directory
-services give out (up to 2,000,200,000) and those of containers, and below 2**31.
+Users are UIDs that no other session has. A UID is recorded only as the owner of the session's directory ``run``, so it
+is free again when the directory is removed. It has no entry in the user database. The range is above the UIDs of
+directory services (up to 2,000,200,000) and of containers, and below 2**31.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ FIRST, COUNT = 2_100_000_000, 1 << 24
 
 
 def ensure(layout: Layout, name: str, user: str) -> tuple[int, int]:
-    """Return the user and group of a session, and choose them if it has none; its directory ``run`` is there then.
+    """Return the UID and GID of a session. Choose them if it has none, and create its directory ``run``.
 
     Args:
-        layout: Where the sessions are.
+        layout: Directories on this gateway.
         name: Name of the session.
-        user: The proxy's own user: where the host does not know the numbers, as in some containers, and of sessions
-            from before they had users of their own.
+        user: The proxy's own user, for hosts that cannot use these UIDs, such as some containers, and for sessions of
+            earlier versions.
 
     Raises:
         S2DSException: The user does not exist.
@@ -45,7 +45,7 @@ def ensure(layout: Layout, name: str, user: str) -> tuple[int, int]:
             return (owner, owner) if _is_ours(owner) else entry
         os.makedirs(path, exist_ok=True)
         taken = {_owner(os.path.join(layout.sessions_dir, other, "run")) for other in os.listdir(layout.sessions_dir)}
-        # Sessions below another state directory begin their search somewhere else.
+        # Sessions of other state directories start their search elsewhere.
         start = zlib.crc32(path.encode())
         number = next(number for number in (_number(start, step) for step in range(COUNT)) if number not in taken)
         try:
@@ -57,13 +57,13 @@ def ensure(layout: Layout, name: str, user: str) -> tuple[int, int]:
 
 
 def find(layout: Layout, name: str, user: str) -> tuple[int, int]:
-    """Return the user and group that a session has, those of the proxy if it has none of its own."""
+    """Return the UID and GID of a session, or those of the proxy if it has none."""
     owner = _owner(os.path.join(layout.directory(name), "run"))
     return (owner, owner) if owner is not None and _is_ours(owner) else _static(user)
 
 
 def no_user(user: str) -> S2DSException:
-    """Return the error for a user that the role of a proxy makes."""
+    """Return the error for a missing user, which the role of the proxy creates."""
     return S2DSException(f"there is no user {user} on this gateway to run the data server: run the role of this proxy")
 
 
@@ -85,18 +85,18 @@ def _is_ours(number: int) -> bool:
 
 def _owner(path: str) -> int | None:
     try:
-        about = os.lstat(path)
+        info = os.lstat(path)
     except OSError:
         return None
-    return about.st_uid if stat.S_ISDIR(about.st_mode) else None
+    return info.st_uid if stat.S_ISDIR(info.st_mode) else None
 
 
 @contextmanager
 def _locked(directory: str) -> Iterator[None]:
-    """Keep two calls from choosing the same number."""
-    held = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """Prevent concurrent calls from choosing the same UID."""
+    lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(held, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(held)
+        os.close(lock)

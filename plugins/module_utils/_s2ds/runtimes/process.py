@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runtime ``process`` on a host where both systemd and our own supervisor could have started a data server.
+"""Runtime ``process`` on a host where data servers are started by systemd or by our own supervisor.
 
-What starts new ones is a setting, and it may have been another when a session was opened: that session can be seen,
-signalled and ended all the same.
+The setting ``supervisor`` decides which one starts new data servers. Those that the other one started before the
+setting was changed can still be observed, signalled and stopped.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec impor
 
 
 class ProcessRuntime(HostRuntime):
-    """Starts with what the site chose, and finds what the other one started."""
+    """Starts data servers as the setting requires, and finds those that were started otherwise."""
 
     def __init__(self, layout: Layout, task: Task) -> None:
         super().__init__(layout, task)
@@ -28,12 +28,12 @@ class ProcessRuntime(HostRuntime):
 
     @property
     def chosen(self) -> SystemdUnit | SupervisedProcess:
-        """What starts data servers now."""
+        """The runtime that starts data servers now."""
         return self.units if self.layout.uses_systemd else self.processes
 
     @property
     def other(self) -> SystemdUnit | SupervisedProcess:
-        """What may have started one before."""
+        """The runtime that may have started a data server earlier."""
         return self.processes if self.layout.uses_systemd else self.units
 
     def check(self) -> None:
@@ -41,17 +41,17 @@ class ProcessRuntime(HostRuntime):
         self.chosen.check()
 
     def start(self, command: Sequence[str]) -> None:
-        """Stop what the other one started, and start it again."""
+        """Start the program, after stopping it in the other runtime."""
         self.other.stop()
         self.chosen.start(command)
 
     def stop(self, save: bool = True) -> bool:
-        """Stop it, regardless of which one started it."""
+        """Stop the program, whichever runtime started it."""
         ended = [runtime.stop(save) for runtime in (self.processes, self.units)]
         return any(ended)
 
     def is_running(self) -> bool:
-        """Tell whether its main process runs."""
+        """Return whether its main process is running."""
         return self._current().is_running()
 
     def signal(self, number: int) -> None:
@@ -59,11 +59,11 @@ class ProcessRuntime(HostRuntime):
         self._current().signal(number)
 
     def has_failed(self) -> bool:
-        """Tell whether it ended by itself since it was started."""
+        """Return whether the program exited since it was started."""
         return self._current().has_failed()
 
     def is_managed(self) -> bool:
-        """Tell whether one of both has started it."""
+        """Return whether either runtime started the program."""
         return self._current().is_managed()
 
     def log(self, lines: int = 10) -> list[str]:
@@ -71,5 +71,5 @@ class ProcessRuntime(HostRuntime):
         return self._current().log(lines)
 
     def _current(self) -> SystemdUnit | SupervisedProcess:
-        """Return what has it: the other one only if the chosen one has not."""
+        """Return the runtime that has the program: the other one only if the chosen one does not."""
         return self.other if self.other.is_managed() and not self.chosen.is_managed() else self.chosen

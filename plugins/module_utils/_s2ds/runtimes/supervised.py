@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runtime ``process`` without an init system: a small supervisor for each instance (see roles/s2cs/files)."""
+"""Runtime ``process`` without an init system: each data server has a small supervisor (see roles/s2cs/files)."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes i
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.host import HostRuntime
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import tail
 
-# The supervisor gives its command 5 s to end and then kills it.
+# The supervisor kills its command after 5 seconds.
 _GRACE_SECONDS = 8.0
-# For a supervisor that was started a moment ago to say which process it is.
+# For a supervisor that has just been started to report its state.
 _STATE_SECONDS = 10.0
 _STATE_LIMIT = 1 << 16
 _NUMBERS, _TEXTS = ("pid", "child", "restarts"), ("start", "child_start", "last_exit")
@@ -40,7 +40,7 @@ class SupervisedProcess(HostRuntime):
     """A process under our own supervisor, for gateways without systemd and for S2CS without root."""
 
     def check(self) -> None:
-        """Refuse also where the data server would end when its user logs out."""
+        """Also refuse to start a data server that would end when its user logs out."""
         super().check()
         if self.layout.uses_systemd:
             raise S2DSException(
@@ -61,7 +61,7 @@ class SupervisedProcess(HostRuntime):
             raise S2DSException(f"another supervisor uses the directory {directory}; release the session first")
         before, environment = user_manager.scope(self.task.name)
         try:
-            # It inherits the lock: from its first moment on anyone can see that there is one, even if we are killed.
+            # It inherits the lock, so that it is visible from the start, even if this process is killed.
             subprocess.Popen(
                 [
                     *before,
@@ -93,7 +93,7 @@ class SupervisedProcess(HostRuntime):
             os.close(lock)
 
     def stop(self, save: bool = True) -> bool:
-        """End the supervisor with its command, also a command whose supervisor was killed."""
+        """Stop the supervisor and its command, including a command whose supervisor was killed."""
         alive = False
         directory = self.home
         state = self._state() or self._await_state()
@@ -101,11 +101,11 @@ class SupervisedProcess(HostRuntime):
             alive = is_alive(state["pid"], state["start"]) or is_alive(state["child"], state["child_start"])
             end(state["pid"], state["start"], _GRACE_SECONDS)
             end(state["child"], state["child_start"], 0.0, group=True)
-            # What the command had started outlives it where supervisor and command were both killed.
+            # If both the supervisor and the command were killed, other processes of the command are still running.
             for pid, started in group_in(state["child"], directory):
                 end(pid, started, 0.0)
         if self._is_locked(directory):
-            # What it says of itself cannot be read, or is about another one: whoever works there is meant.
+            # Its state cannot be read, or belongs to an earlier one: find it by its directory.
             alive = True
             for pid, started in _members(directory).items():
                 end(pid, started, _GRACE_SECONDS)
@@ -115,11 +115,11 @@ class SupervisedProcess(HostRuntime):
         return alive
 
     def is_managed(self) -> bool:
-        """Return whether there is a supervisor, or there was one that was not stopped."""
+        """Return whether there is a supervisor, or was one that has not been stopped."""
         return os.path.exists(self._path()) or self._is_locked(self.home)
 
     def is_running(self) -> bool:
-        """Tell whether the supervisor and its command run, and nobody stopped the command for a while."""
+        """Return whether the supervisor and its command are running, and the command is not stopped by a signal."""
         state = self._state()
         return (
             bool(state)
@@ -136,7 +136,7 @@ class SupervisedProcess(HostRuntime):
         os.kill(state["child"], number)
 
     def has_failed(self) -> bool:
-        """Tell whether the command ended since the supervisor started, or the supervisor is gone."""
+        """Return whether the command exited since the supervisor was started, or the supervisor has ended."""
         if not self._is_locked(self.home):
             return True
         state = self._state()
@@ -145,7 +145,7 @@ class SupervisedProcess(HostRuntime):
         return bool(state["last_exit"]) or not is_alive(state["pid"], state["start"]) or not self.is_running()
 
     def log(self, lines: int = 10) -> list[str]:
-        """Return the last lines that the command wrote since it was started, or else what the supervisor says of it."""
+        """Return the last lines of the command since it was started, or otherwise of the supervisor."""
         directory = self.home
         output = [line for name in ("log.1", "log") for line in tail(os.path.join(directory, name), 10 * lines)]
         output = ([line for line in output if _OWN_LINE not in line] or output)[-lines:]
@@ -157,7 +157,7 @@ class SupervisedProcess(HostRuntime):
 
     @classmethod
     def _is_locked(cls, directory: str) -> bool:
-        """Tell whether there is a supervisor."""
+        """Return whether a supervisor is running."""
         try:
             lock = cls._take_lock(directory)
         except (FileNotFoundError, NotADirectoryError):
@@ -168,7 +168,7 @@ class SupervisedProcess(HostRuntime):
 
     @staticmethod
     def _take_lock(directory: str) -> int | None:
-        """LineParser the lock that a supervisor has on its directory; None if there is one."""
+        """Return the lock of a supervisor on its directory as a descriptor, or None if another process holds it."""
         lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -178,12 +178,12 @@ class SupervisedProcess(HostRuntime):
         return lock
 
     def _await_state(self) -> dict[str, Any]:
-        """Return the state of a supervisor that was started a moment ago, {} if there is none or it does not say."""
+        """Return the state of a supervisor that has just been started, or {} if there is none or it reports none."""
         directory = self.home
         deadline = time.monotonic() + _STATE_SECONDS
         while self._is_locked(directory) and time.monotonic() < deadline:
             state = self._state()
-            # Neither does it where the disk is full, or somebody wrote into its file.
+            # It cannot report one on a full disk, or if someone overwrote the file.
             if state or os.path.exists(self._path()):
                 return state
             if len(_members(directory)) > 1:
@@ -195,7 +195,7 @@ class SupervisedProcess(HostRuntime):
         return os.path.join(self.home, "supervisor.json")
 
     def _state(self) -> dict[str, Any]:
-        """Return what the supervisor says of itself, {} where that is not to be had or makes no sense."""
+        """Return the state that the supervisor reports, or {} if there is none or it is invalid."""
         try:
             with open(self._path(), encoding="ascii") as stream:
                 state = json.loads(stream.read(_STATE_LIMIT))
@@ -213,7 +213,7 @@ class SupervisedProcess(HostRuntime):
 
 
 def _members(directory: str) -> dict[int, str]:
-    """Return the supervisor of a directory and what belongs to it, found without its word, with their start times."""
+    """Return the supervisor of a directory and its processes without using its state, with their start times."""
     there = working_in(directory)
     supervisors = {pid for pid in there if f"--directory {directory} " in command_line(pid)}
     return {pid: started for pid, started in there.items() if _session(pid) in supervisors}

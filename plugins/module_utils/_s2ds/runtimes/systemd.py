@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runtime ``process`` where systemd is the init: an instance of the proxy's template unit for each session.
+"""Runtime ``process`` with systemd: an instance of the proxy's template unit for each session.
 
-The unit is enabled, so that a session that streamed streams again after a reboot of the gateway. What it executes is in
-the file ``start`` of the session's directory, so that the program that was asked and the one that runs are the same.
+The unit is enabled, so that a streaming session resumes after a reboot of the gateway. Its command is in the file
+``start`` of the session's directory, so that the program that is checked is the program that runs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class SystemdUnit(HostRuntime):
     """An instance of a template unit that the proxy's role installed."""
 
     def check(self) -> None:
-        """Refuse where the unit is not there, or is one of another gateway."""
+        """Also refuse a unit that is missing, or belongs to another gateway."""
         super().check()
         unit = self._unit()
         if not self.layout.changes_user:
@@ -54,16 +54,16 @@ class SystemdUnit(HostRuntime):
             )
 
     def start(self, command: Sequence[str]) -> None:
-        """Enable the unit for the next boot and start it now, with a command that only root can change."""
+        """Enable the unit for the next boot and start it now. Only root can change its command."""
         unit, access = self._unit(), self.access()
         text = json.dumps({"command": list(command)}) + "\n"
         write(self.home, {_START: text}, (*access.owner, 0o640), (), ())
-        # An instance of a template needs no daemon-reload; only the link for the next boot is made.
+        # Instances of a template require no daemon-reload. Only the link for the next boot is created.
         self._systemctl("enable", "--no-reload", "--quiet", unit)
         self._systemctl("restart", "--no-block", unit)
 
     def stop(self, save: bool = True) -> bool:
-        """Stop the unit with all its processes and disable it."""
+        """Stop the unit with all its processes, and disable it."""
         shown = self._show("ActiveState", "LoadState")
         state = shown.get("ActiveState", "")
         if shown.get("LoadState") == "not-found" and state in ("inactive", ""):
@@ -72,20 +72,20 @@ class SystemdUnit(HostRuntime):
         unit = self._unit()
         self._systemctl("disable", "--no-reload", "--quiet", unit)
         self._systemctl("stop", unit)
-        # A unit that failed stays listed otherwise; there is nothing to reset where it did not.
+        # Otherwise a failed unit remains listed. If it has not failed, there is nothing to reset.
         self._run("systemctl", "reset-failed", unit)
         if save:
             self.save_files()
         return was_running
 
     def is_running(self) -> bool:
-        """Tell whether the unit is active, and nobody stopped its main process for a while."""
+        """Return whether the unit is active, and its main process is not stopped by a signal."""
         shown = self._show("ActiveState", "MainPID")
         return shown.get("ActiveState") == "active" and not is_stopped(int(shown.get("MainPID", "0")))
 
     def signal(self, number: int) -> None:
         """Send a signal to the unit's main process."""
-        # Versions before 252 call the option --kill-who, and newer ones know that as well.
+        # Versions before 252 only know the option --kill-who, which newer ones accept as well.
         done = self._run("systemctl", "kill", "--kill-who=main", f"--signal={int(number)}", self._unit())
         if done.returncode:
             raise S2DSException(
@@ -93,17 +93,17 @@ class SystemdUnit(HostRuntime):
             )
 
     def has_failed(self) -> bool:
-        """Tell whether the unit failed or was restarted."""
+        """Return whether the unit failed or was restarted."""
         shown = self._show("ActiveState", "NRestarts")
         return shown.get("ActiveState") == "failed" or shown.get("NRestarts", "0") != "0"
 
     def is_managed(self) -> bool:
-        """Tell whether the unit was started here and not stopped since."""
+        """Return whether the unit was started and has not been stopped."""
         shown = self._show("ActiveState", "LoadState")
         return shown.get("LoadState") == "loaded" and shown.get("ActiveState") not in ("inactive", "")
 
     def log(self, lines: int = 10) -> list[str]:
-        """Return the last lines that the program wrote since it was started, or else what systemd says of it."""
+        """Return the last lines of the program since it was started, or otherwise of systemd."""
         unit = self._unit()
         since = self._since()
         output = self._journal(lines, *since, f"_SYSTEMD_UNIT={unit}")

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Hosts that end all processes of a user who logs out (``KillUserProcesses=yes`` of systemd-logind).
+"""Hosts that end all processes of a user at logout (``KillUserProcesses=yes`` of systemd-logind).
 
-There, what is to go on belongs into the service manager of the user, which stays where lingering is enabled.
+On these hosts, data servers must run in the service manager of the user, which keeps running if lingering is enabled.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _SECONDS = 10.0
 
 
 def check() -> None:
-    """Refuse to start what would end when this user logs out.
+    """Refuse to start a data server that would end when this user logs out.
 
     Raises:
-        S2DSException: It says what helps.
+        S2DSException: It says how to change that.
     """
     if not _ends_with_login():
         return
@@ -48,10 +48,14 @@ def check() -> None:
 
 
 def scope(name: str) -> tuple[list[str], dict[str, str]]:
-    """Return what goes before a command that is to outlive the login, and the environment that this needs."""
+    """Return the prefix of a command that keeps running after the logout, and the environment that it requires.
+
+    Args:
+        name: Name of the data server.
+    """
     if not _ends_with_login() or not _lingers() or not _is_there():
         return [], {}
-    # A scope of the same name may still be on its way out.
+    # An earlier scope of the same name may still be ending.
     unit = f"scistream-{name}-{uuid.uuid4().hex[:8]}"
     command = ["systemd-run", "--user", "--scope", "--quiet", "--collect", f"--unit={unit}", "--"]
     return command, {"XDG_RUNTIME_DIR": _runtime_directory()}

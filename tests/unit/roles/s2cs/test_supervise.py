@@ -21,7 +21,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import is_alive, start_time, working_in
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import (
+    is_alive,
+    start_time,
+    working_in,
+)
 
 PROGRAM = Path(__file__).resolve().parents[4] / "roles/s2cs/files/supervise.py"
 PATIENCE = 20.0

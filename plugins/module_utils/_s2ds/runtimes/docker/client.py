@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A connection to a Docker engine that holds nobody up: each question has one deadline, each answer a largest size.
+"""Connections to Docker engines, with a deadline for each call and a maximum size of each answer.
 
-The Docker SDK for Python limits the silence between two bytes alone. An engine that hangs, or that never comes to an
-end, is left by a thread of its own here, which does not keep the program from ending.
+The Docker SDK for Python only limits the time between two bytes. Calls to an engine that hangs, or whose answer never
+ends, are left in a thread that does not keep the program from exiting.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.deadline i
     within,
 )
 
-# How long an engine that did not answer is not asked again what it knows.
+# Time during which an engine that did not answer is not queried again.
 _SILENT_SECONDS = 10.0
 LARGEST = 16 << 20
 
-# When each engine that did not answer in time was last asked, by its address.
+# Time of the last call to each engine that did not answer, by address.
 _silent: dict[str, float] = {}
 
 
 @dataclass(frozen=True)
 class Timeouts:
-    """How many seconds an engine has.
+    """Time limits for an engine, in seconds.
 
     Args:
-        connect: For a connection.
-        connect_ssh: For one over SSH, of which there is more.
-        look: For what it tells.
-        act: For what it does.
+        connect: For connecting.
+        connect_ssh: For connecting over SSH.
+        look: For queries.
+        act: For changes.
     """
 
     connect: float = 5.0
@@ -54,15 +54,15 @@ TIMEOUTS = Timeouts()
 
 
 class NotFoundError(S2DSException):
-    """The engine has no such thing."""
+    """The engine does not have the object."""
 
 
 class Connection:
-    """The client of the SDK for one engine, made when the first question is asked.
+    """The SDK's client for one engine, which connects on the first call.
 
     Args:
         address: ``unix:///path``, ``tcp://host:port`` or ``ssh://user@host``.
-        timeouts: How long it is waited for.
+        timeouts: Time limits.
     """
 
     def __init__(self, address: str, timeouts: Timeouts) -> None:
@@ -72,17 +72,17 @@ class Connection:
         self._api: Any = None
 
     def call(self, what: str, action: Callable[[Any], Answer], seconds: float | None = None) -> Answer:
-        """Return what an action with the client returns.
+        """Return what a function of the client returns.
 
         Args:
-            what: What the engine is to do, for messages.
-            action: Asks it.
-            seconds: How long all of it may take. By default it is a look, and those are not tried again at once with an
-                engine that is silent.
+            what: Description of the call, for messages.
+            action: The function.
+            seconds: Time limit of a change. If omitted, the call is a query, which is not tried again soon after an
+                engine has not answered.
 
         Raises:
-            NotFoundError: The engine does not have what this is about.
-            S2DSException: It did not do it, or not in time.
+            NotFoundError: The engine does not have the object.
+            S2DSException: The call failed, or took too long.
         """
         asked = _silent.get(self.address)
         if seconds is None and asked is not None and time.monotonic() - asked < _SILENT_SECONDS:
@@ -104,7 +104,7 @@ class Connection:
             raise kind(f"the Docker engine {self.address} could not {what}: {one_line(error)}") from None
         except S2DSException:
             raise
-        # Whatever the SDK stumbles over in an answer that is none.
+        # The SDK may raise any exception for an invalid answer.
         except Exception as error:
             self._api = None
             raise S2DSException(
@@ -117,7 +117,7 @@ class Connection:
         return self._api
 
     def _forget(self) -> None:
-        # A thread still waits for the client's answer.
+        # A thread is still using the client.
         self._api = None
         _silent[self.address] = time.monotonic()
 
@@ -128,7 +128,7 @@ class Connection:
             _missing("the role scistream.gateway.docker installs it")
         self.errors = docker.errors
         remote = self.address.startswith("ssh:")
-        # Over SSH the SDK keeps a channel for each path that was asked for, and a server allows ten.
+        # Over SSH, the SDK keeps a channel for each path, and servers allow ten.
         pools = {"num_pools": 2} if remote else {}
         seconds = self.timeouts.connect_ssh if remote else self.timeouts.connect
         kind = _bounded_client(docker)
@@ -144,7 +144,7 @@ class Connection:
                 f"the Docker engine {self.address} does not answer within {seconds:.0f} s: check whether it works "
                 f"(docker --host {self.address} ps), or correct engine"
             ) from None
-        # The transport over SSH lets through whatever paramiko, the socket or the name service raise.
+        # The SSH transport does not catch the exceptions of paramiko, sockets and name resolution.
         except Exception as error:
             raise S2DSException(
                 f"the Docker engine {self.address} does not answer: {one_line(error)}; start it, correct engine, or "
@@ -155,7 +155,7 @@ class Connection:
 
 
 def _bounded_client(docker: Any) -> Any:
-    """Return the client of the SDK, which reads no answer that has no end."""
+    """Return the SDK's client class with limited sizes of answers."""
 
     class Client(docker.APIClient):  # type: ignore[misc]
         def send(self, request: Any, **options: Any) -> Any:
@@ -173,7 +173,7 @@ def _missing(reason: str, library: str = "docker") -> None:
 
 
 def one_line(error: BaseException) -> str:
-    """Return what an error says on one line of readable length."""
+    """Return the message of an error as one line, shortened if it is too long."""
     text = " ".join(str(getattr(error, "explanation", None) or error or type(error).__name__).split())
     text = "".join(char if char.isprintable() else "?" for char in text)
     return text if len(text) <= 300 else text[:297] + "..."

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the containers of a Docker engine have in common, however their configuration gets into them."""
+"""Containers of a Docker engine, independent of how files get into them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec impor
 if TYPE_CHECKING:
     from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
 
-# Where containers have what is the instance's directory for their program. It is never the path that it has here: a
-# directory on that way, such as /root, may be one of the image that the program's user cannot pass through.
+# Path of the data server's directory in containers. It differs from the path on the host, because a directory of the
+# image, such as /root, might not be accessible for the program's user.
 ROOT = "/var/lib/scistream"
 DIRECTORY = "session"
 
@@ -30,29 +30,29 @@ _CHECK_SECONDS = 60
 
 
 class EngineContainer(ManagedContainer):
-    """A container of a Docker engine: everything but how the configuration gets into it.
+    """A container of a Docker engine. Subclasses define how its files get into it.
 
     Attributes:
-        sends_files: Whether it gets into it through the engine.
+        sends_files: Whether files are sent through the engine.
     """
 
     sends_files: ClassVar[bool] = False
 
     @property
     def file_mode(self) -> int:
-        """Mode of an instance's files."""
+        """Mode of the data server's files."""
         return 0o600 if os.geteuid() and self.settings.container_user in (None, os.geteuid()) else 0o640
 
     def directory(self) -> str:
-        """Return the path of the instance's directory in its container."""
+        """Return the path of the data server's directory in its container."""
         return f"{ROOT}/{DIRECTORY}"
 
     def owner(self) -> Sequence[int]:
-        """Return who owns an instance's directory: ourselves, and the group that the program runs as."""
+        """Return the UID and GID that own the directory: those of this process and of the program."""
         return os.geteuid(), self.group()
 
     def secret_access(self) -> Sequence[int]:
-        """Return user, group and mode of a secret; only root can give it to another user than itself."""
+        """Return UID, GID and mode of a secret. Only root can give it to another user."""
         own, group = self.owner()
         program = self.user()
         if os.geteuid() in (0, program):
@@ -60,7 +60,7 @@ class EngineContainer(ManagedContainer):
         return own, group, self.file_mode
 
     def check(self) -> None:
-        """Refuse where the engine does not answer or cannot serve this host, or has no image and may not get it."""
+        """Refuse an engine that does not answer, cannot serve this host, or lacks the image and may not pull it."""
         limits.check(self.settings, self.task)
         container = self._inspect()
         if inspection.is_paused(container):
@@ -71,7 +71,7 @@ class EngineContainer(ManagedContainer):
                 self._require_image(self.settings.image)
 
     def start(self, command: Sequence[str]) -> None:
-        """Create the container again and start it; the engine restarts it after a crash and after a reboot."""
+        """Create and start the container. The engine restarts it after crashes and reboots."""
         image = self._get_image(self.settings.image)
         if self.is_on_other_engine():
             type(self)(self.layout, self.task, replace(self.settings, engine=self._current_engine().address)).remove()
@@ -95,13 +95,13 @@ class EngineContainer(ManagedContainer):
             raise
 
     def stop(self) -> bool:
-        """End the container and remove it; returns whether it ran."""
+        """Stop and remove the container. Returns whether it was running."""
         container = self._inspect()
         self._remove_container()
         return inspection.is_serving(container)
 
     def remove(self) -> bool:
-        """End the container and remove it and what it had; returns whether there was anything."""
+        """Remove the container and everything that belongs to it. Returns whether there was anything."""
         if not self._may_exist():
             return False
         try:
@@ -117,70 +117,70 @@ class EngineContainer(ManagedContainer):
         return container is not None
 
     def probe(self, proxy: Proxy) -> dict[str, Any] | None:
-        """Return the status that a proxy reports, or None immediately if its container is not running."""
+        """Return the reply of a proxy to a probe, or None without delay if its container is not running."""
         container = self._inspect()
-        return self._ask(proxy, container) if container is not None and inspection.is_serving(container) else None
+        return self._probe_in(proxy, container) if container is not None and inspection.is_serving(container) else None
 
     def reload(self, proxy: Proxy) -> None:
-        """Have a running proxy take over its changed configuration, and wait until it is in force."""
+        """Reload the changed configuration of a running proxy, and wait until it is in effect."""
         container = self._inspect()
         if container is None or not inspection.is_serving(container):
             raise S2DSException(f"the proxy cannot be reloaded: {self._explain(container)}")
-        self._reload(proxy, container, _Reload(self))
+        self._reload_in(proxy, container, _Reload(self))
 
     def is_running(self) -> bool:
-        """Tell whether the container runs, and is not paused."""
+        """Return whether the container is running and not paused."""
         return inspection.is_serving(self._inspect())
 
     def is_paused(self) -> bool:
-        """Tell whether the container is paused."""
+        """Return whether the container is paused."""
         return inspection.is_paused(self._inspect())
 
     def has_current_settings(self) -> bool:
-        """Tell whether the container was made with the settings that would be used now."""
+        """Return whether the container was created with the current settings."""
         container = self._inspect()
         return container is None or container["Config"]["Labels"].get("scistream.settings") == self._settings_digest()
 
     def check_room(self) -> None:
-        """Refuse a reload for which the container may have too few processes."""
+        """Refuse a reload that may exceed the container's limit of processes."""
         limits.check_room(self._current_engine().tasks(self.container()), self.task)
 
     def missing_listeners(self, listeners: Sequence[str], transport: str) -> str:
-        """Say which listeners of the program this host does not have; empty where it has all."""
+        """Return why this host does not have the listeners of the program; empty if it has them."""
         return inspection.missing_listeners(self._current_engine().address, listeners, transport)
 
     def signal(self, number: int) -> None:
         """Send a signal to the main process."""
-        # A signal that the engine sends counts as "stopped by hand", and as the end of the restart policy, where it is
-        # the container's stop signal or none is set: one is set, and the policy is "always".
+        # If an engine sends the stop signal of a container, or none is set, this ends the restart policy. Therefore a
+        # stop signal is set, and the policy is "always".
         self._current_engine().kill(self.container(), number)
 
     def has_failed(self) -> bool:
-        """Tell whether the program ended since the container was started, or the container is gone."""
+        """Return whether the program exited since the container was started, or the container was removed."""
         container = self._inspect()
         return container is None or bool(container.get("RestartCount")) or not inspection.is_serving(container)
 
     def log(self, lines: int = 10) -> list[str]:
-        """Return what the program wrote last since its last start, and why it does not run, if it does not."""
+        """Return the last lines of the program since its last start, and why it is not running."""
         container = self._inspect()
         if container is None:
             return [self._explain(container)]
-        # More than the lines asked for may be of before.
+        # Some of them may be older than the last start.
         output = inspection.recent_output(container, self._current_engine().log(self.container(), 2 * lines))[-lines:]
         return output if inspection.is_serving(container) else [*output, self._explain(container)]
 
     def log_since(self, since: int, lines: int) -> list[str]:
-        """Return the last lines that were written after a moment of the engine's clock."""
+        """Return the last lines after a timestamp of the engine."""
         log = self._current_engine().log(self.container(), lines)
         return [text for at, text in log if inspection.timestamp(at) > since]
 
     def last_line(self) -> int:
-        """Return the moment at which the last line was written."""
+        """Return the timestamp of the last line."""
         log = self._current_engine().log(self.container(), 1)
         return max((inspection.timestamp(at) for at, _text in log), default=0)
 
     def run_once(self, command: Sequence[str], directory: str) -> tuple[int, list[str]]:
-        """Run the program in a container of its own, of the image that the instance has or will have."""
+        """Run the program in a separate container of the same image."""
         container = None if self.is_on_other_engine() else self._inspect()
         image = str(container["Image"]) if container else self._get_image(self.settings.image)
         self._ensure_identity()
@@ -200,37 +200,37 @@ class EngineContainer(ManagedContainer):
         finally:
             self.engine.remove_container(name)
 
-    # -- what differs between an engine that sees this file system and one that does not
+    # -- what depends on whether the engine shares this host's files
 
     @abstractmethod
-    def _ask(self, proxy: Proxy, container: dict[str, Any]) -> dict[str, Any] | None:
-        """Query a proxy in a running container."""
+    def _probe_in(self, proxy: Proxy, container: dict[str, Any]) -> dict[str, Any] | None:
+        """Probe a proxy in a running container."""
 
     @abstractmethod
-    def _reload(self, proxy: Proxy, container: dict[str, Any], control: Control) -> None:
-        """Have a proxy in a container that runs take over its changed configuration."""
+    def _reload_in(self, proxy: Proxy, container: dict[str, Any], control: Control) -> None:
+        """Reload a proxy in a running container."""
 
     @abstractmethod
     def _mounts(self) -> dict[str, Any]:
-        """Return how the container sees the directory of its instance."""
+        """Return the mounts of the data server's directory."""
 
     @abstractmethod
     def _trial_mounts(self, directory: str) -> dict[str, Any]:
-        """Return how a container sees, as its instance's, a directory of this process in which something is tried."""
+        """Return the mounts for a check of files in a directory of this process."""
 
     def _prepare(self) -> None:
-        """Make room for a new container."""
+        """Prepare for a new container."""
 
     def _fill(self) -> None:
-        """Put the instance's files into the container before it starts."""
+        """Copy the data server's files into the container before it starts."""
 
     def _fill_trial(self, name: str, directory: str) -> None:
-        """Put files into a container that tries something, before it starts."""
+        """Copy files into a container for a check before it starts."""
 
     def _options(self, image: str, command: Sequence[str]) -> dict[str, Any]:
         return {
             "image": image,
-            # Whatever the image would run otherwise.
+            # Instead of the entrypoint of the image.
             "entrypoint": list(command[:1]),
             "command": list(command[1:]),
             "user": f"{self.user()}:{self.group()}",
@@ -247,7 +247,7 @@ class EngineContainer(ManagedContainer):
 
 
 class _Reload(Control):
-    """What a proxy may do in a reload: what it logged before does not count."""
+    """What a proxy may do during a reload. Only lines that it logs from now on count."""
 
     def __init__(self, runtime: EngineContainer) -> None:
         self._runtime = runtime

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runtime ``docker``: a container on an engine that shares this host, its files, its processes and its sockets."""
+"""Runtime ``docker``: a container on an engine that shares files, processes and sockets with this host."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ _INSIDE = f"{ROOT}/{DIRECTORY}"
 
 
 class Docker(EngineContainer):
-    """The instance's directory is mounted into the container: read-only, but for its part ``run``.
+    """The data server's directory is mounted into the container read-only, except for the subdirectory ``run``.
 
-    That part is a file system of its own in memory, so that a program can fill neither the disk nor another's. What is
-    to outlive the program, the log of its connections, is a file of the directory here, whose size has a limit too.
+    That subdirectory is a separate file system in memory, so that a program can neither fill the disk nor affect
+    others. The connection log, which must survive the program, is a file of the directory on the host, with a limited
+    size.
     """
 
     name = "docker"
@@ -51,7 +52,7 @@ class Docker(EngineContainer):
         return {"mounts": [_bind(directory, _INSIDE, True)]}
 
     def _prepare(self) -> None:
-        """Have the files that outlive the program, which the engine mounts, where nobody made them before."""
+        """Create the persistent files that are mounted into the container."""
         run = os.stat(os.path.join(self.home, "run"))
         for name in self.task.persistent_files:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -66,30 +67,35 @@ class Docker(EngineContainer):
                     os.close(descriptor)
 
     def _options(self, image: str, command: Sequence[str]) -> dict[str, Any]:
-        # A log that is full loses its next lines; it does not end the program.
+        # If a log is full, lines are lost, but the program continues.
         patient = ["/bin/sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"] if self.task.persistent_files else []
         return super()._options(image, [*patient, *command])
 
-    def _ask(self, proxy: Proxy, container: dict[str, Any]) -> dict[str, Any] | None:
-        return proxy.probe(self._place_of(container))
+    def _probe_in(self, proxy: Proxy, container: dict[str, Any]) -> dict[str, Any] | None:
+        return proxy.probe(self._place_in(container))
 
-    def _reload(self, proxy: Proxy, container: dict[str, Any], control: Control) -> None:
-        proxy.reload(self._place_of(container), control)
+    def _reload_in(self, proxy: Proxy, container: dict[str, Any], control: Control) -> None:
+        proxy.reload(self._place_in(container), control)
 
-    def _place_of(self, container: dict[str, Any]) -> Place:
-        """Return the instance as its program sees it, whose file systems are not those of this host."""
+    def _place_in(self, container: dict[str, Any]) -> Place:
+        """Return the data server's files as its program sees them, because its file systems differ from the host's."""
         main = int(container["State"]["Pid"])
         directory = self.home
         return Place(f"/proc/{main}/root{_INSIDE}", directory, lambda number: _outer_pid(main, number))
 
 
 def _bind(source: str, target: str, read_only: bool) -> dict[str, Any]:
-    # Unlike "binds" these never make a directory that is missing on the engine's side.
+    # Unlike "binds", mounts never create a missing directory on the engine's host.
     return {"Type": "bind", "Source": source, "Target": target, "ReadOnly": read_only}
 
 
 def _outer_pid(main: int, inner: int) -> int | None:
-    """Return the process id on this host of a process in the namespace of a container's main process."""
+    """Return the PID on this host of a process in the PID namespace of a container.
+
+    Args:
+        main: PID on this host of the container's main process.
+        inner: PID in the container.
+    """
     if not main or inner < 1:
         return None
     try:

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runtime ``dockersock``: a container on an engine that sees neither our files nor we its processes.
+"""Runtime ``dockersock``: a container on an engine that shares neither files nor processes with this host.
 
-S2CS acts from inside a container through a mounted socket, or from another host. The configuration goes in through the
-engine, into a volume of the container's own, and a helper beside the container looks at the proxy for us.
+S2CS runs in a container with a mounted socket of the engine, or on another host. Files are sent through the engine into
+a volume of the container, and a helper container next to it observes the proxy.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ if TYPE_CHECKING:
     from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
 
 _VOLUME_SECONDS = 10.0
-# What a proxy remembers of itself, among the files of the instance.
+# Notes of the proxy among the files of the data server.
 NOTES = ("counters.json",)
 _LARGEST_NOTE = 1 << 20
 _HELPER_MEMORY = 256 << 20
 
 
 class DockerSock(EngineContainer):
-    """The instance's directory is copied into a volume, of which the program can write the part ``run`` only."""
+    """The data server's directory is copied into a volume. The program can only write to the subdirectory ``run``."""
 
     name = "dockersock"
     sends_files = True
@@ -57,18 +57,18 @@ class DockerSock(EngineContainer):
         self._helper: Helper | None = None
 
     def check(self) -> None:
-        """Refuse also where the image of the helper is missing."""
+        """Also refuse to continue without the image of the helper."""
         super().check()
         if self.settings.pull == "never":
             self._require_image(self.settings.helper_image)
 
     def deliver(self) -> None:
-        """Replace the files in the container, if there is one."""
+        """Replace the files in the container, if it exists."""
         if self._may_exist() and self._inspect() is not None:
             self._put(self._current_engine(), self.container(), self.home)
 
     def fetch(self, names: Sequence[str]) -> None:
-        """Write files that an instance has on the engine into its directory here, as far as it has them."""
+        """Copy existing files of a data server from the engine into its directory on this host."""
         engine, name = self._current_engine(), self.container()
         if self._inspect() is not None:
             self._fetch(engine, name, names)
@@ -76,35 +76,35 @@ class DockerSock(EngineContainer):
             self._fetch_from_volume(engine, names)
 
     def remove(self) -> bool:
-        """Remove the volume as well."""
+        """Also remove the volume."""
         removed = super().remove()
         return self._remove_volume() or removed
 
-    def _ask(self, proxy: Proxy, container: dict[str, Any]) -> dict[str, Any] | None:
+    def _probe_in(self, proxy: Proxy, container: dict[str, Any]) -> dict[str, Any] | None:
         try:
             answer: dict[str, Any] | None = self._help(container, "probe", proxy)
         except S2DSException:
-            # Where the container ended a moment ago, the helper ended with it.
+            # If the container has just ended, the helper has ended with it.
             now = self._inspect()
             if now is not None and inspection.is_serving(now) and now["State"]["Pid"] == container["State"]["Pid"]:
                 raise
             return None
         return answer
 
-    def _reload(self, proxy: Proxy, container: dict[str, Any], control: Control) -> None:
+    def _reload_in(self, proxy: Proxy, container: dict[str, Any], control: Control) -> None:
         self._help(container, "reload", proxy, control)
 
     def compact_log(self, proxy: Proxy) -> None:
-        """Have the helper do that, where the log is."""
+        """Have the helper compact the log."""
         container = self._inspect()
         if container is not None and inspection.is_serving(container):
             self._help(container, "compact_log", proxy)
 
     def _help(self, container: dict[str, Any], operation: str, proxy: Proxy, control: Control | None = None) -> Any:
-        """Have the helper do something; one that failed is no more."""
+        """Send a request to the helper. If it fails, the helper is removed."""
         before = self._notes()
         try:
-            answer, notes = self._beside(container).ask(operation, proxy.name, self.directory(), before, control)
+            answer, notes = self._helper_of(container).ask(operation, proxy.name, self.directory(), before, control)
         except BaseException:
             with suppress(S2DSException):
                 self._end_helper()
@@ -113,13 +113,14 @@ class DockerSock(EngineContainer):
             self._write_notes(notes)
         return answer
 
-    def _beside(self, container: dict[str, Any]) -> Helper:
-        """Return the helper, made where there is none: root, with the two rights that it takes to look at others.
+    def _helper_of(self, container: dict[str, Any]) -> Helper:
+        """Return the helper, creating it if there is none. It runs as root with the two capabilities that it needs.
 
-        The program can neither stop it nor touch what it says; it writes nothing but the proxy's notes, in its memory.
+        The program can neither stop the helper nor change its answers. The helper only writes the notes of the proxy,
+        in memory.
         """
-        beside = (str(container["Id"]), str(container["State"].get("StartedAt")))
-        if self._helper is None or self._helper.beside != beside:
+        observed = (str(container["Id"]), str(container["State"].get("StartedAt")))
+        if self._helper is None or self._helper.observed != observed:
             self._end_helper()
             options = {
                 "image": self._get_image(self.settings.helper_image),
@@ -127,7 +128,7 @@ class DockerSock(EngineContainer):
                 "labels": {**self._labels(), "scistream.purpose": "helper"},
                 "host_config": self._host(
                     auto_remove=True,
-                    pid_mode=f"container:{beside[0]}",
+                    pid_mode=f"container:{observed[0]}",
                     cap_add=["DAC_OVERRIDE", "SYS_PTRACE"],
                     tmpfs={HELPER_NOTES: "rw,noexec,nosuid,nodev,size=4m,mode=0700"},
                     pids_limit=16,
@@ -135,7 +136,7 @@ class DockerSock(EngineContainer):
                     memswap_limit=_HELPER_MEMORY,
                 ),
             }
-            self._helper = Helper(self._current_engine(), beside, options)
+            self._helper = Helper(self._current_engine(), observed, options)
         return self._helper
 
     def _notes(self) -> dict[str, str]:
@@ -150,7 +151,7 @@ class DockerSock(EngineContainer):
             if name in notes:
                 self._write(name, notes[name].encode())
         if self.layout.identity:
-            # Nothing is kept here between two calls.
+            # Nothing is stored on this host between two calls.
             self.deliver()
 
     def _path(self, name: str) -> str:
@@ -169,7 +170,7 @@ class DockerSock(EngineContainer):
             self._helper = None
 
     def _remove_container(self) -> None:
-        # It shares the container's processes and volume.
+        # The helper shares the container's PID namespace and volume.
         self._end_helper()
         super()._remove_container()
 
@@ -183,7 +184,7 @@ class DockerSock(EngineContainer):
                 engine.remove_volume(name)
                 return True
             except S2DSException:
-                # Somebody looks at the instance just now; a helper of theirs ends by itself.
+                # Another process is observing the data server. Its helper ends by itself.
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.1)
@@ -195,7 +196,7 @@ class DockerSock(EngineContainer):
                 self._write(name, content)
 
     def _fetch_from_volume(self, engine: Engine, names: Sequence[str]) -> None:
-        """Read the volume of an instance that has no container, by a container that is never started."""
+        """Read the volume of a data server without a container, using a container that is never started."""
         name = f"{self.container()}-check"
         engine.remove_container(name)
         engine.create(
@@ -210,7 +211,7 @@ class DockerSock(EngineContainer):
         finally:
             engine.remove_container(name)
 
-    # -- how files get into containers
+    # -- files in containers
 
     def _mounts(self) -> dict[str, Any]:
         options = {"Labels": self._labels(), "NoCopy": True}
@@ -224,7 +225,7 @@ class DockerSock(EngineContainer):
         return {"mounts": [{"Type": "volume", "Target": ROOT, "VolumeOptions": {"NoCopy": True}}]}
 
     def _prepare(self) -> None:
-        # So that no file of the past is left, such as a key.
+        # So that no earlier file is left, such as a key.
         self._remove_volume()
 
     def _fill(self) -> None:
@@ -238,7 +239,7 @@ class DockerSock(EngineContainer):
 
     @staticmethod
     def _entries(directory: str, user: int, group: int) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
-        """Return the files of a directory as they are to be in a container: root's, and readable by the program."""
+        """Return the files of a directory as they are sent to a container: owned by root, readable by the program."""
 
         def entry(path: str, mode: int, kind: bytes) -> tarfile.TarInfo:
             info = tarfile.TarInfo(path)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a Docker engine is asked for. Every failure is one clear error that names the engine by its address."""
+"""The operations of a Docker engine. Every failure is one error that includes the engine's address."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _LARGEST_LOG = 4 << 20
 
 
 class Engine:
-    """An engine at an address. It is spoken to when the first question is asked, by one thread at a time.
+    """A Docker engine. It connects on the first call, and must only be used by one thread at a time.
 
     Args:
         address: ``unix:///path``, ``tcp://host:port`` or ``ssh://user@host``.
-        timeouts: How long it is waited for.
+        timeouts: Time limits.
     """
 
     def __init__(self, address: str, timeouts: Timeouts = TIMEOUTS) -> None:
@@ -40,10 +40,10 @@ class Engine:
         self._timeouts = timeouts
         self._connection = Connection(address, timeouts)
 
-    # -- what there is
+    # -- queries
 
     def ping(self) -> None:
-        """See that the engine replies.
+        """Verify that the engine answers.
 
         Raises:
             S2DSException: It does not.
@@ -51,8 +51,8 @@ class Engine:
         self._connection.call("answer", lambda api: None)
 
     def security(self) -> list[str]:
-        """Return the names of what protects its host, such as ``rootless`` and ``userns``."""
-        found = self._mapping("tell what it is", lambda api: api.info()) or {}
+        """Return the names of its security options, such as ``rootless`` and ``userns``."""
+        found = self._mapping("describe itself", lambda api: api.info()) or {}
         options = found.get("SecurityOptions") or []
         return [str(item).partition("name=")[2].partition(",")[0] for item in options if "name=" in str(item)]
 
@@ -73,18 +73,18 @@ class Engine:
         return self._mapping(f"look at the image {name}", lambda api: api.inspect_image(name))
 
     def volume(self, name: str) -> bool:
-        """Tell whether there is a volume."""
+        """Return whether a volume exists."""
         return self._mapping(f"look at the volume {name}", lambda api: api.inspect_volume(name)) is not None
 
     def labelled(self, **labels: str | None) -> list[str]:
-        """Return the ids of containers, running or not, by labels of ours; None stands for any value."""
+        """Return the IDs of containers, running or not, with our labels. None matches any value."""
         wanted = [f"scistream.{key}" + ("" if value is None else f"={value}") for key, value in labels.items()]
         what = "look for containers"
         found = self._connection.call(what, lambda api: api.containers(all=True, filters={"label": wanted}))
         return [str(self._check(what, item, Mapping)["Id"]) for item in self._check(what, found, list)]
 
     def log(self, name: str, lines: int) -> list[tuple[str, str]]:
-        """Return the last lines of a container's log, each with the time at which it was written."""
+        """Return the last lines of a container's log, each with its timestamp."""
         what = f"read the log of the container {name}"
         options = {"stdout": True, "stderr": True, "timestamps": True, "tail": lines, "follow": False, "stream": True}
 
@@ -95,7 +95,7 @@ class Engine:
         return [(at, output) for at, _space, output in (line.partition(" ") for line in text.splitlines())]
 
     def tasks(self, name: str) -> tuple[int, int] | None:
-        """Return how many processes and threads a container has, and how many it may have; None: it does not tell."""
+        """Return the number of a container's processes and threads, and their limit, or None if it is not reported."""
         what = f"count the processes of the container {name}"
         found = self._mapping(what, lambda api: _statistics(api, name)) or {}
         counted = found.get("pids_stats")
@@ -103,18 +103,18 @@ class Engine:
             return None
         return counted["current"], int(counted.get("limit") or 0)
 
-    # -- what it does
+    # -- changes
 
     def pull(self, name: str) -> None:
-        """Have the engine get an image from its registry."""
+        """Pull an image from its registry."""
         self._change(f"pull the image {name}", lambda api: api.pull(name), _PULL_SECONDS)
 
     def host_config(self, **options: Any) -> Any:
-        """Return how a container is confined, as the SDK wants it."""
+        """Return the host configuration of a container in the format of the SDK."""
         return self._connection.call("answer", lambda api: api.create_host_config(**options))
 
     def create(self, name: str | None, **options: Any) -> str:
-        """Make a container and return its id."""
+        """Create a container, and return its ID."""
         what = f"create the container {name}" if name else "create the container of a helper"
         made = self._change(what, lambda api: api.create_container(name=name, **options))
         return str(self._check(what, made, Mapping)["Id"])
@@ -136,18 +136,18 @@ class Engine:
         self._change(f"send a signal to the container {name}", lambda api: api.kill(name, number), self._timeouts.look)
 
     def wait(self, name: str, seconds: int) -> int:
-        """Wait for the end of a container and return its exit status."""
+        """Wait until a container exits, and return its exit status."""
         what = f"run the container {name}"
         ended = self._change(what, lambda api: api.wait(name, timeout=seconds), seconds + self._timeouts.look)
         return int(self._check(what, ended, Mapping)["StatusCode"])
 
     def stop(self, name: str, grace: int) -> None:
-        """End a container's program; one that is gone is no error."""
+        """Stop a container. Nothing happens if it does not exist."""
         with suppress(NotFoundError):
             self._change(f"stop the container {name}", lambda api: api.stop(name, timeout=grace))
 
     def remove_container(self, name: str) -> None:
-        """Remove a container with the volumes that are its alone; one that is gone is no error."""
+        """Remove a container with its anonymous volumes. Nothing happens if it does not exist."""
         try:
             self._change(f"remove the container {name}", lambda api: api.remove_container(name, v=True, force=True))
         except NotFoundError:
@@ -157,19 +157,25 @@ class Engine:
                 raise
 
     def remove_volume(self, name: str) -> None:
-        """Remove a volume; one that is gone is no error."""
+        """Remove a volume. Nothing happens if it does not exist."""
         with suppress(NotFoundError):
             self._change(f"remove the volume {name}", lambda api: api.remove_volume(name))
 
     def attach(self, name: str) -> Any:
-        """Return what speaks to the standard input of a container and hears what it writes, and the socket below it."""
+        """Return a stream to the standard input and from the output of a container."""
         parameters = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
         return self._change(f"speak to the container {name}", lambda api: api.attach_socket(name, params=parameters))
 
     # -- files
 
     def put(self, name: str, path: str, entries: Iterable[tuple[tarfile.TarInfo, bytes]]) -> None:
-        """Put files and directories into a container, below a path."""
+        """Copy files and directories into a container.
+
+        Args:
+            name: The container.
+            path: Directory in the container.
+            entries: Files and directories, each with its content.
+        """
         archive = io.BytesIO()
         with tarfile.open(fileobj=archive, mode="w") as tar:
             for entry, content in entries:
@@ -180,7 +186,7 @@ class Engine:
         )
 
     def get(self, name: str, path: str) -> bytes | None:
-        """Return what is in one regular file of a container; None where there is none."""
+        """Return the content of a regular file in a container, or None if there is none."""
         what = f"read the file {path} of the container {name}"
 
         def ask(api: Any) -> bytes:
@@ -199,10 +205,10 @@ class Engine:
         except tarfile.TarError as error:
             raise S2DSException(f"the Docker engine {self.address} could not {what}: {one_line(error)}") from None
 
-    # -- how
+    # -- calls
 
     def _change(self, what: str, action: Callable[[Any], Answer], seconds: float | None = None) -> Answer:
-        """Have something done, also by an engine that was silent a moment ago: it may be needed to undo something."""
+        """Make a change, even if the engine has not answered recently: it may be part of a rollback."""
         return self._connection.call(what, action, seconds or self._timeouts.act)
 
     def _mapping(self, what: str, action: Callable[[Any], Any]) -> dict[str, Any] | None:
@@ -220,7 +226,7 @@ class Engine:
 
 
 def _statistics(api: Any, name: str) -> Any:
-    """Return the statistics of a container, at once where the SDK and the engine can."""
+    """Return the statistics of a container, without delay if the SDK and the engine support it."""
     try:
         return api.stats(name, stream=False, one_shot=True)
     except Exception:

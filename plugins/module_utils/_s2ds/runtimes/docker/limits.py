@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a container may have and do. What its program needs for the connections that it is to carry is in it."""
+"""The limits of containers, which depend on the connections that the program is to serve."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _RUN_FILES = 1024
 
 
 def open_files(settings: ContainerSettings, task: Task) -> int:
-    """Return how many files each process of a program may have open."""
+    """Return the limit of open files for each process."""
     return settings.nofile or max(_LEAST_FILES, task.open_files)
 
 
 def tasks(settings: ContainerSettings, task: Task) -> int:
-    """Return how many processes and threads there may be."""
+    """Return the limit of processes and threads."""
     return settings.pids or max(_LEAST_TASKS, task.most_tasks)
 
 
 def check(settings: ContainerSettings, task: Task) -> None:
-    """Refuse limits within which a program cannot carry the connections that it is to carry."""
+    """Refuse limits that are too low for the connections that the program is to serve."""
     option = f"proxies.{task.proxy}.settings"
     if settings.nofile is not None and settings.nofile < task.open_files:
         raise S2DSException(
@@ -43,7 +43,12 @@ def check(settings: ContainerSettings, task: Task) -> None:
 
 
 def check_room(counted: tuple[int, int] | None, task: Task) -> None:
-    """Refuse a reload for which there are too few processes left: those before serve their last connections."""
+    """Refuse a reload that would exceed the limit of processes: previous ones still serve their last connections.
+
+    Args:
+        counted: Number of processes and threads, and their limit, or None if unknown.
+        task: The program.
+    """
     if counted is None or not counted[1]:
         return
     used, most = counted
@@ -57,20 +62,20 @@ def check_room(counted: tuple[int, int] | None, task: Task) -> None:
 
 
 def host_options(settings: ContainerSettings, task: Task, run: str, user: int, group: int) -> dict[str, Any]:
-    """Return how a container is confined.
+    """Return the options that confine a container.
 
     Args:
         settings: The administrator's settings.
-        task: What is to run in it.
-        run: The only directory that its program can write to, a file system of its own in memory.
-        user: Who runs the program.
-        group: The group of the program.
+        task: The program.
+        run: The only directory that the program can write to, a separate file system in memory.
+        user: UID of the program.
+        group: GID of the program.
     """
     size = settings.run_size << 20
     files = open_files(settings, task)
     return {
         "network_mode": "host",
-        # An engine that maps its users gives the host's network, and the numbers that our files have, by this alone.
+        # If the engine maps users, only this gives containers the host's network and the actual owners of files.
         "userns_mode": "host",
         "read_only": True,
         "cap_drop": ["ALL"],
@@ -78,7 +83,7 @@ def host_options(settings: ContainerSettings, task: Task, run: str, user: int, g
         "mem_limit": settings.memory << 20,
         "memswap_limit": settings.memory << 20,
         "pids_limit": tasks(settings, task),
-        # A core would have the keys in it.
+        # A core dump would contain the keys.
         "ulimits": [
             {"Name": "core", "Soft": 0, "Hard": 0},
             {"Name": "nofile", "Soft": files, "Hard": files},

@@ -37,7 +37,7 @@ class ManagedContainer(ProxyContainer):
 
     Args:
         layout: Directories of this S2CS.
-        task: What runs, or is to run.
+        task: The program that runs, or is to run.
         settings: The administrator's settings for containers.
     """
 

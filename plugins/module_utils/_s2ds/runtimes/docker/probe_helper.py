@@ -2,11 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A helper beside a container: among its processes, and in the host's network, it looks at the proxy for us.
+"""A helper container next to the container of a proxy, which observes the proxy.
 
-It is a container of an image with Python that runs the modules named here, sent to it. The program that it looks at
-can neither speak in its place nor stop it: it is another user's. All that it says is bounded and checked all the same.
-It ends, and is removed, when our connection to it ends, however that comes about, and by itself after a while.
+It shares the proxy's PID namespace and the host's network. Its image contains Python, and the modules that it runs are
+sent to it. The program that it observes runs as another user, so it can neither stop the helper nor change its answers.
+Nevertheless, all answers are limited and checked. The helper ends, and is removed, when the connection to it ends for
+any reason, and by itself after a while.
 """
 
 from __future__ import annotations
@@ -25,18 +26,18 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec impor
 
 _PACKAGE = __name__.rsplit(".", 4)[0]
 _MAIN = f"{_PACKAGE}._s2ds.runtimes.docker.probe_helper_main"
-# What a module imports as it is loaded; what it imports later is for what a helper does not do.
+# Imports when a module is loaded. Later imports are not needed in a helper.
 _IMPORT = re.compile(rf"^from ({re.escape(_PACKAGE)}[\w.]*) import (\([^)]*\)|.*)$", re.MULTILINE)
-# A reload may take a while.
+# A reload may take longer.
 _ANSWER_SECONDS = {"probe": 15.0, "compact_log": 15.0, "reload": 40.0}
 _LARGEST_LINE = 4 << 20
-# In a reload a proxy may want to see its log again and again.
+# During a reload, a proxy may read its log repeatedly.
 _MOST_QUESTIONS = 2500
 _MOST_LINES = 200
 _SIGNALS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _STDOUT, _STDERR = 1, 2
 
-# What the helper starts with: it reads the modules that we send, and runs.
+# The initial program of the helper, which reads the modules that are sent to it, and runs them.
 LOADER = """
 import importlib.abc, importlib.util, json, signal, sys
 signal.alarm(60)
@@ -55,16 +56,16 @@ _BOOT = f"{LOADER}importlib.import_module(sys.argv[1]).serve(stream, sys.stdout)
 
 
 class Helper:
-    """A helper that runs.
+    """A running helper.
 
     Args:
         engine: The engine.
-        beside: Id of the container that it is to see, and since when that runs.
-        options: How the helper's container is made.
+        observed: ID and start time of the container to observe.
+        options: Options for the container of the helper.
     """
 
-    def __init__(self, engine: Engine, beside: tuple[str, str], options: Mapping[str, Any]) -> None:
-        self.beside = beside
+    def __init__(self, engine: Engine, observed: tuple[str, str], options: Mapping[str, Any]) -> None:
+        self.observed = observed
         self._engine = engine
         self._rest = b""
         self._deadline = time.monotonic() + max(_ANSWER_SECONDS.values())
@@ -90,20 +91,20 @@ class Helper:
     def ask(
         self, operation: str, proxy: str, directory: str, notes: Mapping[str, str], control: Control | None = None
     ) -> tuple[Any, dict[str, str]]:
-        """Have the helper do something.
+        """Send a request to the helper, and return its answer.
 
         Args:
             operation: ``probe``, ``compact_log`` or ``reload``.
             proxy: Name of the proxy.
-            directory: The directory of the instance as its program sees it.
-            notes: What is to be remembered of the proxy, by the names of files.
-            control: What a proxy may do with its instance, for a reload.
+            directory: The data server's directory as its program sees it.
+            notes: Notes of the proxy by the names of files.
+            control: What the proxy may do with its program during a reload.
 
         Returns:
-            The answer, and what is to be remembered from now on.
+            The answer, and the new notes.
 
         Raises:
-            S2DSException: The proxy could not be asked, or what the helper says is no answer. The helper is at its end.
+            S2DSException: The request failed, or the answer is invalid. The helper can no longer be used.
         """
         self._deadline = time.monotonic() + _ANSWER_SECONDS[operation]
         message: dict[str, Any] = {"operation": operation, "proxy": proxy, "directory": directory, "notes": dict(notes)}
@@ -126,7 +127,7 @@ class Helper:
         raise S2DSException(f"the helper on the engine {self._engine.address} requests something that is not allowed")
 
     def end(self) -> None:
-        """End the helper and wait until it is gone."""
+        """Remove the helper."""
         self._engine.remove_container(self._id)
 
     def _send(self, data: bytes) -> None:
@@ -134,7 +135,7 @@ class Helper:
         self._socket.sendall(data)
 
     def _line(self) -> dict[str, Any]:
-        """Read one line out of the frames in which the engine sends what the helper writes."""
+        """Read a line from the frames in which the engine sends the output of the helper."""
         while b"\n" not in self._rest:
             head = self._exactly(8)
             size = int.from_bytes(head[4:], "big")
@@ -172,7 +173,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _control(control: Control, output: Mapping[str, Any]) -> dict[str, Any]:
-    """Do what a proxy wants to be done with its instance, if it is one of the few things that it may want."""
+    """Do what a proxy requests during a reload, if it is allowed."""
     number: Any = output.get("signal")
     lines: Any = output.get("log")
     if _is_number(number) and number in _SIGNALS:
@@ -200,7 +201,7 @@ def _printable(text: str) -> str:
 
 
 def sources() -> dict[str, str]:
-    """Return the source of what a helper runs, and of all that this imports, by the names of the modules."""
+    """Return the source code of the modules that a helper runs, and of all modules that these import, by name."""
     found: dict[str, str] = {}
     wanted = [_MAIN, *(f"{_PACKAGE}._s2ds.proxies.{proxy}" for proxy in PROXIES)]
     while wanted:
@@ -212,11 +213,11 @@ def sources() -> dict[str, str]:
 
 
 def _imported(source: str) -> list[str]:
-    """Return the modules of this collection that a module imports as it is loaded."""
+    """Return the modules of this collection that a module imports when it is loaded."""
     found = []
     for name, members in _IMPORT.findall(source):
-        about = importlib.util.find_spec(name)
-        if about is not None and about.submodule_search_locations is not None:
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.submodule_search_locations is not None:
             found += [f"{name}.{member.split()[0]}" for member in members.strip("()").split(",") if member.strip()]
         else:
             found.append(name)
@@ -228,5 +229,5 @@ def _source(name: str) -> str:
     text = found.loader.get_source(name) if found is not None and found.loader is not None else None  # type: ignore[attr-defined]
     if text is None:
         raise S2DSException(f"the source of {name} is required by a helper and cannot be read")
-    # Ansible's own loader of collections gives it as it is in the file.
+    # Ansible's loader of collections returns bytes.
     return text.decode() if isinstance(text, bytes) else str(text)

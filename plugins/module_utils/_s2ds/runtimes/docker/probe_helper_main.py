@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a helper runs beside a container: the proxy's own code, where the proxy's files and processes are."""
+"""The program of a helper container: it runs the proxy's own code next to the proxy's files and processes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout imp
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.loader import proxy_class
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Control, Place
 
-# The file systems of the container's main process, in the namespace of processes that is shared with it.
+# Root of the container's main process, whose PID namespace the helper shares.
 _ROOT = "/proc/1/root"
-# A file system of the helper's own in memory, out of the proxy's reach.
+# A separate file system in memory, which the proxy cannot access.
 NOTES = "/notes"
-# For the next request, whatever becomes of the one who is to make it.
+# Time limit for the next request, even if the requesting process is killed.
 _SECONDS = 60
 _LARGEST_NOTE = 1 << 20
 
@@ -47,10 +47,10 @@ def serve(requests: IO[bytes], answers: IO[str], notes: str = NOTES, root: str =
     """Answer requests, one on each line, until there are no more.
 
     Args:
-        requests: Where they come from.
-        answers: Where the answers go to.
-        notes: Directory for what is remembered of the proxy while it is asked.
-        root: Where the files of the proxy are.
+        requests: Stream of requests.
+        answers: Stream for the answers.
+        notes: Directory for the notes of the proxy during a request.
+        root: Root directory of the proxy's files.
     """
     control = _Control(requests, answers)
     while True:

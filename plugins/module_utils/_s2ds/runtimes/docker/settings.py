@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The administrator's settings for proxies that run in containers, beside those of the proxy itself."""
+"""The administrator's settings for containers, in addition to those of the proxy."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ _NUMBERS = {
 
 @dataclass(frozen=True)
 class ContainerSettings:
-    """How and where containers are made.
+    """How and where containers are created.
 
     Args:
-        image: Name with tag or digest; empty: none is named, and the proxy comes in none.
-        helper_image: Image with Python, for looking at containers whose files and processes are not seen from here.
-        pull: Whether an image that is missing may be pulled: ``never`` or ``missing``.
+        image: Image with a tag or digest. If empty, the proxy has no default image.
+        helper_image: Image with Python, for observing containers whose files and processes are not visible here.
+        pull: Whether to pull missing images: ``never`` or ``missing``.
         engine: Address of the Docker engine.
-        memory: Limit in MiB.
-        pids: Most processes and threads; None: 512, or what the program needs if that is more.
-        nofile: Most open files; None: what the program needs for its setting ``max_connections``.
-        run_size: Size in MiB of the file system for what the program itself writes.
+        memory: Memory limit in MiB.
+        pids: Maximum number of processes and threads. If None, 512, or more if the program needs them.
+        nofile: Maximum number of open files. If None, as many as ``max_connections`` requires.
+        run_size: Size in MiB of the file system for the files that the program writes.
         log_size: Size in MiB at which a log is rotated.
-        log_files: How many logs are kept.
-        container_user: Number of the user and of the group; None: the proxy's own where it exists.
+        log_files: Maximum number of logs.
+        container_user: UID and GID. If None, those of the proxy's user, if it exists.
     """
 
     image: str = ""
-    # The image of the forwarder has Python.
+    # The image of the forwarder contains Python.
     helper_image: str = PROXIES["s2ds"].image
     pull: str = "never"
     engine: str = DEFAULT_ENGINE
@@ -66,7 +66,7 @@ class ContainerSettings:
 
 
 def split(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the settings of a proxy itself, and those of its containers."""
+    """Return the settings of the proxy itself, and those of its containers."""
     names = [item.name for item in fields(ContainerSettings)]
     own = {name: value for name, value in settings.items() if name not in names}
     return own, {name: value for name, value in settings.items() if name in names}
@@ -77,11 +77,11 @@ def read(option: str, image: str, given: Mapping[str, Any]) -> ContainerSettings
 
     Args:
         option: Name of the option, for messages.
-        image: The image of the proxy where none is given; empty: it has none.
-        given: What was given.
+        image: Default image of the proxy. Empty if there is none.
+        given: The given settings.
 
     Raises:
-        ValueRefused: A setting is wrong.
+        ValueRefused: A setting is invalid.
     """
     values = {**({"image": image} if image else {}), **given}
     for name in ("image", "helper_image"):

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The REST interface of a Janus controller, as much of it as a data server needs. It knows no proxy and no stream.
+"""The parts of a Janus controller's REST API that data servers require. It knows neither proxies nor streams.
 
-Access to a Janus controller grants control of the container engines of all its nodes: the password is read from a file,
-goes to that controller alone, and appears in no message.
+Access to a Janus controller grants control of the container engines of all its nodes. Therefore the password is read
+from a file, sent only to that controller, and never included in messages.
 """
 
 from __future__ import annotations
@@ -27,21 +27,22 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs i
 
 _PREFIX = "/api/janus/controller"
 _LARGEST = 1 << 24
-# How long it may take to tell something, and how long one that did not is not asked again.
+# Time limit of queries, and time during which a controller that did not answer is not queried again.
 _LOOK_SECONDS = 8.0
 _SILENT_SECONDS = 10.0
 _silent: dict[str, float] = {}
-# How Janus quotes the engine's answer to a command for a container: "(409) Reason: Conflict ...".
+# Status of the engine in Janus's errors, such as "(409) Reason: Conflict ...".
 _ENGINE_STATUS = re.compile(r"\((\d{3})\)")
 
 
 class JanusError(S2DSException):
-    """The controller refused something, or failed at it.
+    """The controller refused a request or failed.
 
     Args:
-        message: What was tried, and what Janus message to it.
-        status: Status of HTTP, 0 without an answer.
-        engine: What the engine message of a container, as far as Janus tells: ``not running``, ``gone`` or nothing.
+        message: The request and Janus's error.
+        status: HTTP status, or 0 without an answer.
+        engine: State of a container according to the engine, as far as Janus reports it: ``not running``, ``gone`` or
+            empty.
     """
 
     def __init__(self, message: str, status: int = 0, engine: str = "") -> None:
@@ -51,23 +52,23 @@ class JanusError(S2DSException):
 
 
 class NotRunning(JanusError):
-    """There is such a container, and it does not run."""
+    """The container is not running."""
 
 
 class NoContainer(JanusError):
-    """There is no such container any more."""
+    """The container does not exist."""
 
 
 class JanusClient:
-    """One controller, asked as one of its users.
+    """A client of one controller, as one of its users.
 
     Args:
-        url: Address of the controller, without the path of its interface.
+        url: Address of the controller, without the path of its API.
         user: Name of a user of the controller.
-        password: That user's password.
-        ca: File with the certificates of the authorities that may vouch for the controller; None: the system's.
-        verify: Whether the controller must prove by TLS who it is.
-        timeout: Seconds that an answer may take; starting a container may take a while.
+        password: Password of that user.
+        ca: File with CA certificates that verify the controller. If None, those of the system.
+        verify: Whether to verify the certificate of the controller.
+        timeout: Time limit in seconds for an answer. Starting a container may take a while.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class JanusClient:
         if not verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-        # No proxy and no redirection: the password is for this controller only.
+        # Neither a proxy nor redirects: the password is only for this controller.
         self._opener = urllib.request.build_opener(
             urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context), _NoRedirection
         )
@@ -93,24 +94,24 @@ class JanusClient:
     def __repr__(self) -> str:
         return f"JanusClient({self.url!r})"
 
-    # -- what there is
+    # -- nodes, images and profiles
 
     def node(self, name: str) -> dict[str, Any] | None:
-        """Return a node by its name, or None."""
+        """Return a node by name, or None."""
         return self._find(f"/nodes/{_part(name)}")
 
     def image(self, name: str) -> dict[str, Any] | None:
-        """Return an image by its name; Janus knows it without the tag."""
+        """Return an image by name, or None. Janus names images without their tag."""
         return self._find(f"/images/{quote(repository(name), safe='/')}")
 
     def profile(self, name: str) -> dict[str, Any] | None:
-        """Return a host profile by its name, or None."""
+        """Return a host profile by name, or None."""
         return self._find(f"/profiles/host/{_part(name)}")
 
     # -- sessions
 
     def sessions(self, name: str) -> list[dict[str, Any]]:
-        """Return the sessions of this name, the oldest first."""
+        """Return the sessions with this name, the oldest first."""
         found = self._ask("GET", "/active")
         if not isinstance(found, list):
             raise JanusError(f"the Janus controller at {self.url} did not return a list of its sessions")
@@ -120,11 +121,11 @@ class JanusClient:
         return sorted(named, key=lambda item: int(item["id"]))
 
     def session(self, number: int) -> dict[str, Any] | None:
-        """Return a session, or None."""
+        """Return a session by number, or None."""
         return self._find(f"/active/{number}")
 
     def create(self, request: Mapping[str, Any]) -> int:
-        """Create a session with its containers, which do not run yet; returns its number."""
+        """Create a session with its containers, without starting them. Returns its number."""
         answer = self._ask("POST", "/create", request)
         try:
             return int(next(iter(answer)))
@@ -132,7 +133,7 @@ class JanusClient:
             raise JanusError(f"the Janus controller at {self.url} did not return the session that it created") from None
 
     def start(self, number: int) -> dict[str, Any]:
-        """Start the containers of a session; it tells in itself whether that went well."""
+        """Start the containers of a session. The returned session includes errors."""
         return self._session_of(number, self._ask("PUT", f"/start/{number}"))
 
     def stop(self, number: int) -> dict[str, Any]:
@@ -140,7 +141,7 @@ class JanusClient:
         return self._session_of(number, self._ask("PUT", f"/stop/{number}"))
 
     def delete(self, number: int) -> None:
-        """Remove a session and its containers, whether they run or not; one that is not there is removed."""
+        """Remove a session and its containers, running or not. Nothing happens if it does not exist."""
         try:
             self._ask("DELETE", f"/active/{number}")
         except JanusError as error:
@@ -150,17 +151,17 @@ class JanusClient:
     # -- containers
 
     def log(self, number: int, node: str, lines: int) -> list[str]:
-        """Return the last lines that the container of a session wrote."""
+        """Return the last lines of the log of a session's container."""
         answer = self._ask("GET", f"/active/{number}/logs/{_part(node)}?{urlencode({'tail': lines})}")
         text = answer.get("response") if isinstance(answer, dict) else None
         return [line for line in str(text or "").splitlines() if line.strip()]
 
     def execute(self, node: str, container: str, command: Sequence[str]) -> None:
-        """Run a command in a container to its end. Janus tells neither what it wrote nor how it ended.
+        """Run a command in a container until it exits. Janus reports neither its output nor its exit status.
 
         Raises:
-            NotRunning: The container does not run.
-            NoContainer: There is no such container.
+            NotRunning: The container is not running.
+            NoContainer: The container does not exist.
         """
         try:
             self._ask("POST", "/exec", {"node": node, "container": container, "Cmd": list(command), "start": True})
@@ -168,7 +169,7 @@ class JanusClient:
             kinds: Mapping[str, type[JanusError]] = {"not running": NotRunning, "gone": NoContainer}
             raise kinds.get(error.engine, JanusError)(str(error), error.status, error.engine) from None
 
-    # -- one request
+    # -- requests
 
     def _find(self, path: str) -> dict[str, Any] | None:
         try:
@@ -180,14 +181,14 @@ class JanusClient:
         return answer if isinstance(answer, dict) else None
 
     def _session_of(self, number: int, answer: Any) -> dict[str, Any]:
-        """Return the session in an answer, which is bare where there was nothing to do."""
+        """Return the session in an answer, which is not nested if there was nothing to do."""
         found = answer.get(str(number), answer) if isinstance(answer, dict) else None
         if not isinstance(found, dict) or "state" not in found:
             raise JanusError(f"the Janus controller at {self.url} did not return the state of session {number}")
         return found
 
     def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """Return the answer to a request; a token that has become void since is renewed once."""
+        """Return the answer to a request. An expired token is renewed once."""
         fresh = not self._authorization
         if fresh:
             self._log_in()
@@ -200,7 +201,7 @@ class JanusClient:
         return self._send(method, path, body, self._authorization)
 
     def _log_in(self) -> None:
-        """Get a token: a password costs Janus a slow hash at each request. Older versions know no tokens."""
+        """Request a token, because verifying a password in each request is slow. Older versions have no tokens."""
         basic = "Basic " + base64.b64encode(f"{self._user}:{self._password}".encode()).decode()
         try:
             self._authorization = f"Bearer {self._send('POST', '/token', None, basic)['access_token']}"
@@ -257,7 +258,7 @@ class JanusClient:
             return text
 
     def _clean(self, text: str) -> str:
-        """Return a message without what only the controller may know, whatever it was that quoted it."""
+        """Return a message without secrets."""
         for hidden in (self._password, self._authorization.partition(" ")[2]):
             if hidden:
                 text = text.replace(hidden, "***")
@@ -277,12 +278,12 @@ def repository(image: str) -> str:
 
 
 def _part(name: str) -> str:
-    """Return a name as one part of a path."""
+    """Return a name as a segment of a path."""
     return quote(name, safe="")
 
 
 def _engine(message: str) -> str:
-    """Return what the engine has against a command for a container; one may end while it is looked at."""
+    """Return the state of a container according to the engine's error. It may exit during a request."""
     status = _ENGINE_STATUS.search(message)
     if "is not running" in message or (status and status.group(1) == "409"):
         return "not running"
@@ -290,12 +291,12 @@ def _engine(message: str) -> str:
 
 
 def _error_message(answer: bytes) -> str:
-    """Return Janus's own words out of an answer that is an error."""
+    """Return Janus's message in an error."""
     text = answer.decode("utf-8", "replace")
     try:
         document = json.loads(text)
     except ValueError:
         return "it returned a web page instead of an error" if "<" in text else text
     message = document.get("error", document) if isinstance(document, dict) else document
-    # What it has against the form of a request is a list.
+    # Errors about the format of a request are lists.
     return message if isinstance(message, str) else json.dumps(message)

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The state that a Janus container reports.
+"""Commands that run in Janus containers, and their reports.
 
-Janus runs a command in a container and gives back neither its output nor its status. So the command writes to where
-the container's main process writes its errors, marked, and the lines are read out of the container's log.
+Janus runs a command in a container, but returns neither its output nor its exit status. Therefore the command writes
+marked lines to the standard error of the container's main process, and they are read from the container's log.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, Mapping, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import replies
 
-# Where the configuration is in the container; a user without rights can make it there.
+# Directory of the configuration in the container, which unprivileged users can create.
 DIRECTORY = "/tmp/scistream"
 _MARK = "scistream:"
 _COUNT = re.compile(r"[0-9]{1,18}", re.ASCII)
@@ -29,7 +29,7 @@ say() { printf 'scistream:%s:%s\n' "$id" "$1" >/proc/1/fd/2; }
 id=$1
 """
 
-# Which of its listeners a process of this container holds, whoever else listens on the host.
+# Reports the listening sockets of this container's processes, without those of other processes on the host.
 _LISTENERS = r"""
 held=$(ls -l /proc/[0-9]*/fd 2>/dev/null)
 listening=
@@ -51,12 +51,12 @@ _END = "say end\n"
 
 @dataclass(frozen=True)
 class Report:
-    """What a container tells.
+    """The report of a container.
 
     Args:
-        listens: Whether a process in it listens anywhere.
-        counters: As ``s2cs_info`` shows them, or None where the image has nothing to ask the proxy with.
-        closed: Whether the proxy itself says that a listener is not open.
+        listens: Whether a process in it listens.
+        counters: Counters in the format of ``s2cs_info``, or None if the image has no program to query the proxy.
+        closed: Whether the proxy reports that a listener is not open.
     """
 
     listens: bool
@@ -65,18 +65,24 @@ class Report:
 
 
 def report_command(statistics: str, nonce: str) -> list[str]:
-    """Return the command that has a container report on itself.
+    """Return the command that reports the state of a container.
 
     Args:
-        statistics: Shell that asks the proxy in it for what it counts, see ``Proxy.statistics``.
-        nonce: Mark of this report, not used before.
+        statistics: Shell code that queries the counters of the proxy: see ``Proxy.statistics``.
+        nonce: Unique mark of this report.
     """
     script = f"{_BEGIN}{_LISTENERS}{statistics}{_END}"
     return ["sh", "-c", script, "sh", nonce, DIRECTORY]
 
 
 def check_command(command: Sequence[str], files: Mapping[str, bytes], nonce: str) -> list[str]:
-    """Return the command that runs another one over files, beside those in use, and reports how it ended."""
+    """Return the command that runs a program with other files than those in use, and reports how it exited.
+
+    Args:
+        command: The program.
+        files: Contents of the files by name.
+        nonce: Unique mark of this report.
+    """
     there = f"{DIRECTORY}/check-{nonce}"
     written = "".join(f'echo {_encoded(content)} | base64 -d >"{name}" && ' for name, content in sorted(files.items()))
     script = (
@@ -89,29 +95,29 @@ def check_command(command: Sequence[str], files: Mapping[str, bytes], nonce: str
 
 
 def start_command(command: Sequence[str], files: Mapping[str, bytes]) -> str:
-    """Return the arguments of a container: they bring the configuration along, so that nothing is put on the node."""
+    """Return the arguments of a container. They include the configuration, so that no files are needed on the node."""
     written = "".join(f"echo {_encoded(content)} | base64 -d >{name} && " for name, content in sorted(files.items()))
     script = f'umask 077 && mkdir -p {DIRECTORY}/run && cd {DIRECTORY} && {written}exec "$@"'
     return " ".join(_quoted(word) for word in ["sh", "-c", script, "sh", *command])
 
 
 def own_lines(lines: Sequence[str], nonce: str) -> list[str] | None:
-    """Return what a report says out of the lines of a log; None if it is not complete there."""
+    """Return the lines of a report in a log, or None if it is not complete."""
     mark = f"{_MARK}{nonce}:"
     found = [line[len(mark) :].rstrip() for line in lines if line.startswith(mark)]
     return found[:-1] if found and found[-1] == "end" else None
 
 
 def other_lines(lines: Sequence[str]) -> list[str]:
-    """Return what the proxy itself wrote."""
+    """Return the lines of the proxy."""
     return [line for line in lines if not line.startswith(_MARK)]
 
 
 def parse(lines: Sequence[str]) -> Report:
-    """Return what a report means.
+    """Return the report in its lines.
 
     Raises:
-        ValueError: It is none: whoever took over the proxy can write one, too.
+        ValueError: It is invalid: a compromised proxy can write one as well.
     """
     listens = any(line.split()[1:] for line in lines if line.split()[:1] == ["listening"])
     status = next((line for line in lines if line.startswith("{")), "")
@@ -141,7 +147,7 @@ def parse(lines: Sequence[str]) -> Report:
 
 
 def _native(status: str) -> dict[str, Any] | None:
-    """Return the counters out of the forwarder's own status."""
+    """Return the counters in the forwarder's status."""
     try:
         return replies.counters(replies.part(replies.document(status), "status"))
     except replies.InvalidReply:
@@ -160,5 +166,5 @@ def _encoded(content: bytes) -> str:
 
 
 def _quoted(word: str) -> str:
-    """Return a word for Janus, which splits like a shell."""
+    """Return a quoted word for Janus, which splits like a shell."""
     return "'" + word.replace("'", "'\"'\"'") + "'"

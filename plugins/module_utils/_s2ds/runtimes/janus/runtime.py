@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runtime ``janus``: a container on a node of a Janus controller, which may be another host than this one.
+"""Runtime ``janus``: a container on a node of a Janus controller, which may be another host.
 
-Nothing of the instance is seen from here. Its configuration goes into the command of the container, and everything that
-is known of it is asked for in the container. A changed configuration is a new container: its connections end.
+Nothing of the data server is visible here. Its configuration is part of the container's command, and its state is
+requested in the container. A changed configuration requires a new container, which ends connections.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.j
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.janus.settings import JanusSettings
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Task
 
-# One word of a command may have 128 KiB; a check needs a little more around it than a start.
+# An argument of a command is limited to 128 KiB. A check needs a little more than a start.
 _LARGEST = 131071 - 1024
-# For what a container wrote to get into its log.
+# For output of a container to appear in its log.
 _LOG_SECONDS = 10.0
 _REPORT_LINES = 1000
-# In the directory of an instance: Janus may have something of it.
+# Marks, in the data server's directory, that Janus may have a session of it.
 _MARKER = "janus"
-# What others than the proxy keep there.
+# Other files in that directory.
 _NOT_CONFIGURATION = {_MARKER, "counters.json", "instance.json", "log", "supervisor.json", *credentials.FILES}
 
 
@@ -62,23 +62,23 @@ class Janus(ProxyContainer):
     """A proxy in a container that a Janus controller runs.
 
     Args:
-        layout: Where things are on this gateway, and the controller.
-        task: What runs, or is to run.
-        settings: The administrator's settings of containers; only the image matters, the rest is Janus's profile.
+        layout: Directories on this gateway, and the controller.
+        task: The program that runs, or is to run.
+        settings: The administrator's settings for containers. Only the image is used; Janus's profile defines the rest.
     """
 
     name = "janus"
-    # A controller, a node and an engine have to get to it.
+    # A controller, a node and an engine are involved.
     ready_seconds: ClassVar[float] = 60.0
 
     def __init__(self, layout: Layout, task: Task, settings: ContainerSettings) -> None:
         super().__init__(layout, task, settings)
         self._known: JanusClient | None = None
 
-    # -- what a runtime does
+    # -- the interface of a runtime
 
     def check(self) -> None:
-        """Refuse what Janus cannot run, without its node, profile or image."""
+        """Refuse to continue if Janus does not have the node, the profile or the image."""
         settings = self._janus
         for kind, wanted, known in (
             ("node", settings.node, self._client.node),
@@ -96,19 +96,19 @@ class Janus(ProxyContainer):
         return DIRECTORY
 
     def start(self, command: Sequence[str]) -> None:
-        """Have one session with a container that runs this; connections through a former one end."""
+        """Ensure one session with a container that runs this command. Connections of a previous one end."""
         wanted = self._wanted(command)
         session = self._session()
-        # From here on there may be something in Janus to give back, whatever happens.
+        # From here on, Janus may have a session that must be removed.
         descriptor = os.open(self._marker(), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         os.close(descriptor)
         session.ensure(wanted)
 
     def stop(self) -> bool:
-        """Delete the session with its container: a stopped one would keep its old configuration."""
+        """Delete the session with its container, because a stopped one would keep its configuration."""
         marker = self._marker()
         if os.path.isdir(os.path.dirname(marker)) and not os.path.exists(marker):
-            # It has not been started, and Janus need not even be there.
+            # It has not been started, so Janus need not be reachable.
             return False
         removed = self._session().remove()
         if os.path.exists(marker):
@@ -116,15 +116,15 @@ class Janus(ProxyContainer):
         return removed
 
     def is_running(self) -> bool:
-        """Tell whether a container of this instance runs."""
+        """Return whether a container of this data server is running."""
         return self._session().running() is not None
 
     def signal(self, number: int) -> None:
-        """Refuse: a changed configuration is a new container."""
+        """Refuse: a changed configuration requires a new container."""
         raise S2DSException(f"the data server {self.task.name} runs under Janus, which does not pass on signals")
 
     def has_failed(self) -> bool:
-        """Tell whether there is no container of this instance that runs."""
+        """Return whether no container of this data server is running."""
         return not self.is_running()
 
     def log(self, lines: int = 10) -> list[str]:
@@ -132,7 +132,7 @@ class Janus(ProxyContainer):
         return self._session().log(lines)
 
     def run_once(self, command: Sequence[str], directory: str) -> tuple[int, list[str]]:
-        """Run a command in the container that runs, beside the proxy; without one, only a start can tell."""
+        """Run a command in the running container, next to the proxy. Without one, only a start can check files."""
         files = self._files(directory)
         _check_size(self.task, start_command(command, files))
         found = self._session().running()
@@ -144,7 +144,7 @@ class Janus(ProxyContainer):
         return (0, []) if status in ("", "status 0") else (1, lines)
 
     def probe(self, proxy: Proxy) -> dict[str, Any] | None:
-        """Return what the container says of itself, if it was made of the configuration that is here."""
+        """Return the counters that the container reports, or None if it does not have the current configuration."""
         if not self._files(self.home):
             return None
         wanted = self._wanted(proxy.command(self.directory()))
@@ -164,7 +164,7 @@ class Janus(ProxyContainer):
         return None
 
     def compact_log(self, proxy: Proxy) -> None:
-        """Nothing of the log is here, and it ends with its container."""
+        """Do nothing: the log is not here, and is removed with the container."""
 
     def reload(self, proxy: Proxy) -> None:
         """Replace the container, and wait until the new one serves."""
@@ -181,20 +181,20 @@ class Janus(ProxyContainer):
             timer.pause()
 
     def has_current_settings(self) -> bool:
-        """Tell whether it runs on the node, with the profile and the image of now."""
+        """Return whether it was created with the current node, profile and image."""
         wanted = SessionSpec(self._janus.node, self.settings.image, self._janus.profile, "")
         return self._session().is_placed(wanted)
 
     @property
     def file_mode(self) -> int:
-        """Only S2CS reads what is here."""
+        """Only S2CS reads the files."""
         return 0o600
 
     def owner(self) -> Sequence[int]:
-        """Return ourselves: no user of this host runs the program."""
+        """Return the UID and GID of this process: no other user of this host needs the files."""
         return os.geteuid(), os.getegid()
 
-    # -- how
+    # -- requests to Janus
 
     @property
     def _janus(self) -> JanusSettings:
@@ -227,7 +227,7 @@ class Janus(ProxyContainer):
 
     @staticmethod
     def _files(directory: str) -> dict[str, bytes]:
-        """Return the configuration in a directory."""
+        """Return the configuration files in a directory."""
         found: dict[str, bytes] = {}
         for name in sorted(os.listdir(directory)) if os.path.isdir(directory) else ():
             path = os.path.join(directory, name)
@@ -238,12 +238,12 @@ class Janus(ProxyContainer):
         return found
 
     def _run_and_report(self, found: Mapping[str, Any], command: Sequence[str], nonce: str) -> list[str]:
-        """Run a command in a container and return what it reports.
+        """Run a command in a container, and return its report.
 
         Raises:
-            NotRunning: The container does not run.
-            NoContainer: There is none.
-            JanusError: It reports nothing.
+            NotRunning: The container is not running.
+            NoContainer: There is no container.
+            JanusError: There is no report.
         """
         node, container = container_of(found)
         if not container:
@@ -254,7 +254,7 @@ class Janus(ProxyContainer):
             lines = own_lines(self._client.log(int(found["id"]), node, _REPORT_LINES), nonce)
             if lines is not None:
                 return lines
-            # It may have ended in the middle of it.
+            # The container may have ended meanwhile.
             self._client.execute(node, container, ["true"])
             if time.monotonic() > deadline:
                 raise JanusError(
@@ -265,7 +265,7 @@ class Janus(ProxyContainer):
 
 
 def session_name(spec: str) -> str:
-    """Return the name that Janus knows an instance by: scistream-<uid>-<role> for a session of S2CS."""
+    """Return the name of a data server's session in Janus: scistream-<uid>-<role> for a session of S2CS."""
     role, dash, uid = spec.partition("-")
     return f"scistream-{uid}-{role}" if dash and role in ROLES else f"scistream-{spec}"
 

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One session of Janus, with its one container on one node, brought to what it is to be and kept there.
+"""A Janus session with one container on one node.
 
-Janus numbers its sessions, and starts again from 1 when its table is empty: ours are identified by the name
-alone. A state in Janus is its memory of what it did last; whether a container runs is found out in the container.
+Janus numbers its sessions, and starts again from 1 when its table is empty, so our sessions are only identified by
+name. The state that Janus reports is its last action. Whether a container is running is determined in the container.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.j
 
 RUNNING, ENDED, GONE = "running", "ended", "gone"
 
-# What Janus calls the states that a create and a start lead to.
+# States in Janus after a session has been created, and started.
 _CREATED, _STARTED = "INITIALIZED", "STARTED"
 _LOG_LINES = 10
-# The reports of a container are among its lines.
+# The log also contains the reports of the container.
 _LOG_TAIL = 1000
 
 
 @dataclass(frozen=True)
 class SessionSpec:
-    """What a session is to be.
+    """The specification of a session.
 
     Args:
-        node: The node of Janus that its container runs on.
+        node: The node that runs its container.
         image: Image of the container, with a tag.
         profile: Host profile of Janus.
-        arguments: The command of the container, as a shell would split it.
+        arguments: Command of the container, quoted as for a shell.
     """
 
     node: str
@@ -49,10 +49,10 @@ class SessionSpec:
     arguments: str
 
     def request(self, name: str) -> dict[str, Any]:
-        """Return the body that creates such a session."""
+        """Return the body of the request that creates the session."""
         return {
             "name": name,
-            "instances": [self.node],
+            "data servers": [self.node],
             "image": self.image,
             "profile": self.profile,
             "arguments": self.arguments,
@@ -62,10 +62,10 @@ class SessionSpec:
 
 
 class JanusSession:
-    """The sessions of one name: there is to be one of them, or none.
+    """The sessions with one name. There should be at most one.
 
     Args:
-        client: The controller.
+        client: Client of the controller.
         name: The name.
     """
 
@@ -74,7 +74,7 @@ class JanusSession:
         self.name = name
 
     def state(self, found: Mapping[str, Any]) -> str:
-        """Return whether the container of a session runs: asked in the container."""
+        """Return the state of a session's container, which is determined in the container."""
         node, container = container_of(found)
         if not container:
             return GONE
@@ -87,29 +87,29 @@ class JanusSession:
         return RUNNING
 
     def running(self) -> dict[str, Any] | None:
-        """Return the session that runs, the oldest if there are several."""
+        """Return the session that is running, the oldest if there are several."""
         return next((found for found in self.client.sessions(self.name) if self.state(found) == RUNNING), None)
 
     def matching(self, wanted: SessionSpec) -> list[dict[str, Any]]:
-        """Return the sessions that were made as wanted, the oldest first, whether they run or not."""
+        """Return the sessions that match a specification, the oldest first, running or not."""
         return [found for found in self.client.sessions(self.name) if self._matches(found, wanted)]
 
     def is_placed(self, wanted: SessionSpec) -> bool:
-        """Tell whether there is one that was made as wanted but for its arguments."""
+        """Return whether a session matches a specification except for its arguments."""
         return any(self._matches(found, wanted, but=("arguments",)) for found in self.client.sessions(self.name))
 
     def ensure(self, wanted: SessionSpec) -> None:
-        """Have one session that is as wanted and started; all others of this name are deleted.
+        """Ensure that exactly one session matches a specification and is started. Delete others with this name.
 
-        A new one is created and checked before an old one is deleted, and started after that, because both have the
-        same listeners: connections through the old one end here. Whether it stays up is seen later.
+        A new session is created before an old one is deleted, but started afterwards, because both have the same
+        listeners. Connections of the old one end. Whether the new one keeps running is not verified here.
 
         Raises:
-            JanusError: It cannot be had. Where it could not be created, what was there before is still there.
+            JanusError: It failed. If the session could not be created, previous ones are still there.
         """
         found = self.client.sessions(self.name)
         states = [(item, self.state(item)) for item in found if self._matches(item, wanted)]
-        # The oldest that runs; else one that died, which is started again as it is.
+        # Keep the oldest one that is running, or otherwise restart one that has ended.
         keep = next((item for item, state in states if state == RUNNING), None)
         runs = keep is not None
         keep = keep or next((item for item, state in states if state == ENDED), None)
@@ -129,7 +129,7 @@ class JanusSession:
             raise
 
     def remove(self) -> bool:
-        """Delete every session of this name with its containers; returns whether there was any."""
+        """Delete all sessions with this name. Returns whether there were any."""
         found = self.client.sessions(self.name)
         for item in found:
             self.client.delete(int(item["id"]))
@@ -144,14 +144,14 @@ class JanusSession:
         return []
 
     def _lines(self, found: Mapping[str, Any], lines: int) -> list[str]:
-        """Return the last lines of one session's container, none where they are not to be had."""
+        """Return the last lines of a session's container, or none if they are not available."""
         node, container = container_of(found)
         if not container:
             return []
         try:
             return other_lines(self.client.log(int(found["id"]), node, _LOG_TAIL))[-lines:]
         except JanusError:
-            # It is asked for when something is wrong already, and that is told.
+            # The log is only requested after another error, which is reported.
             return []
 
     def _matches(self, found: Mapping[str, Any], wanted: SessionSpec, but: Sequence[str] = ()) -> bool:
@@ -164,7 +164,7 @@ class JanusSession:
     def _create(self, wanted: SessionSpec) -> dict[str, Any]:
         number = self.client.create(wanted.request(self.name))
         found = self.client.session(number)
-        # A create that failed is answered like one that did not.
+        # Janus answers a failed creation like a successful one.
         if found is not None and found.get("state") == _CREATED and container_of(found)[1] and not _errors(found):
             return found
         with suppress(JanusError):
@@ -175,7 +175,7 @@ class JanusSession:
     def _start(self, found: Mapping[str, Any]) -> None:
         number = int(found["id"])
         if found.get("state") not in (_CREATED, "STOPPED"):
-            # Where Janus believes that it runs, a start does nothing.
+            # If Janus assumes that it is running, a start has no effect.
             self.client.stop(number)
         started = self.client.start(number)
         if started.get("state") != _STARTED or _errors(started):
@@ -192,14 +192,14 @@ def _services(found: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
 
 
 def container_of(found: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the node and the container of a session; an empty name where it has none."""
+    """Return the node and the container of a session. The container is empty if there is none."""
     for node, item in _services(found):
         return node, str(item.get("container_id") or "")
     return "", ""
 
 
 def _errors(found: Mapping[str, Any]) -> Sequence[str]:
-    """Return what Janus wrote down as wrong in a session."""
+    """Return the errors that Janus reports for a session."""
     lines = []
     for _node, item in _services(found):
         for error in item.get("errors") or ():

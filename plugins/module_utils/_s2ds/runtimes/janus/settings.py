@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the administrator's policy says of Janus. The password itself is never in it, only the file that has it."""
+"""The section ``janus`` of the policy. It contains the path of the password file, but not the password."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class JanusSettings:
     """How a gateway reaches its Janus controller.
 
     Args:
-        url: Address of the controller; plain HTTP only to this very host.
-        node: The node of Janus whose containers have the addresses that this gateway listens on.
-        password_file: File with the password, readable by its owner alone.
+        url: Address of the controller. Plain HTTP is only allowed for this host.
+        node: The node of Janus whose containers have the addresses of this gateway.
+        password_file: File with the password, readable only by its owner.
         profile: Host profile of the containers.
         user: User of the controller.
-        ca: File with the certificates that vouch for the controller, None for the system's.
-        verify: Whether the controller must prove by TLS who it is.
-        timeout: Seconds that an answer may take.
+        ca: File with CA certificates that verify the controller. If None, those of the system.
+        verify: Whether to verify the certificate of the controller.
+        timeout: Time limit in seconds for an answer.
     """
 
     url: str
@@ -50,17 +50,17 @@ class JanusSettings:
         """Return the password.
 
         Raises:
-            S2DSException: There is none, or others than its owner may read it.
+            S2DSException: There is none, or users other than its owner can read it.
         """
         path = self.password_file
         try:
             with open(path, encoding="utf-8") as stream:
-                about = os.fstat(stream.fileno())
+                info = os.fstat(stream.fileno())
                 text = stream.read(4096).rstrip("\r\n")
         except (OSError, UnicodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not text"
             raise S2DSException(f"janus.password_file: {path} cannot be read: {reason}") from None
-        if about.st_uid not in (0, os.geteuid()) or stat.S_IMODE(about.st_mode) & 0o077:
+        if info.st_uid not in (0, os.geteuid()) or stat.S_IMODE(info.st_mode) & 0o077:
             raise S2DSException(
                 f"janus.password_file: {path} must be owned by root or by the user of S2CS, with mode 0600: it "
                 "grants control of the container engines of Janus"
@@ -71,7 +71,15 @@ class JanusSettings:
 
 
 def parse_settings(key: str, value: Any) -> JanusSettings:
-    """Return the section ``janus`` of a policy after a check."""
+    """Return the section ``janus`` of a policy after checking it.
+
+    Args:
+        key: Name of the section, for messages.
+        value: Its value.
+
+    Raises:
+        ValueRefused: It is invalid.
+    """
     if not isinstance(value, dict) or not set(_NEEDED) <= set(value) <= set(_KEYS):
         given = sorted(value) if isinstance(value, dict) else value
         raise ValueRefused(key, given, f"the keys are {', '.join(_KEYS)}; {', '.join(_NEEDED)} are required")
@@ -99,7 +107,7 @@ def _url(key: str, value: Any) -> str:
     except ValueError:
         good = False
     if not good or parts.username is not None or parts.query or parts.fragment or " " in value:
-        # It is not shown: somebody may have put the password into it.
+        # The value is not shown, because it may contain the password.
         raise ValueRefused(
             key, "...", "give an address such as https://janus.example.org:5000, without user and password"
         )

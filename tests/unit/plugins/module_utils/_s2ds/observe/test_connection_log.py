@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import threading
@@ -18,18 +19,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import connection_log, untrusted
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.connection_log import Tally
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.tally import (
+    COUNTED,
+    Tally,
+    ended_connection_parser,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies import haproxy, stunnel_log
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Place
 
 LOG = "run/connections.log"
-PARSER = connection_log.ended_connection_parser(lambda state: {"403": "refused", "502": "failed"}.get(state, ""))
+PARSER = ended_connection_parser(lambda state: {"403": "refused", "502": "failed"}.get(state, ""))
 LINE = b"1.5 200 100 10\n"
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    """The directory of an instance."""
+    """The directory of a data server."""
     (tmp_path / "run").mkdir()
     return Place(str(tmp_path), str(tmp_path))
 
@@ -40,8 +45,8 @@ def append(place: Place, data: bytes) -> None:
         stream.write(data)
 
 
-def looked(place: Place) -> Tally:
-    """Return what the log comes to now."""
+def current_totals(place: Place) -> Tally:
+    """Return the current totals of the log."""
     return connection_log.read_totals(place, LOG, PARSER)
 
 
@@ -52,12 +57,12 @@ def blocks(place: Place) -> int:
 
 def test_states_bytes_and_starts(place: Place) -> None:
     append(place, b"start 1000\n1.5 200 100 10\n1.6 403 0 0\n2 502 0 0 more words\n4 200 1000 1\n\n5 200 99")
-    found = looked(place)
+    found = current_totals(place)
     assert (found.total, found.refused, found.failed) == (3, 1, 1)
     assert (found.to_consumer, found.to_producer) == (1100, 11)
     assert (found.starts, found.restarts, found.since, found.last, found.exact) == (1, 0, 1000.0, 4.0, True)
     append(place, b"\nstart 2000\n")
-    found = looked(place)
+    found = current_totals(place)
     # What was open when it ended had no line.
     assert (found.to_consumer, found.restarts, found.since, found.exact) == (1199 - 99, 1, 1000.0, False)
 
@@ -80,7 +85,7 @@ def test_states_bytes_and_starts(place: Place) -> None:
 )
 def test_a_line_that_is_torn_makes_the_counters_a_lower_bound(place: Place, line: bytes) -> None:
     append(place, LINE + line + b"\n" + LINE)
-    found = looked(place)
+    found = current_totals(place)
     assert (found.total, found.to_consumer, found.exact) == (2, 200, False)
 
 
@@ -88,10 +93,10 @@ def test_what_is_kept_is_freed_and_nothing_is_counted_twice(place: Place) -> Non
     connection_log.create(place.directory, LOG, 0o600)
     for turn in range(1, 4):
         append(place, LINE * 30000)
-        assert looked(place).total == turn * 30000
+        assert current_totals(place).total == turn * 30000
         connection_log.compact(place, LOG, PARSER)
-        assert looked(place) == connection_log.load(place)
-        assert looked(place).total == turn * 30000 and looked(place).exact
+        assert current_totals(place) == connection_log.load(place)
+        assert current_totals(place).total == turn * 30000 and current_totals(place).exact
         assert blocks(place) <= connection_log.RESERVE + 8192
     assert os.stat(os.path.join(place.directory, LOG)).st_size == 3 * 30000 * len(LINE)
 
@@ -111,9 +116,9 @@ def test_lines_that_come_while_it_is_added_up(place: Place) -> None:
     totals = []
     while not done.is_set():
         connection_log.compact(place, LOG, PARSER)
-        totals.append(looked(place).total)
+        totals.append(current_totals(place).total)
     writer.join()
-    assert totals == sorted(totals) and looked(place).total == 30000 and looked(place).exact
+    assert totals == sorted(totals) and current_totals(place).total == 30000 and current_totals(place).exact
 
 
 def test_looking_while_somebody_else_adds_up(place: Place) -> None:
@@ -127,7 +132,7 @@ def test_looking_while_somebody_else_adds_up(place: Place) -> None:
 
     folder = threading.Thread(target=fold)
     folder.start()
-    found = [looked(place) for _unused in range(200)]
+    found = [current_totals(place) for _unused in range(200)]
     stop.set()
     folder.join()
     assert all(tally.exact for tally in found)
@@ -142,12 +147,20 @@ def test_what_was_seen_of_open_connections_survives_a_crash(place: Place) -> Non
         tally.seen = {"total": 2, "to_consumer": 5000, "to_producer": 10}
 
     connection_log.compact(place, LOG, PARSER, seen)
-    assert looked(place).to_consumer == 100
+    assert current_totals(place).to_consumer == 100
     append(place, b"start 2000\n" + LINE)
-    assert (looked(place).total, looked(place).to_consumer, looked(place).to_producer) == (3, 5100, 20)
+    assert (current_totals(place).total, current_totals(place).to_consumer, current_totals(place).to_producer) == (
+        3,
+        5100,
+        20,
+    )
     connection_log.compact(place, LOG, PARSER)
     append(place, b"start 3000\n")
-    assert (looked(place).total, looked(place).to_consumer, looked(place).restarts) == (3, 5100, 2)
+    assert (current_totals(place).total, current_totals(place).to_consumer, current_totals(place).restarts) == (
+        3,
+        5100,
+        2,
+    )
 
 
 @pytest.mark.parametrize("kind", ["line", "holes", "short lines"])
@@ -162,23 +175,31 @@ def test_reading_takes_its_time_and_no_more(place: Place, monkeypatch: pytest.Mo
     else:
         append(place, b"x\n" * (16 << 20))
     began = time.monotonic()
-    found = looked(place)
+    found = current_totals(place)
     assert time.monotonic() - began < 3
     assert found.total == 1
     connection_log.compact(place, LOG, PARSER)
     assert connection_log.load(place).offset > len(LINE)
     if kind == "line":
         append(place, b"\n" + LINE)
-        assert looked(place).total == 2 and not looked(place).exact
+        assert current_totals(place).total == 2 and not current_totals(place).exact
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "null", "{}", "[" * 200000, '{"total": 1}', "\0", "x" * 2000000])
 def test_notes_that_are_none(place: Place, text: str) -> None:
     append(place, LINE)
     (Path(place.notes) / connection_log.NOTES).write_text(text)
-    assert (looked(place).total, looked(place).exact) == (1, False)
+    assert (current_totals(place).total, current_totals(place).exact) == (1, False)
     connection_log.compact(place, LOG, PARSER)
     assert connection_log.load(place).total == 1
+
+
+def test_totals_of_earlier_versions_are_read(place: Place) -> None:
+    tally = Tally(total=7, worker="12 34@boot", worker_refused=3, former_workers_refused=4)
+    connection_log.save(place, tally)
+    stored = json.loads(Path(place.notes, connection_log.NOTES).read_text())
+    assert (stored["told"], stored["told_before"]) == (3, 4)
+    assert connection_log.load(place) == tally
 
 
 def test_a_log_that_was_cut(place: Place) -> None:
@@ -186,7 +207,7 @@ def test_a_log_that_was_cut(place: Place) -> None:
     connection_log.compact(place, LOG, PARSER)
     os.truncate(os.path.join(place.directory, LOG), 0)
     append(place, LINE)
-    assert (looked(place).total, looked(place).exact) == (11, False)
+    assert (current_totals(place).total, current_totals(place).exact) == (11, False)
 
 
 @pytest.mark.parametrize("more", [0, 1, 40, 2000], ids=["nothing new", "shorter", "as long", "longer"])
@@ -199,16 +220,16 @@ def test_a_log_that_is_back_from_an_earlier_day(place: Place, saved: int, more: 
     connection_log.compact(place, LOG, PARSER)
     append(place, LINE * 40)
     connection_log.compact(place, LOG, PARSER)
-    assert (looked(place).total, looked(place).exact) == (saved + 40, True)
+    assert (current_totals(place).total, current_totals(place).exact) == (saved + 40, True)
     path.write_bytes(back + b"start 2000\n" + LINE * more)
     for _unused in range(2):
-        found = looked(place)
+        found = current_totals(place)
         assert (found.total, found.restarts, found.since) == (saved + 40 + more, 1, 1000.0)
         # What was open when it crashed, and what it carried, nobody knows.
         assert found.to_consumer == 100 * found.total and not found.exact
         connection_log.compact(place, LOG, PARSER)
     append(place, LINE)
-    assert looked(place).total == saved + 40 + more + 1
+    assert current_totals(place).total == saved + 40 + more + 1
 
 
 @given(st.lists(st.binary(max_size=60), max_size=30))
@@ -219,7 +240,7 @@ def test_no_line_is_an_error(lines: list[bytes]) -> None:
         tally = Tally()
         for line in lines:
             parse(tally, line.decode("utf-8", "replace"))
-        assert all(0 <= getattr(tally, name) < 2**63 for name in connection_log.COUNTED)
+        assert all(0 <= getattr(tally, name) < 2**63 for name in COUNTED)
 
 
 @pytest.fixture
@@ -243,15 +264,18 @@ def test_on_a_full_disk_lines_have_their_place_and_nothing_is_lost(small_disk: P
         while True:
             stream.write(b"x" * 4096)
     append(place, LINE * 10000)
-    assert (looked(place).total, looked(place).exact) == (10100, True)
+    assert (current_totals(place).total, current_totals(place).exact) == (10100, True)
     # It cannot be kept here, so it stays.
     connection_log.compact(place, LOG, PARSER)
     assert sorted(item.name for item in small_disk.iterdir()) == ["ballast", "run"]
-    assert (looked(place).total, looked(place).exact) == (10100, True)
+    assert (current_totals(place).total, current_totals(place).exact) == (10100, True)
     (small_disk / "ballast").unlink()
     connection_log.compact(place, LOG, PARSER)
     append(place, LINE)
-    assert connection_log.load(place).total == 10100 and (looked(place).total, looked(place).exact) == (10101, True)
+    assert connection_log.load(place).total == 10100 and (current_totals(place).total, current_totals(place).exact) == (
+        10101,
+        True,
+    )
 
 
 def test_only_own_files_are_read(tmp_path: Path) -> None:

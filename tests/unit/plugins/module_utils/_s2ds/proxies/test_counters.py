@@ -16,6 +16,7 @@ import pytest
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import activity, connection_log
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import group_in, started_at
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.socket_diag import held_by, sockets
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.tally import Tally
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies import haproxy, stunnel_log
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.haproxy import Master
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Place
@@ -105,7 +106,7 @@ def test_refused_connections_survive_reloads_and_restarts(tmp_path: Path) -> Non
     assert haproxy.refused(haproxy.listener_rows(statistics)) == 6
     one, two = (haproxy.worker_identity(place, master) for master in (first, second))
     assert one != two
-    tally = connection_log.Tally()
+    tally = Tally()
     assert tally.refused_before(one) == 0
     for here_now in (6, 8, 8):
         tally.remember(one, here_now)
