@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A consumer application: takes images from an instrument, looks for lost ones and computes its own checksum.
+"""A consumer application that receives images from an instrument, counts lost ones and computes a checksum.
 
 By hand:  python3 analysis.py --run gateways=127.0.0.3:5100 --size 2GiB
 Several runs follow each other in the order given. The exit status tells whether everything arrived as it was sent.
@@ -37,7 +37,7 @@ TIMEOUT_SECONDS = 30
 
 @dataclass
 class Run:
-    """One acquisition: what was expected, what came."""
+    """The expected and the received data of one acquisition."""
 
     name: str
     address: str
@@ -57,7 +57,7 @@ class Run:
         return self.complete and not self.lost and self.error is None and self.sha256 == self.sha256_sent
 
     def line(self) -> str:
-        """Say where this run is, for people."""
+        """Return the progress of this run in one line."""
         rate = self.bytes / self.seconds / 1e9 if self.seconds else 0.0
         return (
             f"{self.name}: {self.bytes / 2**30:.2f} of {self.wanted / 2**30:.2f} GiB, {rate:.2f} GB/s, lost {self.lost}"
@@ -65,7 +65,7 @@ class Run:
 
 
 class Analysis:
-    """Does the runs and tells how far it is."""
+    """Performs the runs and reports progress."""
 
     def __init__(self, runs: list[Run], source: str | None, progress: str | None, spoken: bool) -> None:
         self.runs = runs
@@ -73,17 +73,17 @@ class Analysis:
         self.progress = progress
         self.spoken = spoken
         self.buffer = memoryview(bytearray(4 << 20))
-        self.told = 0.0
+        self.reported = 0.0
 
-    def tell(self, run: Run | None) -> None:
-        """Write the progress file; None says that all is done."""
+    def report(self, run: Run | None) -> None:
+        """Write the progress file. None means that all runs are done."""
         finished = [asdict(item) for item in self.runs if item.complete or item.error]
         write_json(self.progress, {"done": run is None, "line": run.line() if run else "done", "runs": finished})
         if self.spoken and run is not None:
             print(run.line(), flush=True)
 
     def fill(self, connection: socket.socket, size: int) -> memoryview:
-        """Receive exactly so many bytes, in as few system calls as the kernel lets."""
+        """Receive exactly this number of bytes, with as few system calls as possible."""
         if size > len(self.buffer):
             self.buffer = memoryview(bytearray(size))
         view = self.buffer[:size]
@@ -96,7 +96,7 @@ class Analysis:
         return view
 
     def receive(self, run: Run, connection: socket.socket) -> None:
-        """Take all frames of one acquisition."""
+        """Receive all frames of one acquisition."""
         request = {"bytes": run.wanted, "checksum": run.checksum}
         running = hashlib.sha256()
         started = time.monotonic()
@@ -118,9 +118,9 @@ class Analysis:
             if run.checksum:
                 running.update(header)
                 running.update(payload)
-            if run.seconds - self.told >= PROGRESS_SECONDS:
-                self.told = run.seconds
-                self.tell(run)
+            if run.seconds - self.reported >= PROGRESS_SECONDS:
+                self.reported = run.seconds
+                self.report(run)
         if size != DIGEST_SIZE or connection.recv(1):
             raise ConnectionError("the end of the stream is not where it should be")
         if run.checksum:
@@ -128,17 +128,17 @@ class Analysis:
         run.complete = True
 
     def work(self) -> bool:
-        """Do all runs; return whether all of them were faultless."""
+        """Perform all runs, and return whether all of them succeeded."""
         for run in self.runs:
-            self.told = 0.0
-            self.tell(run)
+            self.reported = 0.0
+            self.report(run)
             try:
                 source = (self.source, 0) if self.source else None
                 with socket.create_connection(parse_address(run.address), TIMEOUT_SECONDS, source) as connection:
                     self.receive(run, connection)
             except OSError as error:
                 run.error = str(error)
-        self.tell(None)
+        self.report(None)
         return all(run.ok for run in self.runs)
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the two demo applications agree on: frames on a TCP connection, and a few habits of small programs.
+"""Code that the two demo applications share: frames on a TCP connection, and helpers.
 
 The consumer asks with one JSON line, ``{"bytes": N, "checksum": true}``. The producer answers with frames: a header
 (magic, kind, payload size, sequence number), then the payload. The last one is of kind END; its sequence number is the
@@ -29,7 +29,7 @@ _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "
 
 
 def parse_size(text: str) -> int:
-    """Read a number of bytes such as 4MiB, 2GiB or 1000."""
+    """Parse a number of bytes such as 4MiB, 2GiB or 1000."""
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([KMG]?i?)B?", text, re.IGNORECASE)
     if match is None or match[2].upper() not in _UNITS:
         raise ValueError(f"{text!r} is not a size such as 4MiB or 2GiB")
@@ -37,7 +37,7 @@ def parse_size(text: str) -> int:
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """Read address:port, the address of IPv6 in brackets."""
+    """Parse address:port, with IPv6 addresses in brackets."""
     host, _separator, port = text.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535:
         raise ValueError(f"{text!r} is not address:port")
@@ -45,7 +45,7 @@ def parse_address(text: str) -> tuple[str, int]:
 
 
 def write_json(path: str | None, value: Any) -> None:
-    """Replace a file at once, so that whoever reads it never sees half of it."""
+    """Replace a file atomically."""
     if path is None:
         return
     draft = f"{path}.new"
@@ -55,7 +55,7 @@ def write_json(path: str | None, value: Any) -> None:
 
 
 def go_background(log: str, hello: dict[str, Any]) -> None:
-    """Return in a process of its own session; the caller's process says hello with the new pid and ends."""
+    """Continue in a process in a new session. The calling process prints the new pid and exits."""
     pid = os.fork()
     if pid:
         print(json.dumps({**hello, "pid": pid}), flush=True)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A producer application: a detector that serves images to whoever connects.
+"""A producer application: a detector that sends images to anyone who connects.
 
 By hand:  python3 instrument.py --listen 127.0.0.1:7000
 """
@@ -24,12 +24,12 @@ MAX_ACQUISITION = 1 << 44
 
 
 def make_pool(size: int) -> list[bytes]:
-    """Return images made beforehand: making them is not what is to be measured."""
+    """Generate images in advance, because the time to generate them must not be measured."""
     return [os.urandom(size) for _count in range(POOL)]
 
 
 def send_all(connection: socket.socket, header: bytes, payload: bytes) -> None:
-    """Send a header and its payload without gluing them together first."""
+    """Send a header and its payload without copying them into one buffer."""
     sent = connection.sendmsg([header, payload])
     if sent < len(header):
         connection.sendall(header[sent:])
@@ -39,7 +39,7 @@ def send_all(connection: socket.socket, header: bytes, payload: bytes) -> None:
 
 
 def read_request(connection: socket.socket) -> tuple[int, bool]:
-    """Return how many bytes of images the consumer wants, and whether with a checksum."""
+    """Return the number of bytes that the consumer requests, and whether it requests a checksum."""
     line = b""
     while not line.endswith(b"\n"):
         part = connection.recv(512)
@@ -54,7 +54,7 @@ def read_request(connection: socket.socket) -> tuple[int, bool]:
 
 
 def acquire(connection: socket.socket, pool: list[bytes]) -> dict[str, object]:
-    """Serve one acquisition; return what was sent."""
+    """Send one acquisition, and return a summary."""
     wanted, checksum = read_request(connection)
     running = hashlib.sha256()
     started = time.monotonic()

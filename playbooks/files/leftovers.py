@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Look for what a released stream may have left on this machine; prints it and exits with 1 if there is anything."""
+"""Look for leftovers of a released stream on this machine; print them and exit with 1 if there are any."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from frames import parse_address
 
 
 def listeners(addresses: list[str]) -> list[str]:
-    """Return the addresses on which somebody still listens."""
+    """Return the addresses that still have a listener."""
     found = []
     for text in addresses:
         with socket.socket(socket.AF_INET6 if text.startswith("[") else socket.AF_INET) as probe:
@@ -27,7 +27,7 @@ def listeners(addresses: list[str]) -> list[str]:
 
 
 def processes(marks: list[str]) -> list[str]:
-    """Return the processes that were started for one of the marks, or live in a directory of that name."""
+    """Return the processes with one of the marks in their command line or working directory."""
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         if int(pid) == os.getpid():

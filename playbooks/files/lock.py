@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Keep two demos from sharing a directory: a file that names the run of ansible-playbook that has it.
+"""Prevent two demos in the same directory, with a file that names the ansible-playbook process that uses it.
 
 The run that made the file is the outermost ansible-playbook above this process. A file whose run has ended, in whatever
 way, counts for nothing.
@@ -19,7 +19,7 @@ from pathlib import Path
 
 
 def started(pid: int) -> str | None:
-    """Return when a process was started, in ticks since the boot, which no later process with its number shares."""
+    """Return the start time of a process in ticks, which distinguishes it from later ones with the same pid."""
     try:
         return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
     except (OSError, IndexError):
@@ -27,7 +27,7 @@ def started(pid: int) -> str | None:
 
 
 def run() -> int:
-    """Return the process of the run of Ansible that this one belongs to."""
+    """Return the Ansible process to which this process belongs."""
     found = pid = os.getppid()
     while pid > 1:
         try:

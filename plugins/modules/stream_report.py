@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This is the documentation of an action plugin; nothing of it runs on a gateway.
+# Documentation of an action plugin. It runs on the control node only.
 
 from __future__ import annotations
 

@@ -16,14 +16,18 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 PARTS = (
+    "docs",
+    "inventories",
+    "playbooks",
     "plugins/doc_fragments",
     "plugins/filter",
+    "plugins/lookup",
     "plugins/module_utils/_common",
     "plugins/module_utils/_s2cs",
     "plugins/module_utils/_s2ds",
     "plugins/modules",
-    "roles/s2cs/files",
-    "roles/s2ds",
+    "plugins/plugin_utils",
+    "roles",
 )
 SUFFIXES = (".py", ".yml", ".md", ".j2")
 
