@@ -67,7 +67,7 @@ def build() -> int:
 
 def docs() -> int:
     """Leave the reference of the plugins as HTML in dist/docs."""
-    env = environment.variables(environment.environment("test"))
+    env = environment.variables(environment.environment(environment.TESTS))
     env["ANSIBLE_COLLECTIONS_PATH"] = str(artifact.installed(env))
     source, target = CACHE / "docs", DIST / "docs"
     for directory in (source, target):
@@ -81,7 +81,8 @@ def docs() -> int:
 
 def pins() -> int:
     """Renew the pinned requirements; ARGS=--upgrade takes the newest versions."""
-    pinned.renew(environment.variables(environment.environment("test")), "--upgrade" in os.environ.get("ARGS", ""))
+    env = environment.variables(environment.environment(environment.TESTS))
+    pinned.renew(env, "--upgrade" in os.environ.get("ARGS", ""))
     return 0
 
 

@@ -15,17 +15,19 @@ from pathlib import Path
 from typing import IO
 
 import packages
-from interpreters import controller, probe
+from interpreters import controller, for_tests, probe
 from layout import CACHE, ROOT, VENVS, Failure, locked, prune, use
 
 REQUIREMENTS = ROOT / "requirements"
+# The environment of the tests.
+TESTS = "test"
 VERSION = "import sys; print(*sys.version_info[:2], sep='.')"
 _in_use: list[IO[str]] = []
 
 
 def environment(name: str, python: Path | None = None) -> Path:
     """Return the directory of the environment of requirements/<name>.txt, ready for use."""
-    python = python or controller()
+    python = python or (for_tests() if name == TESTS else controller())
     packages.ensure(["start"], python)
     kind = f"{name}-{probe(str(python), VERSION)}"
     directory = VENVS / f"{kind}-{_digest(name)}"
@@ -35,6 +37,12 @@ def environment(name: str, python: Path | None = None) -> Path:
             _create(directory, name, python)
     prune(VENVS, f"{kind}-*", directory)
     return directory
+
+
+def core(directory: Path) -> str:
+    """Tell which ansible-core an environment has: "2.21"."""
+    found = next(directory.glob("lib/python*/site-packages/ansible_core-*.dist-info"))
+    return ".".join(found.name.split("-")[1].split(".")[:2])
 
 
 def variables(directory: Path) -> dict[str, str]:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -13,11 +14,13 @@ from pathlib import Path
 
 from layout import Failure
 
-OLDEST = (3, 10)
+OLDEST = (3, 11)
+# What the newest ansible-core asks for on a control node.
+NEWEST_CORE = (3, 12)
 # Newest first, as far as the pinned ansible-core supports them on a control node.
-CONTROLLER = ("3.13", "3.12", "3.11", "3.10")
+CONTROLLER = ("3.13", "3.12", "3.11")
 # What ansible-core's own checks can try the gateways' code with.
-TARGETS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13")
+TARGETS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 
 
 def probe(command: str, code: str) -> str | None:
@@ -54,11 +57,26 @@ def controller() -> Path:
             return Path(found[0])
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     raise Failure(
-        f"The control node needs Python 3.10 or newer, and {sys.executable} is {version}. "
+        f"The control node needs Python 3.11 or newer, and {sys.executable} is {version}. "
         "Name another one: make PYTHON=/path/to/python3"
     )
 
 
+def for_tests() -> Path:
+    """Return the interpreter for the tests: another one than controller() where the newest ansible-core asks for it."""
+    python = controller()
+    there = targets()
+    candidates = [python, *(there[version] for version in CONTROLLER if version in there)]
+    return next(filter(newest_core, candidates), python)
+
+
+def newest_core(python: Path) -> bool:
+    """Whether it runs the newest ansible-core on a control node."""
+    found = _real(str(python))
+    return found is not None and found[1] >= NEWEST_CORE
+
+
+@functools.lru_cache(maxsize=None)
 def targets() -> dict[str, Path]:
     """Return the interpreters by version that can make virtual environments, shims resolved."""
     found: dict[str, Path] = {}

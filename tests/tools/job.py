@@ -32,6 +32,7 @@ class Workspace:
 
     directory: Path
     build: Path
+    core: str
     env: dict[str, str]
     arguments: list[str] = field(default_factory=list)
     echo: bool = False

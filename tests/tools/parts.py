@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
@@ -14,6 +15,7 @@ from typing import Callable
 import ansible_test
 import artifact
 import docsite
+import environment
 import versions as core_versions
 from interpreters import targets
 from job import Job
@@ -25,7 +27,9 @@ GATEWAY_PYTHON = "3.8"
 # The longest part would take as long as all others together otherwise; each file keeps the gateways that it made.
 SIDE_BY_SIDE = ("-n", "2", "--dist", "loadfile")
 # Sessions of antsibull-nox that need nothing but the tools of this environment (see antsibull-nox.toml).
-NOX_SESSIONS = ("yamllint", "antsibull-nox-config", "license-check", "extra-checks", "build-import-check")
+NOX_SESSIONS = ("yamllint", "antsibull-nox-config", "extra-checks", "build-import-check")
+# The one that needs a tool that has wheels for this Python only.
+LICENCES, LICENCES_PYTHON = "license-check", "3.11"
 # Integration tests that need a container engine.
 IN_CONTAINERS = ("tests/integration/containers", "tests/integration/janus")
 # The examples and pages of the documentation.
@@ -58,7 +62,15 @@ def nox(job: Job) -> None:
     """Sessions of antsibull-nox: YAML in files and plugins, licences, unwanted files, and the check of Galaxy."""
     # ansible-lint is a part of its own, and needs no second run.
     env = {"GALAXY_IMPORTER_RUN_ANSIBLE_LINT": "false", "GALAXY_IMPORTER_TMP_ROOT_DIR": str(job.scratch)}
-    job.run("nox", "--no-venv", "--sessions", *NOX_SESSIONS, env=env)
+    sessions = list(NOX_SESSIONS)
+    if python := targets().get(LICENCES_PYTHON):
+        tools = environment.environment("reuse", python) / "bin"
+        env["PATH"] = os.pathsep.join([job.workspace.env["PATH"], str(tools)])
+        sessions.append(LICENCES)
+    else:
+        job.skipped += 1
+        job.notes.append(f"licences were not checked: reuse needs Python {LICENCES_PYTHON}")
+    job.run("nox", "--no-venv", "--sessions", *sessions, env=env)
 
 
 def mypy(job: Job) -> None:

@@ -13,15 +13,15 @@ from layout import ROOT, Failure
 
 # What is resolved, and the oldest Python that it is for. The first is the widest: the others agree with it.
 RESOLVED = {
-    "requirements/test": "3.10",
-    "requirements/demo": "3.10",
-    "requirements/containers": "3.10",
-    "requirements/core-2.17": "3.10",
+    "requirements/test": "3.11",
+    "requirements/demo": "3.11",
+    "requirements/containers": "3.11",
+    "requirements/reuse": "3.11",
     "requirements/core-2.18": "3.11",
+    "requirements/core-2.19": "3.11",
     "requirements/core-2.20": "3.12",
-    "requirements/core-2.21": "3.12",
     "requirements/core-2.22": "3.13",
-    "tests/janus/build": "3.10",
+    "tests/janus/build": "3.11",
 }
 # Lists whose versions do not agree by what the packages say, but work: they get hashes and nothing else.
 LISTED = {"tests/janus/controller": "3.11"}
@@ -38,26 +38,9 @@ def renew(env: Mapping[str, str], upgrade: bool) -> None:
         options += ["--prerelease=allow"] if name in CANDIDATES else []
         if name in ("requirements/demo", "requirements/containers"):
             options += ["--constraint", "requirements/test.txt"]
-        command = [
-            "uv",
-            "--quiet",
-            "--no-python-downloads",
-            "pip",
-            "compile",
-            "--universal",
-            "--python-version",
-            python,
-        ]
-        command += [
-            "--python-version",
-            python,
-            "--generate-hashes",
-            "--no-annotate",
-            *options,
-            source,
-            "--output-file",
-            f"{name}.txt",
-        ]
+        command = ["uv", "--quiet", "--no-python-downloads", "pip", "compile", "--universal"]
+        command += ["--python-version", python, "--generate-hashes", "--no-annotate"]
+        command += [*options, source, "--output-file", f"{name}.txt"]
         print(f"{name}.txt", flush=True)
         if subprocess.call(command, cwd=str(ROOT), env={**env, "UV_CUSTOM_COMPILE_COMMAND": "make pins"}):
             raise Failure(f"This failed: {' '.join(command)}")

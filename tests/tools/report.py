@@ -22,7 +22,7 @@ import checkout
 import environment
 import host
 import packages
-from interpreters import controller
+from interpreters import controller, for_tests, newest_core
 from job import Job, Workspace
 from layout import CACHE
 from parts import COMPUTING, WAITING, Part
@@ -34,7 +34,7 @@ LEFT_OVER = 24 * 60 * 60
 def run(parts: Sequence[Part], arguments: list[str], left_out: Sequence[str] = ()) -> int:
     """Run the parts and return the exit code; those that were left out on purpose count as skipped."""
     packages.ensure(sorted({need for part in parts for need in ("start", *part.needs)}), controller())
-    venv = environment.environment("test")
+    venv = environment.environment(environment.TESTS)
     env = _variables(venv)
     CACHE.mkdir(exist_ok=True)
     for old in CACHE.glob("run-*"):
@@ -45,7 +45,11 @@ def run(parts: Sequence[Part], arguments: list[str], left_out: Sequence[str] = (
     since = datetime.now(timezone.utc).replace(microsecond=0)
     alone, before = presence.alone(), host.picture()
     with tempfile.TemporaryDirectory(prefix="run-", dir=str(CACHE)) as directory:
-        workspace = Workspace(Path(directory), artifact.installed(env), env, arguments, echo=len(parts) == 1)
+        core = environment.core(venv)
+        newest = newest_core(for_tests())
+        remark = "" if newest else f"whole suite on ansible-core {core}: no Python 3.12 on this machine"
+        build = artifact.installed(env)
+        workspace = Workspace(Path(directory), build, core, env, arguments, echo=len(parts) == 1)
         checkout.copy(workspace.directory, checkout.files())
         # Tools that ask git for the files get the answer for the copy, not for the checkout around it.
         for command in (["init", "-q"], ["add", "-A"]):
@@ -60,7 +64,7 @@ def run(parts: Sequence[Part], arguments: list[str], left_out: Sequence[str] = (
         )
         _tell(jobs[-1], workspace, len(jobs), len(jobs))
         _keep_logs(workspace)
-        return _close(jobs, left_out)
+        return _close(jobs, left_out, remark)
 
 
 def _compare(job: Job, before: host.Picture, since: datetime, alone: bool) -> None:
@@ -132,7 +136,7 @@ def _keep_logs(workspace: Workspace) -> None:
         shutil.copytree(str(logs), str(CACHE / "logs"), dirs_exist_ok=True)
 
 
-def _close(jobs: Sequence[Job], left_out: Sequence[str]) -> int:
+def _close(jobs: Sequence[Job], left_out: Sequence[str], remark: str = "") -> int:
     print(f"\n{'part':<16}{'result':<9}{'passed':>7}{'failed':>8}{'skipped':>9}{'seconds':>9}")
     for job in jobs:
         result = "FAILED" if job.failed else "passed"
@@ -143,6 +147,8 @@ def _close(jobs: Sequence[Job], left_out: Sequence[str]) -> int:
     skipped += len(left_out)
     for name in left_out:
         print(f"{name:<16}left out by CONTAINERS=no")
+    if remark:
+        print(remark)
     if failed:
         print(f"\nFailed: {', '.join(job.name for job in jobs if job.failed)}. Logs: {CACHE / 'logs'}")
     print(f"\n{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))

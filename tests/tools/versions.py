@@ -16,10 +16,9 @@ DIRECTORY = "tests/integration/versions"
 # The versions beside the one that all other tests run with: on which Pythons each runs, the best first, and the Pythons
 # of the two gateways.
 CORES = {
-    "2.17": (("3.11", "3.12", "3.10"), ("3.8", "3.12")),
     "2.18": (("3.11", "3.12", "3.13"), ("3.8", "3.13")),
+    "2.19": (("3.11", "3.12", "3.13"), ("3.8", "3.12")),
     "2.20": (("3.12", "3.13"), ("3.9", "3.10")),
-    "2.21": (("3.12", "3.13"), ("3.11", "3.13")),
     "2.22": (("3.13",), ("3.12", "3.13")),
 }
 
@@ -29,6 +28,8 @@ def versions(job: Job) -> None:
     found = targets()
     cores = {}
     for core, (pythons, gateways) in CORES.items():
+        if core == job.workspace.core:
+            continue
         python = next((found[version] for version in pythons if version in found), None)
         if python is None:
             job.skipped += 1

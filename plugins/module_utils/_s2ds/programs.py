@@ -49,7 +49,7 @@ def run(
         Its exit status, and the lines of its output.
     """
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # pylint: disable=ansible-bad-function
             command,
             cwd=directory,
             env={"PATH": PATH, "LANG": "C.UTF-8"},

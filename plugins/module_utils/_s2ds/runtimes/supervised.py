@@ -62,7 +62,7 @@ class SupervisedProcess(HostRuntime):
         before, environment = user_manager.scope(self.task.name)
         try:
             # It inherits the lock, so that it is visible from the start, even if this process is killed.
-            subprocess.Popen(
+            subprocess.Popen(  # pylint: disable=ansible-bad-function
                 [
                     *before,
                     self.layout.interpreter,

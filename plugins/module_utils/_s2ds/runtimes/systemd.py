@@ -142,7 +142,7 @@ class SystemdUnit(HostRuntime):
     @staticmethod
     def _run(*command: str) -> subprocess.CompletedProcess[str]:
         try:
-            return subprocess.run(
+            return subprocess.run(  # pylint: disable=ansible-bad-function
                 command, check=False, capture_output=True, text=True, errors="replace", timeout=_SECONDS
             )
         except subprocess.TimeoutExpired:

@@ -65,7 +65,7 @@ def _ends_with_login() -> bool:
     if os.geteuid() == 0 or not os.path.isdir("/run/systemd/system"):
         return False
     try:
-        asked = subprocess.run(
+        asked = subprocess.run(  # pylint: disable=ansible-bad-function
             ["busctl", "get-property", *_MANAGER], check=False, capture_output=True, text=True, timeout=_SECONDS
         )
     except (OSError, subprocess.TimeoutExpired):
