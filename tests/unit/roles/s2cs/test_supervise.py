@@ -172,10 +172,13 @@ def test_stopping_ends_the_whole_group(supervised: Supervised) -> None:
 
 
 def test_what_a_dead_command_leaves_behind_is_ended(supervised: Supervised) -> None:
-    supervised.start("sh", "-c", "sleep 1001 & echo $! >> workers; sleep 0.2; exit 1")
+    supervisor = supervised.start("sh", "-c", "sleep 1001 & echo $! >> workers; sleep 0.2; exit 1")
     eventually(lambda: supervised.state() and supervised.state()["restarts"] >= 1)
     worker = int((supervised.directory / "workers").read_text().split()[0])
     eventually(lambda: not _command(worker).startswith("sleep 1001"))
+    # Killed, it could not end what the command that runs now has started.
+    supervisor.terminate()
+    assert supervisor.wait(PATIENCE) == 0
 
 
 def test_an_error_of_the_supervisor_leaves_nothing_behind(supervised: Supervised, tmp_path: Path) -> None:
