@@ -80,7 +80,9 @@ def _compare(job: Job, before: host.Picture, since: datetime, alone: bool) -> No
 def _variables(venv: Path) -> dict[str, str]:
     """The environment of all commands: without the user's settings of Ansible, without colours."""
     env = {key: value for key, value in environment.variables(venv).items() if not key.startswith("ANSIBLE_")}
-    return {**env, "NO_COLOR": "1", "ANSIBLE_NOCOLOR": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
+    # The copy that all parts work on keeps its bytecode, so that not every process compiles it again.
+    env.pop("PYTHONDONTWRITEBYTECODE", None)
+    return {**env, "NO_COLOR": "1", "ANSIBLE_NOCOLOR": "1", "PYTHONUNBUFFERED": "1"}
 
 
 def _side_by_side(parts: Sequence[Part], workspace: Workspace) -> list[Job]:

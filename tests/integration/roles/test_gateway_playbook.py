@@ -83,7 +83,7 @@ class Gateway:
         self.directory = directory
         self.root = directory / "root"
         (directory / "home").mkdir()
-        (directory / "ansible.cfg").write_text("[defaults]\n")
+        (directory / "ansible.cfg").write_text("[defaults]\ninternal_poll_interval = 0.01\n")
 
     @property
     def config(self) -> Path:

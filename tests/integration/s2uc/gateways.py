@@ -69,7 +69,8 @@ class Site:
         self.home = directory / "home"
         self.home.mkdir()
         self.configuration = directory / "ansible.cfg"
-        self.configuration.write_text("[defaults]\n")
+        # ansible-core looks for results every millisecond, at the expense of what else runs on this machine.
+        self.configuration.write_text("[defaults]\ninternal_poll_interval = 0.01\n")
         # A network of its own for each run of the tests, so that several can go on at a time.
         number = os.getpid()
         self.network = f"127.{number >> 8 & 63 | 64}.{number & 255}"
