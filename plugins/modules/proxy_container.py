@@ -332,7 +332,7 @@ _IN_IMAGES = sorted(name for name, proxy in PROXIES.items() if proxy.image)
 
 
 def main() -> None:
-    """Bring one instance to the wanted state."""
+    """Ensure the state of one data server."""
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},
@@ -361,10 +361,10 @@ def main() -> None:
     try:
         if params["state"] == "started":
             host_policy.check_spec(read_spec("proxy", params))
-        with StandaloneContainer(params, module.check_mode, module.tmpdir) as instance:
-            before = instance.describe()
-            changed = instance.ensure()
-            after = instance.predict() if module.check_mode and changed else instance.describe()
+        with StandaloneContainer(params, module.check_mode, module.tmpdir) as standalone:
+            before = standalone.describe()
+            changed = standalone.ensure()
+            after = standalone.predict() if module.check_mode and changed else standalone.describe()
     except ScistreamError as error:
         module.fail_json(msg=str(error))
     except OSError as error:

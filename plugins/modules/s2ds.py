@@ -258,7 +258,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.standalone
 
 
 def main() -> None:
-    """Bring one instance to the wanted state."""
+    """Ensure the state of one data server."""
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},
@@ -289,10 +289,10 @@ def main() -> None:
         )
         trusted.check_layout(layout)
         server = data_server(layout, "s2ds", "process", params["settings"], wanted)
-        instance = Standalone(server, module.check_mode)
-        before = instance.describe()
-        changed = instance.ensure(params["state"])
-        after = instance.predict(params["state"]) if module.check_mode and changed else instance.describe()
+        standalone = Standalone(server, module.check_mode)
+        before = standalone.describe()
+        changed = standalone.ensure(params["state"])
+        after = standalone.predict(params["state"]) if module.check_mode and changed else standalone.describe()
     except ScistreamError as error:
         module.fail_json(msg=str(error))
     except OSError as error:

@@ -2,16 +2,17 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Keeps a data server apart from others and from the gateway: its user, its rights, the size of its directory `run`.
+"""Isolates a data server from others and from the gateway: its user, its rights, and the size of its directory `run`.
 
-    python3 -I -S isolate.py prepare DIRECTORY       mount the directory `run` of a session; what was saved is in it
-    python3 -I -S isolate.py save DIRECTORY          unmount it; its regular files are kept below the mount
+    python3 -I -S isolate.py prepare DIRECTORY       mount the directory `run` of a session, with its saved files
+    python3 -I -S isolate.py save DIRECTORY          unmount it, and save its regular files below the mount point
     python3 -I -S isolate.py run DIRECTORY USER      become the user of the session and execute its command
 
-The units of systemd call it: `prepare` and `save` as root on the host, `run` as root in the sandbox of the unit.
-supervise.py uses it as a library. The user of a session is whoever owns its directory `run`; the command is in the file
-`start`, which only root can write. `limits.json` beside this program says how large `run` may become.
-Standard library only, Python 3.8 or newer.
+The systemd units call it: `prepare` and `save` as root on the host, `run` as root in the sandbox of the unit.
+supervise.py uses it as a library. The user of a session is the owner of its directory `run`. The command is in the file
+`start`, to which only root can write. `limits.json` in the directory of this program limits the size of `run`.
+
+It requires only the standard library of Python 3.8 or newer.
 """
 
 from __future__ import annotations
@@ -43,13 +44,13 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def say(text: str) -> None:
-    """Write a line to the log; that nobody can read it is no reason to end."""
+    """Write a line to the log. Errors are ignored."""
     with suppress(OSError):
         os.write(2, f"isolate: {text}\n".encode("utf-8", "replace"))
 
 
 def limits() -> dict[str, int]:
-    """Return how large the directory `run` of a session may become."""
+    """Return the limits for the directory `run` of a session."""
     path = os.path.join(os.path.dirname(os.path.realpath(__file__)), "limits.json")
     try:
         with open(path, encoding="utf-8") as stream:
@@ -63,12 +64,12 @@ def limits() -> dict[str, int]:
 
 
 def identity(directory: str, user: str) -> tuple[int, int, list[int]]:
-    """Return the user, group and further groups of a session: the owner of `run`, and who may pass through to it.
+    """Return the UID, the GID and the supplementary GIDs of a session: the owner of `run`, and who can reach it.
 
-    A directory of root's is that of a session from before sessions had users of their own.
+    A directory of root belongs to a session of an earlier version, which had no user of its own.
     """
-    about = os.lstat(os.path.join(directory, "run"))
-    uid, gid = about.st_uid, about.st_gid
+    info = os.lstat(os.path.join(directory, "run"))
+    uid, gid = info.st_uid, info.st_gid
     if not uid:
         import pwd
 
@@ -79,8 +80,8 @@ def identity(directory: str, user: str) -> tuple[int, int, list[int]]:
 
 
 def drop_rights(as_user: tuple[int, int, list[int]] | None) -> None:
-    """Give up for good what a data server does not need: capabilities, programs that raise rights, core dumps."""
-    # In a sandbox it may be nobody's to change, and is 0 there.
+    """Permanently drop what a data server does not need: capabilities, privileged programs, core dumps."""
+    # A sandbox may not allow this, but then it is 0.
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     LIBC.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
@@ -98,7 +99,7 @@ def drop_rights(as_user: tuple[int, int, list[int]] | None) -> None:
 
 
 def seclude(directory: str) -> bool:
-    """Leave this process nothing to write to but the directory `run`, where the kernel can do that (5.12)."""
+    """Make everything but the directory `run` read-only for this process, if the kernel supports it (5.12)."""
     if LIBC.unshare(CLONE_NEWNS) or LIBC.mount(None, b"/", None, MS_REC | MS_SLAVE, None):
         return False
     run_only = os.fsencode(os.path.join(directory, "run"))
@@ -110,23 +111,23 @@ def seclude(directory: str) -> bool:
 
 
 def is_mounted(directory: str) -> bool:
-    """Tell whether the directory `run` of a session is a file system of its own."""
+    """Return whether the directory `run` of a session is a mount point."""
     return os.path.ismount(os.path.join(directory, "run"))
 
 
 def prepare(directory: str) -> bool:
-    """Mount the directory `run`, if it is not; returns whether its size is limited now."""
+    """Mount the directory `run`, unless it is mounted. Returns whether its size is limited."""
     if is_mounted(directory):
         return True
     path = os.path.join(directory, "run")
-    about, limit = os.lstat(path), limits()
-    if not stat.S_ISDIR(about.st_mode):
+    info, limit = os.lstat(path), limits()
+    if not stat.S_ISDIR(info.st_mode):
         raise OSError(f"{path} is not a directory")
     below = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         options = (
             f"size={limit['run_bytes']},nr_inodes={limit['run_files']},"
-            f"mode={stat.S_IMODE(about.st_mode):o},uid={about.st_uid},gid={about.st_gid}"
+            f"mode={stat.S_IMODE(info.st_mode):o},uid={info.st_uid},gid={info.st_gid}"
         )
         if LIBC.mount(b"scistream", os.fsencode(path), b"tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options.encode()):
             say(f"{path} cannot be mounted, so its size is not limited: {os.strerror(ctypes.get_errno())}")
@@ -136,14 +137,14 @@ def prepare(directory: str) -> bool:
             copy_files(below, above, limit["run_bytes"] // 2)
         finally:
             os.close(above)
-        doubt(below)
+        mark_inexact(below)
     finally:
         os.close(below)
     return True
 
 
 def save(directory: str) -> None:
-    """Unmount the directory `run`, and keep its regular files below."""
+    """Unmount the directory `run`, and save its regular files below the mount point."""
     if not is_mounted(directory):
         return
     path = os.path.join(directory, "run")
@@ -163,15 +164,15 @@ def save(directory: str) -> None:
         os.close(above)
 
 
-def doubt(saved: int) -> None:
-    """Have the counters of s2ds that were saved be a lower bound: what comes now is lost if the power fails."""
+def mark_inexact(saved: int) -> None:
+    """Make the saved counters of s2ds lower bounds, because newer ones are lost in a power failure."""
     try:
         file = os.open(COUNTERS, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=saved)
     except OSError:
         return
     try:
-        about = os.fstat(file)
-        found = json.loads(os.pread(file, 4096, 0)) if stat.S_ISREG(about.st_mode) and about.st_nlink == 1 else None
+        info = os.fstat(file)
+        found = json.loads(os.pread(file, 4096, 0)) if stat.S_ISREG(info.st_mode) and info.st_nlink == 1 else None
         if isinstance(found, dict) and found.get("ended") is True:
             text = json.dumps({**found, "ended": False}).encode()
             os.ftruncate(file, os.pwrite(file, text, 0))
@@ -182,12 +183,18 @@ def doubt(saved: int) -> None:
 
 
 def copy_files(source: int, target: int, most: int) -> set[str]:
-    """Copy the regular files of a directory, the smallest first; returns the names of those that are there now."""
+    """Copy the regular files of a directory, the smallest first. Returns the names of the existing files.
+
+    Args:
+        source: Descriptor of the directory.
+        target: Descriptor of the target directory.
+        most: Maximum number of bytes.
+    """
     found: list[tuple[int, str]] = []
     for name in os.listdir(source):
-        about = os.stat(name, dir_fd=source, follow_symlinks=False)
-        if stat.S_ISREG(about.st_mode) and about.st_nlink == 1:
-            found.append((about.st_blocks * 512, name))
+        info = os.stat(name, dir_fd=source, follow_symlinks=False)
+        if stat.S_ISREG(info.st_mode) and info.st_nlink == 1:
+            found.append((info.st_blocks * 512, name))
     kept: set[str] = set()
     for size, name in sorted(found):
         if size > most:
@@ -197,32 +204,32 @@ def copy_files(source: int, target: int, most: int) -> set[str]:
             copy_file(source, target, name)
             most -= size
         except OSError as error:
-            # What was kept before is better than nothing.
+            # A previously saved version is better than nothing.
             say(f"{name} is not kept: {error.strerror}")
         kept.add(name)
     return kept
 
 
 def copy_file(source: int, target: int, name: str) -> None:
-    """Copy one file as a whole, with its holes: offsets in it stay what they are."""
+    """Copy a file completely or not at all, including its holes, so that offsets remain valid."""
     temporary = ".copy"
     with suppress(FileNotFoundError):
         os.unlink(temporary, dir_fd=target)
     reading = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=source)
     try:
-        about = os.fstat(reading)
-        if not stat.S_ISREG(about.st_mode) or about.st_nlink != 1:
+        info = os.fstat(reading)
+        if not stat.S_ISREG(info.st_mode) or info.st_nlink != 1:
             raise OSError(errno.EINVAL, "it is no longer a regular file")
         writing = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=target)
         try:
-            os.ftruncate(writing, about.st_size)
+            os.ftruncate(writing, info.st_size)
             copy_data(reading, writing)
-            # Room that was reserved behind the end stays reserved.
-            reserved = (about.st_blocks - os.fstat(writing).st_blocks) * 512
+            # Keep space that is reserved behind the end.
+            reserved = (info.st_blocks - os.fstat(writing).st_blocks) * 512
             if reserved > 0:
-                LIBC.fallocate(writing, FALLOC_FL_KEEP_SIZE, ctypes.c_int64(about.st_size), ctypes.c_int64(reserved))
-            os.fchown(writing, about.st_uid, about.st_gid)
-            os.fchmod(writing, stat.S_IMODE(about.st_mode) & 0o777)
+                LIBC.fallocate(writing, FALLOC_FL_KEEP_SIZE, ctypes.c_int64(info.st_size), ctypes.c_int64(reserved))
+            os.fchown(writing, info.st_uid, info.st_gid)
+            os.fchmod(writing, stat.S_IMODE(info.st_mode) & 0o777)
             os.rename(temporary, name, src_dir_fd=target, dst_dir_fd=target)
         except OSError:
             with suppress(OSError):
@@ -235,7 +242,7 @@ def copy_file(source: int, target: int, name: str) -> None:
 
 
 def copy_data(reading: int, writing: int) -> None:
-    """Copy what is not a hole."""
+    """Copy the data of a file without its holes."""
     at = 0
     while True:
         try:
@@ -253,7 +260,7 @@ def copy_data(reading: int, writing: int) -> None:
 
 
 def run(directory: str, user: str) -> None:
-    """Become the user of the session and execute the command that its file `start` holds."""
+    """Become the user of the session, and execute the command in its file `start`."""
     with open(os.path.join(directory, "start"), encoding="utf-8") as stream:
         command: list[str] = json.load(stream)["command"]
     who = identity(directory, user)
@@ -263,9 +270,9 @@ def run(directory: str, user: str) -> None:
 
 
 def log_as(user: str, uid: int) -> None:
-    """Have all output go through a process of the proxy's own user.
+    """Send all output through a process of the proxy's own user.
 
-    The journal keeps a file for each user that is not one of the system's, and the users of sessions come and go.
+    The journal has a file for each regular user, and the users of sessions are temporary.
     """
     import pwd
 
@@ -278,7 +285,7 @@ def log_as(user: str, uid: int) -> None:
     reading, writing = os.pipe()
     if not os.fork():
         try:
-            # It ends with the last process that writes, and not before.
+            # It ends when the last writing process ends.
             for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
                 signal.signal(number, signal.SIG_IGN)
             os.dup2(reading, 0)
@@ -292,7 +299,7 @@ def log_as(user: str, uid: int) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Do what the command line asks for."""
+    """Execute the action of the command line."""
     what, rest = arguments[:1], arguments[1:]
     try:
         if what == ["prepare"] and len(rest) == 1:

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a supervisor keeps in the directory of a session: its log, which cannot grow, and its state.
+"""The files that a supervisor writes to the directory of a session: its log, whose size is limited, and its state.
 
-A full disk takes away what it must, and nothing else.
+On a full disk, as little as possible is lost.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ LOG_LIMIT = 8 * 1024 * 1024
 
 
 class Log:
-    """The file `log`: what the command and the supervisor write, never more than three times the limit."""
+    """The file `log`: the output of the command and of the supervisor, at most three times the limit."""
 
     def __init__(self) -> None:
         self.file = -1
         self.size = 0
-        # What was written before this supervisor was started is no reason for what happens now.
+        # Earlier output does not explain what happens now.
         with suppress(OSError):
             os.unlink(OLDER)
         self.begin(BEFORE)
 
     def begin(self, kept: str = OLDER) -> None:
-        """Begin a new file, and keep the one that there is."""
+        """Begin a new file, and keep the previous one."""
         if self.file >= 0:
             os.close(self.file)
             self.file = -1
@@ -44,19 +44,19 @@ class Log:
             self.size = os.fstat(self.file).st_size
 
     def write(self, text: bytes) -> None:
-        """Append; what a full disk does not take is lost."""
+        """Append output. On a full disk, output is lost."""
         with suppress(OSError):
             self.size += os.write(self.file, text)
         if self.size > LOG_LIMIT or self.file < 0:
             self.begin()
 
     def say(self, text: str) -> None:
-        """Write a line of the supervisor's own."""
+        """Write a line of the supervisor."""
         self.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} supervisor: {text}\n".encode("utf-8", "replace"))
 
 
 def write_state(text: str) -> None:
-    """Write the state as a whole, or in place of the one before where the disk has no room for both."""
+    """Replace the state completely, or overwrite the previous one if the disk has no space for both."""
     padded = (text.ljust(STATE_BYTES - 1) + "\n").encode("ascii")
     temporary = f"{STATE_FILE}.new"
     try:
@@ -78,13 +78,13 @@ def write_state(text: str) -> None:
 
 
 def measure() -> int:
-    """Return how many bytes of the disk the directory `run` takes."""
+    """Return the disk space that the directory `run` uses, in bytes."""
     total, waiting = 0, ["run"]
     while waiting:
         try:
             with os.scandir(waiting.pop()) as entries:
                 for entry in entries:
-                    # What is only a name takes room as well.
+                    # Empty files use space as well.
                     total += max(512, entry.stat(follow_symlinks=False).st_blocks * 512)
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(entry.path)

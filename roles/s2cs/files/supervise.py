@@ -2,21 +2,24 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Keeps one data server running where no init system does it.
+"""Keeps a data server running without an init system.
 
     python3 -I -S supervise.py --directory DIRECTORY [--lock DESCRIPTOR] [--user USER] -- COMMAND [ARGUMENT ...]
 
-It leads a session of its own, writes `supervisor.json` into the directory (process ids with their start times, so that
-a recycled pid is never taken for one of ours), starts the command there in a process group of its own, and starts it
-again when it ends. Output goes to the file `log`, which is cut when it grows. SIGTERM ends the command and the
-supervisor; SIGHUP, SIGUSR1 and SIGUSR2 are passed on. When the supervisor itself is killed, the command ends too.
-It holds a lock on the directory, which whoever starts it may hand over with an open descriptor, so that there is never
-a moment at which the supervisor is there and not seen.
+It leads a session of its own, writes `supervisor.json` to the directory (PIDs with their start times, so that a
+recycled PID is never mistaken for one of these processes), starts the command in a process group of its own, and
+restarts it when it exits. Output is written to the file `log`, which is rotated. SIGTERM ends the command and the
+supervisor; SIGHUP, SIGUSR1 and SIGUSR2 are passed on. If the supervisor itself is killed, the command ends too.
 
-The command has no rights that it does not need (see isolate.py, which is beside this program). With `--user` it runs as
-the user that owns the directory `run`, and that directory is a file system of limited size. Where that is not allowed,
-the supervisor looks how much is in it, and ends for good a command that wrote too much.
-A full disk ends neither of them. Standard library only, Python 3.8 or newer: one of these runs for each session.
+It holds a lock on the directory. The process that starts it can pass on an open descriptor with the lock, so that there
+is no moment at which the supervisor is running but not visible.
+
+The command has only the rights that it needs: see isolate.py, which must be in the same directory as this program. With
+`--user`, it runs as the user that owns the directory `run`, which becomes a file system of limited size. If that is not
+allowed, the supervisor checks the size of the directory, and permanently stops a command that writes too much.
+
+Both continue on a full disk. There is one supervisor for each session. It requires only the standard library of Python
+3.8 or newer.
 """
 
 from __future__ import annotations
@@ -42,10 +45,10 @@ if TYPE_CHECKING:
 
 GRACE_SECONDS = 5.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
-# A command that lived this long was not at fault from the start: the next pause is the first one again.
+# If a command has been running for this long, the next pause is the first one again.
 STABLE_SECONDS = 30.0
 CHECK_SECONDS = 30.0
-# For a directory `run` without a limit of its own.
+# Interval for checking a directory `run` without a size limit.
 MEASURE_SECONDS = 1.0
 LIBC = isolate.LIBC
 PR_SET_PDEATHSIG = 1
@@ -55,10 +58,10 @@ AWAITED = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, *PASSED_ON)
 
 
 def start_time(pid: int) -> str:
-    """Return when a process started (ticks since boot, with the boot's id), or "" if there is none."""
+    """Return when a process started (ticks since boot, with the boot ID), or an empty string if it does not exist."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as stream:
-            # The second field is the program's name in parentheses, which may contain anything.
+            # The second field is the name in parentheses, which may contain anything.
             ticks = stream.read().rpartition(b")")[2].split()[19].decode()
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
             return f"{ticks}@{stream.read().strip()}"
@@ -71,8 +74,8 @@ class Supervisor:
 
     Args:
         command: The command.
-        user: The user of the proxy, where sessions have users; else empty.
-        log: Where output goes.
+        user: The user of the proxy if sessions have users, otherwise empty.
+        log: Log for its output.
     """
 
     def __init__(self, command: list[str], user: str, log: Log) -> None:
@@ -95,7 +98,7 @@ class Supervisor:
             signal.signal(number, _ignore)
 
     def run(self) -> None:
-        """Run until told to stop, or until the directory is gone."""
+        """Run until a signal stops the supervisor, or the directory has been removed."""
         pause = FIRST_PAUSE
         self.limit()
         while True:
@@ -119,7 +122,7 @@ class Supervisor:
             self.restarts += 1
 
     def limit(self) -> None:
-        """Limit the size of the directory `run`, where that is allowed."""
+        """Limit the size of the directory `run`, if that is allowed."""
         if self.user:
             with suppress(OSError):
                 self.is_limited = isolate.prepare(os.getcwd())
@@ -127,7 +130,7 @@ class Supervisor:
                 self.log.say("the directory run cannot be mounted; its size is checked regularly instead")
 
     def start(self) -> None:
-        """Start the command in a process group of its own, which ends when this process does."""
+        """Start the command in a process group of its own. It ends when this process ends."""
         parent = os.getpid()
         self.started = time.monotonic()
         signal.pthread_sigmask(signal.SIG_BLOCK, AWAITED)
@@ -152,13 +155,13 @@ class Supervisor:
             finally:
                 os._exit(127)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, AWAITED)
-        # It may have been quicker and run its command already.
+        # The child may already have executed its command.
         with suppress(OSError):
             os.setpgid(self.child, self.child)
         self.publish()
 
     def publish(self) -> None:
-        """Tell whoever manages this session which processes belong to it; where that fails, try again later."""
+        """Write the state for the control server. If that fails, try again later."""
         state = {
             "pid": os.getpid(),
             "start": start_time(os.getpid()),
@@ -176,19 +179,19 @@ class Supervisor:
             self.published = False
 
     def is_there(self) -> bool:
-        """Tell whether the session is still there: its directory is, and nobody took the state away."""
+        """Return whether the session still exists: its directory does, and nobody has removed the state."""
         return os.path.exists(STATE_FILE) or (not self.published and os.path.exists(self.directory()))
 
     @staticmethod
     def directory() -> str:
-        """Return the directory's path; a name behind which there is nothing once it has been removed."""
+        """Return the path of the directory, or one that does not exist if the directory has been removed."""
         try:
             return os.getcwd()
         except FileNotFoundError:
             return ""
 
     def watch(self) -> bool:
-        """Wait for the end of the command or for a signal to stop; returns whether to stop."""
+        """Wait until the command exits or a signal stops the supervisor. Returns whether to stop."""
         checked = time.monotonic()
         while True:
             event = self.wait(CHECK_SECONDS if self.is_limited else min(MEASURE_SECONDS, CHECK_SECONDS))
@@ -209,7 +212,7 @@ class Supervisor:
                     return True
 
     def end_for_good(self) -> bool:
-        """End a command that fills the disk, and wait until somebody comes for the supervisor."""
+        """Stop a command that fills the disk, and wait until the supervisor is stopped."""
         self.log.say(f"the data server wrote more than {self.most} bytes into its directory run and is stopped")
         self.terminate()
         self.end_group()
@@ -220,7 +223,7 @@ class Supervisor:
         return True
 
     def wait(self, seconds: float) -> str:
-        """Wait for one event: "stop", "ended", "signal", or "" when the time is over."""
+        """Wait for one event: "stop", "ended" or, after a number of seconds, ""."""
         deadline = time.monotonic() + seconds
         while True:
             for number in iter(self.received, 0):
@@ -238,14 +241,14 @@ class Supervisor:
                 self.copy_output(1)
 
     def received(self) -> int:
-        """Return the next signal that came, or 0."""
+        """Return the next signal that was received, or 0."""
         try:
             return os.read(self.wake, 1)[0]
         except BlockingIOError:
             return 0
 
     def copy_output(self, most: int = 64) -> None:
-        """Write to the log what the command wrote."""
+        """Write output of the command to the log."""
         for _unused in range(most):
             try:
                 self.log.write(os.read(self.output, 1 << 16))
@@ -253,10 +256,10 @@ class Supervisor:
                 return
 
     def reap(self) -> bool:
-        """Tell whether the command has ended, and remember how."""
+        """Return whether the command has exited, and record its status."""
         if not self.child:
             return False
-        # It is left as it is until its group has been ended, so that its pid is nobody else's until then.
+        # It is not collected until its group has been killed, so that its PID is not reused.
         ended = os.waitid(os.P_PID, self.child, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if ended is None:
             return False
@@ -265,14 +268,14 @@ class Supervisor:
         return True
 
     def signal(self, number: int) -> None:
-        """Pass a signal on to the command."""
+        """Send a signal to the command."""
         if self.child:
             os.kill(self.child, number)
 
     def terminate(self) -> None:
-        """End the command: kindly first, and what is left of its group afterwards."""
+        """Terminate the command. end_group() kills what is left of its group."""
         self.signal(signal.SIGTERM)
-        # One that was stopped would not see it.
+        # A stopped process does not handle signals.
         self.signal(signal.SIGCONT)
         deadline = time.monotonic() + GRACE_SECONDS
         while not self.reap() and time.monotonic() < deadline:
@@ -281,7 +284,7 @@ class Supervisor:
             select.select([self.output, self.wake], [], [], 0.05)
 
     def end_group(self) -> None:
-        """End what the command left behind, and collect it."""
+        """Kill all processes of the command's group, and collect the command."""
         if not self.child:
             return
         with suppress(ProcessLookupError, PermissionError):
@@ -292,18 +295,18 @@ class Supervisor:
 
 
 def die_with_parent(parent: int) -> None:
-    """Ask the kernel to end this process when its parent ends."""
+    """Have the kernel terminate this process when its parent ends."""
     LIBC.prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
     if os.getppid() != parent:
         os._exit(127)
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:
-    """Stand as a handler: the signal is read where the interpreter notes its number."""
+    """Do nothing: signals are read from the wakeup descriptor."""
 
 
 def main(arguments: list[str]) -> int:
-    """Read the command line, take hold of the directory, and supervise."""
+    """Parse the command line, lock the directory, and supervise the command."""
     if "--" not in arguments or arguments[:1] != ["--directory"]:
         sys.stderr.write(
             "usage: supervise.py --directory DIRECTORY [--lock DESCRIPTOR] [--user USER] -- COMMAND [ARGUMENT ...]\n"
@@ -330,7 +333,7 @@ def main(arguments: list[str]) -> int:
     try:
         supervisor.run()
     finally:
-        # After an error as well, nothing that the command started is left.
+        # Even after an error, no process of the command is left.
         supervisor.end_group()
     if options.get("--user"):
         with suppress(OSError):

@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import time
+from calendar import timegm
 from typing import ClassVar, Mapping, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
@@ -25,7 +26,6 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.pr
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.tally import LineParser, Tally
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.untrusted import read, size
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import one_line
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies import stunnel_log
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.observed import Observation, ObservedProxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import RunOnce
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.templated import LONGEST_SECONDS
@@ -43,6 +43,20 @@ _SENTINEL = "everything-above = was understood"
 
 # Present if it is the TLS client.
 _IS_CLIENT = re.compile(r"^\s*client\s*=\s*yes\s*$", re.MULTILINE)
+_LINE = re.compile(r"(?P<time>[0-9.]{10} [0-9:]{8}) LOG[0-7]\[(?P<number>[0-9]{1,12}|ui)\]: (?P<text>.*)", re.ASCII)
+_TIME = re.compile(r"([0-9]{4})\.([0-9]{2})\.([0-9]{2}) ([0-9]{2}):([0-9]{2}):([0-9]{2})", re.ASCII)
+_BANNER = re.compile(r"stunnel [0-9.]+ on \S+ platform.*", re.ASCII)
+_ENDED = re.compile(r"Connection [a-z/]+: ([0-9]{1,19}) byte\(s\) sent to TLS, ([0-9]{1,19}) byte\(s\) sent to socket")
+_MOST_OPEN = 20000
+
+# Marks for what is known of an open connection.
+_CONNECTED, _TRIED, _NOT_ACCEPTED, _NOT_CONNECTED = "ctan"
+_SIGNS = (
+    (" connected remote server from ", _CONNECTED),
+    ("s_connect", _TRIED),
+    ("SSL_accept", _NOT_ACCEPTED),
+    ("SSL_connect", _NOT_CONNECTED),
+)
 
 
 class Stunnel(ObservedProxy):
@@ -120,7 +134,7 @@ class Stunnel(ObservedProxy):
 
     def parser(self, place: Place) -> LineParser:
         """Return the parser for its log."""
-        return stunnel_log.line_parser(_is_client(place))
+        return line_parser(_is_client(place))
 
     def clock_offset(self, tally: Tally, seen: Observation | None) -> float:
         """Return the offset of its clock to UTC: the difference between its logged and its actual start.
@@ -135,7 +149,7 @@ class Stunnel(ObservedProxy):
         """Return what it logged since its last start. Once it is running, it writes nowhere else."""
         end = read(place.directory, self.log, skip=max(0, size(place.directory, self.log) - _RECENT))
         lines = end.splitlines()
-        begun = [number for number, line in enumerate(lines) if stunnel_log.is_banner(line)]
+        begun = [number for number, line in enumerate(lines) if is_banner(line)]
         return lines[begun[-1] if begun else 0 :]
 
     def is_encrypted(self, place: Place) -> bool:
@@ -145,3 +159,72 @@ class Stunnel(ObservedProxy):
 
 def _is_client(place: Place) -> bool:
     return bool(_IS_CLIENT.search(read(place.directory, Stunnel.config)))
+
+
+def line_parser(client: bool) -> LineParser:
+    """Return the parser for its lines.
+
+    Args:
+        client: Whether stunnel is the TLS client, so that the consumer's application is on the side without TLS.
+    """
+
+    def parse(tally: Tally, line: str) -> None:
+        match = _LINE.fullmatch(line)
+        if match is None:
+            return
+        number, text = match.group("number"), match.group("text")
+        if number == "ui":
+            if _BANNER.fullmatch(text):
+                tally.begin(_moment(match.group("time")), lost=bool(tally.open))
+        elif " accepted connection from " in text:
+            _accepted(tally, number)
+        elif number in tally.open:
+            for words, sign in _SIGNS:
+                if words in text and sign not in tally.open[number]:
+                    tally.open[number] += sign
+            _end(tally, match, client)
+
+    return parse
+
+
+def is_banner(line: str) -> bool:
+    """Return whether a line is the first one after a start."""
+    match = _LINE.fullmatch(line)
+    return bool(match and match.group("number") == "ui" and _BANNER.fullmatch(match.group("text")))
+
+
+def _accepted(tally: Tally, number: str) -> None:
+    tally.total += 1
+    if len(tally.open) < _MOST_OPEN:
+        tally.open[number] = ""
+    else:
+        tally.exact = False
+
+
+def _end(tally: Tally, line: re.Match[str], client: bool) -> None:
+    match = _ENDED.match(line.group("text"))
+    if match is None:
+        return
+    marks = tally.open.pop(line.group("number"))
+    to_tls, to_socket = int(match.group(1)), int(match.group(2))
+    # Count the bytes of the stream, without the overhead of TLS.
+    to_consumer, to_producer = (to_socket, to_tls) if client else (to_tls, to_socket)
+    try:
+        tally.add(_moment(line.group("time")), to_consumer, to_producer)
+    except ValueError:
+        tally.exact = False
+    # Without a connection to a target, the handshake failed.
+    if _NOT_ACCEPTED in marks or not marks:
+        tally.refused += 1
+        tally.total -= 1
+    elif _NOT_CONNECTED in marks or _CONNECTED not in marks:
+        tally.failed += 1
+
+
+def _moment(text: str) -> float:
+    """Return a time in the unknown time zone of the program, as if it were UTC, or 0 if it is invalid."""
+    match = _TIME.fullmatch(text)
+    try:
+        return float(max(0, timegm(tuple(map(int, match.groups()))))) if match else 0.0
+    except (ValueError, OverflowError):
+        return 0.0

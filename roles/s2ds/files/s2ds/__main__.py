@@ -55,7 +55,7 @@ def arguments(words: list[str]) -> tuple[str, bool]:
 
 
 def raise_descriptor_limit() -> None:
-    """A connection takes up to six descriptors; the usual soft limit of 1024 is there for select() only."""
+    """Raise the soft limit of descriptors: a connection may use six, and the usual 1024 only serves select()."""
     with contextlib.suppress(OSError, ValueError):
         _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -90,7 +90,7 @@ def main() -> int:
 
 
 def catch_signals() -> socket.socket:
-    """SIGTERM and SIGINT become readable on the socket that is returned."""
+    """Return a socket that becomes readable on SIGTERM and SIGINT."""
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
     signal.set_wakeup_fd(theirs.detach())

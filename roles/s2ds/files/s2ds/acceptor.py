@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Accepts connections, turns away those that may not be, and hands the others to the workers."""
+"""Accepting connections: those that are not allowed are refused, the others are passed to the workers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from log import Log
     from worker_pool import WorkerPool
 
-# Accepting rests for a moment where there is no descriptor for a connection or no room in a worker's queue.
+# Pause in accepting if there is no free descriptor, or a worker's queue is full.
 PAUSES = {
     errno.EMFILE: 0.2,
     errno.ENFILE: 0.2,
@@ -37,7 +37,7 @@ ACCEPTS = 64
 
 
 class Arrival:
-    """A connection that was accepted and not handed over yet."""
+    """A connection that was accepted, but not yet passed to a worker."""
 
     __slots__ = ("index", "peer", "sock")
 
@@ -57,7 +57,7 @@ class Acceptor:
         log: Log,
         arrived: Callable[[], None],
     ) -> None:
-        """`arrived` is told of each that connects."""
+        """Start to accept connections. `arrived` is called for each of them."""
         self.config = config
         self.names = [text(sock.getsockname()[:2]) for sock in listeners]
         self.refused = 0
@@ -73,7 +73,7 @@ class Acceptor:
         self._resume()
 
     def apply(self, config: Config) -> None:
-        """From now on, for new connections."""
+        """Use a configuration for new connections."""
         if config.accept_congestion != self.config.accept_congestion:
             for sock in self._listeners:
                 set_congestion(sock, config.accept_congestion)
@@ -110,7 +110,7 @@ class Acceptor:
             except BlockingIOError:
                 return
             except OSError as error:
-                # Anything else is an error of the one connection, which is gone.
+                # Other errors belong to a connection that is gone.
                 if error.errno in PAUSES:
                     self._pause(error.errno)
                 continue
@@ -134,13 +134,13 @@ class Acceptor:
         return ""
 
     def _refuse(self, arrival: Arrival, reason: str) -> None:
-        arrival.sock.close()  # with the listener's SO_LINGER: a reset
+        arrival.sock.close()  # a reset, because of SO_LINGER
         self.refused += 1
         self._refusals.line(f"{text(arrival.peer)} -> {self.names[arrival.index]} reason={reason!r}")
 
     def _hand_over(self) -> None:
         while self._arrivals:
-            # It stays in the queue meanwhile, so that close() in a new worker finds it.
+            # It stays in the queue meanwhile, so that a new worker closes it.
             arrival = self._arrivals[0]
             try:
                 self._hand(arrival)
@@ -170,6 +170,6 @@ class Acceptor:
             "congestion": config.connect_congestion,
             "rate": config.rate,
         }
-        # A rate is exact only where one process counts.
+        # A rate is only exact if a single process counts.
         workers = 1 if config.rate else config.workers
         self._workers.dispatch(json.dumps(job).encode(), arrival.sock.fileno(), workers)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""s2ds.json: read strictly. What is not understood is refused, naming the key and its value."""
+"""Reading s2ds.json strictly: unknown keys and invalid values are refused, naming the key and the value."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Listener:
 
 
 class TlsFiles:
-    """Which leg is encrypted, and where the credentials are."""
+    """The encrypted leg, and the files with the credentials."""
 
     __slots__ = ("certificate", "key", "peer", "side")
 

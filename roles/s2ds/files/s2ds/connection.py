@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One connection: from the client that was accepted to the target, until both are closed."""
+"""One connection, from the accepted client to the target, until both are closed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from token_bucket import TokenBucket
 
     class Worker(Protocol):
-        """What a connection uses of the worker that it belongs to."""
+        """The interface of a worker that a connection uses."""
 
         log: Log
         refusals: Refusals
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
         def forget(self, fd: int) -> None: ...
 
 
-# How often it is looked whether the last bytes arrived, and how long they may stand still.
+# Interval for checking whether the last bytes have arrived, and maximum time without progress.
 DRAIN_STEP = 0.02
 DRAIN_SECONDS = 30.0
 
@@ -71,7 +71,7 @@ class Connection:
         self._drain_since = 0.0
         self._queued = False
         self._closed = False
-        self.wake = self._wake  # one object, by which the buckets know who waits
+        self.wake = self._wake  # a single object, which identifies the connection in the buckets
 
     def start(self) -> None:
         self._worker.watch(self._client.fd, self, READABLE)
@@ -132,7 +132,7 @@ class Connection:
             self._drain(pump.lost)
 
     def _connected(self) -> bool:
-        """True as soon as bytes may flow."""
+        """Return True once bytes may flow."""
         target = self._target
         if self._client.error:
             self._fail("client: reset while connecting")
@@ -150,7 +150,7 @@ class Connection:
         return False
 
     def _shake_hands(self, leg: Leg) -> None:
-        """Before anything else passes over the encrypted leg, both ends of it show who they are."""
+        """Authenticate both ends of the encrypted leg, before anything else is sent over it."""
         assert self._tls is not None
         from tls_channel import Channel
 
@@ -212,9 +212,9 @@ class Connection:
             self._timer = None
 
     def _drain(self, lost: Leg) -> None:
-        """The lost leg ended its stream and was reset later. The other one gets all of that stream, then a reset, too.
+        """Deliver the stream of a leg that was reset after the end of its stream, then reset the other leg.
 
-        The kernel tells no event for the arrival of the last byte, hence the timer.
+        The kernel reports no event when the last byte has arrived, so a timer checks for it.
         """
         self._timer = None
         target, pump = self._target, self._pump
@@ -234,7 +234,7 @@ class Connection:
         self._timer = self._worker.timers.after(DRAIN_STEP, lambda: self._drain(lost))
 
     def _queue(self, leg: Leg) -> int:
-        """Bytes, the end of the stream counted as one, that the peer of this leg has not acknowledged."""
+        """Return the number of bytes that the peer has not acknowledged, including one for the end of the stream."""
         answer = fcntl.ioctl(leg.fd, termios.TIOCOUTQ, b"\0\0\0\0")
         return int(struct.unpack("i", answer)[0])
 
@@ -252,7 +252,7 @@ class Connection:
         if self._closed:
             return
         if orderly and self._target is not None:
-            # The kernel still sends what is left, where it would drop it and reset.
+            # So the kernel sends what is left, instead of a reset.
             for leg in (self._client, self._target):
                 leg.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ORDERLY)
         up, down = self._pump.moved() if self._pump is not None else (0, 0)
@@ -267,7 +267,7 @@ class Connection:
         self._stop_timer()
         if self._pump is not None:
             self._pump.close()
-        # Whatever OpenSSL holds for it is free at once, not when the garbage is collected.
+        # Frees OpenSSL's memory immediately, not when the garbage is collected.
         self._pump = self._channel = None
         for leg in (self._client, self._target):
             if leg is not None:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The control socket: one line of JSON asks, one line answers."""
+"""The control socket: each request and each reply is one line of JSON."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     Answer = Callable[[str], "dict[str, Any]"]
 
-# Relative to the session directory, because the name of a socket is limited to 107 bytes. S2CS makes the directory
-# `run`, the only one that the forwarder's user may write into.
+# Relative to the session's directory, because paths of sockets are limited to 107 bytes. S2CS creates the directory
+# `run`, the only one that the forwarder's user can write to.
 DIRECTORY = "run"
 NAME = f"{DIRECTORY}/control.sock"
 LONGEST = 65536
@@ -75,8 +75,8 @@ class Controller:
             client.sock.close()
 
     def end(self) -> None:
-        """As close(), at the end of the session."""
-        # The whole directory may have been removed already.
+        """Close and remove the socket at the end of the session."""
+        # The directory may have been removed already.
         with contextlib.suppress(OSError):
             os.unlink(NAME)
         self.close()
@@ -101,7 +101,7 @@ class Controller:
 
 
 class Client:
-    """One that asks; it may ask again on the same connection."""
+    """A client of the control socket, which may send several requests."""
 
     def __init__(self, sock: socket.socket, answer: Answer) -> None:
         self.sock = sock
@@ -110,7 +110,7 @@ class Client:
         sock.setblocking(False)
 
     def serve(self) -> bool:
-        """False: done with this one."""
+        """Serve a client. Returns False when it is to be closed."""
         try:
             data = self.sock.recv(LONGEST)
         except BlockingIOError:
@@ -122,7 +122,7 @@ class Client:
             line, _newline, self._input = self._input.partition(b"\n")
             reply = json.dumps(self._reply(line)).encode() + b"\n"
             try:
-                # The socket's buffer holds any reply of ours; one that does not read loses its connection.
+                # The buffer of the socket holds any reply. Clients that do not read are disconnected.
                 if self.sock.send(reply) != len(reply):
                     return False
             except OSError:

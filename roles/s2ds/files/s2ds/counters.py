@@ -4,8 +4,8 @@
 
 """Counters in memory that the dispatcher and its workers share.
 
-Each worker has a block of its own and is the only one to write to it, so there are no locks.
-A block outlives its worker: the one that takes its place counts on.
+Each worker has a block of its own and is the only one to write to it, so there are no locks. A worker counts bytes
+after it has passed them on. A block outlives its worker: the next worker in its place continues counting.
 """
 
 from __future__ import annotations

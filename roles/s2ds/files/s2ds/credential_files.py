@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Reads the files with the credentials that a configuration names, and checks them before anybody relies on them."""
+"""Reading and checking the credential files of a configuration."""
 
 from __future__ import annotations
 
@@ -20,11 +20,15 @@ LONGEST = 65536
 
 
 def read(config: Config) -> Credentials | None:
-    """The credentials that a configuration names, if it names any; ConfigError where they are of no use."""
+    """Return the credentials of a configuration, or None if it has none.
+
+    Raises:
+        ConfigError: They cannot be used.
+    """
     files = config.tls
     if files is None:
         return None
-    # Only here: a session without encryption does without OpenSSL and its memory.
+    # Imported here, because OpenSSL needs memory, which sessions without encryption save.
     from tls_context import TlsContext
 
     try:

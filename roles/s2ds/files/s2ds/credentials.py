@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The credentials of the encrypted leg, as texts.
+"""The credentials of the encrypted leg, as text.
 
-The dispatcher reads them at its start and at a reload, the workers get them from it. So what was checked is
-what is used, even where the files change meanwhile.
+The dispatcher reads them when it starts and reloads, and sends them to the workers. So the credentials that were
+checked are used even if the files change meanwhile.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ PARTS = ("certificate", "key", "peer")
 
 
 class CredentialError(Exception):
-    """One of the three is not what it should be."""
+    """The certificate, the key or the peer's certificate is invalid."""
 
     def __init__(self, part: str, why: str) -> None:
         super().__init__(why)
@@ -31,5 +31,5 @@ class Credentials:
         self.peer = peer
 
     def message(self) -> dict[str, str]:
-        """What Credentials(**message) makes again."""
+        """Return the arguments to create these credentials again."""
         return {name: getattr(self, name) for name in self.__slots__}

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The dispatcher: the process that a session always has. It owns the listeners and the control socket."""
+"""The dispatcher, the main process of a session. It owns the listeners and the control socket."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from log import Log
     from splice import Splice
 
-# How often it is looked what has changed, and that written down.
-KEEP_SECONDS = 1.0
+# Interval for saving changed totals.
+SAVE_SECONDS = 1.0
 
 
 class Dispatcher:
@@ -48,25 +48,23 @@ class Dispatcher:
     ) -> None:
         self._log = log
         self._totals = Totals(log)
-        self._keeping = False
+        self._saving = False
         self._wakeup = wakeup
         self._loop = EventLoop()
         self._loop.watch(wakeup.fileno(), self._loop.stop)
-        self._workers = WorkerPool(
-            self._loop, splice, log, self._close_in_child, self._totals.set_inexact
-        )
+        self._workers = WorkerPool(self._loop, splice, log, self._close_in_child, self._totals.set_inexact)
         if credentials is not None:
             self._workers.send_credentials(credentials.message())
-        self._acceptor = Acceptor(config, listeners, self._loop, self._workers, log, self._keep_later)
+        self._acceptor = Acceptor(config, listeners, self._loop, self._workers, log, self._save_later)
         self._controller = Controller(controller, self._loop, self._answer)
 
     def run(self) -> None:
         self._log.line(f"s2ds {VERSION} listens on {', '.join(self._acceptor.names)}")
-        self._totals.keep(self._counted())
+        self._totals.save(self._counted())
         self._loop.run()
         self._acceptor.close()
         self._workers.stop()
-        self._totals.keep(self._counted(), ended=True)
+        self._totals.save(self._counted(), ended=True)
         self._controller.end()
         self._log.line("s2ds stopped")
 
@@ -74,23 +72,23 @@ class Dispatcher:
         for part in (self._loop, self._acceptor, self._controller, self._wakeup):
             part.close()
 
-    def _keep_later(self) -> None:
-        """Somebody connected: look again and again until nothing changes and nobody is connected."""
-        if not self._keeping:
-            self._keeping = True
-            self._loop.timers.after(KEEP_SECONDS, self._keep)
+    def _save_later(self) -> None:
+        """Save the totals periodically, until nothing changes and no connection is open."""
+        if not self._saving:
+            self._saving = True
+            self._loop.timers.after(SAVE_SECONDS, self._save)
 
-    def _keep(self) -> None:
-        self._keeping = False
-        if self._totals.keep(self._counted()) or self._workers.open():
-            self._keep_later()
+    def _save(self) -> None:
+        self._saving = False
+        if self._totals.save(self._counted()) or self._workers.open():
+            self._save_later()
 
     def _counted(self) -> dict[str, int]:
-        """By this program since it was started."""
+        """Return the counters of this process."""
         counters = self._workers.counters
         turned_away = counters.total(REFUSED)
         return {
-            # Who was refused in the handshake is among those that were handed to a worker.
+            # Connections that were refused in the handshake had been passed to a worker.
             "total": self._workers.handed() - turned_away,
             "refused": self._acceptor.refused + turned_away,
             "failed": counters.total(FAILED),

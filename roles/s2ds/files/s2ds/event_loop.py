@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The dispatcher's event loop: a handler for each descriptor, called while there is something to read."""
+"""The event loop of the dispatcher, which calls a handler for each descriptor that is readable."""
 
 from __future__ import annotations
 

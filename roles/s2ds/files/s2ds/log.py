@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Log lines on standard error that never make the forwarder wait.
+"""Log lines on standard error that never block the forwarder.
 
-A reader of standard error that stops reading must not stop the streams, so a line that cannot be
-written at once is dropped, and the number of dropped lines is told as soon as there is room again.
+A reader of standard error that stops reading must not stop the streams. Lines that cannot be written immediately are
+dropped, and their number is logged as soon as possible.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Log:
             if stat.S_ISSOCK(kind):
                 self._socket = socket.socket(fileno=os.dup(ERRORS_FD))
             elif stat.S_ISFIFO(kind):
-                # An open file of our own: O_NONBLOCK on the inherited one would reach the parent too.
+                # A separate open file, because O_NONBLOCK on the inherited one would affect the parent as well.
                 flags = os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC
                 self._fd = os.open(f"/proc/self/fd/{ERRORS_FD}", flags)
         except OSError:
@@ -54,12 +54,12 @@ class Log:
         except BlockingIOError:
             return False
         except OSError:
-            pass  # Standard error is gone: the streams go on without a log.
+            pass  # Standard error is gone. The streams continue without a log.
         return True
 
 
 class Refusals:
-    """Lines about those that were turned away. Somebody who tries all the time must not fill the disk."""
+    """Log lines about refused connections, limited so that repeated attempts cannot fill the disk."""
 
     def __init__(self, log: Log) -> None:
         self._log = log

@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Pipes to splice through, held only while bytes are in them.
+"""Pipes for splicing, which connections only hold while they contain bytes.
 
-The kernel limits the pages that all pipes of an unprivileged user may hold (fs.pipe-user-pages-soft);
-past that limit it refuses large pipes. So pipes go round between connections, smaller ones are taken
-where large ones are refused, and pipes that nobody used for some seconds are closed.
+The kernel limits the pages that all pipes of an unprivileged user may hold (fs.pipe-user-pages-soft). Beyond that limit
+it refuses large pipes. Therefore connections share pipes, smaller pipes are used if large ones are refused, and pipes
+that have not been used for some seconds are closed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import fcntl
 import os
 
-SET_PIPE_SIZE = 1031  # fcntl.F_SETPIPE_SZ, which has a name only from Python 3.10 on
+SET_PIPE_SIZE = 1031  # fcntl.F_SETPIPE_SZ, which is only defined since Python 3.10
 STEPS = (262144, 65536)
 KEEP = 2
 
@@ -32,7 +32,7 @@ class Pipe:
             except OSError as error:
                 refusal = error
         else:
-            # What is left, past the limit, are pipes of 8 KiB: copying is faster.
+            # Beyond the limit, only pipes of 8 KiB are available, and copying is faster.
             self.close()
             raise refusal
 
@@ -55,7 +55,7 @@ class PipePool:
         return pipe
 
     def give(self, pipe: Pipe) -> None:
-        """Take back an empty pipe. One that came out too small is closed: the next may be larger."""
+        """Return an empty pipe to the pool. A pipe that is too small is closed, as the next one may be larger."""
         if len(self._idle) >= KEEP or pipe.size < self.size:
             pipe.close()
             return
@@ -67,7 +67,7 @@ class PipePool:
             self._close(len(self._idle))
 
     def trim(self) -> None:
-        """Close the pipes that nobody used since the last time."""
+        """Close the pipes that have not been used since the last call."""
         self._close(self._unused)
         self._unused = len(self._idle)
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The pump of a connection whose bytes go through as they are, by splice(2) where that is to be had."""
+"""The pump of an unencrypted connection, which uses splice(2) if it is available."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from pump import Leg, Wake, WorkerResources
     from token_bucket import TokenBucket
 
-# Operations of one direction before the others have their turn.
+# Number of operations in one turn of a direction.
 ROUNDS = 16
 
 
 class PlainFlow(Flow):
-    """Its bytes never leave the kernel: they are in a pipe or still in the source's socket."""
+    """One direction. Its bytes never leave the kernel: they are in a pipe, or still in the source's socket."""
 
     __slots__ = ("_held", "_pipe")
 
@@ -51,7 +51,7 @@ class PlainFlow(Flow):
                 self._delivered(sent)
                 if sent < held:
                     continue
-            # The pipe is empty from here on, so EAGAIN speaks of the source and not of the pipe.
+            # The pipe is empty here, so EAGAIN refers to the source.
             if self.ended:
                 self._rest()
                 self._finish()
@@ -91,7 +91,7 @@ class PlainFlow(Flow):
             try:
                 self._pipe = self._resources.pool.take()
             except OSError:
-                return False  # No descriptors left, or only tiny pipes.
+                return False  # No descriptors are left, or only tiny pipes.
         return True
 
     def _not_sent(self, error: OSError) -> None:
@@ -100,9 +100,9 @@ class PlainFlow(Flow):
             self.close()
 
     def _copy(self, count: int) -> bool:
-        """Without splice: look at the bytes, send them, then drop from the source what was sent.
+        """Move bytes without splice: peek at them, send them, then remove what was sent from the source.
 
-        So nothing has to be kept for a destination that takes only a part.
+        So nothing has to be stored if the destination accepts only a part.
         """
         source, destination, buffer = self.source, self._destination, self._resources.buffer()
         got = source.receive(buffer, min(count, COPY_SIZE), socket.MSG_PEEK)

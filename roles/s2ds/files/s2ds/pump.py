@@ -2,16 +2,17 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Moving the bytes of one connection: what all kinds of pumps have in common.
+"""Moving the bytes of one connection: the common parts of all pumps.
 
-A pump has two legs (sockets) and does turn() whenever one of them had an event. Events are
-edge-triggered: a leg is `readable` and `writable` until a call says that it is not (EAGAIN).
+A pump has two legs (sockets). Its turn() is called whenever one of them had an event. Events are edge-triggered: a leg
+is `readable` and `writable` until a call fails with EAGAIN.
 
-On resets. The kernel tells the error of a socket once; after that, reading from it gives an end of
-stream as if nothing had happened. So:
-  * SO_ERROR of an established socket is never read: only reading and writing tell what happened.
-  * A write that fails with EPIPE tells of a reset that came after the peer's end of stream. What the
-    peer sent is whole and is still delivered. Any other error breaks the connection on both sides.
+The kernel reports the error of a socket once. Afterwards, reading from it returns an end of stream as if nothing had
+happened. Therefore:
+
+* SO_ERROR of an established socket is never read: only reading and writing detect errors. * A write that fails with
+EPIPE indicates a reset after the end of the peer's stream. The stream of the peer is complete and is still delivered.
+Any other error breaks the connection on both sides.
 """
 
 from __future__ import annotations
@@ -32,41 +33,41 @@ if TYPE_CHECKING:
 
 READABLE = EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLET
 
-# What a turn says: there may be more to move at once; nothing to do before the next event; both directions
-# ended in good order; one leg was reset after the end of its stream, so that it takes no more, while what
-# it sent is still to be delivered.
+# Results of a turn: there may be more to move; nothing to do until the next event; both directions ended in good
+# order; one leg was reset after the end of its stream, so that it accepts no more bytes, but its stream has yet to be
+# delivered.
 AGAIN, WAIT, FINISHED, LOST = range(4)
 
 COPY_SIZE = 1 << 20
 
 
 class Broken(Exception):
-    """A leg broke off: not by an end of stream."""
+    """A leg ended without an end of stream."""
 
     def __init__(self, leg: Leg, reason: str | None) -> None:
         super().__init__(f"{leg.name}: {reason}")
 
 
 class Refusal(Exception):
-    """The two ends of an encrypted leg do not trust each other, or do not speak the same."""
+    """The two ends of an encrypted leg do not trust each other, or have no protocol in common."""
 
 
 class Leg:
     __slots__ = ("_modify", "error", "fd", "gone", "name", "readable", "sock", "urgent", "writable")
 
     def __init__(self, name: str, sock: socket.socket, modify: Callable[[int, int], None]) -> None:
-        """`modify` is that of the epoll object which watches the socket for READABLE."""
+        """Create a leg. `modify` is the method of the epoll object that watches the socket for READABLE."""
         self.name = name
         self.sock = sock
         self.fd = sock.fileno()
         self._modify = modify
         self.readable = self.writable = True
-        self.error = False  # an event told of an error; reading or writing will tell which
-        self.gone = False  # nothing can be sent to it any more
-        self.urgent = False  # there is urgent data, at which splice would stop for ever
+        self.error = False  # an event reported an error, which reading or writing will return
+        self.gone = False  # nothing more can be sent to it
+        self.urgent = False  # there is urgent data, at which splice would stop forever
 
     def full(self) -> None:
-        """It takes no more now. Only now it is watched for being writable: else each arrival of bytes were an event."""
+        """Record that it is full, and watch it for being writable. Otherwise each acknowledgement would be an event."""
         self.writable = False
         self._modify(self.fd, READABLE | EPOLLOUT)
 
@@ -82,7 +83,7 @@ class Leg:
             self.readable = self.urgent = True
 
     def receive(self, buffer: memoryview, count: int, flags: int = 0) -> int | None:
-        """How many bytes came; 0 at the end of the stream, None if there are none now."""
+        """Return the number of bytes received, 0 at the end of the stream, or None if there are none now."""
         try:
             return self.sock.recv_into(buffer, count, flags)
         except BlockingIOError:
@@ -92,7 +93,7 @@ class Leg:
             raise Broken(self, error.strerror) from None
 
     def not_sent(self, error: OSError) -> None:
-        """A write failed: it is full, or gone, or it broke."""
+        """Handle a failed write: the leg is full, gone, or broken."""
         if isinstance(error, BlockingIOError):
             self.full()
         elif isinstance(error, BrokenPipeError):
@@ -102,7 +103,7 @@ class Leg:
 
 
 class WorkerResources:
-    """What all connections of a worker share."""
+    """Resources that all connections of a worker share."""
 
     def __init__(self, splice: Splice | None, pool: PipePool, counters: memoryview, log: Log) -> None:
         self.splice = splice
@@ -122,7 +123,7 @@ class WorkerResources:
 
 
 class Flow:
-    """One direction."""
+    """One direction of a connection."""
 
     __slots__ = (
         "_bucket",
@@ -146,19 +147,19 @@ class Flow:
         self._bucket = bucket
         self._wake = wake
         self.moved = 0
-        self.ended = False  # the source's end of stream was seen
-        self.finished = False  # and was passed on, after all bytes
+        self.ended = False  # the source's stream has ended
+        self.finished = False  # and its end was passed on, after all bytes
 
     def turn(self) -> bool:
-        """Move what can be moved; True if there may be more at once."""
+        """Move available bytes. Returns True if there may be more."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """Let go of everything; bytes that were not delivered are lost."""
+        """Release all resources. Bytes that have not been delivered are lost."""
         raise NotImplementedError
 
     def _allowed(self, wanted: int) -> int:
-        """How many bytes the session's rate lets pass now; 0: there will be a call of `wake`."""
+        """Return how many bytes the session's rate allows now. If 0, `wake` will be called."""
         if not self._bucket.rate:
             return wanted
         count = self._bucket.allow(wanted, self._wake)
@@ -171,7 +172,7 @@ class Flow:
         self._resources.counters[self._counter] += count
 
     def _finish(self) -> None:
-        """Pass the end of the stream on, once."""
+        """Pass on the end of the stream, once."""
         if self.finished or self._destination.gone:
             return
         try:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Options of the sockets of both legs, and the listeners."""
+"""Options of the sockets, and the listeners."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from config import Config, Listener
 
-# Dead peers of idle connections are found after 60 + 20 * 30 s: about as long as TCP itself tries on
-# for bytes that nobody acknowledges, so that an idle connection survives what a busy one survives.
-# There is no TCP_USER_TIMEOUT: it also cuts off a reader that lives but has its window closed.
+# Dead peers of idle connections are detected after 60 + 20 * 30 s. This is about as long as TCP retransmits
+# unacknowledged bytes, so that idle connections survive the same outages as busy ones. TCP_USER_TIMEOUT is not used,
+# because it would also end a connection whose reader is alive, but has a closed window.
 KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 30), (socket.TCP_KEEPCNT, 20))
 ABORT = struct.pack("ii", 1, 0)
 ORDERLY = struct.pack("ii", 0, 0)
@@ -32,10 +32,10 @@ class ListenError(Exception):
 
 
 def prepare(sock: socket.socket, congestion: str | None) -> None:
-    """For a listener, whose connections inherit all of it, or for a socket that is to be connected.
+    """Set the options of a listener, whose connections inherit them, or of a socket that is to be connected.
 
-    ABORT stays on until a connection has ended in good order: a connection that breaks off in any other
-    way, even by the death of this process, is reset and never looks like an end of stream.
+    ABORT remains set until a connection has ended in good order: a connection that ends in any other way, including the
+    death of this process, is reset and never looks like an end of stream.
     """
     sock.setblocking(False)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABORT)
@@ -43,10 +43,10 @@ def prepare(sock: socket.socket, congestion: str | None) -> None:
     for option, value in KEEPALIVE:
         sock.setsockopt(socket.IPPROTO_TCP, option, value)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    # Urgent bytes are bytes of the stream, too.
+    # Urgent bytes are part of the stream.
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
     if congestion:
-        # Only before the connection exists does it have its full effect.
+        # It only has its full effect before the connection exists.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, congestion.encode())
 
 
@@ -68,7 +68,7 @@ def check_congestion(config: Config) -> None:
 
 
 def set_congestion(listener: socket.socket, name: str | None) -> None:
-    """For the connections to come; without a name, back to what the host uses."""
+    """Set the congestion control of new connections, or the default of the host without a name."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
         usual = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, name.encode() if name else usual.rstrip(b"\0"))
@@ -79,7 +79,7 @@ def outgoing(target: tuple[str, int], source: str | None, congestion: str | None
     try:
         prepare(sock, congestion)
         if source is not None:
-            # The port is chosen when the target is known, so that each target has all ports for itself.
+            # Choose the port when the target is known, so that each target can use all ports.
             sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
             sock.bind((source, 0))
     except OSError:
@@ -105,7 +105,7 @@ def _listen(index: int, listener: Listener, config: Config) -> socket.socket:
         ports = [listener.port]
     else:
         ports = list(range(config.port_range[0], config.port_range[1] + 1))
-        # Several sessions that start at once should not all begin with the same port.
+        # Sessions that start at the same time should not try the same port first.
         random.shuffle(ports)
     for port in ports:
         try:

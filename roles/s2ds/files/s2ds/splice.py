@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""splice(2): os.splice from Python 3.10 on, the C library's before that."""
+"""splice(2): os.splice since Python 3.10, otherwise the function of the C library."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ MOVE = 1
 NONBLOCK = 2
 FLAGS = MOVE | NONBLOCK
 
-# What splice(2) says where it is not to be had for these descriptors, in this kernel or in this sandbox.
+# Errors of splice(2) if it is not available for these descriptors, in this kernel or in this sandbox.
 UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM})
 
 
 def find() -> Splice | None:
-    """splice(source, destination, count) -> bytes moved, non-blocking; None where there is none."""
+    """Return the function splice(source, destination, count) -> bytes moved, non-blocking, or None."""
     native = getattr(os, "splice", None)
     return _from_libc() if native is None else _from_os(native)
 
@@ -37,7 +37,7 @@ def _from_os(native: Callable[..., int]) -> Splice:
 
 
 def _from_libc() -> Splice | None:
-    # Only here: importing ctypes takes longer than all the rest.
+    # Imported here, because importing ctypes takes longer than everything else.
     try:
         import ctypes
 

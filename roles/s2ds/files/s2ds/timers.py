@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Things to do later, in a loop that waits for events."""
+"""Timers for a loop that waits for events."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Timers:
         return timer
 
     def wait(self) -> float:
-        """Seconds until the next one, -1 where there is none."""
+        """Return the seconds until the next timer, or -1 if there is none."""
         heap = self._heap
         while heap and heap[0][2].action is None:
             heapq.heappop(heap)

@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""TLS on one leg, between two buffers in memory: OpenSSL never sees the socket, and nothing waits.
+"""TLS on one leg, between two buffers in memory: OpenSSL never accesses the socket, so nothing blocks.
 
-Large pieces go to and from the socket at once, which is what makes it fast. Between two calls the buffer of
-what came in is empty: all of it was opened. That is also why notify() is right. It calls OpenSSL's shutdown
-twice; the second call looks for the peer's answer, and would take application data that lie there for an error.
+Large pieces are read from and written to the socket at once, which makes it fast. Between two calls, the buffer of
+received data is empty, because all of it has been decrypted. Therefore notify() is correct: it calls OpenSSL's shutdown
+twice, and the second call expects the peer's answer and would treat application data as an error.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from pump import Leg
     from tls_context import TlsContext
 
-# What goes through OpenSSL's buffers at a time: they keep the size that they once had.
+# Size of the pieces in OpenSSL's buffers, which never shrink.
 PIECE = 1 << 16
-# Answers that the peer does not take: it asks for new keys and does not read.
+# Maximum size of answers that the peer does not read, while it requests new keys.
 MOST_ANSWERS = 1 << 16
 HANDSHAKE_SIZE = 1 << 14
 
@@ -35,7 +35,7 @@ class Channel:
 
     def __init__(self, tls: TlsContext, leg: Leg) -> None:
         self.leg = leg
-        self.ended = False  # the peer said that its stream is whole
+        self.ended = False  # the peer has sent the end of its stream
         self._tls = tls
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
@@ -43,9 +43,13 @@ class Channel:
         self._unsent: list[bytes | memoryview] = []
 
     def shake(self) -> bool:
-        """Go on with the handshake; True when the peer has shown that it is the one. Refusal, or OSError by the socket.
+        """Continue the handshake. Returns True when the peer has been authenticated.
 
-        What is still to be sent then, goes with the first bytes.
+        Data that is still to be sent is sent with the first bytes.
+
+        Raises:
+            Refusal: The peer is not trusted, or does not trust us.
+            OSError: The socket failed.
         """
         leg, buffer = self.leg, self._tls.input
         while True:
@@ -72,7 +76,7 @@ class Channel:
             self._incoming.write(buffer[:got])
 
     def seal(self, plain: memoryview) -> None:
-        """Encrypt; flush() sends it."""
+        """Encrypt bytes. flush() sends them."""
         write, sealed = self._object.write, self._outgoing.read
         try:
             for start in range(0, len(plain), PIECE):
@@ -84,7 +88,7 @@ class Channel:
             raise Broken(self.leg, reason(error)) from None
 
     def open(self, sealed: memoryview) -> memoryview:
-        """Decrypt all of it; the bytes are the caller's until the next call for any connection."""
+        """Decrypt all received bytes. They are valid until the next call for any connection."""
         output, count = self._tls.output, 0
         read: Callable[[int, memoryview], int] = self._object.read  # type: ignore[assignment]
         add = self._incoming.write
@@ -110,16 +114,16 @@ class Channel:
         return output[:count]
 
     def notify(self) -> None:
-        """Say that our stream is whole, once; flush() sends it."""
+        """Send the end of our stream, once. flush() sends it."""
         try:
             self._object.unwrap()
         except ssl.SSLWantReadError:
-            pass  # The peer may go on with its own stream.
+            pass  # The peer may continue its stream.
         except ssl.SSLError as error:
             raise Broken(self.leg, reason(error)) from None
 
     def flush(self) -> bool:
-        """Send what is encrypted; True if nothing is left."""
+        """Send encrypted bytes. Returns True if none are left."""
         leg, unsent = self.leg, self._unsent
         while True:
             if self._outgoing.pending > 0:
@@ -131,7 +135,7 @@ class Channel:
             try:
                 sent = leg.sock.sendmsg(unsent)
             except ConnectionResetError:
-                # What the peer sent before may be whole, and close_notify tells: reading goes on.
+                # The stream of the peer may be complete, as close_notify shows, so continue reading.
                 leg.gone = True
                 return False
             except OSError as error:
@@ -143,7 +147,7 @@ class Channel:
                 unsent[0] = memoryview(unsent[0])[sent:]
 
     def _tell_why(self) -> None:
-        """The alert, as far as it can be sent at once: the connection is reset right after it."""
+        """Send the alert as far as possible. The connection is reset afterwards."""
         with contextlib.suppress(Broken):
             self.flush()
 

@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the encrypted connections of a worker share: OpenSSL's context, and the buffers.
+"""Resources that the encrypted connections of a worker share: OpenSSL's context, and buffers.
 
-TLS 1.3 alone. Both ends show a certificate, and each accepts exactly one: the peer's, which is the only trust anchor.
-There are no tickets and no resumption, so that every connection proves anew that the peer has its key.
+Only TLS 1.3 is used. Both ends show a certificate, and each end accepts exactly one: the peer's, which is the only
+trust anchor. There are neither tickets nor resumption, so that the peer has to prove in each connection that it has its
+key.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ if TYPE_CHECKING:
 
     from credentials import Credentials
 
-# What is read from a socket at a time.
+# Number of bytes to read from a socket at once.
 CHUNK = 1 << 18
-# The open text of a chunk, and of a record that the chunk completes.
+# Size of the plain text of a chunk, and of a record that the chunk completes.
 ROOM = CHUNK + (1 << 15)
-# Until it has seen a block of this size come and go, glibc gives what is free back to the kernel at once, and takes it
-# anew for each chunk: that costs as much as the encryption.
+# Until a block of this size has been freed, glibc returns free memory to the kernel immediately and allocates it again
+# for each chunk, which is as expensive as the encryption.
 BLOCK = 1 << 22
 BEGIN, END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
-# Has a name only from Python 3.10 on: peer.crt is trusted as it is, whoever issued it.
+# Only defined since Python 3.10: trust peer.crt itself, whoever issued it.
 PARTIAL_CHAIN = 0x80000
 
 
@@ -40,7 +41,7 @@ class TlsContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if self.accepts else ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.maximum_version = ssl.TLSVersion.TLSv1_3
-        # Who the peer is, its certificate says as a whole; its name does not matter.
+        # The whole certificate identifies the peer. Its name does not matter.
         context.check_hostname = False
         context.verify_mode = ssl.CERT_REQUIRED
         context.verify_flags |= ssl.VerifyFlags(PARTIAL_CHAIN)
@@ -55,7 +56,7 @@ class TlsContext:
         self.output = memoryview(bytearray(ROOM))
 
     def _trust(self, text: str) -> bytes:
-        """The peer's certificate, for the comparison: as an anchor alone it might have issued others."""
+        """Return the peer's certificate for comparison: as a trust anchor alone, it could have issued others."""
         if text.count(BEGIN) != 1 or text.find(END) < text.find(BEGIN):
             raise CredentialError("peer", "must contain exactly one certificate in PEM format")
         try:
@@ -83,13 +84,13 @@ class TlsContext:
 
 
 def _no_password() -> NoReturn:
-    """Instead of asking for one on the terminal."""
+    """Fail instead of asking for a password on the terminal."""
     raise CredentialError("key", "is passphrase-protected: provide an unencrypted key")
 
 
 @contextlib.contextmanager
 def _file(text: str) -> Iterator[str]:
-    """The name of a file in memory alone: a key is read from files only."""
+    """Yield the path of a file in memory, because keys can only be read from files."""
     descriptor = os.memfd_create("credentials")
     try:
         with open(descriptor, "w", encoding="ascii", closefd=False) as file:

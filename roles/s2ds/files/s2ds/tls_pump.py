@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The pump of a connection with one encrypted leg: bytes are encrypted one way, and decrypted the other way.
+"""The pump of a connection with one encrypted leg: it encrypts one direction and decrypts the other.
 
-A stream has ended well where the peer said so by close_notify. The end of the TCP connection alone may be
-anybody's work: it breaks the connection.
+A stream has only ended in good order if the peer sent close_notify. The end of the TCP connection alone could be caused
+by anyone, so it breaks the connection.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from tls_channel import Channel
     from token_bucket import TokenBucket
 
-# Operations of one direction before the others have their turn.
+# Number of operations in one turn of a direction.
 ROUNDS = 8
 
 
 class Sealing(Flow):
-    """From the open leg to the encrypted one. What is encrypted and not sent yet, the channel holds: one chunk."""
+    """The direction to the encrypted leg. The channel holds at most one chunk that is encrypted but not sent."""
 
     __slots__ = ("_channel", "_held", "_input", "_notified")
 
@@ -41,7 +41,7 @@ class Sealing(Flow):
         super().__init__(source, channel.leg, resources, counter, bucket, wake)
         self._channel = channel
         self._input = buffer
-        self._held = 0  # bytes of the application that the channel holds
+        self._held = 0  # bytes of the application in the channel
         self._notified = False
 
     def turn(self) -> bool:
@@ -80,7 +80,7 @@ class Sealing(Flow):
 
 
 class Opening(Flow):
-    """From the encrypted leg to the open one."""
+    """The direction from the encrypted leg."""
 
     __slots__ = ("_begun", "_channel", "_held", "_input")
 
@@ -97,7 +97,7 @@ class Opening(Flow):
         super().__init__(channel.leg, destination, resources, counter, bucket, wake)
         self._channel = channel
         self._input = buffer
-        self._held = memoryview(b"")  # decrypted, and not taken yet
+        self._held = memoryview(b"")  # decrypted, but not yet sent
         self._begun = False
 
     def turn(self) -> bool:
@@ -124,7 +124,7 @@ class Opening(Flow):
                     return False
                 if not got:
                     raise Broken(source, "reset" if source.gone else "end of stream without close_notify")
-            # Else: what came with the end of the handshake is in the channel already.
+            # Otherwise, bytes that arrived with the end of the handshake are in the channel already.
             self._begun = True
             plain = channel.open(buffer[:got])
             self.ended = channel.ended
@@ -132,13 +132,13 @@ class Opening(Flow):
                 self._bucket.spend(len(plain))
                 left = self._send(plain)
                 if left:
-                    # The buffer is everybody's.
+                    # All connections share the buffer.
                     self._held = memoryview(bytes(left))
                     return False
         return True
 
     def _send(self, plain: memoryview) -> memoryview:
-        """What is left of it."""
+        """Send the rest of the decrypted bytes."""
         destination = self._destination
         while plain:
             try:
@@ -173,5 +173,5 @@ class TlsPump(Pump):
         else:
             up = Sealing(channel, client, buffer, resources, TO_PRODUCER, limits[0], wake)
             down = first = Opening(channel, client, buffer, resources, TO_CONSUMER, limits[1], wake)
-        # First: the channel must be empty of what came in before the other direction may end.
+        # First, because received bytes must be processed before the other direction may end.
         super().__init__(up, down, first)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A limit on the bytes per second of one direction of a whole session: a token bucket."""
+"""A limit of the bytes per second of one direction of a whole session: a token bucket."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 
     Wake = Callable[[], None]
 
-# What a connection may take at a time where several wait: small, so that the turn comes round quickly.
+# Share of a connection if several are waiting: small, so that each turn is short.
 SHARE_SECONDS = 0.002
 SMALLEST_SHARE = 4096
-# What may pile up while nobody takes anything.
+# Maximum number of seconds for which tokens accumulate.
 BURST_SECONDS = 0.05
 SHORTEST_WAIT = 0.0005
 
 
 class TokenBucket:
     def __init__(self, timers: Timers) -> None:
-        self.rate = 0.0  # bytes per second, 0: no limit
+        self.rate = 0.0  # bytes per second; 0: no limit
         self._timers = timers
         self._timer: Timer | None = None
         self._share = 0
         self._burst = self._tokens = self._moment = 0.0
-        self._waiting: dict[Wake, None] = {}  # in the order in which they came
-        self._chosen: Wake | None = None  # whose turn it is
+        self._waiting: dict[Wake, None] = {}  # in the order of their requests
+        self._chosen: Wake | None = None  # the one whose turn it is
 
     def set(self, bits_per_second: float | None) -> None:
         rate = (bits_per_second or 0) / 8
@@ -46,15 +46,15 @@ class TokenBucket:
         self._arm()
 
     def allow(self, wanted: int, who: Wake) -> int:
-        """How many bytes may pass now; 0: wait(). `who` is what wait() would be called with.
+        """Return how many bytes may pass now. If 0, call wait() with the same `who`.
 
-        A share is given as soon as there is anything at all, and paid off before the next one: so the rate is kept
-        over time, and pieces stay large.
+        A share is granted as soon as any token is available, and paid off before the next one. So the rate is kept over
+        time, and pieces remain large.
         """
         if not self.rate:
             return wanted
         if who is self._chosen:
-            self._chosen = None  # One share each: the others are next.
+            self._chosen = None  # One share each, then it is the others' turn.
         elif self._waiting:
             return 0
         self._fill()
@@ -64,7 +64,7 @@ class TokenBucket:
         self._tokens -= count
 
     def wait(self, who: Wake) -> None:
-        """Have `who` called when it may try again. First come, first served: everybody gets a turn."""
+        """Call `who` when it may try again. The order is first come, first served."""
         self._waiting[who] = None
         if self._timer is None:
             self._arm()
@@ -91,7 +91,7 @@ class TokenBucket:
             return
         self._fill()
         if self._tokens > 0:
-            # Whoever has nothing to pass, when its turn comes, has let it go by: the next one follows at once.
+            # A connection that has nothing to move misses its turn, and the next one follows immediately.
             self._chosen = next(iter(self._waiting))
             del self._waiting[self._chosen]
             self._chosen()

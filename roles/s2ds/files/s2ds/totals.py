@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the session has counted in all, however often this program was started for it.
+"""The totals of a session, across restarts of the forwarder.
 
-The totals are in a small file, which is replaced at most once a second while something changes, and at the end. A
-program that did not come to its end may have counted a little more than is there: from then on they are a lower bound.
+They are stored in a small file, which is replaced at most once a second while something changes, and at the end. If the
+forwarder was killed, it may have counted more than it saved: from then on, the totals are lower bounds.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ class Totals:
     def _restore(self) -> None:
         try:
             text = _read()
-            # A file that was made for us, and not yet written, says null.
+            # A file that was created for the forwarder contains null until it is written.
             if text is not None and text.strip() != b"null":
-                self._take(json.loads(text))
+                self._load(json.loads(text))
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             self.exact = False
             self._log.line(f"{NAME} cannot be used: counters of the session start again at 0")
 
-    def _take(self, found: Any) -> None:
+    def _load(self, found: Any) -> None:
         counted = {name: _whole(found[name]) for name in COUNTED}
         since, last = _moment(found["since"]), found["last_byte"]
         last = None if last is None else _moment(last)
@@ -69,15 +69,15 @@ class Totals:
         self._before, self.since, self.last_byte, self.restarts = counted, since, last, restarts
 
     def all(self, now: dict[str, int]) -> dict[str, int]:
-        """What this program has counted, and those before it."""
+        """Return the totals of this process and the ones before it."""
         moved = sum(now[name] for name in BYTES)
         if moved != self._moved:
             self._moved = moved
             self.last_byte = time.time()
         return {name: min(MOST, self._before[name] + now[name]) for name in COUNTED}
 
-    def keep(self, now: dict[str, int], ended: bool = False) -> bool:
-        """Write them down where something changed; whether it did."""
+    def save(self, now: dict[str, int], ended: bool = False) -> bool:
+        """Save the totals if they have changed. Returns whether they have."""
         document = {
             **self.all(now),
             "since": self.since,
@@ -92,7 +92,7 @@ class Totals:
             _write(json.dumps(document))
             self._silent = False
         except OSError as error:
-            # On a full disk the streams go on, and so does the count; it is tried again.
+            # On a full disk, streaming and counting continue, and saving is tried again.
             if not self._silent:
                 self._log.line(f"{NAME}: {error.strerror}")
             self._silent = True
@@ -102,7 +102,11 @@ class Totals:
 
 
 def _read() -> bytes | None:
-    """The file, if there is one and it is one of ours."""
+    """Return the content of the file, or None if there is none.
+
+    Raises:
+        ValueError: It is not a regular file.
+    """
     try:
         descriptor = os.open(NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -125,7 +129,7 @@ def _write(text: str) -> None:
             os.unlink(temporary)
         if error.errno != errno.EBUSY:
             raise
-        # In a container it is a file of the host that is mounted here, so that it outlives the container's memory.
+        # In a container, it is a mounted file of the host, which survives the container.
         with open(os.open(NAME, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC), "w") as file:
             file.write(text)
 
@@ -137,7 +141,7 @@ def _whole(value: Any) -> int:
 
 
 def _moment(value: Any) -> float:
-    # The comparison refuses NaN, too.
+    # The comparison also refuses NaN.
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < LATEST:
         raise ValueError(value)
     return float(value)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What values of a configuration may be. A refusal names the key and the value."""
+"""Checks of the values in a configuration. Errors name the key and the value."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ConfigError(Exception):
 
 
 class Network:
-    """An address range; membership is one mask and one comparison."""
+    """A network. Membership is one mask and one comparison."""
 
     __slots__ = ("_mask", "_value", "family")
 
@@ -42,7 +42,7 @@ class Network:
 
 
 def family(address: str, key: str) -> int:
-    """The family of an IP address. Names are not looked up: what they mean could change under a stream."""
+    """Return the family of an IP address. Names are not resolved, as they could change while a stream is open."""
     kind = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         socket.inet_pton(kind, address)
@@ -52,7 +52,7 @@ def family(address: str, key: str) -> int:
 
 
 def number(address: str) -> int:
-    """The value of an address; an interface after it (fe80::1%eth0) does not count."""
+    """Return an address as an integer, without a zone (fe80::1%eth0)."""
     kind = socket.AF_INET6 if ":" in address else socket.AF_INET
     return int.from_bytes(socket.inet_pton(kind, address.partition("%")[0]), "big")
 
@@ -62,7 +62,7 @@ def bad(key: str, value: Any, why: str) -> ConfigError:
 
 
 class Keys:
-    """The values of one object, each taken with its check; keys that have none are refused."""
+    """The values of an object, each of which is checked when it is taken. Unknown keys are refused."""
 
     def __init__(self, data: Any, path: str, checks: dict[str, Callable[[Any, str], Any]]) -> None:
         if not isinstance(data, dict):
@@ -93,7 +93,7 @@ def integer(low: int, high: int) -> Callable[[Any, str], int]:
 
 def within(low: float, high: float) -> Callable[[Any, str], float]:
     def check(value: Any, key: str) -> float:
-        # The comparison refuses NaN, too.
+        # The comparison also refuses NaN.
         if not isinstance(value, (int, float)) or isinstance(value, bool) or not low <= value <= high:
             raise bad(key, value, f"must be a number from {low:g} to {high:g}")
         return value

@@ -2,6 +2,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The version of the program: the collection's."""
+"""The version of the forwarder, which is that of the collection."""
 
 VERSION = "0.2.0-dev0"

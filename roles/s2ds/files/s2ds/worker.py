@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A worker: one process, one loop, any number of connections, which the dispatcher hands over."""
+"""A worker: one process with one loop, and any number of connections from the dispatcher."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from splice import Splice
     from tls_context import TlsContext
 
-# Credentials are the longest.
+# Messages with credentials are the longest.
 MESSAGE = 1 << 18
 
 
@@ -60,7 +60,7 @@ class Worker:
         self._connections[fd] = connection
 
     def forget(self, fd: int) -> None:
-        # Not left to close(): the dispatcher may still hold the socket for a moment.
+        # close() alone is not sufficient, because the dispatcher may still have the socket open for a moment.
         if self._connections.pop(fd, None) is not None:
             self._epoll.unregister(fd)
 
@@ -89,12 +89,12 @@ class Worker:
             except Exception:
                 self.log.line("unexpected: " + traceback.format_exc().replace("\n", " | "))
                 connection.close("internal error")
-        # Last: a new connection may get the number of a descriptor that just had an event.
+        # Last, because a new connection may get the number of a descriptor that just had an event.
         if jobs:
             self._take_jobs()
 
     def _take_jobs(self) -> None:
-        """Each message is one connection with all that applies to it. End of file: the dispatcher is no more."""
+        """Receive connections, one in each message. The end of file means that the dispatcher has ended."""
         room = socket.CMSG_SPACE(array.array("i").itemsize)
         while True:
             try:
@@ -123,7 +123,7 @@ class Worker:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
         if not descriptors:
-            # The kernel had no number for it any more and has reset the connection.
+            # There was no free descriptor, and the kernel has reset the connection.
             self._failed(job, "out of descriptors")
             return
         sock = socket.socket(family(job["peer"][0], "peer"), socket.SOCK_STREAM, 0, descriptors[0])
@@ -143,7 +143,7 @@ class Worker:
         self.resources.counters[CLOSED] += 1
 
     def _prepare_tls(self) -> None:
-        """Once for each set of credentials. No connection of an encrypted session goes on without."""
+        """Create the TLS context once for each set of credentials. Encrypted sessions never continue without one."""
         if self._credentials is not None and self.tls is None:
             from tls_context import TlsContext
 

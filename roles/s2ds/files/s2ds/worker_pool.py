@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The workers of a session: started when they are needed, replaced when they die, ended when idle."""
+"""The workers of a session: started on demand, replaced when they die, ended when idle."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from splice import Splice
 
 MOST = 64
-# Where the configuration leaves the number to us: one for each processor, within reason.
+# Maximum for the automatic number, which is one worker for each processor.
 MOST_AUTOMATIC = 8
 TICK_SECONDS = 5.0
 IDLE_TICKS = 6
@@ -35,13 +35,13 @@ END_SECONDS = 2.0
 
 
 class Slot:
-    """The place of a worker. Its counters stay when the worker ends and another one takes the place."""
+    """The place of a worker. Its counters remain when the worker ends and another one takes its place."""
 
     def __init__(self, block: memoryview) -> None:
         self.block = block
         self.pid = 0
         self.channel: socket.socket | None = None
-        self.credentials = b""  # which one it got last
+        self.credentials = b""  # the ones that were sent last
         self.handed = 0
         self._lost = 0
         self.idle_ticks = 0
@@ -64,10 +64,11 @@ class WorkerPool:
         close_in_child: Callable[[], None],
         lost_connections: Callable[[], None],
     ) -> None:
-        """`close_in_child` closes, in a new worker, everything that belongs to the dispatcher alone.
+        """Create a pool without workers.
 
-        `lost_connections` is called after a worker died with open connections: a worker counts bytes after it has
-        passed them on, so its last ones may not have been counted.
+        `close_in_child` closes, in a new worker, everything that belongs to the dispatcher alone. `lost_connections` is
+        called after a worker died with open connections: a worker counts bytes after it has passed them on, so its last
+        ones may not have been counted.
         """
         self.counters = Counters(MOST)
         self._slots = [Slot(self.counters.block(number)) for number in range(MOST)]
@@ -89,19 +90,25 @@ class WorkerPool:
         return [slot for slot in self._slots if slot.channel is not None]
 
     def send_credentials(self, credentials: dict[str, str] | None) -> None:
-        """What a worker must know before it gets a connection from now on."""
+        """Send these credentials to a worker before its next connection."""
         message = json.dumps({"tls": credentials}).encode()
         if message != self._credentials:
             self._credentials = message
 
     def dispatch(self, message: bytes, descriptor: int, workers: int) -> None:
-        """Give a connection to the worker with the fewest, of at most so many workers (0: automatic)."""
+        """Pass a connection to the worker with the fewest connections.
+
+        Args:
+            message: What applies to the connection.
+            descriptor: Its socket.
+            workers: Maximum number of workers; 0: automatic.
+        """
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))
         while True:
             slot = self._pick(workers or min(MOST_AUTOMATIC, len(os.sched_getaffinity(0))))
             assert slot.channel is not None
             try:
-                # By the same way and before: so no connection is treated by what held before a reload.
+                # Sent over the same channel before the connection, so that it uses the credentials of the last reload.
                 if slot.credentials is not self._credentials:
                     slot.channel.send(self._credentials, socket.MSG_DONTWAIT)
                     slot.credentials = self._credentials
@@ -153,7 +160,7 @@ class WorkerPool:
 
     def _start(self, slot: Slot) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        gc.freeze()  # what exists now stays shared with the workers
+        gc.freeze()  # so that existing objects remain shared with the workers
         try:
             pid = os.fork()
         except OSError:
@@ -168,13 +175,13 @@ class WorkerPool:
         self._tick_later()
 
     def _work(self, slot: Slot, ours: socket.socket, theirs: socket.socket) -> None:
-        """In the new process; it never returns."""
+        """Run the worker in the new process. Does not return."""
         try:
-            # The dispatcher ends the workers, by closing their channels: signals to all are for it.
+            # Signals to all processes are for the dispatcher, which ends workers by closing their channels.
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)
-            # A worker that held another one's channel open would keep it from ending with the dispatcher.
+            # An open copy of another worker's channel would keep that worker from ending with the dispatcher.
             for other in self.running():
                 if other.channel is not None:
                     other.channel.close()
@@ -187,7 +194,7 @@ class WorkerPool:
         os._exit(0)
 
     def _ended(self, slot: Slot) -> None:
-        """The worker closed its channel, which it does only by dying."""
+        """Handle the death of a worker, which closes its channel."""
         self._close(slot)
         _pid, status = os.waitpid(slot.pid, 0)
         lost = slot.lose()
@@ -207,7 +214,7 @@ class WorkerPool:
             self._loop.timers.after(TICK_SECONDS, self._tick)
 
     def _tick(self) -> None:
-        """The clock of the workers, too: in their loops, waiting with a time limit costs more than without."""
+        """Send the clock to the workers: in their loops, waiting with a time limit would be slower."""
         self._ticking = False
         for slot in self.running():
             slot.idle_ticks = 0 if slot.open() else slot.idle_ticks + 1

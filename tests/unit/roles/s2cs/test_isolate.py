@@ -41,11 +41,11 @@ def saved(tmp_path: Path) -> Iterator[int]:
 
 def test_counters_become_a_lower_bound(isolate: ModuleType, tmp_path: Path, saved: int) -> None:
     path = tmp_path / isolate.COUNTERS
-    isolate.doubt(saved)
+    isolate.mark_inexact(saved)
     assert not path.exists()
     path.write_text(json.dumps(COUNTED))
     for _unused in range(2):
-        isolate.doubt(saved)
+        isolate.mark_inexact(saved)
         assert json.loads(path.read_text()) == {**COUNTED, "ended": False}
 
 
@@ -53,7 +53,7 @@ def test_counters_become_a_lower_bound(isolate: ModuleType, tmp_path: Path, save
 def test_what_is_no_counters_stays(isolate: ModuleType, tmp_path: Path, saved: int, text: str) -> None:
     path = tmp_path / isolate.COUNTERS
     path.write_bytes(text.encode("latin-1"))
-    isolate.doubt(saved)
+    isolate.mark_inexact(saved)
     assert path.read_bytes() == text.encode("latin-1")
 
 
@@ -65,7 +65,7 @@ def test_only_own_files_are_written(isolate: ModuleType, tmp_path: Path, saved: 
         os.mkfifo(path)
     else:
         (os.symlink if how == "link" else os.link)(other, path)
-    isolate.doubt(saved)
+    isolate.mark_inexact(saved)
     assert json.loads(other.read_text()) == COUNTED
 
 

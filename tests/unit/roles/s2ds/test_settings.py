@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ValueRefused
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.s2ds_settings import SETTINGS, checked
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.s2ds import SETTINGS, checked
 
 PROGRAM = Path(__file__).resolve().parents[4] / "roles/s2ds/files/s2ds"
 PYTHON = os.environ.get("S2DS_PYTHON", sys.executable)

@@ -24,7 +24,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.ta
     Tally,
     ended_connection_parser,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies import haproxy, stunnel_log
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies import haproxy, stunnel
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Place
 
 LOG = "run/connections.log"
@@ -235,7 +235,7 @@ def test_a_log_that_is_back_from_an_earlier_day(place: Place, saved: int, more: 
 @given(st.lists(st.binary(max_size=60), max_size=30))
 @settings(max_examples=200, deadline=None)
 def test_no_line_is_an_error(lines: list[bytes]) -> None:
-    parsers = (PARSER, haproxy._PARSER, stunnel_log.line_parser(True))
+    parsers = (PARSER, haproxy._PARSER, stunnel.line_parser(True))
     for parse in parsers:
         tally = Tally()
         for line in lines:

@@ -17,7 +17,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe im
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import group_in, started_at
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.socket_diag import held_by, sockets
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.tally import Tally
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies import haproxy, stunnel_log
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies import haproxy, stunnel
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.haproxy import Master
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Place
 
@@ -140,7 +140,7 @@ something else
 @pytest.mark.parametrize(("client", "to_consumer", "to_producer"), [(False, 5000000000, 7), (True, 7, 5000000000)])
 def test_the_log_of_stunnel(directory: Path, client: bool, to_consumer: int, to_producer: int) -> None:
     (directory / "run" / "stunnel.log").write_text(STUNNEL)
-    found = connection_log.read_totals(here(directory), "run/stunnel.log", stunnel_log.line_parser(client))
+    found = connection_log.read_totals(here(directory), "run/stunnel.log", stunnel.line_parser(client))
     assert (found.starts, found.total, found.refused, found.failed) == (2, 4, 1, 1)
     assert (found.to_consumer, found.to_producer) == (to_consumer, to_producer)
     # One was open when it was started again, so that nobody knows what it carried.
