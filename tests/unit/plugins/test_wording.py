@@ -44,6 +44,11 @@ PHRASES: Mapping[str, str] = {
     r"side by side": "concurrently",
     r"as it comes": "by default",
     r"(as|what) (is|was|were|are) told": "reported",
+    r"any more": "no longer",
+    r"all the same": "nevertheless",
+    r"com(e|es|ing) about": "happen",
+    r"whoever": "anyone who",
+    r"of ours": "own, of this collection",
 }
 # Names of variables, functions, attributes and classes, with what to call them instead.
 NAMES: Mapping[str, str] = {

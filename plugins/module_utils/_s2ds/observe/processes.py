@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Inspecting and ending processes, without ever mistaking another process for one of ours."""
+"""Inspecting and ending processes, without ever mistaking an unrelated process for one of a data server."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ _BYTES = ("to_consumer", "to_producer")
 
 
 class InvalidReply(S2DSException):
-    """A data server sent a reply that no data server of ours sends."""
+    """A data server sent a reply that is not valid."""
 
     def __init__(self, what: str) -> None:
         super().__init__(f"invalid answer of the data server: {what}")

@@ -31,7 +31,7 @@ ROOM = CHUNK + (1 << 15)
 # for each chunk, which is as expensive as the encryption.
 BLOCK = 1 << 22
 BEGIN, END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
-# Only defined since Python 3.10: trust peer.crt itself, whoever issued it.
+# Only defined since Python 3.10: trust peer.crt itself, regardless of its issuer.
 PARTIAL_CHAIN = 0x80000
 
 
