@@ -44,3 +44,12 @@ def test_documents_have_the_version_of_the_collection() -> None:
 def test_roles_and_playbooks_have_no_version() -> None:
     """They read the version from the collection."""
     assert [name for name in stated() if name.endswith((".yml", ".j2", ".json"))] == []
+
+
+def test_the_oldest_ansible_core_is_the_same_everywhere() -> None:
+    required = yaml.safe_load((ROOT / "meta/runtime.yml").read_text())["requires_ansible"]
+    oldest = re.sub(r"^>=|\.0$", "", required)
+    roles = {path: yaml.safe_load(path.read_text())["galaxy_info"] for path in ROOT.glob("roles/*/meta/main.yml")}
+    assert len(roles) > 5
+    assert {path: info for path, info in roles.items() if info["min_ansible_version"] != oldest} == {}
+    assert re.findall(r"ansible-core ([0-9.]+), ", (ROOT / "README.md").read_text()) == [oldest]
