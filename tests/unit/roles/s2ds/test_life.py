@@ -282,12 +282,16 @@ def test_dispatcher_killed(bed: Any) -> None:
         for peer in peers:
             assert peer.outcome() == "reset"
     for pid in workers:
-        bed.wait_until(lambda pid=pid: not Path(f"/proc/{pid}").exists() or zombie(pid), "the end of a worker", 3)
+        bed.wait_until(lambda pid=pid: ended(pid), "the end of a worker")
     bed.link(bed.forwarder(targets=[target.address]), target)
 
 
-def zombie(pid: int) -> bool:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+def ended(pid: int) -> bool:
+    """Whether a process has ended, collected by its parent or not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
