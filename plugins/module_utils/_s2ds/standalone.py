@@ -110,7 +110,7 @@ class Standalone:
 
     def _stop(self, current: DataServerSpec | None) -> bool:
         if current is None:
-            raise S2DSException(f"state: there is no instance {self.name} to stop; start it first, or use absent")
+            raise S2DSException(f"state: there is no data server {self.name} to stop; start it first, or use absent")
         if self.check_mode:
             return self.server.with_spec(current).status().running
         return self.server.stop()
