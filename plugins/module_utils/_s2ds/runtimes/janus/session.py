@@ -52,7 +52,7 @@ class SessionSpec:
         """Return the body of the request that creates the session."""
         return {
             "name": name,
-            "data servers": [self.node],
+            "instances": [self.node],
             "image": self.image,
             "profile": self.profile,
             "arguments": self.arguments,
