@@ -173,3 +173,15 @@ def test_all_of_them_go(janus: Janus, session: JanusSession) -> None:
 
 def test_a_log_is_what_the_proxy_wrote(session: JanusSession) -> None:
     assert session.log() == ["its last word"]
+
+
+def test_the_request_has_the_keys_of_janus() -> None:
+    assert ONE.request("mine") == {
+        "name": "mine",
+        "instances": ["node"],
+        "image": "image:1",
+        "profile": "profile",
+        "arguments": "run one",
+        "kwargs": {"USER_NAME": "mine"},
+        "remove_container": False,
+    }
