@@ -24,11 +24,11 @@ from ansible_collections.scistream.gateway.tests.integration.hostile.scenes impo
 OPTIONS = [(module, option) for module in doors.MODULES for option in sorted(doors.options_of(module))]
 # In a configuration, a path, a command or a unit these end what was meant and begin something else.
 MEANING = re.compile(r"[\s;|&$`'\"\\{}<>#*?~!%\x00-\x1f\x7f]|\.\./")
-# Ansible's own words about types, choices and missing options.
+# Ansible's own words about types, choices and missing options, and about a null character that it cannot log.
 ANSIBLE = re.compile(
     "value of \\w+ must be one of|is of type|unable to convert|cannot be converted|missing required|are required|"
     "is required|dictionary requested|unable to evaluate|Elements value|could not be|mutually exclusive|"
-    "Unsupported parameters|missing parameter"
+    "Unsupported parameters|missing parameter|Failed to log to syslog"
 )
 # What only a call is told whose values are all allowed: there is no engine, and others may not enter the directories.
 ALLOWED = re.compile(r"no-engine\.sock|Permission denied|there is no /[a-z0-9/.]*: run the role")
