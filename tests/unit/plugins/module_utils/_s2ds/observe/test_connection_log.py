@@ -140,6 +140,28 @@ def test_looking_while_somebody_else_adds_up(place: Place) -> None:
     assert found[0].total >= 50000
 
 
+def test_stored_totals_are_returned_if_somebody_else_never_stops(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_log, "_SECONDS", 0.2)
+    append(place, LINE * 1000)
+    connection_log.compact(place, LOG, PARSER)
+    load, reading = connection_log.load, []
+
+    def load_while_others_store(place: Place) -> Tally:
+        found = load(place)
+        if not reading:
+            reading.append(True)
+            append(place, LINE * 1000)
+            connection_log.compact(place, LOG, PARSER)
+            reading.clear()
+        return found
+
+    monkeypatch.setattr(connection_log, "load", load_while_others_store)
+    found = current_totals(place)
+    assert found.exact
+    assert found.total >= 2000
+    assert found.total % 1000 == 0
+
+
 def test_what_was_seen_of_open_connections_survives_a_crash(place: Place) -> None:
     append(place, b"start 1000\n" + LINE)
 
