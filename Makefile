@@ -1,6 +1,6 @@
 # What a developer or a visitor calls. The work is in tests/tools.
 
-# Any Python from 3.10 on; environments with pinned tools are made from it, in .venv.
+# Any Python from 3.11 on; environments with pinned tools are made from it, in .venv.
 PYTHON ?= python3
 TOOLS := PYTHONDONTWRITEBYTECODE=1 $(PYTHON) tests/tools
 DEMO := PROXY ENCRYPTION RUNTIME SIZE
@@ -41,10 +41,10 @@ test-containers: ## Run the integration tests that need a Docker engine
 test-versions: ## Run the playbooks with every supported version of ansible-core
 	@$(TOOLS) test versions
 
-units: ## Run ansible-test units with the oldest and the newest Python of gateways
+units: ## Run ansible-test units with the oldest Python of gateways
 	@$(TOOLS) test units
 
-units-all: ## Run ansible-test units with every Python of gateways that is there
+units-all: ## Run ansible-test units with every available Python of gateways
 	@$(TOOLS) test units-all
 
 test-sanity: ## Run ansible-test sanity
