@@ -50,7 +50,10 @@ def test_counters_outlive_crashes_and_reboots(gateway: S2CS, application: Applic
         # It writes them down once a second, and what is not written does not outlive a kill.
         path = directory(gateway, session) / "run" / "counters.json"
         eventually("it is written down", lambda: json.loads(path.read_text())["to_producer"] == 20 * len(b"hello"))
-    kill(gateway.supervisor(session)["child"])
+    child = gateway.supervisor(session)["child"]
+    kill(child)
+    # Until then a worker that is about to be killed may serve, and is killed before it has logged what it served.
+    eventually("it is started again", lambda: gateway.supervisor(session)["child"] not in (child, 0))
     eventually("it is back", lambda: exchange(listener) == b"one:hello")
     counted(21, 1)
     gateway.done("update", uid=uid, role="producer", remote_listeners=[application.endpoint])

@@ -144,7 +144,8 @@ def test_stored_totals_are_returned_if_somebody_else_never_stops(place: Place, m
     monkeypatch.setattr(connection_log, "_SECONDS", 0.2)
     append(place, LINE * 1000)
     connection_log.compact(place, LOG, PARSER)
-    load, reading = connection_log.load, []
+    load = connection_log.load
+    reading: list[bool] = []
 
     def load_while_others_store(place: Place) -> Tally:
         found = load(place)
