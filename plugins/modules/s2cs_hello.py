@@ -201,23 +201,12 @@ changed_sessions:
 """
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import action_module
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.hello import HelloAction
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.control_messages import read_hello
-
-OPTIONS = {
-    **action_module.UID,
-    **action_module.ROLE,
-    **action_module.SECRET,
-    "producer_listeners": {"type": "list", "elements": "str"},
-    "certificate": {"type": "str"},
-    "key": {"type": "str", "no_log": True},
-    "update_timeout": {"type": "int"},
-}
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.hello import HELLO
 
 
 def main() -> None:
     """Announce applications."""
-    action_module.run(OPTIONS, ("uid", "role", "secret"), read_hello, HelloAction)
+    action_module.run(HELLO)
 
 
 if __name__ == "__main__":

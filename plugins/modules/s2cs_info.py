@@ -309,58 +309,17 @@ gateway:
       sample: {collection: 0.2.0-dev0, python: 3.11.2}
 """
 
-from contextlib import closing
-from dataclasses import asdict
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, reason
-from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import check_uid
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import info, orphans
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.action_module import CONFIG, ROLE, SECRET, UID
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RowError, UnusableStoreError
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy_file import load_policy
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store import Store
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import options
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.action_module import CONFIG, finish
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.gather import gather
 
 
 def main() -> None:
     """Gather information about sessions and the gateway."""
-    module = AnsibleModule(argument_spec={**CONFIG, **UID, **ROLE, **SECRET}, supports_check_mode=True)
-    uid, role = module.params["uid"], module.params["role"]
-    lost: list[Any] = []
-    try:
-        uid = None if uid is None else check_uid(uid)
-        policy = load_policy(module.params["config"], lenient=True)
-        # Listed before the store is read, so that the directory of a new session is not taken for an orphan.
-        directories = orphans.find_directories(policy)
-        lost = orphans.find_orphans(policy, directories, ())
-        with closing(Store(policy.layout.state_dir, read_only=True)) as store:
-            found = info.describe_sessions(policy, store, uid, role)
-            unreadable = [asdict(row) for row in store.unreadable]
-            lost = orphans.find_orphans(policy, directories, store.keys())
-            gateway = info.describe_gateway(policy, store)
-    except UnusableStoreError as error:
-        lost = [item for item in lost if (item["uid"], item["role"]) not in error.known]
-        module.fail_json(msg=str(error), orphans=lost)
-    except (ScistreamError, OSError) as error:
-        module.fail_json(msg=reason(error))
-    for problem in policy.problems:
-        module.warn(f"the policy {policy.config} cannot be used for new streams: {problem}")
-    for row in unreadable:
-        module.warn(str(RowError(row["uid"], row["role"], row["why"])))
-    for item in lost:
-        module.warn(
-            f"{item['role']} of {item['uid']} has a directory on this gateway and no session: release it (s2cs_release)"
-        )
-    module.exit_json(
-        changed=False,
-        sessions=found,
-        unreadable=unreadable,
-        orphans=lost,
-        gateway=gateway,
-        policy_problems=list(policy.problems),
-    )
+    module = AnsibleModule(argument_spec={**CONFIG, **options.INFO.session}, supports_check_mode=True)
+    finish(module, gather(module.params["config"], module.params))
 
 
 if __name__ == "__main__":

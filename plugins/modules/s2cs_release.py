@@ -120,15 +120,12 @@ failed_sessions:
 """
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import action_module
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.release import ReleaseAction
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.control_messages import read_release
-
-OPTIONS = {**action_module.UID, **action_module.ROLE, **action_module.SECRET}
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.release import RELEASE
 
 
 def main() -> None:
     """Release sessions."""
-    action_module.run(OPTIONS, ("uid",), read_release, ReleaseAction, lenient=True)
+    action_module.run(RELEASE)
 
 
 if __name__ == "__main__":

@@ -347,30 +347,13 @@ new_sessions:
   contains: *identity
 """
 
-from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ENCRYPTIONS, TRANSPORTS
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import action_module
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.request import RequestAction
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.control_messages import read_request
-
-OPTIONS = {
-    **action_module.UID,
-    **action_module.ROLE,
-    "num_conn": {"type": "int", "default": 1},
-    "rate": {"type": "str"},
-    "proxy": {"type": "str"},
-    "runtime": {"type": "str"},
-    "encryption": {"type": "str", "choices": list(ENCRYPTIONS), "default": "tls"},
-    "transport": {"type": "str", "choices": list(TRANSPORTS), "default": "tcp"},
-    **action_module.SECRET,
-    "hello_timeout": {"type": "int"},
-    "lifetime": {"type": "int"},
-    "labels": {"type": "dict"},
-}
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.request import REQUEST
 
 
 def main() -> None:
     """Reserve listeners."""
-    action_module.run(OPTIONS, ("uid", "role", "secret"), read_request, RequestAction)
+    action_module.run(REQUEST)
 
 
 if __name__ == "__main__":

@@ -225,23 +225,12 @@ changed_sessions:
 """
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import action_module
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.update import UpdateAction
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.control_messages import read_update
-
-OPTIONS = {
-    **action_module.UID,
-    **action_module.ROLE,
-    "remote_listeners": {"type": "list", "elements": "str"},
-    "clients": {"type": "list", "elements": "str"},
-    "peer_certificate": {"type": "str"},
-    **action_module.SECRET,
-    "probe_targets": {"type": "bool", "default": False},
-}
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.update import UPDATE
 
 
 def main() -> None:
     """Set the targets of listeners."""
-    action_module.run(OPTIONS, ("uid", "role"), read_update, UpdateAction)
+    action_module.run(UPDATE)
 
 
 if __name__ == "__main__":

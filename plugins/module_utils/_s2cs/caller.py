@@ -43,6 +43,11 @@ class Caller:
         return self.uid is not None
 
     @property
+    def is_host(self) -> bool:
+        """Whether this is root, or the account that owns an unprivileged S2CS, whose files nobody else can access."""
+        return self.uid in (0, os.geteuid())
+
+    @property
     def name(self) -> str:
         """The name of the account, or its number if it has no name."""
         if self.uid is None:

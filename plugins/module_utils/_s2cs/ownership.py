@@ -4,34 +4,25 @@
 
 """Permission to act on a session: for the user who requested it, users who know its secret, and administrators.
 
-This protects the users of a gateway from mistakes with each other's streams. It does not protect against users who can
-run modules as root, because a module can be any program.
+In the service, this is a boundary between users, because the kernel identifies the caller. In the process of a module,
+it protects the users of a gateway from mistakes with each other's streams, but not from users who can run modules as
+root, because a module can be any program.
 """
 
 from __future__ import annotations
 
-import os
-
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.caller import Caller, find_caller
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.caller import Caller
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import Session, secret_matches
 
 
-def invoking_user() -> str:
-    """Return the name of the user on whose behalf this process runs."""
-    return find_caller().name
-
-
 def is_administrator(policy: Policy, caller: Caller) -> bool:
     """Tell whether a user may act on all sessions, as root or as an administrator named in the policy."""
-    # An unprivileged S2CS can only be used by the account that owns it, because nobody else can access its files.
-    if os.geteuid() != 0:
-        return True
-    return caller.known and (caller.uid == 0 or caller.name in policy.administrators)
+    return caller.known and (caller.is_host or caller.name in policy.administrators)
 
 
-def check_permission(policy: Policy, session: Session, secret: str | None, action: str) -> None:
+def check_permission(policy: Policy, session: Session, secret: str | None, action: str, caller: Caller) -> None:
     """Check that the caller may act on a session.
 
     Args:
@@ -39,13 +30,13 @@ def check_permission(policy: Policy, session: Session, secret: str | None, actio
         session: The session.
         secret: The secret that the caller specified, or None.
         action: Verb for the action, for the message.
+        caller: The user.
 
     Raises:
         RefusedError: The caller is not the owner or an administrator, and did not specify the right secret.
     """
     if secret is not None and secret_matches(session.secret_hash, secret):
         return
-    caller = find_caller()
     if is_administrator(policy, caller) or (caller.known and caller.name == session.owner):
         return
     user = caller.name if caller.known else "an unidentified user"
@@ -63,18 +54,18 @@ def check_permission(policy: Policy, session: Session, secret: str | None, actio
     )
 
 
-def check_administrator(policy: Policy, uid: str, role: str) -> None:
+def check_administrator(policy: Policy, uid: str, role: str, caller: Caller) -> None:
     """Check that the caller is an administrator, to release a session whose owner the store does not name.
 
     Args:
         policy: The policy, which names the administrators.
         uid: The stream.
         role: Its side.
+        caller: The user.
 
     Raises:
         RefusedError: The caller is not an administrator.
     """
-    caller = find_caller()
     if is_administrator(policy, caller):
         return
     user = caller.name if caller.known else "an unidentified user"

@@ -12,6 +12,7 @@ from typing import Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, ScistreamError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import orphans
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.caller import Caller, find_caller
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import StateError, UnusableStoreError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import STREAMING, Session
@@ -34,13 +35,17 @@ class SessionManager:
         check_mode: Whether to decide as usual, but change nothing.
         lenient: Whether to continue with an empty store if the store cannot be used, so that data servers can still be
             stopped.
+        caller: The user who requests the action. By default, the user on whose behalf this process runs.
 
     Raises:
         StoreError: The store cannot be used.
     """
 
-    def __init__(self, policy: Policy, check_mode: bool = False, lenient: bool = False) -> None:
+    def __init__(
+        self, policy: Policy, check_mode: bool = False, lenient: bool = False, caller: Caller | None = None
+    ) -> None:
         self.policy = policy
+        self.caller = caller or find_caller()
         self.check_mode = check_mode
         self.store = self._open_store(lenient)
         self.repaired: set[tuple[str, str]] = set()

@@ -225,6 +225,10 @@ class S2DS:
         """Return the status, without changing anything."""
         return self._observer.status() if self.should_run else Status(False, health="idle")
 
+    def is_abandoned(self) -> bool:
+        """Return whether it should run, but nothing will restart it."""
+        return self.should_run and not self.runtime.is_supervised()
+
     def needs_log_compaction(self) -> bool:
         """Return whether the connection log uses much disk space."""
         return connection_log.is_large(self._workspace.path, self.proxy.log)

@@ -7,8 +7,10 @@
 from __future__ import annotations
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import options
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.base import Action, Change
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.control_messages import Hello
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.kind import Kind
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.control_messages import Hello, read_hello
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError, StateError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import (
     ANNOUNCED,
@@ -79,3 +81,6 @@ class HelloAction(Action[Hello]):
 def _restore_credentials(before: S2DS) -> Steps[None]:
     """Restore the previous files of certificate and key."""
     yield before.write_credentials
+
+
+HELLO = Kind(options.HELLO, read_hello, HelloAction)

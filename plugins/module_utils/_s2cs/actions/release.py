@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any, Collection, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import options
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.base import Action, Change
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.control_messages import Release
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.kind import Kind
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.control_messages import Release, read_release
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RowError, UnusableStoreError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ownership import (
     check_administrator,
@@ -66,7 +68,7 @@ class ReleaseAction(Action[_Item]):
             return (yield from self._unknown(item, has_row=False))
         # An expired session has no owner. Any action releases it.
         if not before.is_expired:
-            check_permission(self.policy, before, item.secret, "release")
+            check_permission(self.policy, before, item.secret, "release", self.manager.caller)
         counters = yield from self._counters(before)
         if not self.check_mode:
             yield from self.manager.release(before)
@@ -77,7 +79,7 @@ class ReleaseAction(Action[_Item]):
     def _unknown(self, item: _Item, has_row: bool) -> Steps[Change]:
         """Release a session whose row is missing or cannot be read."""
         if has_row or self.manager.has_directory(item.uid, item.role):
-            check_administrator(self.policy, item.uid, item.role)
+            check_administrator(self.policy, item.uid, item.role, self.manager.caller)
         removed = yield from self.manager.remove_orphan(item.uid, item.role)
         if has_row and not self.check_mode:
             self.store.delete(item.uid, item.role)
@@ -92,3 +94,6 @@ class ReleaseAction(Action[_Item]):
             return None
         counters: dict[str, Any] | None = status.counters
         return counters
+
+
+RELEASE = Kind(options.RELEASE, read_release, ReleaseAction, lenient=True)

@@ -19,14 +19,12 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
     ScistreamError,
     ValueRefused,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import ports
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import options, ports
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.base import Action, Change
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.control_messages import Request
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.kind import Kind
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.control_messages import Request, read_request
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError, StateError
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ownership import (
-    check_administrator,
-    invoking_user,
-)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ownership import check_administrator
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import (
     Session,
     hash_secret,
@@ -64,7 +62,7 @@ class RequestAction(Action[Request]):
             yield wait_turn
             return (yield from self._existing(item, new, before, transaction))
         if before is None and self.manager.has_directory(item.uid, item.role):
-            check_administrator(self.policy, item.uid, item.role)
+            check_administrator(self.policy, item.uid, item.role, self.manager.caller)
         server = self.manager.data_server(new)
         yield server.check
         # Ports are assigned in the order of the sessions, so that check mode predicts them.
@@ -160,7 +158,7 @@ class RequestAction(Action[Request]):
             lifetime=request.lifetime,
             labels=request.labels,
             transport=request.transport,
-            owner=invoking_user(),
+            owner=self.manager.caller.name,
             secret_hash=hash_secret(request.secret),
             created=time.time(),
             expires=None,
@@ -198,3 +196,6 @@ def _check_lifetime(before: Session, after: Session) -> None:
             f"the certificate of session {before.uid} ({before.role}) expires at {timestamp(ends)}; give a lifetime "
             "that ends earlier, or release the stream and open it again",
         )
+
+
+REQUEST = Kind(options.REQUEST, read_request, RequestAction)

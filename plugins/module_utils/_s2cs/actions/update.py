@@ -15,8 +15,10 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.addresse
     parse_endpoints,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import options
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.base import Action, Change
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.control_messages import Update
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.kind import Kind
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.control_messages import Update, read_update
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import StateError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ownership import check_permission
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import (
@@ -38,7 +40,7 @@ class UpdateAction(Action[Update]):
         """Set the targets of one session."""
         before = yield from self.manager.require(item.uid, item.role)
         transaction.independent = before.state == STREAMING
-        check_permission(self.policy, before, item.secret, "update")
+        check_permission(self.policy, before, item.secret, "update", self.manager.caller)
         before.require_state(ANNOUNCED, STREAMING)
         targets = yield lambda: self._targets(item, before)
         after = before.replace(
@@ -126,3 +128,6 @@ def _peer_certificate(update: Update, session: Session) -> str | None:
             "session there"
         )
     return found
+
+
+UPDATE = Kind(options.UPDATE, read_update, UpdateAction)

@@ -58,6 +58,10 @@ class ProcessRuntime(HostRuntime):
         """Send a signal to its main process."""
         self._current().signal(number)
 
+    def is_supervised(self) -> bool:
+        """Return whether it is running, or will be restarted without an action of S2CS."""
+        return self._current().is_supervised()
+
     def has_failed(self) -> bool:
         """Return whether the program exited since it was started."""
         return self._current().has_failed()

@@ -100,6 +100,10 @@ class Runtime(ABC):
         """Return whether the program is paused with its connections, and may be resumed."""
         return False
 
+    def is_supervised(self) -> bool:
+        """Return whether it is running, or will be restarted without an action of S2CS."""
+        return self.is_paused() or self.is_running()
+
     def is_on_other_engine(self) -> bool:
         """Return whether it runs on a container engine other than the one where it would be started now."""
         return False

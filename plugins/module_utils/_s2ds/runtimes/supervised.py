@@ -135,6 +135,10 @@ class SupervisedProcess(HostRuntime):
             raise S2DSException(f"the data server {self.task.name} is not running and cannot be reloaded")
         os.kill(state["child"], number)
 
+    def is_supervised(self) -> bool:
+        """Return whether a supervisor is running."""
+        return self._is_locked(self.home)
+
     def has_failed(self) -> bool:
         """Return whether the command exited since the supervisor was started, or the supervisor has ended."""
         if not self._is_locked(self.home):

@@ -92,6 +92,10 @@ class SystemdUnit(HostRuntime):
                 f"the data server {self.task.name} is not running and cannot be reloaded: {done.stderr.strip()}"
             )
 
+    def is_supervised(self) -> bool:
+        """Return whether systemd runs or will restart the unit."""
+        return self._show("ActiveState").get("ActiveState") not in ("inactive", "failed", "")
+
     def has_failed(self) -> bool:
         """Return whether the unit failed or was restarted."""
         shown = self._show("ActiveState", "NRestarts")

@@ -10,12 +10,11 @@ ends, are left in a thread that does not keep the program from exiting.
 
 from __future__ import annotations
 
+import sys
 import time
 import traceback
 from dataclasses import dataclass
 from typing import Any, Callable
-
-from ansible.module_utils.basic import missing_required_lib
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.deadline import (
@@ -169,7 +168,10 @@ def _bounded_client(docker: Any) -> Any:
 
 def _missing(reason: str, library: str = "docker") -> None:
     last = traceback.format_exc().strip().splitlines()[-1]
-    raise S2DSException(f"{missing_required_lib(library, reason=f'({reason})')} {last}") from None
+    raise S2DSException(
+        f"{sys.executable} on this gateway has no Python library {library} ({reason}): {last}; install it for this "
+        "interpreter, or set another one in ansible_python_interpreter"
+    ) from None
 
 
 def one_line(error: BaseException) -> str:

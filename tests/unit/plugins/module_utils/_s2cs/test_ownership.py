@@ -12,7 +12,6 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import ownership
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.caller import Caller
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ownership import (
@@ -32,10 +31,10 @@ SESSION = Session(
 )
 
 
-def become(monkeypatch: pytest.MonkeyPatch, caller: Caller, euid: int = 0) -> None:
-    """Simulate root on behalf of a user, or another user."""
-    monkeypatch.setattr(os, "geteuid", lambda: euid)
-    monkeypatch.setattr(ownership, "find_caller", lambda: caller)
+@pytest.fixture(autouse=True)
+def root(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Simulate root."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
 
 
 ANN, BOB, OPERATOR, ROOT = (
@@ -54,13 +53,12 @@ ANN, BOB, OPERATOR, ROOT = (
         *((Caller(None), None, False), (Caller(None), OTHER, False), (Caller(None), SECRET, True)),
     ],
 )
-def test_permissions(monkeypatch: pytest.MonkeyPatch, caller: Caller, secret: str | None, allowed: bool) -> None:
-    become(monkeypatch, caller)
+def test_permissions(caller: Caller, secret: str | None, allowed: bool) -> None:
     if allowed:
-        check_permission(POLICY, SESSION, secret, "release")
+        check_permission(POLICY, SESSION, secret, "release", caller)
         return
     with pytest.raises(RefusedError) as error:
-        check_permission(POLICY, SESSION, secret, "release")
+        check_permission(POLICY, SESSION, secret, "release", caller)
     message = str(error.value)
     assert message.startswith("uid: " if secret is None else "secret: ") and "the-uid (producer)" in message
     assert "belongs to games" in message and "release" in message and message.endswith(" (policy: administrators)")
@@ -68,15 +66,15 @@ def test_permissions(monkeypatch: pytest.MonkeyPatch, caller: Caller, secret: st
     assert SECRET not in message and OTHER not in message
 
 
-def test_unknown_callers_own_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    become(monkeypatch, Caller(None))
+def test_unknown_callers_own_nothing() -> None:
     unknown = replace(SESSION, owner=Caller(None).name)
     with pytest.raises(RefusedError, match="an unidentified user"):
-        check_permission(replace(POLICY, administrators=[Caller(None).name]), unknown, None, "release")
+        check_permission(replace(POLICY, administrators=[Caller(None).name]), unknown, None, "release", Caller(None))
 
 
 def test_unprivileged_control_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only its own account can use the store of an unprivileged S2CS."""
-    become(monkeypatch, BOB, 4000000)
+    monkeypatch.setattr(os, "geteuid", lambda: BOB.uid)
     assert is_administrator(POLICY, BOB)
-    check_permission(POLICY, SESSION, None, "update")
+    check_permission(POLICY, SESSION, None, "update", BOB)
+    assert not is_administrator(POLICY, Caller(4000000))

@@ -1,0 +1,101 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Handling of one call in the backend, in a separate process."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import traceback
+from contextlib import suppress
+from typing import Collection, Mapping
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.drop import DROP
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.hello import HELLO
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.kind import Kind
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.release import RELEASE
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.request import REQUEST
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.update import UPDATE
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.caller import Caller
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.gather import gather
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.perform import perform
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service import sockets
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.protocol import (
+    Call,
+    answer,
+    read_request,
+    refusal,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.shapes import INFO
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_client import MAX_REQUEST
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_protocol import (
+    DENIED,
+    INTERNAL,
+    OTHER_CONFIG,
+    ServiceError,
+)
+
+_KINDS: Mapping[str, Kind] = {"request": REQUEST, "hello": HELLO, "update": UPDATE, "release": RELEASE, "drop": DROP}
+# Time limit in seconds for receiving the request from the frontend and sending the answer.
+_SECONDS = 30.0
+
+
+def handle(connection: socket.socket, config: str, user_socket: str, viewers: Collection[int]) -> None:
+    """Receive a request from the frontend, carry it out, and answer.
+
+    Args:
+        connection: Connection of the frontend.
+        config: Path of the policy.
+        user_socket: Path of the socket for users.
+        viewers: Users who may only view sessions.
+    """
+    connection.settimeout(_SECONDS)
+    try:
+        uid, data = _receive(connection, user_socket)
+        call = read_request(data)
+        content = answer(_result(call, uid, config, viewers))
+    except ServiceError as error:
+        content = refusal(error)
+    except Exception:  # pylint: disable=broad-except
+        traceback.print_exc(file=sys.stderr)
+        content = refusal(ServiceError(INTERNAL, "the service failed: check journalctl -u scistream-s2csd"))
+    # If this fails, the caller has disconnected.
+    with suppress(OSError):
+        connection.sendall(content)
+
+
+def _receive(connection: socket.socket, user_socket: str) -> tuple[int, bytes]:
+    """Return the user of the caller's connection, which the frontend passes along, and the request."""
+    _data, passed = sockets.receive_descriptors(connection, 1)
+    try:
+        # Only a connection accepted on the socket for users has its name, in contrast to connections of the frontend.
+        if len(passed) != 1 or passed[0].family != socket.AF_UNIX or passed[0].getsockname() != user_socket:
+            raise ServiceError(DENIED, "requests must be accompanied by the connection of the caller")
+        uid = sockets.peer_uid(passed[0])
+    finally:
+        for item in passed:
+            item.close()
+    parts = []
+    size = 0
+    while size <= MAX_REQUEST:
+        part = connection.recv(1 << 18)
+        if not part:
+            break
+        parts.append(part)
+        size += len(part)
+    return uid, b"".join(parts)
+
+
+def _result(call: Call, uid: int, config: str, viewers: Collection[int]) -> dict[str, object]:
+    if call.config is not None and os.path.normpath(call.config) != os.path.normpath(config):
+        raise ServiceError(
+            OTHER_CONFIG, f"config: the service of this gateway uses {config}: omit the option, or specify that path"
+        )
+    if call.action == INFO:
+        return gather(config, call.arguments)
+    if uid in viewers:
+        raise ServiceError(DENIED, f"action: {Caller(uid).name} may only use info on this gateway")
+    return perform(_KINDS[call.action], config, call.arguments, call.check, Caller(uid))

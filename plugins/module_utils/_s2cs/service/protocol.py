@@ -1,0 +1,138 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The protocol of the service on its own side: strict validation of requests, and answers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, show
+from ansible_collections.scistream.gateway.plugins.module_utils._common.version import VERSION
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.shapes import ACTIONS, check_arguments
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_client import MAX_REQUEST
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_protocol import (
+    BAD_REQUEST,
+    OTHER_VERSION,
+    PROTOCOL,
+    TOO_LARGE,
+    ServiceError,
+)
+
+_KEYS = ("protocol", "version", "action", "arguments", "check", "config")
+# JSON values are much larger in memory than in a request.
+_MAX_VALUES = 200_000
+_MAX_DIGITS = 18
+_MAX_VERSION = 64
+_MAX_PATH = 4096
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of the service.
+
+    Args:
+        action: Name of the action.
+        arguments: The options of its module.
+        check: Whether to change nothing.
+        config: Path of the policy that the caller expects, or None.
+    """
+
+    action: str
+    arguments: dict[str, Any]
+    check: bool = False
+    config: str | None = None
+
+
+def read_request(data: bytes) -> Call:
+    """Return the call in a request.
+
+    Raises:
+        ServiceError: The request is invalid, or of an incompatible version.
+    """
+    if len(data) > MAX_REQUEST:
+        raise ServiceError(TOO_LARGE, f"the request is larger than {MAX_REQUEST} bytes: specify fewer sessions")
+    if sum(map(data.count, b"[{,:")) > _MAX_VALUES:
+        raise ServiceError(TOO_LARGE, f"the request has more than {_MAX_VALUES} values: specify fewer sessions")
+    document = _parse(data)
+    if not isinstance(document, dict):
+        raise ServiceError(BAD_REQUEST, "the request is not a JSON object")
+    # Checked first, because the rest can be different in other versions.
+    _check_version(document)
+    unknown = sorted(set(document) - set(_KEYS))
+    if unknown:
+        raise ServiceError(BAD_REQUEST, f"{show(unknown[0])} is not a key of requests. Keys are {', '.join(_KEYS)}")
+    action = document.get("action")
+    if not isinstance(action, str) or action not in ACTIONS:
+        raise ServiceError(BAD_REQUEST, f"action: {show(action)} is not allowed: {', '.join(ACTIONS)}")
+    check, config = document.get("check", False), document.get("config")
+    if not isinstance(check, bool):
+        raise ServiceError(BAD_REQUEST, f"check: {show(check)} is not allowed: true or false")
+    if config is not None and (not isinstance(config, str) or len(config) > _MAX_PATH):
+        raise ServiceError(BAD_REQUEST, f"config: {show(config)} is not allowed: a path")
+    try:
+        arguments = check_arguments(action, document.get("arguments", {}))
+    except ScistreamError as error:
+        raise ServiceError(BAD_REQUEST, str(error)) from None
+    return Call(action, arguments, check, config)
+
+
+def _parse(data: bytes) -> Any:
+    try:
+        return json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_int=_whole, parse_constant=_constant)
+    except RecursionError:
+        raise ServiceError(BAD_REQUEST, "the request is nested too deeply") from None
+    except ValueError as error:
+        raise ServiceError(BAD_REQUEST, f"the request is not valid JSON: {error}") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ServiceError(BAD_REQUEST, "the request contains a key twice")
+    return found
+
+
+def _whole(text: str) -> int:
+    if len(text) > _MAX_DIGITS:
+        raise ServiceError(BAD_REQUEST, f"the request contains a number of more than {_MAX_DIGITS} digits")
+    return int(text)
+
+
+def _constant(text: str) -> Any:
+    raise ServiceError(BAD_REQUEST, f"the request is not valid JSON: {text} is not a number")
+
+
+def _check_version(document: dict[str, Any]) -> None:
+    version = document.get("version")
+    if not isinstance(version, str) or len(version) > _MAX_VERSION:
+        raise ServiceError(BAD_REQUEST, f"version: {show(version)} is not allowed: the version of the collection")
+    if document.get("protocol") == PROTOCOL and major_minor(version) == major_minor(VERSION):
+        return
+    raise ServiceError(
+        OTHER_VERSION,
+        f"version: the service of this gateway has version {VERSION} of scistream.gateway, but the caller {version}: "
+        "upgrade the gateway with the playbook scistream.gateway.gateway, or use the same version",
+    )
+
+
+def major_minor(version: str) -> list[str]:
+    """Return the part of a version that must be the same on both sides."""
+    return version.split(".")[:2]
+
+
+def answer(result: dict[str, Any]) -> bytes:
+    """Return the answer with the result of an action."""
+    return _answer({"result": result})
+
+
+def refusal(error: ServiceError) -> bytes:
+    """Return the answer for a refused call."""
+    return _answer({"error": {"code": error.code, "msg": str(error)}})
+
+
+def _answer(content: dict[str, Any]) -> bytes:
+    return json.dumps({"protocol": PROTOCOL, "version": VERSION, **content}).encode() + b"\n"

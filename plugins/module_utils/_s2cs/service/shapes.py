@@ -1,0 +1,127 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Validation of the arguments of calls, with the same options and types as the modules."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Mapping
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import options
+
+INFO = "info"
+_SESSIONS: Mapping[str, options.Options] = {
+    "request": options.REQUEST,
+    "hello": options.HELLO,
+    "update": options.UPDATE,
+    "release": options.RELEASE,
+    "drop": options.DROP,
+}
+ACTIONS = (*_SESSIONS, INFO)
+
+# Longer than any certificate.
+_MAX_CHARACTERS = 65536
+
+
+def check_arguments(action: str, given: Any) -> dict[str, Any]:
+    """Return the options of an action as Ansible would pass them to its module.
+
+    Raises:
+        ValueRefused: An option is unknown or has the wrong type.
+    """
+    if not isinstance(given, dict):
+        raise ValueRefused("arguments", given, "specify an object with the options of the module")
+    if action == INFO:
+        return _options("", given, options.INFO)
+    allowed = _SESSIONS[action]
+    # Null means omitted.
+    given = {name: value for name, value in given.items() if value is not None}
+    if "sessions" not in given:
+        return {**_options("", given, allowed), "sessions": None}
+    others = sorted(set(given) - {"sessions"})
+    if others:
+        raise ValueRefused(others[0], "(given)", "specify either sessions or the options of a single session")
+    items = given["sessions"]
+    if not isinstance(items, list):
+        raise ValueRefused("sessions", items, "specify a list")
+    return {"sessions": [_options(f"sessions[{index}].", item, allowed) for index, item in enumerate(items)]}
+
+
+def _options(where: str, given: Any, allowed: options.Options) -> dict[str, Any]:
+    if not isinstance(given, dict):
+        raise ValueRefused(where.rstrip("."), given, "specify an object")
+    for name in given:
+        if name not in allowed.session:
+            raise ValueRefused(f"{where}{name[:64]}", "(given)", f"options are {', '.join(allowed.session)}")
+    found: dict[str, Any] = {}
+    for name, spec in allowed.session.items():
+        value = given.get(name)
+        if value is None:
+            if name in allowed.required:
+                raise ValueRefused(f"{where}{name}", None, "this option is required")
+            found[name] = spec.get("default")
+            continue
+        found[name] = _value(f"{where}{name}", value, spec)
+    return found
+
+
+def _value(name: str, value: Any, spec: Mapping[str, Any]) -> Any:
+    shown = "(hidden)" if spec.get("no_log") else value
+    kind = spec["type"]
+    try:
+        found = _TYPES[kind](value)
+        if kind == "list":
+            found = [_TYPES[spec["elements"]](item) for item in found]
+    except ValueError:
+        raise ValueRefused(name, shown, f"specify a value of type {kind}") from None
+    choices = spec.get("choices")
+    if choices and found not in choices:
+        raise ValueRefused(name, shown, f"must be one of {', '.join(choices)}")
+    return found
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, (str, int)) or len(str(value)) > _MAX_CHARACTERS:
+        raise ValueError
+    # Fails for lone surrogates, which cannot be written to any file.
+    str(value).encode()
+    return str(value)
+
+
+def _number(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, (str, int)) or len(str(value)) > 18:
+        raise ValueError
+    return int(value)
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError
+    return value
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError
+    return value
+
+
+def _dictionary(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError
+    for key, item in value.items():
+        _text(key)
+        if not isinstance(item, (bool, float)):
+            _text(item)
+    return value
+
+
+_TYPES: Mapping[str, Callable[[Any], Any]] = {
+    "str": _text,
+    "int": _number,
+    "bool": _flag,
+    "list": _list,
+    "dict": _dictionary,
+}

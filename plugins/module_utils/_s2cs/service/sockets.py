@@ -1,0 +1,59 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The sockets of the service, the users at the other end of connections, and passing of descriptors."""
+
+from __future__ import annotations
+
+import array
+import os
+import socket
+import struct
+from contextlib import suppress
+
+_FIRST = 3
+_CREDENTIALS = struct.Struct("3i")
+_BACKLOG = 128
+
+
+def listen(path: str, mode: int = 0o600) -> socket.socket:
+    """Return the listening socket passed by systemd, or else create one."""
+    if os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS") == "1":
+        os.set_inheritable(_FIRST, False)
+        return socket.socket(fileno=_FIRST)
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    before = os.umask(0o177)
+    try:
+        listener.bind(path)
+    finally:
+        os.umask(before)
+    os.chmod(path, mode)
+    listener.listen(_BACKLOG)
+    return listener
+
+
+def peer_uid(connection: socket.socket) -> int:
+    """Return the user at the other end of a connection, according to the kernel."""
+    data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    _pid, uid, _gid = _CREDENTIALS.unpack(data)
+    return int(uid)
+
+
+def send_descriptor(connection: socket.socket, data: bytes, descriptor: int) -> None:
+    """Send data together with a descriptor."""
+    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))
+    sent = connection.sendmsg([data], [rights])
+    connection.sendall(data[sent:])
+
+
+def receive_descriptors(connection: socket.socket, most: int) -> tuple[bytes, list[socket.socket]]:
+    """Return received data and the sockets passed with it."""
+    data, ancillary, _flags, _address = connection.recvmsg(most, socket.CMSG_SPACE(4 * array.array("i").itemsize))
+    found = array.array("i")
+    for level, kind, content in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            found.frombytes(content[: len(content) - len(content) % found.itemsize])
+    return data, [socket.socket(fileno=number) for number in found]
