@@ -314,12 +314,14 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import options
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.action_module import CONFIG, finish
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.gather import gather
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_module import call_service
 
 
 def main() -> None:
     """Gather information about sessions and the gateway."""
     module = AnsibleModule(argument_spec={**CONFIG, **options.INFO.session}, supports_check_mode=True)
-    finish(module, gather(module.params["config"], module.params))
+    result = call_service("info", module.params, options.INFO.session, check=False)
+    finish(module, result or gather(module.params["config"], module.params))
 
 
 if __name__ == "__main__":

@@ -28,12 +28,20 @@ def nothing_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture
-def make_s2cs(tmp_path: Path) -> Iterator[Callable[..., S2CS]]:
+def door() -> str:
+    """How an S2CS is reached: through the modules, or, where tests are parametrized with it, through the service."""
+    return "modules"
+
+
+@pytest.fixture
+def make_s2cs(tmp_path: Path, door: str) -> Iterator[Callable[..., S2CS]]:
     """Make S2CS instances that are removed with the test."""
     made: list[S2CS] = []
 
     def make(**policy: Any) -> S2CS:
         made.append(S2CS(tmp_path / f"gateway-{len(made)}", **policy))
+        if door == "service":
+            made[-1].serve()
         return made[-1]
 
     yield make

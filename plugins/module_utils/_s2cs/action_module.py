@@ -13,6 +13,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.kind import Kind
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.perform import perform
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy_file import DEFAULT_CONFIG
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_module import call_service
 
 CONFIG: dict[str, Any] = {"config": {"type": "path", "default": DEFAULT_CONFIG}}
 
@@ -48,7 +49,8 @@ def run(kind: Kind) -> None:
         required_by={required[0]: list(required[1:])} if required[1:] else {},
         supports_check_mode=True,
     )
-    finish(module, perform(kind, module.params["config"], module.params, module.check_mode))
+    result = call_service(kind.name, module.params, options, module.check_mode)
+    finish(module, result or perform(kind, module.params["config"], module.params, module.check_mode))
 
 
 def finish(module: AnsibleModule, result: dict[str, Any]) -> None:

@@ -40,13 +40,18 @@ class NoAnswerError(Exception):
     """The service exited before it answered. The action may have been carried out or not."""
 
 
-def ask(request: bytes, path: str = SOCKET) -> bytes:
+def ask(request: bytes, path: str | None = None) -> bytes:
     """Send a request to the service, and return the answer.
+
+    Args:
+        request: The request.
+        path: Path of the socket. By default, that of the service of this host.
 
     Raises:
         NoServiceError: There is no service, or this user may not use it.
         NoAnswerError: The service exited before it answered.
     """
+    path = path or SOCKET
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
         connection.settimeout(_SECONDS)
         try:
@@ -71,7 +76,11 @@ def _read(connection: socket.socket, path: str) -> bytes:
     parts = []
     size = 0
     while True:
-        part = connection.recv(1 << 18)
+        try:
+            part = connection.recv(1 << 18)
+        except ConnectionResetError:
+            # After the answer, if the service has not read the whole request.
+            part = b""
         if not part:
             break
         parts.append(part)

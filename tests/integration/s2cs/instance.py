@@ -11,6 +11,7 @@ import importlib
 import itertools
 import json
 import os
+import pwd
 import random
 import re
 import shutil
@@ -28,6 +29,7 @@ from ansible.module_utils import basic
 
 from ansible_collections.scistream.gateway.tests.integration.s2cs import machine
 from ansible_collections.scistream.gateway.tests.integration.s2cs.identity import come_in_as
+from ansible_collections.scistream.gateway.tests.integration.s2cs.service import Service
 
 COLLECTION = Path(__file__).resolve().parents[3]
 MODULES = "ansible_collections.scistream.gateway.plugins.modules"
@@ -58,9 +60,10 @@ class Call:
         module: Its name.
         options: Its options.
         user: The user on whose behalf it runs as root; with "" it runs as whoever runs the tests.
+        drop: Whether it runs without root's rights, as that user.
     """
 
-    def __init__(self, module: str, options: dict[str, Any], user: str = "") -> None:
+    def __init__(self, module: str, options: dict[str, Any], user: str = "", drop: bool = False) -> None:
         self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - result() and kill_after() close them
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         main = importlib.import_module(f"{MODULES}.{module}").main
@@ -70,7 +73,12 @@ class Call:
         if not self.pid:
             # What a task may set with "environment" has no say in who it is.
             os.environ["SUDO_USER"] = os.environ["DOAS_USER"] = "nobody" if user else "root"
-            if os.geteuid() == 0:
+            if drop:
+                entry = pwd.getpwnam(user)
+                os.setgroups([])
+                os.setgid(entry.pw_gid)
+                os.setuid(entry.pw_uid)
+            elif os.geteuid() == 0:
                 come_in_as(user)
             self._run(main, options)
 
@@ -122,9 +130,9 @@ def call(module: str, options: dict[str, Any], check: bool = False) -> dict[str,
     return start(module, options, check).result()
 
 
-def start(module: str, options: dict[str, Any], check: bool = False, user: str = "") -> Call:
+def start(module: str, options: dict[str, Any], check: bool = False, user: str = "", drop: bool = False) -> Call:
     """Start a module."""
-    return Call(module, {**options, "_ansible_check_mode": check, "_ansible_diff": True}, user)
+    return Call(module, {**options, "_ansible_check_mode": check, "_ansible_diff": True}, user, drop)
 
 
 def install_programs(directory: Path) -> None:
@@ -139,11 +147,13 @@ class S2CS:
 
     Attributes:
         user: The user on whose behalf the modules are called as root; with "" whoever runs the tests.
+        service: Its service, which is called instead of the modules if there is one.
     """
 
     def __init__(self, root: Path, **policy: Any) -> None:
         self.root = root
         self.user = ""
+        self.service: Service | None = None
         self.state = root / "state"
         self.sessions = self.state / "sessions"
         self.config = root / "s2cs.json"
@@ -172,7 +182,14 @@ class S2CS:
 
     def call(self, action: str, check: bool = False, **options: Any) -> dict[str, Any]:
         """Run the module of an action on this S2CS."""
+        if self.service is not None:
+            return self.service.result(action, options, check, self.user)
         return start(f"s2cs_{action}", {"config": str(self.config), **options}, check, self.user).result()
+
+    def serve(self, *arguments: str) -> Service:
+        """Start a service, which is stopped with this S2CS."""
+        self.service = Service(self.config, arguments)
+        return self.service
 
     def start(self, action: str, **options: Any) -> Call:
         """Start the module of an action on this S2CS."""
@@ -274,10 +291,14 @@ class S2CS:
         uids = sorted({row[0] for row in self.rows()})
         problems = []
         self.user = ""
+        if self.service is not None:
+            written = self.service.stop()
+            problems = [f"the service wrote: {written}"] if "Traceback" in written else []
+            self.service = None
         if uids:
             self.write_policy(proxies=None)
             result = self.call("release", sessions=[{"uid": uid} for uid in uids])
-            problems = [result["msg"]] if result.get("failed") else []
+            problems += [result["msg"]] if result.get("failed") else []
         problems += self.left()
         for pid in self.processes():
             machine.kill(pid)

@@ -33,6 +33,10 @@ _SECONDS = 10.0
 class Service:
     """The service of one S2CS.
 
+    Attributes:
+        frontend: The process that users talk to.
+        backend: The process that acts.
+
     Args:
         config: Its policy.
         arguments: More arguments of ``s2cs act``.
@@ -121,6 +125,14 @@ class Service:
             become = {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
         command = [PYTHON, "-IS", self.program, *arguments, "--socket", self.socket]
         return subprocess.run(command, check=False, input=data, capture_output=True, cwd="/", timeout=120, **become)
+
+    def result(self, action: str, arguments: dict[str, Any], check: bool = False, user: str = "") -> dict[str, Any]:
+        """Call the service as somebody; returns what the module would return."""
+        answer = self.call(action, arguments, check, user)
+        if "error" in answer:
+            return {"failed": True, "msg": answer["error"]["msg"]}
+        result: dict[str, Any] = answer["result"]
+        return result
 
     def send(self, data: bytes) -> dict[str, Any]:
         """Send bytes to the service as whoever runs the tests; returns the answer."""

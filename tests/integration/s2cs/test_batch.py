@@ -13,8 +13,12 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS, SECRET, own_uid
 from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import Application, exchange
+
+pytestmark = pytest.mark.parametrize("door", ["modules", "service"])
 
 OTHER_SECRET = "the-secret-of-somebody-else-0123456789abc"
 

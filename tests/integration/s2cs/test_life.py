@@ -20,6 +20,8 @@ from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import
     exchange,
 )
 
+pytestmark = pytest.mark.parametrize("door", ["modules", "service"])
+
 OTHER_SECRET = "the-secret-of-somebody-else-0123456789abc"
 
 

@@ -56,4 +56,4 @@ class DropAction(Action[_One]):
         return Change(item.uid, item.role, session, session, repaired=True)
 
 
-DROP = Kind(options.DROP, read_release, DropAction)
+DROP = Kind("drop", options.DROP, read_release, DropAction)

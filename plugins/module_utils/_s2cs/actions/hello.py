@@ -83,4 +83,4 @@ def _restore_credentials(before: S2DS) -> Steps[None]:
     yield before.write_credentials
 
 
-HELLO = Kind(options.HELLO, read_hello, HelloAction)
+HELLO = Kind("hello", options.HELLO, read_hello, HelloAction)

@@ -19,12 +19,14 @@ class Kind:
     """A kind of action on sessions, the same for modules and the service.
 
     Args:
+        name: Name of the action.
         options: The options.
         read: Checks the options of one session and returns its message.
         action: The action for all sessions.
         lenient: Whether the action works with an invalid policy and with an unusable store.
     """
 
+    name: str
     options: Options
     read: Callable[[Mapping[str, Any], Policy], Any]
     action: type[Action[Any]]

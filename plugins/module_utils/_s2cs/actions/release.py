@@ -96,4 +96,4 @@ class ReleaseAction(Action[_Item]):
         return counters
 
 
-RELEASE = Kind(options.RELEASE, read_release, ReleaseAction, lenient=True)
+RELEASE = Kind("release", options.RELEASE, read_release, ReleaseAction, lenient=True)

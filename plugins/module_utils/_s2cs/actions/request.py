@@ -198,4 +198,4 @@ def _check_lifetime(before: Session, after: Session) -> None:
         )
 
 
-REQUEST = Kind(options.REQUEST, read_request, RequestAction)
+REQUEST = Kind("request", options.REQUEST, read_request, RequestAction)

@@ -130,4 +130,4 @@ def _peer_certificate(update: Update, session: Session) -> str | None:
     return found
 
 
-UPDATE = Kind(options.UPDATE, read_update, UpdateAction)
+UPDATE = Kind("update", options.UPDATE, read_update, UpdateAction)

@@ -38,7 +38,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_pr
     ServiceError,
 )
 
-_KINDS: Mapping[str, Kind] = {"request": REQUEST, "hello": HELLO, "update": UPDATE, "release": RELEASE, "drop": DROP}
+_KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (REQUEST, HELLO, UPDATE, RELEASE, DROP)}
 # Time limit in seconds for receiving the request from the frontend and sending the answer.
 _SECONDS = 30.0
 

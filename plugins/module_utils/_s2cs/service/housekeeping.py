@@ -34,12 +34,16 @@ def release_expired(config: str) -> dict[str, Any]:
         released; and ``problems``.
     """
     policy = load_policy(config, lenient=True)
-    manager = SessionManager(policy, lenient=True)
-    with closing(manager.store):
-        manager.release_expired()
-        # Determined before the sessions are read, so that later changes are noticed.
-        version = store_version(policy.layout.state_dir)
-        sessions = manager.store.all()
+    version = store_version(policy.layout.state_dir)
+    sessions: list[Session] = []
+    # The first action creates the store.
+    if version:
+        manager = SessionManager(policy, lenient=True)
+        with closing(manager.store):
+            manager.release_expired()
+            # Determined before the sessions are read, so that later changes are noticed.
+            version = store_version(policy.layout.state_dir)
+            sessions = manager.store.all()
     expiring = [session.expires for session in sessions if session.expires is not None and not session.is_expired]
     overdue = sum(session.is_expired for session in sessions)
     problems = [f"{overdue} expired sessions could not be released yet; s2cs info shows them"] if overdue else []
@@ -62,7 +66,10 @@ def maintain(config: str) -> dict[str, Any]:
     Returns:
         ``problems``.
     """
-    manager = SessionManager(load_policy(config, lenient=True), lenient=True)
+    policy = load_policy(config, lenient=True)
+    if not store_version(policy.layout.state_dir):
+        return {"problems": []}
+    manager = SessionManager(policy, lenient=True)
     with closing(manager.store):
         problems = _restart_all(manager)
         manager.trim_logs()
@@ -70,7 +77,7 @@ def maintain(config: str) -> dict[str, Any]:
 
 
 def store_version(state_dir: str) -> list[int]:
-    """Return a value that differs after each change of the store."""
+    """Return a value that differs after each change of the store, and is empty if there is none."""
     try:
         about = os.stat(os.path.join(state_dir, "s2cs.db"))
     except OSError:

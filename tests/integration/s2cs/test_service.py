@@ -1,0 +1,407 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The service: who calls is a fact, time is kept, and neither a hostile caller nor a crash harms others."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pwd
+import random
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import service_client
+from ansible_collections.scistream.gateway.tests.integration.s2cs.identity import ANN, BOB, OPERATOR
+from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS, SECRET, own_uid, start
+from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import (
+    Application,
+    ask,
+    connect,
+    eventually,
+    exchange,
+    kill,
+)
+from ansible_collections.scistream.gateway.tests.integration.s2cs.service import Service
+
+BIN = "bin"
+REQUEST: dict[str, Any] = {"role": "producer", "encryption": "none", "secret": SECRET}
+BASE = {"protocol": 1, "version": "0.2.0", "action": "info", "arguments": {}}
+
+
+@pytest.fixture
+def served(s2cs: S2CS) -> S2CS:
+    """An S2CS with a service."""
+    s2cs.serve("--viewer", OPERATOR)
+    return s2cs
+
+
+@pytest.fixture
+def service(served: S2CS) -> Service:
+    """Its service."""
+    assert served.service is not None
+    return served.service
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to call as several users")
+class TestUsers:
+    """Who calls, as the kernel knows it."""
+
+    def test_owner_is_the_peer(self, served: S2CS, service: Service, application: Application) -> None:
+        with served.used_by(ANN):
+            session = served.stream(application.endpoint)
+        assert session["owner"] == ANN
+        assert exchange(session["listeners"][0]) == b"one:hello"
+        with served.used_by(BOB):
+            served.refused("release", f"belongs to {ANN}", f"{BOB} may not release it", uid=session["uid"])
+            served.refused("drop", f"{BOB} may not interrupt it", uid=session["uid"])
+            assert served.info()["owner"] == ANN
+        with served.used_by(ANN):
+            assert served.done("release", uid=session["uid"])["changed"]
+
+    def test_modules_of_root_use_the_same_store(self, served: S2CS, application: Application) -> None:
+        with served.used_by(ANN):
+            uid = served.stream(application.endpoint)["uid"]
+        service, served.service = served.service, None
+        with served.used_by(BOB):
+            served.refused("release", f"belongs to {ANN}", uid=uid)
+        with served.used_by(ANN):
+            again = served.request(uid)
+            assert not again["changed"] and again["session"]["owner"] == ANN
+            served.done("release", uid=uid)
+        served.service = service
+
+    def test_modules_without_root(
+        self, served: S2CS, service: Service, application: Application, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The same modules with the same results as with root; the caller chooses neither policy nor owner."""
+        monkeypatch.setattr(service_client, "SOCKET", service.socket)
+        uid = own_uid()
+        options = {"config": str(served.config), "uid": uid, "role": "producer"}
+
+        def run(module: str, user: str, check: bool = False, **more: Any) -> dict[str, Any]:
+            given = {name: value for name, value in {**options, **more}.items() if value is not None}
+            return start(module, given, check, user, drop=True).result()
+
+        planned = run("s2cs_request", ANN, True, encryption="none", secret=SECRET)
+        assert planned["changed"] and not served.rows()
+        made = run("s2cs_request", ANN, encryption="none", secret=SECRET)
+        assert (
+            made["changed"] and made["session"]["owner"] == ANN and made["diff"]["before"] == {f"producer {uid}": None}
+        )
+        assert SECRET not in str(made)
+        sessions = [{"uid": uid, "role": "producer", "secret": SECRET, "producer_listeners": [application.endpoint]}]
+        assert run("s2cs_hello", ANN, uid=None, role=None, sessions=sessions)["changed"]
+        assert run("s2cs_update", ANN)["session"]["state"] == "streaming"
+        assert exchange(made["session"]["listeners"][0]) == b"one:hello"
+        assert run("s2cs_info", BOB)["sessions"][0]["owner"] == ANN
+        refused = run("s2cs_release", BOB)
+        assert refused["failed"] and f"belongs to {ANN}" in refused["msg"]
+        # Another policy is one of their own, with the rights that they have.
+        own = run("s2cs_release", BOB, config=str(served.root / "other.json"))
+        assert own["failed"] and "other.json" in own["msg"]
+        assert run("s2cs_release", ANN)["changed"]
+        os.chmod(service.socket, 0o600)
+        denied = run("s2cs_release", ANN, config="/etc/scistream/s2cs.json")
+        assert denied["failed"] and "group" in denied["msg"]
+
+    def test_viewer(self, served: S2CS) -> None:
+        with served.used_by(OPERATOR):
+            assert served.done("info")["sessions"] == []
+            served.refused("request", f"{OPERATOR} may only use info", uid=own_uid(), **REQUEST)
+
+    def test_backend_is_for_the_frontend(self, service: Service) -> None:
+        """Neither another user nor a request without the connection of its caller gets through."""
+        child = os.fork()
+        if not child:
+            os.setuid(1)
+            with socket.socket(socket.AF_UNIX) as connection:
+                os._exit(connection.connect_ex(service.backend_socket) == 0)
+        assert os.waitpid(child, 0)[1] == 0
+        request = json.dumps(BASE).encode()
+        own, other = socket.socketpair()
+        outgoing = socket.socket(socket.AF_UNIX)
+        outgoing.connect(service.socket)
+        with own, other, outgoing:
+            # The connecting end of a connection with the frontend would otherwise pass for one of root.
+            for passed in ([], [own.fileno()], [outgoing.fileno()], [own.fileno(), own.fileno()]):
+                with socket.socket(socket.AF_UNIX) as connection:
+                    connection.connect(service.backend_socket)
+                    socket.send_fds(connection, [b"\n"], passed)
+                    connection.sendall(request)
+                    connection.shutdown(socket.SHUT_WR)
+                    answer = json.loads(connection.recv(4096))
+                    assert answer["error"]["code"] == "denied"
+
+    def test_frontend_has_no_rights(self, service: Service) -> None:
+        lines = Path(f"/proc/{service.frontend.pid}/status").read_text().splitlines()
+        status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+        assert "0" not in status["Uid"].split() and int(status["CapEff"], 16) == 0
+
+    def test_calls_of_a_user_do_not_hold_up_others(self, served: S2CS, service: Service) -> None:
+        """As many half requests as anybody can have, and as large ones."""
+        with contextlib.ExitStack() as stack:
+            child = os.fork()
+            if not child:
+                os.setuid(pwd.getpwnam(BIN).pw_uid)
+                waiting = [socket.socket(socket.AF_UNIX) for _unused in range(200)]
+                for connection in waiting:
+                    connection.settimeout(1)
+                    with contextlib.suppress(OSError):
+                        connection.connect(service.socket)
+                        connection.sendall(b'{"protocol": ' + b" " * 1000)
+                time.sleep(30)
+                os._exit(0)
+            stack.callback(os.waitpid, child, 0)
+            stack.callback(os.kill, child, signal.SIGKILL)
+            eventually("refusals", lambda: len(os.listdir(f"/proc/{service.frontend.pid}/fd")) > 10)
+            answer = service.call("info", {}, user=BIN)
+            # Of the one who floods there are no more than 8 at a time.
+            assert answer["error"]["code"] == "busy"
+            for user in (ANN, BOB, ""):
+                assert "result" in service.call("info", {}, user=user)
+
+
+REFUSED: list[tuple[bytes, str, str]] = [
+    (b"", "", ""),
+    (b"{", "bad_request", "not valid JSON"),
+    (b"\xff\xfe", "bad_request", "not valid JSON"),
+    (b"[1]", "bad_request", "not a JSON object"),
+    (b"[" * 100_000, "bad_request", "nested too deeply"),
+    (b"[" * 300_000, "too_large", "values"),
+    (b'{"a": NaN}', "bad_request", "NaN"),
+    (b'{"a": ' + b"9" * 5000 + b"}", "bad_request", "digits"),
+    (b'{"a": 1, "a": 2}', "bad_request", "a key twice"),
+    (b" " * (4 << 20) + b"{}", "too_large", "4194304 bytes"),
+    (json.dumps({**BASE, "version": "99.1.0"}).encode(), "version", "99.1.0"),
+    (json.dumps({**BASE, "protocol": 2}).encode(), "version", "upgrade"),
+    (json.dumps({**BASE, "version": 1}).encode(), "bad_request", "version"),
+    (json.dumps({**BASE, "owner": "root"}).encode(), "bad_request", "owner"),
+    (json.dumps({**BASE, "action": "policy"}).encode(), "bad_request", "policy"),
+    (json.dumps({**BASE, "action": ["info"]}).encode(), "bad_request", "action"),
+    (json.dumps({**BASE, "check": 1}).encode(), "bad_request", "check"),
+    (json.dumps({**BASE, "config": "/tmp/mine.json"}).encode(), "config", "uses"),
+    (json.dumps({**BASE, "arguments": {"config": "/tmp/mine.json"}}).encode(), "bad_request", "config"),
+    (json.dumps({**BASE, "arguments": [1]}).encode(), "bad_request", "arguments"),
+    (json.dumps({**BASE, "arguments": {"uid": "\ud800"}}).encode(), "bad_request", "uid"),
+    (json.dumps({**BASE, "arguments": {"uid": {"a": 1}}}).encode(), "bad_request", "uid"),
+    (json.dumps({**BASE, "arguments": {"role": "both"}}).encode(), "bad_request", "producer"),
+]
+
+
+def test_refused_requests(served: S2CS, service: Service) -> None:
+    for data, code, word in REFUSED:
+        if not code:
+            continue
+        error = service.send(data)["error"]
+        assert error["code"] == code and word in error["msg"], error
+        assert error["msg"].isprintable() and len(error["msg"]) < 500
+    answer = service.call("release", {"uid": own_uid(), "secret": "the secret" * 10000})
+    assert answer["error"]["code"] == "bad_request" and "the secret" not in answer["error"]["msg"]
+    assert served.done("info")["sessions"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ({"uid": "../../etc/passwd"}, "uid"),
+        ({"uid": "x" * 60000}, "uid"),
+        ({"sessions": [{"role": "producer"}]}, "sessions[0].uid"),
+        ({"sessions": {}}, "sessions"),
+        ({"sessions": [1]}, "sessions[0]"),
+        ({"sessions": [], "uid": "a"}, "uid"),
+        ({}, "uid"),
+    ],
+)
+def test_refused_arguments(served: S2CS, arguments: dict[str, Any], word: str) -> None:
+    result = served.call("release", **arguments)
+    assert result["failed"] and result["msg"].startswith(word), result
+
+
+def test_request_that_never_ends(served: S2CS, service: Service) -> None:
+    """100 MB, and one that comes byte by byte: both end, and others are served meanwhile."""
+    endless = socket.socket(socket.AF_UNIX)
+    slow = socket.socket(socket.AF_UNIX)
+    with endless, slow:
+        slow.connect(service.socket)
+        slow.sendall(b"{")
+        begun = time.monotonic()
+        endless.connect(service.socket)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            for _unused in range(100):
+                endless.sendall(b" " * (1 << 20))
+        answer = json.loads(endless.makefile().read())
+        assert answer["error"]["code"] == "too_large"
+        assert served.done("info")["sessions"] == []
+        while True:
+            with contextlib.suppress(BrokenPipeError):
+                slow.sendall(b" ")
+            slow.settimeout(0.2)
+            try:
+                data = slow.recv(4096)
+            except TimeoutError:
+                continue
+            break
+        assert json.loads(data)["error"]["code"] == "bad_request" and "incomplete" in data.decode()
+        assert time.monotonic() - begun > 5
+
+
+def test_expired_sessions_are_released_with_their_connections(served: S2CS, application: Application) -> None:
+    session = served.stream(application.endpoint, lifetime=3)
+    with connect(session["listeners"][0]) as connection:
+        assert ask(connection, b"hello") == b"one:hello"
+        connection.settimeout(60)
+        with contextlib.suppress(ConnectionResetError):
+            assert connection.recv(1) == b""
+    eventually("the release", lambda: not served.rows() and not served.left())
+    late = time.time() - served_end(session)
+    assert late < 20, f"released {late:.1f} s late"
+
+
+def served_end(session: dict[str, Any]) -> float:
+    """Return when a session expires."""
+    found: float = time.mktime(time.strptime(session["expires"], "%Y-%m-%dT%H:%M:%SZ")) - time.timezone
+    return found
+
+
+def test_session_without_hello_is_released(served: S2CS) -> None:
+    served.request(own_uid(), hello_timeout=1)
+    eventually("the release", lambda: not served.rows() and not served.left())
+
+
+def test_data_server_that_died_with_its_supervisor(served: S2CS, application: Application) -> None:
+    session = served.stream(application.endpoint)
+    state = served.supervisor(session)
+    os.kill(state["pid"], signal.SIGKILL)
+    os.kill(state["child"], signal.SIGKILL)
+
+    def is_back() -> bool:
+        with contextlib.suppress(OSError, AssertionError):
+            return exchange(session["listeners"][0]) == b"one:hello"
+        return False
+
+    eventually("a restart", is_back)
+    assert served.supervisor(session)["pid"] != state["pid"]
+    restarts = json.loads((served.state / "restarts.json").read_text())
+    assert restarts[f"producer-{session['uid']}"]["count"] == 1
+
+
+def test_drop(served: S2CS, application: Application) -> None:
+    session = served.stream(application.endpoint)
+    with connect(session["listeners"][0]) as connection:
+        assert ask(connection, b"hello") == b"one:hello"
+        before = served.info()
+        assert served.call("drop", check=True, uid=session["uid"])["changed"]
+        assert ask(connection, b"again") == b"again"
+        assert served.done("drop", uid=session["uid"])["changed"]
+        connection.settimeout(10)
+        with contextlib.suppress(ConnectionResetError):
+            assert connection.recv(1) == b""
+    assert exchange(session["listeners"][0]) == b"one:hello"
+    after = served.info()
+    assert after["state"] == "streaming" and after["listeners"] == before["listeners"]
+    assert after["counters"]["connections"]["total"] == before["counters"]["connections"]["total"] + 1
+    served.refused("drop", "has no session", uid=own_uid())
+
+
+@pytest.fixture
+def killed(served: S2CS, service: Service) -> Iterator[Callable[[str, Callable[[], Any]], None]]:
+    """Kill a part of the service in the middle of a call, and start it again."""
+
+    def kill_during(part: str, call: Callable[[], Any]) -> None:
+        thread = threading.Thread(target=_quietly, args=(call,))
+        thread.start()
+        time.sleep(random.uniform(0, 0.3))
+        process = getattr(service, part)
+        process.kill()
+        process.wait()
+        thread.join()
+        getattr(service, f"start_{part}")()
+
+    yield kill_during
+
+
+def _quietly(call: Callable[[], Any]) -> None:
+    # The call fails, or its answer does not come.
+    with contextlib.suppress(AssertionError):
+        call()
+
+
+@pytest.mark.parametrize("part", ["frontend", "backend"])
+def test_killed_in_the_middle(
+    served: S2CS, killed: Callable[[str, Callable[[], Any]], None], application: Application, part: str
+) -> None:
+    """Whatever was under way, a stream goes on, and the same calls again bring the others to their end."""
+    stream = served.stream(application.endpoint)
+    with connect(stream["listeners"][0]) as connection:
+        assert ask(connection, b"hello") == b"one:hello"
+        for _unused in range(3):
+            uid = own_uid()
+            update: dict[str, Any] = {"uid": uid, "role": "producer", "remote_listeners": [application.endpoint]}
+            killed(part, lambda uid=uid: served.call("request", uid=uid, **REQUEST))  # type: ignore[misc]
+            served.request(uid)
+            served.hello(uid, application.endpoint)
+            killed(part, lambda update=update: served.call("update", **update))  # type: ignore[misc]
+            session = served.done("update", **update)["session"]
+            assert exchange(session["listeners"][0]) == b"one:hello"
+            killed(part, lambda uid=uid: served.call("release", uid=uid))  # type: ignore[misc]
+            served.done("release", uid=uid)
+            assert ask(connection, uid.encode()) == uid.encode()
+    assert [row[0] for row in served.rows()] == [stream["uid"]]
+
+
+def test_calls_under_way_end_before_the_service_does(served: S2CS, service: Service) -> None:
+    uid = own_uid()
+    results: list[Any] = []
+    thread = threading.Thread(target=lambda: results.append(served.call("request", uid=uid, **REQUEST)))
+    thread.start()
+    eventually("a call", lambda: os.path.exists(f"/proc/{service.backend.pid}") and served.rows())
+    service.backend.send_signal(signal.SIGTERM)
+    thread.join()
+    assert results[0]["changed"]
+    assert service.backend.wait(100) == 0
+    service.start_backend()
+    assert served.done("info")["sessions"][0]["uid"] == uid
+
+
+def test_program(served: S2CS, service: Service, application: Application) -> None:
+    session = served.stream(application.endpoint)
+    uid = session["uid"]
+    shown = service.run("info", "--json")
+    assert json.loads(shown.stdout)["sessions"][0]["uid"] == uid and not shown.stderr
+    assert uid in service.run("info").stdout.decode()
+    hello = service.run(*("hello", uid, "--listener", application.endpoint, "--secret-file", "-"), data=SECRET.encode())
+    assert hello.returncode == 0 and b"streaming" in hello.stdout, hello
+    assert service.run("drop", uid).returncode == 0
+    nothing = service.run("drop", own_uid())
+    assert nothing.returncode == 1 and b"has no session" in nothing.stderr
+    wrong = service.run("release", "../etc")
+    assert wrong.returncode == 1 and b"uid: " in wrong.stderr and wrong.stderr.count(b"\n") == 1
+    assert service.run("release", uid).stdout.decode() == f"{uid} (producer): released\n"
+    assert service.run("release").returncode == 2
+
+
+def test_without_a_service(served: S2CS, service: Service) -> None:
+    for part in (service.frontend, service.backend):
+        kill(part.pid)
+        part.wait()
+    for command in (("info",), ("call",)):
+        done = service.run(*command, data=b"{}")
+        assert done.returncode == 3 and b"no service answers" in done.stderr
+
+
+def test_idle_memory(service: Service) -> None:
+    for part in (service.frontend, service.backend):
+        with open(f"/proc/{part.pid}/status") as stream:
+            resident = next(int(line.split()[1]) for line in stream if line.startswith("VmRSS:"))
+        assert resident < 25 * 1024, f"{part.args!r}: {resident} KiB"
