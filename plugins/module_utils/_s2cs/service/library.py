@@ -21,10 +21,12 @@ from typing import Mapping
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
 from ansible_collections.scistream.gateway.plugins.module_utils._common.version import VERSION
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service import commands
 
 _PACKAGE = "ansible_collections/scistream/gateway/plugins/module_utils"
-# The file that is also installed as the program.
+# The file that is also installed as the program, and the one with its commands. Ansible sends what modules import.
 _PROGRAM = "_s2cs/service_client.py"
+_COMMANDS = f"{commands.__name__.split('.module_utils.')[1].replace('.', '/')}.py"
 _LINK, _PREFIX = "lib", "lib-"
 _SECONDS = 120.0
 
@@ -44,6 +46,8 @@ def install(directory: str, interpreter: str, check_mode: bool = False) -> bool:
         ScistreamError: The library cannot be compiled.
     """
     files = _sources()
+    if not {_PROGRAM, _COMMANDS} <= set(files):
+        raise ScistreamError("the module does not contain the program s2cs")
     program = f"#!{interpreter} -IS\n".encode() + files[_PROGRAM]
     digest = hashlib.sha256(f"{VERSION} {interpreter}\0".encode())
     for name, content in sorted(files.items()):
