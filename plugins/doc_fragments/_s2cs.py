@@ -24,6 +24,8 @@ options:
 
     ACTIONS = r"""
 notes:
+  - On a gateway with the service of the role P(scistream.gateway.s2cs#role), members of its group can run the module
+    without C(become). The service then carries out the action.
   - Specify one session by its options, or any number of sessions with O(sessions).
   - Any number of control nodes can manage the same gateway concurrently.
 attributes:

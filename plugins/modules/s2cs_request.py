@@ -16,8 +16,9 @@ description:
     interrupting connections. Any other difference is an error, and the message lists the differences.
   - Repeating the request also restarts a data server that died, and restarts the timeout for the next message.
   - The session is owned by the user who requests it. Other users need its secret to update or release it.
-  - A session expires if no HELLO or UPDATE is received in time, or at the end of its lifetime. The next action on this
-    gateway releases expired sessions, regardless of which session that action is for.
+  - A session expires if no HELLO or UPDATE is received in time, or at the end of its lifetime. The service of the
+    gateway releases expired sessions within seconds. Without it, the next action on this gateway does, regardless of
+    which session that action is for.
 author: SciStream gateway developers (@scistream)
 extends_documentation_fragment:
   - scistream.gateway._attributes

@@ -4,7 +4,7 @@
 
 """Uses the service of S2CS on a gateway as two members of its group and as a user outside of it; run as root.
 
-    python3 service.py TARGET      the address and port of a web server with the file `frames`
+python3 service.py TARGET      the address and port of a web server with the file `frames`
 """
 
 from __future__ import annotations

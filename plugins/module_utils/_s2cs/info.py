@@ -17,6 +17,7 @@ from typing import Any, Sequence
 from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import reason
 from ansible_collections.scistream.gateway.plugins.module_utils._common.version import VERSION
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import restarts
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import STREAMING, Session
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store import Store
@@ -40,13 +41,14 @@ def describe_sessions(policy: Policy, store: Store, uid: str | None, role: str |
         role: A role, or None for both roles.
     """
     found = [session for session in store.all(uid) if role in (None, session.role)]
+    attempts = restarts.read(policy.layout.state_dir)
     return [
-        {**session.to_result(), **_observed(session, status, store)}
+        {**session.to_result(), **_observed(session, status, store, attempts.get(session.name))}
         for session, status in zip(found, _statuses(policy, found))
     ]
 
 
-def _observed(session: Session, status: Status, store: Store) -> dict[str, Any]:
+def _observed(session: Session, status: Status, store: Store, attempts: restarts.Attempts | None) -> dict[str, Any]:
     """Return the observed state of a data server, with the health of its session."""
     health, why = status.health, status.reason
     if session.is_expired:
@@ -58,6 +60,8 @@ def _observed(session: Session, status: Status, store: Store) -> dict[str, Any]:
         health, why = "unfinished", f"its last action ({session.pending}) was killed; the next action on it {does}"
     elif session.state != STREAMING and health in ("ok", "idle"):
         health = "waiting"
+    elif health == "down" and attempts is not None:
+        why = f"{why}; {attempts.describe()}"
     return {**asdict(status), "health": health, "reason": why}
 
 
