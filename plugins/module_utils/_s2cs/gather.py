@@ -26,20 +26,18 @@ def gather(config: str, options: Mapping[str, Any]) -> dict[str, Any]:
         options: The options, which can select a stream and a role.
     """
     uid, role = options.get("uid"), options.get("role")
-    lost: list[Any] = []
     try:
         uid = None if uid is None else check_uid(uid)
         policy = load_policy(config, lenient=True)
         # Listed before the store is read, so that the directory of a new session is not taken for an orphan.
         directories = orphans.find_directories(policy)
-        lost = orphans.find_orphans(policy, directories, ())
         with closing(Store(policy.layout.state_dir, read_only=True)) as store:
             found = info.describe_sessions(policy, store, uid, role)
             unreadable = [asdict(row) for row in store.unreadable]
             lost = orphans.find_orphans(policy, directories, store.keys())
             gateway = info.describe_gateway(policy, store)
     except UnusableStoreError as error:
-        lost = [item for item in lost if (item["uid"], item["role"]) not in error.known]
+        lost = orphans.find_orphans(policy, directories, error.known)
         return {"failed": True, "msg": str(error), "orphans": lost}
     except (ScistreamError, OSError) as error:
         return {"failed": True, "msg": reason(error)}

@@ -44,6 +44,8 @@ class SessionManager:
     def __init__(
         self, policy: Policy, check_mode: bool = False, lenient: bool = False, caller: Caller | None = None
     ) -> None:
+        #: Whether actions release expired sessions and trim logs, which the service does by itself.
+        self.keeps_house = caller is None and not check_mode
         self.policy = policy
         self.caller = caller or find_caller()
         self.check_mode = check_mode
@@ -57,7 +59,7 @@ class SessionManager:
             if lenient:
                 try:
                     # Opening it succeeds even if only its beginning is intact.
-                    store.all()
+                    store.read_all()
                 except BaseException:
                     store.close()
                     raise

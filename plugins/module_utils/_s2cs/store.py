@@ -149,12 +149,16 @@ class Store:
         where, values = ("WHERE uid = ?", [uid]) if uid else ("", [])
         found: list[Session] = []
         self.unreadable = []
-        for key, role, document in self._read(f"SELECT uid, role, document FROM session {where}", *values):
+        for key, role, document in self.read_all(where, *values):
             try:
                 found.append(_session(key, role, document))
             except ValueError as error:
                 self.unreadable.append(UnreadableRow(str(key), str(role), str(error)))
         return found
+
+    def read_all(self, where: str = "", *values: str) -> list[tuple[Any, ...]]:
+        """Return the uid, role and document of all sessions without validating them, which fails in a damaged store."""
+        return self._read(f"SELECT uid, role, document FROM session {where}", *values)
 
     def keys(self) -> set[tuple[str, str]]:
         """Return uid and role of all sessions, including those whose rows cannot be read."""

@@ -154,7 +154,7 @@ class Action(ABC, Generic[Item]):
         for index, key in enumerate(keys):
             if key in keys[:index]:
                 raise ValueRefused(f"sessions[{index}]", f"{key[1]} of {key[0]}", "list each session once")
-        if not self.check_mode:
+        if self.manager.keeps_house:
             self.manager.release_expired(keys)
             self.manager.trim_logs(keys)
         with self.store.locks.hold(keys):

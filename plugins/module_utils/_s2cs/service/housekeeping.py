@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import closing, suppress
-from typing import Any
+from typing import Any, Container
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, reason
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import restarts
@@ -17,7 +17,10 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy_fil
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import Session
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session_manager import SessionManager
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.steps import Steps, run_all
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import working_directories
 
+# Interval of maintenance in seconds.
+INTERVAL = 10.0
 # Maximum number of problems that are reported.
 _MAX_PROBLEMS = 20
 
@@ -95,12 +98,14 @@ def _restart_all(manager: SessionManager) -> list[str]:
     known = restarts.read(directory)
     now = time.time()
     remaining: dict[str, restarts.Attempts] = {}
+    # Querying each data server takes much longer than looking at all processes once.
+    occupied = working_directories()
     problems = []
     for session in manager.store.all():
         if session.is_expired:
             continue
         before = known.get(session.name)
-        if not _needs_repair(manager, session):
+        if not _needs_repair(manager, session, occupied, now):
             if before is not None and now - before.last < restarts.PROBATION_SECONDS:
                 remaining[session.name] = before
             continue
@@ -121,9 +126,18 @@ def _restart_all(manager: SessionManager) -> list[str]:
     return problems
 
 
-def _needs_repair(manager: SessionManager, session: Session) -> bool:
+def _needs_repair(manager: SessionManager, session: Session, occupied: Container[Any], now: float) -> bool:
     if session.pending:
         return not manager.store.locks.is_locked(session.uid, session.role)
+    if session.runtime != "process":
+        # Their engines restart containers. Querying them once a minute is enough.
+        if now % 60 >= INTERVAL:
+            return False
+    else:
+        with suppress(OSError):
+            info = os.stat(manager.policy.layout.directory(session.name))
+            if (info.st_dev, info.st_ino) in occupied:
+                return False
     with suppress(ScistreamError, OSError):
         return manager.data_server(session, lenient=True).is_abandoned()
     return False

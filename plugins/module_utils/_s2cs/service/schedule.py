@@ -10,13 +10,15 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Mapping
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.housekeeping import store_version
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.housekeeping import (
+    INTERVAL,
+    store_version,
+)
 
 # Pauses in seconds before sessions that could not be released are tried again.
 _FIRST_PAUSE, _MAX_PAUSE = 5.0, 300.0
 # If a round takes longer, another one is started, which skips the sessions that are locked by the first.
 _LATE_SECONDS, _MAX_ROUNDS = 3.0, 8
-_MAINTENANCE_SECONDS = 10.0
 
 
 @dataclass
@@ -56,7 +58,7 @@ class Schedule:
     def should_maintain(self) -> bool:
         """Return whether to start another round that looks after data servers and logs."""
         now = time.monotonic()
-        if not self.sessions or now < self.maintained + _MAINTENANCE_SECONDS:
+        if not self.sessions or now < self.maintained + INTERVAL:
             return False
         self.maintained = now
         return True

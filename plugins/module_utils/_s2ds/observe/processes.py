@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
 from typing import Iterable
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
@@ -87,6 +88,17 @@ def working_in(directory: str) -> dict[int, str]:
                 found[pid] = start_time(pid)
         except (OSError, ValueError):
             continue
+    return found
+
+
+def working_directories() -> set[tuple[int, int]]:
+    """Return the devices and inodes of the directories in which any process works."""
+    found = set()
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with suppress(OSError):
+                info = os.stat(f"/proc/{name}/cwd")
+                found.add((info.st_dev, info.st_ino))
     return found
 
 
