@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-import platform
 import queue
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -141,7 +141,7 @@ def describe_gateway(policy: Policy, store: Store) -> dict[str, Any]:
         "limits": {**policy.limits.to_result(), "num_conn": policy.max_connections},
         "hello_timeout": policy.hello_timeout,
         "hello_timeout_max": policy.hello_timeout_max,
-        "versions": {"collection": VERSION, "python": platform.python_version()},
+        "versions": {"collection": VERSION, "python": sys.version.split()[0]},
     }
     # The default of a faulty key may allow more than its value, so it is not shown.
     return {key: None if _POLICY_KEYS.get(key, key) in policy.faulty else value for key, value in shown.items()}

@@ -24,8 +24,9 @@ from ansible_collections.scistream.gateway.tests.integration.examples.returned i
 )
 from ansible_collections.scistream.gateway.tests.integration.examples.site import Site
 
-# proxy_container has its test where there is an engine; the policy of an example takes the place of that of the others.
-APART = ("proxy_container", "s2cs_policy")
+# proxy_container has its test where there is an engine; the policy of an example takes the place of that of the others,
+# and the program of an example that of the host.
+APART = ("proxy_container", "s2cs_policy", "s2cs_program")
 MODULES = sorted(path.stem for path in COLLECTION.glob("plugins/modules/*.py") if path.stem not in APART)
 VALUES = [
     (kind, path.stem) for kind in ("filter", "lookup") for path in sorted(COLLECTION.glob(f"plugins/{kind}/*.py"))

@@ -292,8 +292,9 @@ def test_data_server_that_died_with_its_supervisor(served: S2CS, application: Ap
 
     eventually("a restart", is_back)
     assert served.supervisor(session)["pid"] != state["pid"]
-    restarts = json.loads((served.state / "restarts.json").read_text())
-    assert restarts[f"producer-{session['uid']}"]["count"] == 1
+    attempts = served.state / "restarts.json"
+    eventually("an entry", attempts.exists)
+    assert json.loads(attempts.read_text())[f"producer-{session['uid']}"]["count"] == 1
 
 
 def test_drop(served: S2CS, application: Application) -> None:

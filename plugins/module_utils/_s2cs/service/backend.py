@@ -199,7 +199,8 @@ class Backend:
                 report = function(self._config)
             except (ScistreamError, OSError) as error:
                 report = {"error": reason(error)}
-            with os.fdopen(send, "w", encoding="ascii") as stream:
+            # If this fails, the main process was killed, and nobody needs the report.
+            with suppress(BrokenPipeError), os.fdopen(send, "w", encoding="ascii") as stream:
                 json.dump(report, stream)
 
         pid = self._fork(work)

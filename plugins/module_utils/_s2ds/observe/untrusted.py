@@ -9,7 +9,6 @@ A compromised data server cannot make this process read anything but its own reg
 
 from __future__ import annotations
 
-import ctypes
 import os
 import stat
 import time
@@ -150,6 +149,9 @@ def reserve(descriptor: int, length: int) -> None:
 
 
 def _fallocate(descriptor: int, mode: int, offset: int, length: int) -> None:
+    # Rarely needed, and it takes memory that the service would hold all the time.
+    import ctypes
+
     libc = ctypes.CDLL(None, use_errno=True)
     function = getattr(libc, "fallocate64", None) or getattr(libc, "fallocate", None)
     if function is not None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import pwd
 import subprocess
-import uuid
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
 
@@ -56,7 +55,7 @@ def scope(name: str) -> tuple[list[str], dict[str, str]]:
     if not _ends_with_login() or not _lingers() or not _is_there():
         return [], {}
     # An earlier scope of the same name may still be ending.
-    unit = f"scistream-{name}-{uuid.uuid4().hex[:8]}"
+    unit = f"scistream-{name}-{os.urandom(4).hex()}"
     command = ["systemd-run", "--user", "--scope", "--quiet", "--collect", f"--unit={unit}", "--"]
     return command, {"XDG_RUNTIME_DIR": _runtime_directory()}
 

@@ -12,7 +12,6 @@ import re
 import stat
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_number
@@ -102,6 +101,9 @@ def parse_settings(key: str, value: Any) -> JanusSettings:
 
 def _url(key: str, value: Any) -> str:
     try:
+        # Takes memory that the service would hold all the time on gateways without Janus.
+        from urllib.parse import urlsplit
+
         parts = urlsplit(value if isinstance(value, str) and value.isprintable() else "")
         good = bool(parts.hostname) and parts.port != 0
     except ValueError:
