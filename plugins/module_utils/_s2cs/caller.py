@@ -69,10 +69,19 @@ def find_caller() -> Caller:
         return Caller(os.geteuid())
     if os.getuid():
         return Caller(os.getuid())
+    return find_user_of_root("self")
+
+
+def find_user_of_root(process: str) -> Caller:
+    """Return the user on whose behalf a process of root runs.
+
+    Args:
+        process: Its PID, or ``self``.
+    """
     for _attempt in range(_ATTEMPTS):
         try:
-            login = _login_uid()
-            return Caller(login if login is not None else _ancestor() or _slice() or 0)
+            login = _login_uid(process)
+            return Caller(login if login is not None else _ancestor(process) or _slice(process) or 0)
         except FileNotFoundError:
             # An ancestor has ended in the meantime, so its children now have another parent.
             continue
@@ -81,12 +90,12 @@ def find_caller() -> Caller:
     return Caller(None)
 
 
-def _login_uid() -> int | None:
+def _login_uid(process: str) -> int | None:
     """Return the login uid of the audit system, or None if there is none."""
     try:
-        found = int(_read("self/loginuid"))
+        found = int(_read(f"{process}/loginuid"))
     except FileNotFoundError:
-        _read("self/status")
+        _read(f"{process}/status")
         return None
     if found == _UNSET:
         return None
@@ -97,10 +106,9 @@ def _login_uid() -> int | None:
         return found
 
 
-def _ancestor() -> int | None:
+def _ancestor(process: str) -> int | None:
     """Return the real user of the nearest ancestor process that is not root's."""
     namespace = _read("self/uid_map").split()
-    process = "self"
     for _depth in range(_MAX_DEPTH):
         status = _status(process)
         uid, parent = int(status["Uid"].split()[0]), int(status["PPid"])
@@ -117,9 +125,9 @@ def _ancestor() -> int | None:
     raise ValueError("circular chain of processes")
 
 
-def _slice() -> int | None:
-    """Return the user of the systemd slice of this process, unless the first process is in the same slice."""
-    match = _SLICE.search(_read("self/cgroup"))
+def _slice(process: str) -> int | None:
+    """Return the user of the systemd slice of a process, unless the first process is in the same slice."""
+    match = _SLICE.search(_read(f"{process}/cgroup"))
     if match is None or match.group(0) in _read("1/cgroup"):
         return None
     return int(match.group(1))

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import service_client
-from ansible_collections.scistream.gateway.tests.integration.s2cs.identity import ANN, BOB, OPERATOR
+from ansible_collections.scistream.gateway.tests.integration.s2cs.identity import ANN, BOB, OPERATOR, come_in_as
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS, SECRET, own_uid, start
 from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import (
     Application,
@@ -80,6 +80,28 @@ class TestUsers:
             assert not again["changed"] and again["session"]["owner"] == ANN
             served.done("release", uid=uid)
         served.service = service
+
+    def test_root_acts_on_behalf_of_who_logged_in(self, served: S2CS, service: Service) -> None:
+        """The owner is the same as that of a module, and root by way of somebody else is not an administrator."""
+        uid = own_uid()
+        requests = [("request", ANN), ("release", BOB), ("release", ANN)]
+        answers = []
+        for action, user in requests:
+            receive, send = os.pipe()
+            child = os.fork()
+            if not child:
+                come_in_as(user)
+                arguments = {"uid": uid, "role": "producer"}
+                more = {"encryption": "none", "secret": SECRET} if action == "request" else {}
+                os.write(send, json.dumps(service.call(action, {**arguments, **more})).encode())
+                os._exit(0)
+            os.close(send)
+            assert os.waitpid(child, 0)[1] == 0
+            with os.fdopen(receive) as stream:
+                answers.append(json.load(stream)["result"])
+        assert answers[0]["session"]["owner"] == ANN
+        assert f"{BOB} may not release it" in answers[1]["msg"]
+        assert answers[2]["changed"]
 
     def test_modules_without_root(
         self, served: S2CS, service: Service, application: Application, monkeypatch: pytest.MonkeyPatch

@@ -19,7 +19,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.ki
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.release import RELEASE
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.request import REQUEST
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.update import UPDATE
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.caller import Caller
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.caller import Caller, find_user_of_root
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.gather import gather
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.perform import perform
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service import sockets
@@ -54,9 +54,9 @@ def handle(connection: socket.socket, config: str, user_socket: str, viewers: Co
     """
     connection.settimeout(_SECONDS)
     try:
-        uid, data = _receive(connection, user_socket)
+        caller, data = _receive(connection, user_socket)
         call = read_request(data)
-        content = answer(_result(call, uid, config, viewers))
+        content = answer(_result(call, caller, config, viewers))
     except ServiceError as error:
         content = refusal(error)
     except Exception:  # pylint: disable=broad-except
@@ -67,14 +67,14 @@ def handle(connection: socket.socket, config: str, user_socket: str, viewers: Co
         connection.sendall(content)
 
 
-def _receive(connection: socket.socket, user_socket: str) -> tuple[int, bytes]:
+def _receive(connection: socket.socket, user_socket: str) -> tuple[Caller, bytes]:
     """Return the user of the caller's connection, which the frontend passes along, and the request."""
     _data, passed = sockets.receive_descriptors(connection, 1)
     try:
         # Only a connection accepted on the socket for users has its name, in contrast to connections of the frontend.
         if len(passed) != 1 or passed[0].family != socket.AF_UNIX or passed[0].getsockname() != user_socket:
             raise ServiceError(DENIED, "requests must be accompanied by the connection of the caller")
-        uid = sockets.peer_uid(passed[0])
+        pid, uid = sockets.peer(passed[0])
     finally:
         for item in passed:
             item.close()
@@ -86,16 +86,17 @@ def _receive(connection: socket.socket, user_socket: str) -> tuple[int, bytes]:
             break
         parts.append(part)
         size += len(part)
-    return uid, b"".join(parts)
+    # Like a module, root acts on behalf of the user who logged in.
+    return Caller(uid) if uid else find_user_of_root(str(pid)), b"".join(parts)
 
 
-def _result(call: Call, uid: int, config: str, viewers: Collection[int]) -> dict[str, object]:
+def _result(call: Call, caller: Caller, config: str, viewers: Collection[int]) -> dict[str, object]:
     if call.config is not None and os.path.normpath(call.config) != os.path.normpath(config):
         raise ServiceError(
             OTHER_CONFIG, f"config: the service of this gateway uses {config}: omit the option, or specify that path"
         )
     if call.action == INFO:
         return gather(config, call.arguments)
-    if uid in viewers:
-        raise ServiceError(DENIED, f"action: {Caller(uid).name} may only use info on this gateway")
-    return perform(_KINDS[call.action], config, call.arguments, call.check, Caller(uid))
+    if caller.uid in viewers:
+        raise ServiceError(DENIED, f"action: {caller.name} may only use info on this gateway")
+    return perform(_KINDS[call.action], config, call.arguments, call.check, caller)

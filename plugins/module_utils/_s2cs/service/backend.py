@@ -127,7 +127,7 @@ class Backend:
             return
         with connection:
             connection.setblocking(True)
-            uid = sockets.peer_uid(connection)
+            _pid, uid = sockets.peer(connection)
             if uid not in (self._frontend, os.geteuid()):
                 print(f"a connection of user {uid} was refused", file=sys.stderr, flush=True)
                 return

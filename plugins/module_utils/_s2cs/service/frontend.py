@@ -76,7 +76,7 @@ class Frontend:
 
     async def _handle(self, connection: socket.socket) -> None:
         with connection:
-            uid = sockets.peer_uid(connection)
+            _pid, uid = sockets.peer(connection)
             if uid and (sum(self._calls.values()) >= MAX_CALLS or self._calls[uid] >= MAX_USER_CALLS):
                 await self._answer(connection, refusal(ServiceError(BUSY, _busy("calls"))))
                 return

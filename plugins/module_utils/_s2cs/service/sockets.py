@@ -35,11 +35,11 @@ def listen(path: str, mode: int = 0o600) -> socket.socket:
     return listener
 
 
-def peer_uid(connection: socket.socket) -> int:
-    """Return the user at the other end of a connection, according to the kernel."""
+def peer(connection: socket.socket) -> tuple[int, int]:
+    """Return the PID and the user at the other end of a connection, according to the kernel."""
     data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    _pid, uid, _gid = _CREDENTIALS.unpack(data)
-    return int(uid)
+    pid, uid, _gid = _CREDENTIALS.unpack(data)
+    return pid, uid
 
 
 def send_descriptor(connection: socket.socket, data: bytes, descriptor: int) -> None:
