@@ -1,0 +1,170 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The protocol of the service, its schedule, and its attempts to restart data servers."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._common.version import VERSION
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import restarts
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.restarts import MAX_ATTEMPTS, Attempts
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service import protocol
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.schedule import Schedule
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.shapes import check_arguments
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_protocol import (
+    ServiceError,
+    read_answer,
+    request,
+)
+
+UID = "1b4e28ba-2fa1-41d2-883f-0016d3cca427"
+REQUEST = {"uid": UID, "role": "producer", "secret": "x"}
+
+
+def test_a_request_is_read_as_it_was_written() -> None:
+    call = protocol.read_request(request("update", {"uid": UID, "role": "consumer"}, True, "/etc/p.json"))
+    assert (call.action, call.check, call.config) == ("update", True, "/etc/p.json")
+    assert call.arguments["role"] == "consumer" and call.arguments["probe_targets"] is False
+    assert protocol.read_request(request("info", {})).arguments == {"uid": None, "role": None, "secret": None}
+
+
+def test_answers() -> None:
+    assert read_answer(protocol.answer({"changed": True})) == {"changed": True}
+    with pytest.raises(ServiceError, match="why") as error:
+        read_answer(protocol.refusal(ServiceError("busy", "why")))
+    assert error.value.code == "busy"
+    for data in (b"", b"[]", b"{}", b'{"result": 1}', b'{"error": {}}', b"\xff"):
+        with pytest.raises(ServiceError, match="invalid"):
+            read_answer(data)
+
+
+@pytest.mark.parametrize("other", ["99.0.0", "0.0.1", "", "1"])
+def test_another_version(other: str) -> None:
+    with pytest.raises(ServiceError) as error:
+        protocol.read_request(request("info", {}, version=other))
+    assert error.value.code == "version" and VERSION in str(error.value)
+
+
+def test_another_patch_version() -> None:
+    major, minor = VERSION.split(".")[:2]
+    assert protocol.read_request(request("info", {}, version=f"{major}.{minor}.99")).action == "info"
+
+
+def test_options_have_the_types_of_the_module() -> None:
+    given = {**REQUEST, "num_conn": "3", "rate": 1000, "labels": {"a": 1, "b": True}, "lifetime": None}
+    found = check_arguments("request", given)
+    assert (found["num_conn"], found["rate"], found["lifetime"]) == (3, "1000", None)
+    assert found["encryption"] == "tls" and found["labels"] == {"a": 1, "b": True} and found["sessions"] is None
+    assert check_arguments("release", {"sessions": [{"uid": UID}]}) == {
+        "sessions": [{"uid": UID, "role": None, "secret": None}]
+    }
+
+
+@pytest.mark.parametrize(
+    ("action", "given", "option"),
+    [
+        ("request", {**REQUEST, "num_conn": True}, "num_conn"),
+        ("request", {**REQUEST, "num_conn": 1.5}, "num_conn"),
+        ("request", {**REQUEST, "num_conn": "1" * 30}, "num_conn"),
+        ("request", {**REQUEST, "labels": {"a": {}}}, "labels"),
+        ("request", {**REQUEST, "labels": []}, "labels"),
+        ("request", {**REQUEST, "owner": "root"}, "owner"),
+        ("request", {**REQUEST, "role": "both"}, "role"),
+        ("request", {"uid": UID}, "role"),
+        ("hello", {**REQUEST, "producer_listeners": "10.1.0.5:7000"}, "producer_listeners"),
+        ("hello", {**REQUEST, "producer_listeners": [["a"]]}, "producer_listeners"),
+        ("hello", {**REQUEST, "certificate": "x" * 70000}, "certificate"),
+        ("update", {"uid": UID, "role": "producer", "probe_targets": "yes"}, "probe_targets"),
+        ("release", {"sessions": [{"uid": UID}], "uid": UID}, "uid"),
+        ("release", {"sessions": [{"uid": UID}, {}]}, "sessions[1].uid"),
+        ("info", {"config": "/etc/p.json"}, "config"),
+    ],
+)
+def test_refused_options(action: str, given: Any, option: str) -> None:
+    with pytest.raises(ValueRefused) as error:
+        check_arguments(action, given)
+    assert str(error.value).startswith(f"{option}: ")
+
+
+@pytest.mark.parametrize("option", ["secret", "key"])
+def test_secrets_are_not_shown(option: str) -> None:
+    with pytest.raises(ValueRefused) as error:
+        check_arguments("hello", {**REQUEST, option: ["very", "hidden"]})
+    assert "very" not in str(error.value)
+
+
+def test_attempts_become_rare_and_end() -> None:
+    now = time.time()
+    attempts, pauses = Attempts(), []
+    while not attempts.given_up:
+        attempts = attempts.add(now)
+        pauses.append(attempts.due - now)
+    assert pauses == sorted(pauses) and pauses[0] == 10 and pauses[-1] == 300 and len(pauses) == MAX_ATTEMPTS
+    assert "REQ or UPDATE" in attempts.describe() and "will be" in Attempts(1, now).describe()
+    # Once a day there is another one.
+    later = Attempts(attempts.count, now - 90000)
+    assert not later.given_up and later.due < now and later.add(now).given_up
+
+
+def test_attempts_are_kept(tmp_path: Path) -> None:
+    kept = {"producer-1": Attempts(2, 1.5)}
+    restarts.write(str(tmp_path), kept)
+    assert restarts.read(str(tmp_path)) == kept
+    assert (tmp_path / "restarts.json").stat().st_mode & 0o777 == 0o600 and len(os.listdir(tmp_path)) == 1
+    for text in ("", "[]", '{"a": 1}', '{"a": {"count": "x", "last": 1}}'):
+        (tmp_path / "restarts.json").write_text(text)
+        assert restarts.read(str(tmp_path)) == {}
+
+
+def _report(directory: Path, **changes: Any) -> dict[str, Any]:
+    about = (directory / "s2cs.db").stat()
+    store = [about.st_ino, about.st_mtime_ns, about.st_size]
+    report = {"state_dir": str(directory), "store": store, "sessions": 1, "next": None, "overdue": 0}
+    return {**json.loads(json.dumps(report)), **changes}
+
+
+def test_schedule(tmp_path: Path) -> None:
+    store = tmp_path / "s2cs.db"
+    store.write_text("")
+    schedule = Schedule()
+    assert not schedule.should_maintain()
+    # Nothing is known at first; while a round is under way there is no other, unless it takes long.
+    assert schedule.should_release(0) and not schedule.should_release(1)
+    schedule.started -= 60
+    assert schedule.should_release(1) and not schedule.should_release(8)
+    schedule.finished(_report(tmp_path))
+    assert not schedule.should_release(0)
+    assert schedule.should_maintain() and not schedule.should_maintain()
+    store.write_text("changed")
+    assert schedule.should_release(0)
+    schedule.finished(_report(tmp_path, next=time.time() - 1))
+    assert schedule.should_release(0)
+    schedule.finished(_report(tmp_path, next=time.time() + 60))
+    assert not schedule.should_release(0)
+
+
+def test_what_fails_is_tried_again_later(tmp_path: Path) -> None:
+    (tmp_path / "s2cs.db").write_text("")
+    schedule = Schedule()
+    pauses = []
+    for _attempt in range(8):
+        schedule.finished(None)
+        assert schedule.retry_at is not None and not schedule.should_release(0)
+        pauses.append(round(schedule.retry_at - time.time()))
+        schedule.retry_at = time.time() - 1
+        assert schedule.should_release(0)
+    assert pauses[:3] == [5, 10, 20] and pauses[-1] == 300
+    schedule.finished(_report(tmp_path, overdue=1))
+    assert not schedule.should_release(0)
+    schedule.finished(_report(tmp_path))
+    assert schedule.retry_at is None and schedule.pause == 5
