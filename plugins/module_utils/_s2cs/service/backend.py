@@ -33,7 +33,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.ho
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.schedule import Schedule
 
 # Maximum number of concurrent calls. Others wait in the backlog of the socket.
-_MAX_CALLS = 32
+_MAX_CALLS = 64
 # Time in seconds after which a process is killed, longer than any action takes.
 _PROCESS_SECONDS = 1800.0
 _TICK_SECONDS = 1.0

@@ -22,7 +22,9 @@ from contextlib import suppress
 from typing import Callable
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service import sockets
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.budget import Budget
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.protocol import read_request, refusal
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.shapes import INFO
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_client import MAX_ANSWER, MAX_REQUEST
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_protocol import (
     BAD_REQUEST,
@@ -38,8 +40,9 @@ _SEND_SECONDS = 30.0
 _ACTION_SECONDS = 900.0
 # Maximum number of concurrent calls. Calls of root are not limited, so that it can always act.
 MAX_CALLS, MAX_USER_CALLS = 128, 8
-# Maximum size of all incomplete requests.
+# Maximum sizes of all requests until they are forwarded, and of all answers of info until they are sent.
 _MAX_BYTES, _MAX_USER_BYTES = 48 << 20, 2 * MAX_REQUEST
+_MAX_ANSWER_BYTES, _MAX_USER_ANSWER_BYTES = 160 << 20, 32 << 20
 _PIECE = 1 << 16
 
 
@@ -55,7 +58,8 @@ class Frontend:
         self._listener = listener
         self._backend = backend
         self._calls: Counter[int] = Counter()
-        self._bytes: Counter[int] = Counter()
+        self._requests = Budget(_MAX_BYTES, _MAX_USER_BYTES)
+        self._answers = Budget(_MAX_ANSWER_BYTES, _MAX_USER_ANSWER_BYTES)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self) -> None:
@@ -93,59 +97,55 @@ class Frontend:
                     del self._calls[uid]
 
     async def _call(self, connection: socket.socket, uid: int) -> None:
-        try:
-            data = await self._receive(connection, uid)
-            if not data:
-                return
-            read_request(data)
-            answer = await asyncio.wait_for(self._forward(connection, data), _ACTION_SECONDS)
-        except ServiceError as error:
-            answer = refusal(error)
-        await self._answer(connection, answer)
-
-    async def _receive(self, connection: socket.socket, uid: int) -> bytes:
-        """Return a request, or nothing if the caller has disconnected."""
-        received = [0]
-
-        def reserve(count: int) -> bool:
-            if uid and (self._bytes[uid] + count > _MAX_USER_BYTES or sum(self._bytes.values()) + count > _MAX_BYTES):
-                return False
-            received[0] += count
-            self._bytes[uid] += count
-            return True
-
-        try:
-            return await asyncio.wait_for(_read(connection, MAX_REQUEST, reserve), RECEIVE_SECONDS)
-        except asyncio.TimeoutError:
-            seconds = f"{RECEIVE_SECONDS:.0f} s"
-            message = (
-                f"the request was incomplete after {seconds}: shut down the sending side of the connection after it"
-            )
-            raise ServiceError(BAD_REQUEST, message) from None
-        except (ConnectionError, BrokenPipeError):
-            return b""
-        finally:
-            self._bytes[uid] -= received[0]
-            if self._bytes[uid] <= 0:
-                del self._bytes[uid]
-
-    async def _forward(self, connection: socket.socket, data: bytes) -> bytes:
-        """Forward a request to the backend, and return the answer."""
-        loop = asyncio.get_running_loop()
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as backend:
             backend.setblocking(False)
+            with self._answers.account(uid) as reserve:
+                try:
+                    action = await self._forward(connection, backend, uid)
+                    if not action:
+                        return
+                    # Answers of other actions are as large as their requests, and must not be lost.
+                    receive = self._receive_answer(backend, reserve if action == INFO else _unlimited)
+                    answer = await asyncio.wait_for(receive, _ACTION_SECONDS)
+                except ServiceError as error:
+                    answer = refusal(error)
+                await self._answer(connection, answer)
+
+    async def _forward(self, connection: socket.socket, backend: socket.socket, uid: int) -> str:
+        """Receive and validate a request, and forward it to the backend.
+
+        Returns:
+            The action, or nothing if the caller has disconnected.
+        """
+        with self._requests.account(uid) as reserve:
+            try:
+                data = await asyncio.wait_for(_read(connection, MAX_REQUEST, reserve), RECEIVE_SECONDS)
+            except asyncio.TimeoutError:
+                raise ServiceError(
+                    BAD_REQUEST,
+                    f"the request was incomplete after {RECEIVE_SECONDS:.0f} s: shut down the sending side of the "
+                    "connection after it",
+                ) from None
+            except ConnectionError:
+                return ""
+            if not data:
+                return ""
+            action = read_request(data).action
             try:
                 await _connect(backend, self._backend)
                 sockets.send_descriptor(backend, b"\n", connection.fileno())
-                await loop.sock_sendall(backend, data)
+                await asyncio.get_running_loop().sock_sendall(backend, data)
                 backend.shutdown(socket.SHUT_WR)
-                answer = await _read(backend, MAX_ANSWER, lambda _count: True)
             except OSError as error:
-                raise ServiceError(
-                    INTERNAL,
-                    f"the backend of the service does not answer ({error.strerror}): check journalctl -u "
-                    "scistream-s2csd, and repeat the call",
-                ) from None
+                raise _no_backend(error) from None
+            return action
+
+    async def _receive_answer(self, backend: socket.socket, reserve: Callable[[int], bool]) -> bytes:
+        """Return the answer of the backend."""
+        try:
+            answer = await _read(backend, MAX_ANSWER, reserve)
+        except OSError as error:
+            raise _no_backend(error) from None
         if not answer.endswith(b"\n"):
             raise ServiceError(
                 INTERNAL,
@@ -172,7 +172,7 @@ async def _read(connection: socket.socket, most: int, reserve: Callable[[int], b
         if len(data) + len(piece) > most:
             raise ServiceError(TOO_LARGE, f"the request is larger than {most} bytes: specify fewer sessions")
         if not reserve(len(piece)):
-            raise ServiceError(BUSY, _busy("requests"))
+            raise ServiceError(BUSY, _busy("calls"))
         data += piece
 
 
@@ -184,6 +184,18 @@ async def _connect(connection: socket.socket, path: str) -> None:
             return
         except BlockingIOError:
             await asyncio.sleep(0.02)
+
+
+def _unlimited(_count: int) -> bool:
+    return True
+
+
+def _no_backend(error: OSError) -> ServiceError:
+    return ServiceError(
+        INTERNAL,
+        f"the backend of the service does not answer ({error.strerror}): check journalctl -u scistream-s2csd, and "
+        "repeat the call",
+    )
 
 
 def _busy(what: str) -> str:

@@ -24,7 +24,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_pr
 
 _KEYS = ("protocol", "version", "action", "arguments", "check", "config")
 # JSON values are much larger in memory than in a request.
-_MAX_VALUES = 200_000
+_MAX_VALUES = 100_000
 _MAX_DIGITS = 18
 _MAX_VERSION = 64
 _MAX_PATH = 4096
