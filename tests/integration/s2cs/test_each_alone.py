@@ -27,8 +27,6 @@ from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import
     pair,
 )
 
-pytestmark = pytest.mark.parametrize("door", ["modules", "service"])
-
 REQUEST = {"role": "producer", "encryption": "none", "secret": SECRET}
 
 

@@ -68,6 +68,10 @@ class TestUsers:
             assert served.info()["owner"] == ANN
         with served.used_by(ANN):
             assert served.done("release", uid=session["uid"])["changed"]
+        written = service.log.read_text()
+        for line in (f"{ANN}: request of", f"{BOB}: release of '{session['uid']}': failed"):
+            assert line in written
+        assert SECRET not in written
 
     def test_modules_of_root_use_the_same_store(self, served: S2CS, application: Application) -> None:
         with served.used_by(ANN):
@@ -278,7 +282,9 @@ def test_request_that_never_ends(served: S2CS, service: Service) -> None:
         assert time.monotonic() - begun > 5
 
 
-def test_expired_sessions_are_released_with_their_connections(served: S2CS, application: Application) -> None:
+def test_expired_sessions_are_released_with_their_connections(
+    served: S2CS, service: Service, application: Application
+) -> None:
     session = served.stream(application.endpoint, lifetime=3)
     with connect(session["listeners"][0]) as connection:
         assert ask(connection, b"hello") == b"one:hello"
@@ -286,6 +292,7 @@ def test_expired_sessions_are_released_with_their_connections(served: S2CS, appl
         with contextlib.suppress(ConnectionResetError):
             assert connection.recv(1) == b""
     eventually("the release", lambda: not served.rows() and not served.left())
+    assert f"producer of {session['uid']} was released" in service.log.read_text()
     late = time.time() - served_end(session)
     assert late < 20, f"released {late:.1f} s late"
 

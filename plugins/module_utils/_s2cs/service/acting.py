@@ -11,7 +11,7 @@ import socket
 import sys
 import traceback
 from contextlib import suppress
-from typing import Collection, Mapping
+from typing import Any, Collection, Mapping
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.drop import DROP
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.hello import HELLO
@@ -56,7 +56,9 @@ def handle(connection: socket.socket, config: str, user_socket: str, viewers: Co
     try:
         caller, data = _receive(connection, user_socket)
         call = read_request(data)
-        content = answer(_result(call, caller, config, viewers))
+        result = _result(call, caller, config, viewers)
+        _log(call, caller, result)
+        content = answer(result)
     except ServiceError as error:
         content = refusal(error)
     except Exception:  # pylint: disable=broad-except
@@ -65,6 +67,16 @@ def handle(connection: socket.socket, config: str, user_socket: str, viewers: Co
     # If this fails, the caller has disconnected.
     with suppress(OSError):
         connection.sendall(content)
+
+
+def _log(call: Call, caller: Caller, result: Mapping[str, Any]) -> None:
+    """Write who did what to the log. It contains no values of options but the uid."""
+    if call.action == INFO or call.check:
+        return
+    sessions = call.arguments["sessions"]
+    which = f"{len(sessions)} sessions" if sessions is not None else ascii(call.arguments["uid"])
+    outcome = "failed" if result.get("failed") else "changed" if result["changed"] else "unchanged"
+    print(f"{caller.name}: {call.action} of {which}: {outcome}", file=sys.stderr)
 
 
 def _receive(connection: socket.socket, user_socket: str) -> tuple[Caller, bytes]:
@@ -90,7 +102,7 @@ def _receive(connection: socket.socket, user_socket: str) -> tuple[Caller, bytes
     return Caller(uid) if uid else find_user_of_root(str(pid)), b"".join(parts)
 
 
-def _result(call: Call, caller: Caller, config: str, viewers: Collection[int]) -> dict[str, object]:
+def _result(call: Call, caller: Caller, config: str, viewers: Collection[int]) -> dict[str, Any]:
     if call.config is not None and os.path.normpath(call.config) != os.path.normpath(config):
         raise ServiceError(
             OTHER_CONFIG, f"config: the service of this gateway uses {config}: omit the option, or specify that path"

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from contextlib import closing, suppress
 from typing import Any, Container
@@ -43,7 +44,11 @@ def release_expired(config: str) -> dict[str, Any]:
     if version:
         manager = SessionManager(policy, lenient=True)
         with closing(manager.store):
+            before = manager.store.keys()
             manager.release_expired()
+            # Users do not see why a session is gone, so that the log of the service has to tell.
+            for uid, role in sorted(before - manager.store.keys()):
+                print(f"{role} of {uid} was released", file=sys.stderr)
             # Determined before the sessions are read, so that later changes are noticed.
             version = store_version(policy.layout.state_dir)
             sessions = manager.store.all()
