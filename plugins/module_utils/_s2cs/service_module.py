@@ -46,7 +46,8 @@ def call_service(action: str, params: Mapping[str, Any], options: Mapping[str, A
             return None
         return _failed(
             f"this user may not use the S2CS service of this gateway ({service_client.SOCKET}): have an administrator "
-            "add it to the group s2cs_users_group of the role scistream.gateway.s2cs, or run the task with become"
+            "add it to the group s2cs_users_group of the role scistream.gateway.s2cs and log in again, or run the task "
+            "with become"
         )
     except NoServiceError:
         return None
