@@ -19,6 +19,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.version 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import restarts
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.restarts import MAX_ATTEMPTS, Attempts
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service import protocol
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.budget import Budget
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.schedule import Schedule
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.shapes import check_arguments
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_protocol import (
@@ -101,6 +102,16 @@ def test_secrets_are_not_shown(option: str) -> None:
     with pytest.raises(ValueRefused) as error:
         check_arguments("hello", {**REQUEST, option: ["very", "hidden"]})
     assert "very" not in str(error.value)
+
+
+def test_budget() -> None:
+    budget = Budget(100, 60)
+    with budget.account(1) as first, budget.account(1) as again, budget.account(2) as second, budget.account(0) as root:
+        assert first(50) and not again(11) and again(10)
+        assert second(40) and not second(1)
+        assert root(1000)
+    with budget.account(2) as second:
+        assert second(60) and not second(1)
 
 
 def test_attempts_become_rare_and_end() -> None:
