@@ -42,6 +42,8 @@ BAD_VALUES: list[tuple[dict[str, Any], str]] = [
     ({"s2cs_state_dir": 5}, "s2cs_state_dir must be an absolute path"),
     ({"s2cs_run_bytes": "64M"}, "is not allowed: give a number of bytes"),
     ({"s2cs_tuning": "maybe", "s2cs_tuning_modules": "tcp_bbr"}, "true or false; s2cs_tuning_modules: "),
+    ({"s2cs_service": "perhaps", "s2cs_user": "a b", "s2cs_command": "s2cs"}, "absolute path, or an empty text"),
+    ({"s2cs_users_group": "staff\nUser=root"}, "s2cs_users_group: "),
     ({"s2cs_egress": {"consumer": "10.1.0.0/16"}}, "s2cs_egress.consumer: "),
     ({"s2cs_targets": {"producer": ["10.1.0.0/16:http"]}}, "s2cs_targets.producer[0]: "),
     ({"s2cs_clients": {"consumer": ["10.1.0.0/16:80"]}}, "s2cs_clients.consumer[0]: "),
