@@ -1,0 +1,192 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the stream playbooks take, beside an empty play and a play with one ping on both gateways.
+
+Two gateways on this machine, each under a directory of its own, without root: provisioned by the playbook that sites
+use, and reached by local connections or by SSH (--ssh HOST, which must let this user in without a question). Each round
+runs everything once, in turns. The figures are medians, and the medians of the ratios to the ping play of the same
+round. Processor seconds are those of Ansible and of what it runs on the gateways; other load on the machine changes
+them less than the time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
+GATEWAYS = ("gw-a", "gw-b")
+EMPTY: dict[str, Any] = {"name": "Nothing", "hosts": "gateways", "gather_facts": False, "tasks": []}
+PING: dict[str, Any] = {**EMPTY, "name": "Ping", "tasks": [{"name": "Ping", "ansible.builtin.ping": None}]}
+ACTIONS = {"open": "stream_open", "open again": "stream_open", "status": "stream_status", "release": "stream_release"}
+PIPELINING = {"ansible_pipelining": True}
+EMPTY_PLAY, PING_PLAY = "empty play", "ping play"
+
+#: Seconds on the clock, and seconds of the processors.
+Cost = tuple[float, float]
+Costs = dict[tuple[str, int], list[Cost]]
+
+
+class Bed:
+    """Two gateways under a directory, and a user with a home directory of his own."""
+
+    def __init__(self, directory: Path, args: argparse.Namespace) -> None:
+        self._directory = directory
+        self._network = f"127.{64 + (os.getpid() >> 8 & 63)}.{os.getpid() & 255}"
+        hosts = {name: self._host(name, number, args) for number, name in enumerate(GATEWAYS)}
+        self._inventory = self._write("gateways.yml", {"gateways": {"hosts": hosts, "vars": args.variables}})
+        (directory / "ansible.cfg").touch()
+        for name, play in ((EMPTY_PLAY, EMPTY), (PING_PLAY, PING)):
+            self._write(f"{name}.yml", [{**play, "vars": PIPELINING}])
+
+    def provision(self) -> None:
+        """Turn both into gateways."""
+        self._run("scistream.gateway.gateway")
+
+    def round(self, numbers: list[int]) -> Iterator[tuple[str, int, Cost]]:
+        """Run everything once; yields what, the number of streams, and what it cost."""
+        for name in (EMPTY_PLAY, PING_PLAY):
+            yield name, 0, self._run(str(self._directory / f"{name}.yml"))
+        for number in numbers:
+            described = self._write("streams.yml", {"streams": [self._stream(index) for index in range(number)]})
+            for action, playbook in ACTIONS.items():
+                yield action, number, self._run(f"scistream.gateway.{playbook}", "-e", f"@{described}")
+
+    def _host(self, name: str, number: int, args: argparse.Namespace) -> dict[str, Any]:
+        address = f"{self._network}.{10 + number}"
+        both = {"producer": address, "consumer": address}
+        loopback = {"producer": ["127.0.0.0/8"], "consumer": ["127.0.0.0/8"]}
+        way = {"ansible_host": args.ssh} if args.ssh else {"ansible_connection": "local"}
+        return {
+            **way,
+            "ansible_python_interpreter": sys.executable,
+            "s2cs_root": str(self._directory / name),
+            "s2cs_listen": both,
+            "s2cs_egress": both,
+            "s2cs_targets": loopback,
+            "s2cs_clients": loopback,
+            "s2cs_port_range": [5100, 5100 + 2 * max(args.streams)],
+            "s2ds_python": sys.executable,
+        }
+
+    def _stream(self, index: int) -> dict[str, Any]:
+        return {
+            "name": f"stream-{index}",
+            "producer": {"gateway": GATEWAYS[0], "listeners": [f"{self._network}.1:7000"]},
+            "consumer": {"gateway": GATEWAYS[1]},
+        }
+
+    def _write(self, name: str, document: Any) -> Path:
+        # JSON is YAML.
+        path = self._directory / name
+        path.write_text(json.dumps(document))
+        return path
+
+    def _run(self, playbook: str, *arguments: str) -> Cost:
+        environment = {
+            **os.environ,
+            "HOME": str(self._directory),
+            "ANSIBLE_CONFIG": str(self._directory / "ansible.cfg"),
+            "ANSIBLE_GATHERING": "explicit",
+            "ANSIBLE_LOCAL_TEMP": str(self._directory / "tmp"),
+            "ANSIBLE_NOCOLOR": "1",
+        }
+        command = [str(PLAYBOOK), "-i", str(self._inventory), playbook, *arguments]
+        start, before = time.monotonic(), _processors()
+        done = subprocess.run(
+            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+        cost = time.monotonic() - start, _processors() - before
+        if done.returncode:
+            raise SystemExit(f"{' '.join(command)}: status {done.returncode}\n{done.stdout}{done.stderr}")
+        return cost
+
+
+def _processors() -> float:
+    times = os.times()
+    return times.children_user + times.children_system
+
+
+def rows(costs: Costs) -> list[dict[str, Any]]:
+    """What was measured, one row for each action and number of streams."""
+    floor = costs[PING_PLAY, 0]
+    found = []
+    for (name, number), measured in costs.items():
+        seconds, processors = zip(*measured, strict=True)
+        ratios = [
+            statistics.median(own[index] / ping[index] for own, ping in zip(measured, floor, strict=True))
+            for index in (0, 1)
+        ]
+        found.append(
+            {
+                "action": name,
+                "streams": number,
+                "median": round(statistics.median(seconds), 3),
+                "min": round(min(seconds), 3),
+                "max": round(max(seconds), 3),
+                "ratio": round(ratios[0], 2),
+                "processor": round(statistics.median(processors), 3),
+                "processor_ratio": round(ratios[1], 2),
+            }
+        )
+    return found
+
+
+def table(found: list[dict[str, Any]]) -> str:
+    """Rows for people."""
+    lines = [
+        "| action | streams | median s | range s | to the ping play | processor s | to the ping play |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in found:
+        cells = [
+            row["action"],
+            str(row["streams"] or ""),
+            f"{row['median']:.2f}",
+            f"{row['min']:.2f}-{row['max']:.2f}",
+            f"{row['ratio']:.2f}",
+            f"{row['processor']:.2f}",
+            f"{row['processor_ratio']:.2f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--streams", type=int, nargs="+", default=[1, 10, 40, 100], help="how many at a time")
+    parser.add_argument("--ssh", metavar="HOST", help="reach both gateways by SSH at this host, which is this machine")
+    parser.add_argument(
+        "--variables", type=json.loads, default={}, metavar="JSON", help="further variables of the gateways"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file as well")
+    args = parser.parse_args()
+    costs: Costs = {}
+    with tempfile.TemporaryDirectory() as directory:
+        bed = Bed(Path(directory), args)
+        bed.provision()
+        for _number in range(args.rounds):
+            for name, number, cost in bed.round(args.streams):
+                costs.setdefault((name, number), []).append(cost)
+    found = rows(costs)
+    print(table(found))
+    text = json.dumps({"cores": os.cpu_count(), "rounds": args.rounds, "rows": found})
+    print(text)
+    if args.json:
+        args.json.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
