@@ -2,37 +2,27 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Tells a gateway of its part in the streams of a run: one call, repeated once if it is lost.
+"""Tells a gateway of its part in the streams of a run: one call of each message, repeated once if it is lost.
 
-Secrets and private keys are made in here, where they are sent, and are in no argument and no result of the task. A
-refusal does not fail the task: the run says it once, at its end, with those of the other gateways.
+A refusal does not fail the task: the run says it once, at its end, with those of the other gateways.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
-from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import check_uid
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import journal, messages
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import (
-    Results,
-    has_failed,
-    new_sessions,
-    refused_sessions,
-    registered,
-    session_key,
-    stops_run,
-)
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import messages
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, registered
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.call import call
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import readable
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.inputs import read_inputs
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import key_if_any, load_key
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.pairing import pairing_problems
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.opening import Opening
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.part import Part
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import Plan
 
 Result = dict[str, Any]
@@ -40,7 +30,7 @@ _ARGUMENTS = frozenset(("message", "config", "plan"))
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """One control message on one gateway."""
+    """One control message on one gateway, or all of those that open its streams."""
 
     _supports_check_mode = True
     _supports_diff = True
@@ -53,115 +43,45 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         self._check = bool(self._task.check_mode)
         self._gateway = str(self._variables.get("inventory_hostname"))
         self._config = {"config": arguments["config"]} if arguments.get("config") else {}
-        send = {
-            "request": self._request,
-            "hello": self._hello,
-            "update": self._update,
-            "undo": self._undo,
-            "release": self._release,
-            "info": self._info,
-        }.get(str(arguments.get("message")))
-        if send is None or set(arguments) - _ARGUMENTS:
+        message = str(arguments.get("message"))
+        if message not in ("open", "request", "hello", "update", "undo", "release", "info") or (
+            set(arguments) - _ARGUMENTS
+        ):
             raise AnsibleError(f"stream_message takes {', '.join(sorted(_ARGUMENTS))}, and one of its messages")
         try:
             self._plan = Plan.of(arguments.get("plan") or {})
+            send: Callable[[], Result | None] = (
+                self._open if message == "open" else getattr(self._part(self._answers), message)
+            )
             answer = send()
         except (ScistreamError, AnsibleError) as error:
             answer = {"refused": True, "msg": readable(str(error))}
         result.update({"changed": False, "skipped": True} if answer is None else answer)
         return result
 
-    def _request(self) -> Result | None:
-        sides = self._sides()
-        if not sides:
-            return None
-        entries = messages.requests(sides, self._key())
-        if not self._check:
-            journal.record(journal.REQUESTED, self._gateway, entries)
-        answer = self._judged(self._call("s2cs_request", entries))
-        answer["new_sessions"] = new_sessions(answer)
-        if not self._check and not answer.get("lost"):
-            journal.record(journal.EXISTED, self._gateway, entries)
-            journal.record(journal.CREATED, self._gateway, answer["new_sessions"])
-        return answer
-
-    def _hello(self) -> Result | None:
-        asked = self._answers("request")
-        if any(map(stops_run, asked.values())):
-            return None
-        sides = self._sides([*self._unmade(asked), *refused_sessions(asked)])
-        if not sides:
-            return None
-        return self._judged(self._call("s2cs_hello", messages.hellos(sides, self._key(), self._plan.purpose, asked)))
-
-    def _update(self) -> Result | None:
-        asked, announced = self._answers("request"), self._answers("hello")
-        if any(map(stops_run, [*asked.values(), *announced.values()])):
-            return None
-        sides = self._sides([*self._unready(asked), *refused_sessions(asked), *refused_sessions(announced)])
-        if self._check:
-            announced = {name: _joined(announced.get(name), asked.get(name)) for name in asked}
-        purpose = self._plan.purpose
-        entries = (
-            messages.updates(sides, self._key(), purpose, announced, self._check, self._plan.probe) if sides else []
-        )
-        if not entries:
-            return None
-        problems = pairing_problems(self._plan.streams, purpose, announced)
-        if problems:
-            return {"refused": True, "problems": problems, "msg": "; ".join(problems)}
-        return self._judged(self._call("s2cs_update", entries))
-
-    def _undo(self) -> Result | None:
-        """Release what this run opened on this gateway, if anything went wrong on any."""
-        if self._check or not self._anything_wrong():
-            return None
-        asked = self._answers("request").get(self._gateway) or {}
-        made = new_sessions(asked)
-        unsure = False
-        if asked.get("lost"):
-            # It may have come to something; what was there before it is not reserved any more.
-            made, unsure = self._reserved()
-        if not made:
-            return None
-        answer = {} if unsure else self._call("s2cs_release", made)
-        if unsure or has_failed(answer):
-            left = _without(made, answer.get("released") or [])
-            msg = answer.get("msg") or str(asked.get("msg"))
-            return {**answer, "refused": True, "msg": msg, "left": [{**item, "sure": not unsure} for item in left]}
-        journal.record(journal.RELEASED, self._gateway, made)
-        return answer
-
-    def _reserved(self) -> tuple[list[Result], bool]:
-        """Return the sessions of this run that are reserved; and whether nobody knows."""
-        wanted = [{"uid": stream.uid, "role": role} for stream, role in self._sides()]
-        answer = call(self, "s2cs_info", self._config, self._variables)
-        if has_failed(answer):
-            return wanted, True
-        found = [
-            {"uid": item["uid"], "role": item["role"]}
-            for item in answer.get("sessions") or []
-            if item.get("state") == "reserved"
-        ]
-        return [item for item in wanted if item in found], False
-
-    def _release(self) -> Result | None:
+    def _open(self) -> Result | None:
+        """Send all that opens the streams, in step with the tasks of the other gateways."""
         plan = self._plan
-        uids = [check_uid(uid) for uid in plan.uids]
-        entries = messages.releases(plan.streams, self._gateway, uids, key_if_any(plan.key_file, self._key_text()))
-        return self._call("s2cs_release", entries) if entries else None
+        present = self._variables.get("ansible_play_hosts") or plan.gateways
+        gateways = [
+            gateway
+            for gateway in plan.gateways
+            if gateway in present and messages.sides_at(plan.streams, gateway, plan.purpose)
+        ]
+        if self._gateway not in gateways:
+            return None
+        forks = int(self._variables.get("ansible_forks") or 1)
+        if len(gateways) > forks:
+            # The tasks that wait would keep the others from starting.
+            raise AnsibleError(f"{len(gateways)} gateways take part, {forks} at a time: use --forks {len(gateways)}")
+        opening = Opening(str(self._task._uuid), self._gateway, gateways, plan, self._check)
+        return opening.run(self._part)
 
-    def _info(self) -> Result:
-        return call(self, "s2cs_info", self._config, self._variables)
+    def _part(self, answers: Callable[[str], Results]) -> Part:
+        return Part(self._gateway, self._plan, self._ask, answers, self._key_text, self._check)
 
-    def _call(self, module: str, entries: Sequence[Mapping[str, Any]]) -> Result:
-        return call(self, module, {**self._config, "sessions": list(entries)}, self._variables)
-
-    def _sides(self, without: Sequence[Mapping[str, Any]] = ()) -> list[messages.Side]:
-        return messages.sides_at(self._plan.streams, self._gateway, self._plan.purpose, without)
-
-    def _key(self) -> bytes:
-        return load_key(self._plan.key_file, not self._check, self._key_text())
+    def _ask(self, module: str, options: Mapping[str, Any]) -> Result:
+        return call(self, module, {**self._config, **options}, self._variables)
 
     def _key_text(self) -> str | None:
         """Return the user's key itself, if it is given; it is in no argument of the task, for these may be shown."""
@@ -172,39 +92,3 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _answers(self, message: str) -> Results:
         """Return what the gateways answered to an earlier message of this play."""
         return registered(self._variables["hostvars"], self._plan.gateways, message)
-
-    def _judged(self, answer: Result) -> Result:
-        """Find out whether a refusal concerns streams alone that were open before, and are so now."""
-        failed = answer.get("failed_sessions") or []
-        if not failed or not has_failed(answer) or answer.get("lost"):
-            return answer
-        shown = call(self, "s2cs_info", self._config, self._variables)
-        open_now = [session_key(item) for item in shown.get("sessions") or [] if item.get("state") == "streaming"]
-        return {**answer, "alone": True} if all(session_key(item) in open_now for item in failed) else answer
-
-    def _anything_wrong(self) -> bool:
-        answers = [self._answers(message) for message in ("request", "hello", "update", "opened")]
-        return any(stops_run(answer) for results in answers for answer in results.values())
-
-    def _unmade(self, asked: Results) -> list[Result]:
-        """In check mode REQ makes no session, so that there is none that anything could be said to."""
-        return new_sessions(asked.get(self._gateway) or {}) if self._check else []
-
-    def _unready(self, asked: Results) -> list[Result]:
-        """In check mode HELLO announces nothing, so that there is nothing that could be updated."""
-        own = asked.get(self._gateway) or {}
-        return [item for item in own.get("sessions") or [] if self._check and item.get("state") == "reserved"]
-
-
-def _joined(later: Any, earlier: Any) -> Result:
-    """Return the sessions of two messages, each as the later one left it."""
-    found = {}
-    for answer in (earlier, later):
-        for session in (answer or {}).get("sessions") or []:
-            found[session_key(session)] = session
-    return {"sessions": list(found.values())}
-
-
-def _without(sessions: Sequence[Mapping[str, Any]], gone: Sequence[Mapping[str, Any]]) -> list[Result]:
-    names = list(map(session_key, gone))
-    return [dict(item) for item in sessions if session_key(item) not in names]

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from ansible.errors import AnsibleError
@@ -18,14 +17,14 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers im
     Results,
     has_failed,
     registered,
+    registered_steps,
     stops_run,
 )
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import write_file
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.facts import facts, files
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.facts import facts
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.handover import hand_over
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output import (
     fail_with,
     show_lines,
-    warn_replaced,
     warn_unencrypted,
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import Plan
@@ -52,6 +51,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         report = {
             "opened": self._opened,
             "failed": self._failed,
+            "opening": self._opening,
             "status": self._status,
             "misspelt": self._misspelt,
             "released": self._released,
@@ -60,6 +60,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             raise AnsibleError(f"stream_report takes {', '.join(sorted(_ARGUMENTS))}, and one of its kinds")
         self._hostvars = (task_vars or {})["hostvars"]
         self._check = bool(self._task.check_mode)
+        # The messages that open streams are those of several tasks, or of one.
+        self._find = registered_steps if arguments["kind"] == "opening" else registered
         result.update(changed=False, msg=[])
         try:
             self._plan = Plan.of(arguments.get("plan") or {})
@@ -68,48 +70,44 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return fail_with([str(error)], result)
 
     def _answers(self, message: str) -> Results:
-        return registered(self._hostvars, self._plan.gateways, message)
+        return self._find(self._hostvars, self._plan.gateways, message)
 
     def _steps(self) -> list[Results]:
         return [self._answers(message) for message in ("request", "hello", "update")]
 
     def _opened(self, result: Result) -> Result:
         """Write the tickets or replies and show the streams, if nothing went wrong before."""
-        plan, answers = self._plan, self._steps()[::-1]
-        all_answers = [answer for results in answers for answer in results.values()]
-        if any(map(stops_run, all_answers)):
+        answers = self._steps()[::-1]
+        if any(stops_run(answer) for found in answers for answer in found.values()):
             return {**result, "skipped": True}
-        written = self._write(answers)
-        result["changed"] = any(item["changed"] for item in written)
-        unwritten = [item for item in written if item.get("failed")]
-        if unwritten:
-            # One half of a stream is of no use without what the other facility needs to know of it.
-            return {**result, "refused": True, "unwritten": unwritten}
-        if any(map(has_failed, all_answers)):
+        result.update(hand_over(self._plan, answers, self._check))
+        return result if result.get("refused") else self._show_opened(result)
+
+    def _opening(self, result: Result) -> Result:
+        """Show what came of a task that opened the streams: the streams, or why they are not open."""
+        undone, written = self._answers("undo"), self._answers("opened")
+        outcome: Result = next((answer for answer in written.values() if answer), {})
+        if not any(stops_run(answer) for found in (*self._steps(), {"": outcome}) for answer in found.values()):
+            result = self._show_opened(result)
+        return self._say_failed(result, undone, outcome)
+
+    def _show_opened(self, result: Result) -> Result:
+        """Show the streams, if nothing went wrong at all."""
+        plan, answers = self._plan, self._steps()[::-1]
+        if any(has_failed(answer) for found in answers for answer in found.values()):
             return result
         warn_unencrypted(stream.name for stream in plan.streams if stream.encryption == "none")
         result["msg"] = show_lines(opened(plan.streams, answers, plan.purpose, self._check, plan.ticket_dir))
         result["streams"] = facts(plan.streams, answers, plan.purpose, plan.ticket_dir)
         return result
 
-    def _write(self, answers: list[Results]) -> list[Result]:
-        """Write the tickets or replies of this run."""
-        directory = self._plan.ticket_dir
-        if directory is None:
-            return []
-        written = []
-        for made in files(self._plan.streams, answers, self._plan.purpose):
-            done = write_file(os.path.join(directory, made["file"]), made["text"], self._check)
-            if done["replaced"] and not self._check:
-                warn_replaced(done["path"])
-            written.append({**done, "file": made["file"]})
-        return written
-
     def _failed(self, result: Result) -> Result:
+        return self._say_failed(result, self._answers("release"), next(iter(self._answers("opened").values()), {}))
+
+    def _say_failed(self, result: Result, undone: Results, outcome: Result) -> Result:
         plan, steps = self._plan, self._steps()
-        outcome: Result = next(iter(self._answers("opened").values()), {})
         hints = key_hints(steps, plan.key_file, plan.key_given)
-        lines = not_opened(steps, self._answers("release"), plan.streams, plan.purpose, outcome, hints, self._check)
+        lines = not_opened(steps, undone, plan.streams, plan.purpose, outcome, hints, self._check)
         # From here on the run has said itself what came of its sessions.
         journal.close()
         return fail_with(lines, result)

@@ -34,6 +34,22 @@ def registered(hostvars: Any, gateways: Iterable[str], message: str) -> dict[str
     return {gateway: answer if isinstance(answer, Mapping) else {} for gateway, answer in found}
 
 
+def registered_steps(hostvars: Any, gateways: Iterable[str], message: str) -> dict[str, Any]:
+    """Return the gateways' answers to one of the messages that a single task sent earlier in this play.
+
+    Args:
+        hostvars: Variables of all hosts, as Ansible passes them to a task.
+        gateways: The gateways of the run.
+        message: The message.
+    """
+    found = {}
+    for gateway, answer in registered(hostvars, gateways, "opening").items():
+        # A task that failed as a whole has no steps. It counts as a failure of the first one.
+        failed = answer if message == "request" and has_failed(answer) else {}
+        found[gateway] = answer["steps"].get(message, {}) if "steps" in answer else failed
+    return found
+
+
 def session_key(session: Session) -> tuple[str, str]:
     """Return the uid and the role that identify a session."""
     return str(session["uid"]), str(session["role"])

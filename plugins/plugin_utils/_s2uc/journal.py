@@ -4,18 +4,21 @@
 
 """Journal of the sessions that a run requests, so that an interrupted run can report what it may leave behind.
 
-On Ctrl-C or SIGTERM, Ansible ends a run without another task. Its main process, which loads the action plugins before
-it passes tasks to workers, then reports the sessions. The journal is in the temporary directory that Ansible creates
+On Ctrl-C or SIGTERM, Ansible ends a run without another task. Workers that open streams then release what they opened.
+The main process, which loads the action plugins before it passes tasks to workers, waits for them and reports the
+sessions that are left. The journal is in the temporary directory that Ansible creates
 for the run and removes at its end. It contains no secret.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -26,6 +29,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.command import release_command
 
 _MOST = 4 << 20
+#: How long an interrupted run waits for its workers, in seconds.
+_PATIENCE = 20.0
 #: States of a session: its REQ was sent, REQ created it, it existed before, it was released.
 REQUESTED, CREATED, EXISTED, RELEASED = "requested", "created", "existed", "released"
 _CLOSED = "closed"
@@ -95,11 +100,12 @@ def _append(entries: Iterable[Mapping[str, str]]) -> None:
 
 def _show() -> None:
     """Show the sessions that an interrupted run may leave behind, in the main process."""
-    if os.getpid() != _MAIN:
+    if os.getpid() != _MAIN or not open_sessions():
         return
+    _wait_for_workers()
     lines = describe(open_sessions())
+    close()
     if lines:
-        close()
         text = "\n".join(
             [
                 "The run was interrupted while it opened streams, and these sessions were not released:",
@@ -107,7 +113,24 @@ def _show() -> None:
                 "  Or run the same playbook again to continue with them.",
             ]
         )
-        Display().display(text, color=C.COLOR_ERROR, stderr=True)
+    else:
+        text = "The run was interrupted while it opened streams. The sessions that it had opened were released."
+    Display().display(text, color=C.COLOR_ERROR, stderr=True)
+
+
+def _wait_for_workers() -> None:
+    """Wait for the workers, which release what they opened. A second Ctrl-C stops waiting."""
+    workers = multiprocessing.active_children()
+    if not workers:
+        return
+    Display().display("Releasing the sessions that this run opened ...", stderr=True)
+    end = time.monotonic() + _PATIENCE
+    with contextlib.suppress(KeyboardInterrupt):
+        for worker in workers:
+            worker.join(max(0.0, end - time.monotonic()))
+    for worker in multiprocessing.active_children():
+        # It waits for a gateway that does not answer, and Python would wait for it at exit.
+        worker.kill()
 
 
 def _report_at_exit() -> None:
@@ -116,6 +139,8 @@ def _report_at_exit() -> None:
     before = signal.getsignal(signal.SIGTERM)
 
     def handler(number: int, frame: Any) -> None:
+        for worker in multiprocessing.active_children():
+            worker.terminate()
         _show()
         if callable(before):
             before(number, frame)

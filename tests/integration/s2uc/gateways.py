@@ -55,9 +55,10 @@ class Outcome:
     def calls(self, host: str) -> list[str]:
         """Return the messages that a gateway was sent."""
         return [
-            row["told"]
+            message
             for row in self.rows
-            if row["host"] == host and row["outcome"] in ("ok", "failed") and row["told"]
+            if row["host"] == host and row["outcome"] in ("ok", "failed")
+            for message in row["told"]
         ]
 
 

@@ -114,8 +114,26 @@ def test_an_open_stream_survives_a_gateway_that_is_cut_off(line: Line) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_run_that_is_interrupted_names_what_it_opened(line: Line, number: signal.Signals) -> None:
+def test_a_run_that_is_interrupted_releases_what_it_opened(line: Line, number: signal.Signals) -> None:
+    # HELLO does not come back.
     line.loses("slow", 2)
+    output = _interrupted(line, number)
+    assert "The run was interrupted while it opened streams. The sessions that it had opened were released." in output
+    assert line.site.sessions() == []
+
+
+def test_a_run_that_is_interrupted_names_what_it_cannot_release(line: Line) -> None:
+    line.loses("slow", *range(2, 20))
+    output = _interrupted(line, signal.SIGINT)
+    assert "The run was interrupted while it opened streams" in output
+    assert f"gw-b: the consumer session {line.uid} is open" in output
+    assert "gw-a: " not in output.partition("The run was interrupted")[2]
+    assert f"stream_release -e uid={line.uid}" in output
+    assert line.site.sessions() == ["gw-b/consumer"]
+
+
+def _interrupted(line: Line, number: signal.Signals) -> str:
+    """Interrupt a run at the second call to gw-b; return what it said."""
     command = [PLAYBOOK, "-i", str(line.inventory), "scistream.gateway.stream_open", "-e", f"@{_description(line)}"]
     environment = {**os.environ, "HOME": str(line.site.home), "ANSIBLE_CONFIG": str(line.site.configuration)}
     with subprocess.Popen(
@@ -129,10 +147,7 @@ def test_a_run_that_is_interrupted_names_what_it_opened(line: Line, number: sign
         output, _nothing = run.communicate(timeout=60)
     print(output)
     assert run.returncode != 0
-    assert "The run was interrupted while it opened streams" in output
-    assert f"gw-a: the producer session {line.uid} is open" in output
-    assert f"gw-b: the consumer session {line.uid} is open" in output
-    assert f"stream_release -e uid={line.uid}" in output
+    return output
 
 
 def _description(line: Line) -> Path:

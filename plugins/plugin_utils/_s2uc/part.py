@@ -1,0 +1,193 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The part of one gateway in the streams of a run: what it is asked, after what all gateways answered so far.
+
+Secrets and private keys are made in here, where they are sent, and are in no argument and no result of a task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import check_uid
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import journal, messages
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import (
+    Results,
+    has_failed,
+    new_sessions,
+    refused_sessions,
+    session_key,
+    stops_run,
+)
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import key_if_any, load_key
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.pairing import pairing_problems
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import Plan
+
+Result = dict[str, Any]
+
+
+class Part:
+    """What one gateway does in a run.
+
+    Args:
+        gateway: The gateway.
+        plan: What the run is to do.
+        ask: Calls a module on this gateway, with its options.
+        answers: Returns what the gateways answered to an earlier message of this run.
+        key: Returns the user's key itself, if it is given as such.
+        check: Whether this is check mode.
+    """
+
+    def __init__(
+        self,
+        gateway: str,
+        plan: Plan,
+        ask: Callable[[str, Mapping[str, Any]], Result],
+        answers: Callable[[str], Results],
+        key: Callable[[], str | None] = lambda: None,
+        check: bool = False,
+    ) -> None:
+        self._gateway = gateway
+        self._plan = plan
+        self._ask = ask
+        self._answers = answers
+        self._key_text = key
+        self._check = check
+        #: Whether REQ was sent, and no answer came yet.
+        self.asking = False
+
+    def request(self) -> Result | None:
+        sides = self._sides()
+        if not sides:
+            return None
+        entries = messages.requests(sides, self._key())
+        if not self._check:
+            journal.record(journal.REQUESTED, self._gateway, entries)
+        self.asking = not self._check
+        answer = self._judged(self._call("s2cs_request", entries))
+        self.asking = False
+        answer["new_sessions"] = new_sessions(answer)
+        if not self._check and not answer.get("lost"):
+            journal.record(journal.EXISTED, self._gateway, entries)
+            journal.record(journal.CREATED, self._gateway, answer["new_sessions"])
+        return answer
+
+    def hello(self) -> Result | None:
+        asked = self._answers("request")
+        if any(map(stops_run, asked.values())):
+            return None
+        sides = self._sides([*self._unmade(asked), *refused_sessions(asked)])
+        if not sides:
+            return None
+        return self._judged(self._call("s2cs_hello", messages.hellos(sides, self._key(), self._plan.purpose, asked)))
+
+    def update(self) -> Result | None:
+        asked, announced = self._answers("request"), self._answers("hello")
+        if any(map(stops_run, [*asked.values(), *announced.values()])):
+            return None
+        sides = self._sides([*self._unready(asked), *refused_sessions(asked), *refused_sessions(announced)])
+        if self._check:
+            announced = {name: _joined(announced.get(name), asked.get(name)) for name in asked}
+        purpose = self._plan.purpose
+        entries = (
+            messages.updates(sides, self._key(), purpose, announced, self._check, self._plan.probe) if sides else []
+        )
+        if not entries:
+            return None
+        problems = pairing_problems(self._plan.streams, purpose, announced)
+        if problems:
+            return {"refused": True, "problems": problems, "msg": "; ".join(problems)}
+        return self._judged(self._call("s2cs_update", entries))
+
+    def undo(self, interrupted: bool = False) -> Result | None:
+        """Release what this run opened on this gateway, if anything went wrong on any, or the run is interrupted."""
+        if self._check or not (interrupted or self._anything_wrong()):
+            return None
+        asked = self._answers("request").get(self._gateway) or {}
+        if self.asking:
+            asked = {"lost": True, "msg": "interrupted before it answered"}
+        made = new_sessions(asked)
+        unsure = False
+        if asked.get("lost"):
+            # It may have come to something; what was there before it is not reserved any more.
+            made, unsure = self._reserved()
+        if not made:
+            return None
+        answer = {} if unsure else self._call("s2cs_release", made)
+        if unsure or has_failed(answer):
+            left = _without(made, answer.get("released") or [])
+            msg = answer.get("msg") or str(asked.get("msg"))
+            return {**answer, "refused": True, "msg": msg, "left": [{**item, "sure": not unsure} for item in left]}
+        journal.record(journal.RELEASED, self._gateway, made)
+        return answer
+
+    def _reserved(self) -> tuple[list[Result], bool]:
+        """Return the sessions of this run that are reserved; and whether nobody knows."""
+        wanted = [{"uid": stream.uid, "role": role} for stream, role in self._sides()]
+        answer = self.info()
+        if has_failed(answer):
+            return wanted, True
+        found = [
+            {"uid": item["uid"], "role": item["role"]}
+            for item in answer.get("sessions") or []
+            if item.get("state") == "reserved"
+        ]
+        return [item for item in wanted if item in found], False
+
+    def release(self) -> Result | None:
+        plan = self._plan
+        uids = [check_uid(uid) for uid in plan.uids]
+        entries = messages.releases(plan.streams, self._gateway, uids, key_if_any(plan.key_file, self._key_text()))
+        return self._call("s2cs_release", entries) if entries else None
+
+    def info(self) -> Result:
+        """Return its sessions."""
+        return self._ask("s2cs_info", {})
+
+    def _call(self, module: str, entries: Sequence[Mapping[str, Any]]) -> Result:
+        return self._ask(module, {"sessions": list(entries)})
+
+    def _sides(self, without: Sequence[Mapping[str, Any]] = ()) -> list[messages.Side]:
+        return messages.sides_at(self._plan.streams, self._gateway, self._plan.purpose, without)
+
+    def _key(self) -> bytes:
+        return load_key(self._plan.key_file, not self._check, self._key_text())
+
+    def _judged(self, answer: Result) -> Result:
+        """Find out whether a refusal concerns streams alone that were open before, and are so now."""
+        failed = answer.get("failed_sessions") or []
+        if not failed or not has_failed(answer) or answer.get("lost"):
+            return answer
+        shown = self.info()
+        open_now = [session_key(item) for item in shown.get("sessions") or [] if item.get("state") == "streaming"]
+        return {**answer, "alone": True} if all(session_key(item) in open_now for item in failed) else answer
+
+    def _anything_wrong(self) -> bool:
+        answers = [self._answers(message) for message in ("request", "hello", "update", "opened")]
+        return any(stops_run(answer) for results in answers for answer in results.values())
+
+    def _unmade(self, asked: Results) -> list[Result]:
+        """In check mode REQ makes no session, so that there is none that anything could be said to."""
+        return new_sessions(asked.get(self._gateway) or {}) if self._check else []
+
+    def _unready(self, asked: Results) -> list[Result]:
+        """In check mode HELLO announces nothing, so that there is nothing that could be updated."""
+        own = asked.get(self._gateway) or {}
+        return [item for item in own.get("sessions") or [] if self._check and item.get("state") == "reserved"]
+
+
+def _joined(later: Any, earlier: Any) -> Result:
+    """Return the sessions of two messages, each as the later one left it."""
+    found = {}
+    for answer in (earlier, later):
+        for session in (answer or {}).get("sessions") or []:
+            found[session_key(session)] = session
+    return {"sessions": list(found.values())}
+
+
+def _without(sessions: Sequence[Mapping[str, Any]], gone: Sequence[Mapping[str, Any]]) -> list[Result]:
+    names = list(map(session_key, gone))
+    return [dict(item) for item in sessions if session_key(item) not in names]
