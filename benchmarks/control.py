@@ -14,6 +14,8 @@ them less than the time.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib
 import json
 import os
 import statistics
@@ -26,6 +28,8 @@ from pathlib import Path
 from typing import Any
 
 PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
+COLLECTIONS = Path(__file__).resolve().parents[4]
+LIBRARY = "ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.library"
 GATEWAYS = ("gw-a", "gw-b")
 EMPTY: dict[str, Any] = {"name": "Nothing", "hosts": "gateways", "gather_facts": False, "tasks": []}
 PING: dict[str, Any] = {**EMPTY, "name": "Ping", "tasks": [{"name": "Ping", "ansible.builtin.ping": None}]}
@@ -53,6 +57,31 @@ class Bed:
     def provision(self) -> None:
         """Turn both into gateways."""
         self._run("scistream.gateway.gateway")
+
+    @contextlib.contextmanager
+    def service(self) -> Iterator[None]:
+        """Have the service of both gateways for a while."""
+        sys.path.insert(0, str(COLLECTIONS))
+        library = importlib.import_module(LIBRARY)
+        started = []
+        try:
+            for name in GATEWAYS:
+                root = self._directory / name
+                programs, run = root / "usr/local/lib/scistream", root / "run/scistream"
+                run.mkdir(parents=True)
+                library.install(str(programs), sys.executable)
+                ways = ["--socket", str(run / "s2cs.sock"), "--backend", str(run / "s2csd.sock")]
+                for part in (["act", "--config", str(root / "etc/scistream/s2cs.json")], ["serve"]):
+                    command = [sys.executable, "-I", str(programs / "s2cs"), *part, *ways]
+                    started.append(subprocess.Popen(command, stdin=subprocess.DEVNULL))
+                    sockets = [run / "s2csd.sock", run / "s2cs.sock"][: 1 if part[0] == "act" else 2]
+                    while not all(path.exists() for path in sockets):
+                        time.sleep(0.05)
+            yield
+        finally:
+            for process in reversed(started):
+                process.terminate()
+                process.wait()
 
     def round(self, numbers: list[int]) -> Iterator[tuple[str, int, Cost]]:
         """Run everything once; yields what, the number of streams, and what it cost."""
@@ -167,6 +196,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 10, 40, 100], help="how many at a time")
+    parser.add_argument("--service", action="store_true", help="have the service on both gateways")
     parser.add_argument("--ssh", metavar="HOST", help="reach both gateways by SSH at this host, which is this machine")
     parser.add_argument(
         "--variables", type=json.loads, default={}, metavar="JSON", help="further variables of the gateways"
@@ -177,9 +207,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         bed = Bed(Path(directory), args)
         bed.provision()
-        for _number in range(args.rounds):
-            for name, number, cost in bed.round(args.streams):
-                costs.setdefault((name, number), []).append(cost)
+        with bed.service() if args.service else contextlib.nullcontext():
+            for _number in range(args.rounds):
+                for name, number, cost in bed.round(args.streams):
+                    costs.setdefault((name, number), []).append(cost)
     found = rows(costs)
     print(table(found))
     text = json.dumps({"cores": os.cpu_count(), "rounds": args.rounds, "rows": found})

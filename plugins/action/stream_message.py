@@ -24,9 +24,10 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.inputs imp
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.opening import Opening
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.part import Part
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import Plan
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.service_call import Service
 
 Result = dict[str, Any]
-_ARGUMENTS = frozenset(("message", "config", "plan"))
+_ARGUMENTS = frozenset(("message", "config", "plan", "service"))
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -43,6 +44,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         self._check = bool(self._task.check_mode)
         self._gateway = str(self._variables.get("inventory_hostname"))
         self._config = {"config": arguments["config"]} if arguments.get("config") else {}
+        service = arguments.get("service") or {}
+        self._service = Service(str(service.get("program") or ""), str(service.get("socket") or ""))
         message = str(arguments.get("message"))
         if message not in ("open", "request", "hello", "update", "undo", "release", "info") or (
             set(arguments) - _ARGUMENTS
@@ -81,7 +84,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return Part(self._gateway, self._plan, self._ask, answers, self._key_text, self._check)
 
     def _ask(self, module: str, options: Mapping[str, Any]) -> Result:
-        return call(self, module, {**self._config, **options}, self._variables)
+        return call(self, module, {**self._config, **options}, self._variables, self._service)
 
     def _key_text(self) -> str | None:
         """Return the user's key itself, if it is given; it is in no argument of the task, for these may be shown."""

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Call a module on a gateway. The gateway may refuse, and the call or its answer may be lost."""
+"""Call the service of a gateway, or a module on it. The gateway may refuse, and the call or its answer may be lost."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import readable
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.service_call import Service
 
 _PAUSE = 1.0
 _SUDO_TTY = re.compile("must have a tty|no tty present|requiretty|terminal is required", re.IGNORECASE)
 
 
-def call(action: ActionBase, module: str, arguments: Mapping[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
-    """Call a module of this collection, and repeat the call once if it is lost.
+def call(
+    action: ActionBase, module: str, arguments: Mapping[str, Any], task_vars: Mapping[str, Any], service: Service
+) -> dict[str, Any]:
+    """Call the service of a gateway, or a module of this collection, and repeat the call once if it is lost.
 
     Only call idempotent modules: the first call may have taken effect.
 
@@ -30,25 +33,27 @@ def call(action: ActionBase, module: str, arguments: Mapping[str, Any], task_var
         The result of the module. If it failed, ``refused`` is true instead of ``failed``. If there was no answer,
         ``lost`` is true too. ``repeated`` is true if the first call was lost.
     """
-    answer = _once(action, module, arguments, task_vars)
+    answer = _once(action, module, arguments, task_vars, service)
     if not answer.get("lost"):
         return answer
     with contextlib.suppress(Exception):
         # The persistent connection may be broken.
         action._connection.reset()
     time.sleep(_PAUSE)
-    return {**_once(action, module, arguments, task_vars), "repeated": True}
+    return {**_once(action, module, arguments, task_vars, service), "repeated": True}
 
 
 def _once(
-    action: ActionBase, module: str, arguments: Mapping[str, Any], task_vars: Mapping[str, Any]
+    action: ActionBase, module: str, arguments: Mapping[str, Any], task_vars: Mapping[str, Any], service: Service
 ) -> dict[str, Any]:
     # The arguments may contain secrets. The module's result and log do not.
     logged, action._task.no_log = action._task.no_log, True
     try:
-        answer = action._execute_module(
-            module_name=f"scistream.gateway.{module}", module_args=dict(arguments), task_vars=dict(task_vars)
-        )
+        answer = service.call(action, module, arguments)
+        if answer is None:
+            answer = action._execute_module(
+                module_name=f"scistream.gateway.{module}", module_args=dict(arguments), task_vars=dict(task_vars)
+            )
     except AnsibleConnectionFailure as error:
         return {"refused": True, "lost": True, "msg": f"cannot be reached: {_last_line(str(error))}"}
     except AnsibleError as error:

@@ -107,6 +107,10 @@ class Opening:
         steps = self._steps
         Display().display(f"{self._gateway}: {', '.join(f'{_SHOWN[name]} {_outcome(steps[name])}' for name in steps)}")
         result: Result = {"changed": any(answer.get("changed") for answer in steps.values()), "steps": steps}
+        # Ansible only shows those of the task itself.
+        warnings = [warning for answer in steps.values() for warning in answer.pop("warnings", None) or []]
+        if warnings:
+            result["warnings"] = list(dict.fromkeys(warnings))
         diffs = [answer.pop("diff") for answer in steps.values() if answer.get("diff")]
         if diffs:
             result["diff"] = [diff for diff in diffs if diff.get("before") or diff.get("after")]
