@@ -2,7 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Call the service of a gateway with its program ``s2cs call``, over the connection that Ansible has."""
+"""Calls of the program ``s2cs`` on a gateway, over the connection that Ansible has, instead of modules.
+
+It passes a call to the service, or carries it out itself where no service answers the user of the connection. Either is
+several times faster than a module, which Ansible has to assemble, send and compile.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +20,15 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.scistream.gateway.plugins.module_utils._common.version import VERSION
 
 _PROTOCOL = 1
-#: Exit code of the program: the service exited before it answered.
-_NO_ANSWER = 4
-#: The service does not act on this policy, or accepts no request of this size: the module may.
-_FOR_THE_MODULE = ("config", "too_large")
+#: Exit codes: nothing was done, and the service exited before it answered.
+_NOTHING_DONE, _NO_ANSWER = 3, 4
+#: Exit codes of a program that does not know the command, and of a shell that cannot run it.
+_UNKNOWN = (2, 126, 127)
+#: Error codes: the service acts on another policy, it accepts no request of this size, or the program that would act
+#: itself has another version. Nothing was done.
+_FOR_THE_MODULE = ("config", "too_large", "other")
 _BUSY = "busy"
+_LOST = {"failed": True, "lost": True}
 #: Modules and the actions of the service.
 _ACTIONS = {f"s2cs_{action}": action for action in ("request", "hello", "update", "release", "info")}
 
@@ -34,15 +42,14 @@ class Service:
     """
 
     def __init__(self, program: str, socket: str) -> None:
-        self._program = program
-        self._socket = socket
-        #: Whether it may answer. False as soon as it does not.
-        self.answers = bool(program and socket)
+        self._program = shlex.quote(program)
+        self._socket = shlex.quote(socket)
+        # Whether the service and the program may answer: until they do not.
+        self._serves = bool(program and socket)
+        self.answers = bool(program)
 
     def call(self, action: ActionBase, module: str, arguments: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Have the service do what a module does.
-
-        The program runs as the user of the connection, without become: the service knows its callers by their users.
+        """Have the service or the program do what a module does.
 
         Args:
             action: The running action.
@@ -50,44 +57,58 @@ class Service:
             arguments: Its options.
 
         Returns:
-            The result of the module; with ``lost`` if there was no answer. None if nothing was done because no service
-            answers this user.
+            The result of the module; with ``lost`` if there was no answer. None if nothing was done, so that the module
+            has to be called.
 
         Raises:
             AnsibleConnectionFailure: The gateway cannot be reached.
         """
-        if not action._connection.has_pipelining:
-            self.answers = False
-        if not self.answers:
+        if not self.answers or not action._connection.has_pipelining:
             return None
         options = dict(arguments)
         request: dict[str, Any] = {"protocol": _PROTOCOL, "version": VERSION, "action": _ACTIONS[module]}
         if options.get("config"):
             request["config"] = options.pop("config")
         request.update(check=bool(action._task.check_mode), arguments=options)
-        program, socket = shlex.quote(self._program), shlex.quote(self._socket)
-        done = action._low_level_execute_command(
-            # Most often there is no service because there is no socket, which the shell finds out fastest.
-            f"[ -S {socket} ] && [ -x {program} ] || exit 3; {program} call --socket {socket}",
-            sudoable=False,
-            in_data=json.dumps(request).encode(),
-        )
-        if done["rc"] == 0 or done["rc"] == _NO_ANSWER:
-            return self._read(done["stdout"])
-        self.answers = False
-        return None
+        data = json.dumps(request).encode()
+        direct = f"{self._program} direct --caller {VERSION}"
+        if self._serves:
+            # Without become, because the service knows its callers by their users. The shell finds out fastest whether
+            # there is a socket; without become there is nothing else to try then.
+            otherwise = f"exit {_NOTHING_DONE}" if action._connection.become else direct
+            command = (
+                f"if [ -S {self._socket} ]; then {self._program} call --socket {self._socket}; else {otherwise}; fi"
+            )
+            done = action._low_level_execute_command(command, sudoable=False, in_data=data)
+            if done["rc"] in (0, _NO_ANSWER):
+                return self._result(done["stdout"])
+            self._serves = False
+            if done["rc"] != _NOTHING_DONE:
+                return self._failed(done)
+        if not action._is_pipelining_enabled("new"):
+            return None
+        done = action._low_level_execute_command(direct, in_data=data)
+        return self._result(done["stdout"]) if done["rc"] == 0 else self._failed(done)
 
-    def _read(self, text: str) -> dict[str, Any] | None:
-        """Return the result in an answer."""
+    def _failed(self, done: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the result of a call that did not answer; None if nothing was done."""
+        self.answers = False
+        if done["rc"] in (_NOTHING_DONE, *_UNKNOWN):
+            return None
+        return {**_LOST, "msg": done["stderr"].strip() or "the program s2cs exited without an answer"}
+
+    def _result(self, text: str) -> dict[str, Any] | None:
+        """Return the result in an answer; None if the module has to be called."""
         try:
             answer = json.loads(text)
             error = answer.get("error")
-            result = answer["result"] if error is None else {"failed": True, "msg": str(error["msg"])}
+            result = dict(answer["result"]) if error is None else {"failed": True, "msg": str(error["msg"])}
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            return {"failed": True, "lost": True, "msg": "the service exited before it answered"}
-        if error is not None and error.get("code") in _FOR_THE_MODULE:
+            return {**_LOST, "msg": "the service exited before it answered"}
+        if error is None:
+            return result
+        if error.get("code") in _FOR_THE_MODULE:
+            self.answers = False
             return None
-        if error is not None and error.get("code") == _BUSY:
-            # Nothing was done.
-            return {**result, "lost": True}
-        return dict(result)
+        # Nothing was done if it is busy.
+        return {**result, "lost": True} if error.get("code") == _BUSY else result

@@ -38,7 +38,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_pr
     ServiceError,
 )
 
-_KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (REQUEST, HELLO, UPDATE, RELEASE, DROP)}
+KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (REQUEST, HELLO, UPDATE, RELEASE, DROP)}
 # Time limit in seconds for receiving the request from the frontend and sending the answer.
 _SECONDS = 30.0
 
@@ -111,4 +111,4 @@ def _result(call: Call, caller: Caller, config: str, viewers: Collection[int]) -
         return gather(config, call.arguments)
     if caller.uid in viewers:
         raise ServiceError(DENIED, f"action: {caller.name} may only use info on this gateway")
-    return perform(_KINDS[call.action], config, call.arguments, call.check, caller)
+    return perform(KINDS[call.action], config, call.arguments, call.check, caller)

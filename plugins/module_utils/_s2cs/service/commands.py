@@ -18,6 +18,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES, check_uid
 from ansible_collections.scistream.gateway.plugins.module_utils._common.version import VERSION
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_client import (
+    MAX_REQUEST,
     NO_ANSWER,
     NO_SERVICE,
     SOCKET,
@@ -123,6 +124,10 @@ def _for_units(command: Callable[..., argparse.ArgumentParser]) -> None:
     act.add_argument(
         "--viewer", action="append", default=[], metavar="USER", help="user who may only view sessions; can be repeated"
     )
+    direct = command(
+        "direct", _direct, "carry out a JSON request from standard input without the service (used by stream playbooks)"
+    )
+    direct.add_argument("--caller", default=VERSION, metavar="VERSION", help="version of the caller")
     expire = command(
         "expire", _expire, "release expired sessions, restart data servers and trim logs once, without the service"
     )
@@ -239,6 +244,13 @@ def _user(name: str) -> int:
         return int(name) if name.isdigit() else pwd.getpwnam(name).pw_uid
     except KeyError:
         raise ScistreamError(f"there is no user {name} on this host: run the role scistream.gateway.s2cs") from None
+
+
+def _direct(given: argparse.Namespace) -> int:
+    from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.direct import handle
+
+    sys.stdout.buffer.write(handle(sys.stdin.buffer.read(MAX_REQUEST + 1), given.caller))
+    return 0
 
 
 def _expire(given: argparse.Namespace) -> int:

@@ -1,0 +1,56 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Handling of one call in the process of the caller, with their rights, where no service answers them."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import Any
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.version import VERSION
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.gather import gather
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.perform import perform
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy_file import DEFAULT_CONFIG
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.acting import KINDS
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.protocol import (
+    answer,
+    read_request,
+    refusal,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.shapes import INFO
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_protocol import (
+    INTERNAL,
+    ServiceError,
+)
+
+# Error code: the caller has to send a module of its own version.
+_OTHER = "other"
+
+
+def handle(data: bytes, version: str) -> bytes:
+    """Carry out a request, and return the answer, both as of the service.
+
+    Args:
+        data: The request.
+        version: Version of the caller, which must be the same, in contrast to that of a caller of the service.
+    """
+    try:
+        if version != VERSION:
+            raise ServiceError(_OTHER, f"version: this program has version {VERSION}, but the caller {version}")
+        return answer(_result(data))
+    except ServiceError as error:
+        return refusal(error)
+    except Exception as error:  # pylint: disable=broad-except
+        traceback.print_exc(file=sys.stderr)
+        return refusal(ServiceError(INTERNAL, f"the program s2cs failed: {error!r}"))
+
+
+def _result(data: bytes) -> dict[str, Any]:
+    call = read_request(data)
+    config = call.config or DEFAULT_CONFIG
+    if call.action == INFO:
+        return gather(config, call.arguments)
+    return perform(KINDS[call.action], config, call.arguments, call.check)
