@@ -104,6 +104,8 @@ class Service:
             error = answer.get("error")
             result = dict(answer["result"]) if error is None else {"failed": True, "msg": str(error["msg"])}
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            # Something else answered if there is any text.
+            self.answers = not text.strip()
             return {**_LOST, "msg": "the service exited before it answered"}
         if error is None:
             return result
