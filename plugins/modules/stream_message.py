@@ -18,9 +18,14 @@ description:
     modules directly.
   - Secrets and private keys are created on the control node when they are sent. They do not appear in task arguments or
     results.
-  - The answers to earlier messages are read from the variables C(scistream_request), C(scistream_hello) and
-    C(scistream_update), in which the playbooks register the results of this module, and from C(scistream_opened), the
-    result of M(scistream.gateway.stream_report).
+  - O(message=open) sends the three messages that open streams. The tasks of all gateways run side by side, and each
+    waits for the answers of the others. This requires at least as many forks as gateways take part.
+  - For the messages one by one, the answers to earlier messages are read from the variables C(scistream_request),
+    C(scistream_hello) and C(scistream_update), in which the playbooks register the results of this module, and from
+    C(scistream_opened), the result of M(scistream.gateway.stream_report).
+  - With O(service), the service of the control server carries out the message without C(become), if the user of the
+    connection may use it. Otherwise, the program C(s2cs) does, which the role P(scistream.gateway.s2cs#role) installed,
+    and if it is missing or has another version, the module.
   - A call that is lost on its way to or from the gateway is repeated once.
   - If a gateway refuses or is unreachable, the task does not fail. The result indicates it, and subsequent messages of
     the run are not sent.
@@ -33,6 +38,9 @@ options:
     type: str
     required: true
     choices:
+      open: >-
+        REQ, HELLO and UPDATE, and the tickets or replies. If anything fails on any gateway, or the run is interrupted,
+        the sessions that it created are released.
       request: REQ, which reserves listeners.
       hello: HELLO, which announces the applications.
       update: UPDATE, which points the listeners at their targets.
@@ -42,6 +50,21 @@ options:
   config:
     description: Path of the policy on the gateway.
     type: path
+  service:
+    description:
+      - How the service of the gateway is called, if there is one.
+      - If omitted, the module is called.
+    type: dict
+    version_added: 0.2.0
+    suboptions:
+      program:
+        description: Path of the program C(s2cs) on the gateway.
+        type: str
+        required: true
+      socket:
+        description: Path of the socket of the service. If empty, only the program is used.
+        type: str
+        required: true
   plan:
     description: The plan of the run, as returned by M(scistream.gateway.stream_plan).
     type: dict
@@ -96,9 +119,14 @@ msg:
   returned: if the gateway refused or did not answer
   type: str
   sample: "cannot be reached: Connection timed out"
+steps:
+  description: Results of C(request), C(hello), C(update), C(opened) (the tickets or replies) and C(undo).
+  returned: for O(message=open), if the gateway takes part
+  type: dict
+  sample: {request: {changed: true, sessions: []}}
 sessions:
   description: Sessions, as returned by the module that was called.
-  returned: if the gateway answered
+  returned: if the gateway answered a single message
   type: list
   elements: dict
   sample:
