@@ -43,10 +43,13 @@ class Interruption:
     def disarm(self) -> None:
         """From now on nothing is stopped: what was opened is being released, or all is open."""
         self._armed = False
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        if self.noticed:
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _notice(self, _number: int, _frame: Any) -> None:
         if not self.noticed and self._armed:
+            # Until then, the alarm is that of the time limit of the task.
+            signal.signal(signal.SIGALRM, self._stop)
             signal.setitimer(signal.ITIMER_REAL, GRACE)
         self.noticed = True
 
@@ -58,8 +61,8 @@ class Interruption:
 def interruption() -> Iterator[Interruption]:
     """Notice for a while what would end this process."""
     state = Interruption()
-    before = {number: signal.signal(number, state._notice) for number in _SIGNALS}
-    before[signal.SIGALRM] = signal.signal(signal.SIGALRM, state._stop)
+    before = {signal.SIGALRM: signal.getsignal(signal.SIGALRM)}
+    before.update({number: signal.signal(number, state._notice) for number in _SIGNALS})
     try:
         yield state
     finally:

@@ -24,7 +24,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 
 Answer = dict[str, Any]
 #: How long a worker waits for another one that Ansible has not started: it failed before, or the machine is busy.
-PATIENCE = 30.0
+PATIENCE = 20.0
 _PAUSE, _LONGEST_PAUSE = 0.002, 0.02
 _LOST = {"refused": True, "lost": True}
 

@@ -79,11 +79,16 @@ class Opening:
             except InterruptedRun:
                 interrupted = True
                 _end_children()
+            except BaseException:
+                # A defect, or the time limit of the task.
+                state.disarm()
+                _guarded(lambda: part.undo(True))
+                raise
             state.disarm()
             undone = _guarded(lambda: part.undo(interrupted))
             if undone is not None:
                 self._steps["undo"] = undone
-            return self._result(interrupted)
+            return self._interrupted() if interrupted else self._result()
 
     def _step(self, message: str, send: Callable[[], Result | None], meeting: Meeting, state: Interruption) -> None:
         answer = _guarded(send)
@@ -103,7 +108,11 @@ class Opening:
         own = self._steps.get(message)
         return self._heard.get(message) or ({self._gateway: own} if own else {})
 
-    def _result(self, interrupted: bool) -> Result:
+    def _interrupted(self) -> Result:
+        """Return a short result, because nobody reads it any more."""
+        return {"changed": False, "refused": True, "msg": "interrupted", "steps": {}}
+
+    def _result(self) -> Result:
         steps = self._steps
         Display().display(f"{self._gateway}: {', '.join(f'{_SHOWN[name]} {_outcome(steps[name])}' for name in steps)}")
         result: Result = {"changed": any(answer.get("changed") for answer in steps.values()), "steps": steps}
@@ -114,8 +123,6 @@ class Opening:
         diffs = [answer.pop("diff") for answer in steps.values() if answer.get("diff")]
         if diffs:
             result["diff"] = [diff for diff in diffs if diff.get("before") or diff.get("after")]
-        if interrupted:
-            result.update(refused=True, msg="interrupted")
         return result
 
 
