@@ -83,7 +83,8 @@ class Service:
             if done["rc"] in (0, _NO_ANSWER):
                 return self._result(done["stdout"])
             self._serves = False
-            if done["rc"] != _NOTHING_DONE:
+            if done["rc"] != _NOTHING_DONE or not action._connection.become:
+                # The module knows best what this user lacks.
                 return self._failed(done)
         if not action._is_pipelining_enabled("new"):
             return None

@@ -57,7 +57,9 @@ def handle(connection: socket.socket, config: str, user_socket: str, viewers: Co
         caller, data = _receive(connection, user_socket)
         call = read_request(data)
         result = _result(call, caller, config, viewers)
-        _log(call, caller, result)
+        line = log_line(call, caller, result)
+        if line:
+            print(line, file=sys.stderr)
         content = answer(result)
     except ServiceError as error:
         content = refusal(error)
@@ -69,14 +71,14 @@ def handle(connection: socket.socket, config: str, user_socket: str, viewers: Co
         connection.sendall(content)
 
 
-def _log(call: Call, caller: Caller, result: Mapping[str, Any]) -> None:
-    """Write who did what to the log. It contains no values of options but the uid."""
+def log_line(call: Call, caller: Caller, result: Mapping[str, Any]) -> str:
+    """Return who did what, for the log, without values of options but the uid. Empty for calls that change nothing."""
     if call.action == INFO or call.check:
-        return
+        return ""
     sessions = call.arguments["sessions"]
     which = f"{len(sessions)} sessions" if sessions is not None else ascii(call.arguments["uid"])
     outcome = "failed" if result.get("failed") else "changed" if result["changed"] else "unchanged"
-    print(f"{caller.name}: {call.action} of {which}: {outcome}", file=sys.stderr)
+    return f"{caller.name}: {call.action} of {which}: {outcome}"
 
 
 def _receive(connection: socket.socket, user_socket: str) -> tuple[Caller, bytes]:

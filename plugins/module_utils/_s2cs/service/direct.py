@@ -7,14 +7,16 @@
 from __future__ import annotations
 
 import sys
+import syslog
 import traceback
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.version import VERSION
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.caller import find_caller
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.gather import gather
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.perform import perform
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy_file import DEFAULT_CONFIG
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.acting import KINDS
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.acting import KINDS, log_line
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.protocol import (
     answer,
     read_request,
@@ -53,4 +55,11 @@ def _result(data: bytes) -> dict[str, Any]:
     config = call.config or DEFAULT_CONFIG
     if call.action == INFO:
         return gather(config, call.arguments)
-    return perform(KINDS[call.action], config, call.arguments, call.check)
+    caller = find_caller()
+    result = perform(KINDS[call.action], config, call.arguments, call.check, caller)
+    line = log_line(call, caller, result)
+    if line:
+        # Where a module of Ansible logs that it was called.
+        syslog.openlog("s2cs")
+        syslog.syslog(syslog.LOG_INFO, line)
+    return result
