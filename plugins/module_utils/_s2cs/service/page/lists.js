@@ -1,0 +1,75 @@
+// Tiles, problems, and the list of all streams, which says in words all that the pictures say.
+function tiles(data) {
+  const { totals, gateway } = data, ports = gateway.ports;
+  const tile = (label, value, unit, more, of) => element("div", { class: "tile" }, element("dl", {}, element("dt", {}, label),
+    element("dd", {}, element("div", { class: "value", "data-of": of }, value, unit ? element("small", {}, ` ${unit}`) : null),
+      element("div", { class: "more" }, more))));
+  byId("tiles").hidden = Boolean(data.error);
+  const limit = gateway.limits.sessions;
+  const moved = (side) => data.sessions.reduce((sum, one) => sum + (one.moved[side] || 0), 0);
+  show(byId("tiles"),
+    tile("To the consumers", ...rateParts(totals.rates.to_consumer), `${size(moved("to_consumer"))} in all`, "consumer"),
+    tile("To the producers", ...rateParts(totals.rates.to_producer), `${size(moved("to_producer"))} in all`, "producer"),
+    tile("Open connections", count(totals.open), "", `${plural(data.sessions.reduce((sum, one) => sum + (one.connections.total || 0), 0), "connection")} in all`),
+    tile("Streams", count(totals.sessions), "", limit ? `${totals.well} well, ${count(limit)} allowed` : `${totals.well} well`),
+    tile("Free ports", ports.free == null ? "?" : count(ports.free), "", ports.total == null ? "" : `of ${count(ports.total)}`));
+}
+const LEVELS = { problem: "Problem", notice: "Notice" };
+let allProblems = false;
+function problems(data) {
+  const place = byId("problems"), names = new Map(data.sessions.map((one) => [one.uid + one.role, one.name]));
+  const most = 5, shown = allProblems ? data.problems : data.problems.slice(0, most), more = data.problems.length - shown.length;
+  place.hidden = !data.problems.length;
+  show(place, ...shown.map((one) => element("div", { class: "problem", "data-level": one.level },
+    element("p", { class: "what" }, element("span", { class: "level" }, LEVELS[one.level] || one.level),
+      one.uid ? word(names.get(one.uid + one.role) || one.uid, { class: "subject" }) : null,
+      one.uid ? ` (${one.role}): ` : null, word(one.text)),
+    one.command ? element("p", { class: "mend" }, "Run: ", element("code", { dir: "ltr" }, one.command)) : null)),
+  more > 0 ? element("button", { class: "more-problems", type: "button" }, `Show ${more} more`) : null);
+  const button = place.querySelector("button");
+  if (button) button.onclick = () => { allProblems = true; problems(data); };
+}
+const rowsByKey = new Map();
+function list(data) {
+  const all = [...data.sessions].sort((a, b) => a.well - b.well || (b.rates.to_consumer || 0) - (a.rates.to_consumer || 0)
+    || (a.name || a.uid).localeCompare(b.name || b.uid));
+  const wanted = byId("filter").value.trim().toLowerCase();
+  const found = all.filter((one) => !wanted || [one.name, one.uid, one.role, one.health, one.state, one.owner, ...one.targets, ...one.listeners]
+    .some((text) => text.toLowerCase().includes(wanted)));
+  byId("search").hidden = all.length < 8;
+  byId("table").hidden = !found.length;
+  byId("none").hidden = Boolean(found.length);
+  byId("none").textContent = all.length ? "No stream matches." : data.error ? "Not known." : "No streams are open. They appear here as soon as one is requested.";
+  const rows = found.map((one) => {
+    const key = one.uid + one.role, row = rowsByKey.get(key) || element("tr", {});
+    rowsByKey.set(key, row);
+    show(row, ...cells(one, data.time));
+    return row;
+  });
+  const body = byId("rows"), now = [...body.children];
+  if (rows.length !== now.length || rows.some((row, index) => row !== now[index])) body.replaceChildren(...rows);
+  const keys = new Set(data.sessions.map((one) => one.uid + one.role));
+  for (const key of rowsByKey.keys()) if (!keys.has(key)) rowsByKey.delete(key);
+}
+function cells(one, now) {
+  const cell = (head, cls, ...parts) => element("td", { "data-head": head, class: cls }, ...parts);
+  const line = (text, cls) => text ? element("div", { class: cls }, word(text)) : null;
+  const { connections: seen, moved } = one, known = seen.total != null;
+  const level = !one.well ? (one.health === "expired" ? "notice" : "problem") : one.health === "ok" ? "good" : "wait";
+  const least = one.exact ? "" : "≥ ", lost = [[seen.refused, "refused"], [seen.failed, "failed"]].filter(([number]) => number);
+  const silent = one.last_byte == null ? "" : now - one.last_byte < 2 ? "transferring" : `last byte ${duration(now - one.last_byte)} ago`;
+  return [
+    cell("Stream", null, line(one.name || one.uid, "title"), element("div", {}, `${one.role} side, ${one.state}`), one.name ? line(one.uid, "mono") : null),
+    cell("Health", null, element("span", { class: "chip", "data-level": level }, one.health),
+      one.encryption === "none" ? element("div", {}, element("span", { class: "chip open" }, "not encrypted")) : null, line(one.well ? "" : one.reason)),
+    cell("Rate now", "n", line(`▸ ${rate(one.rates.to_consumer)}`, "down"), line(`◂ ${rate(one.rates.to_producer)}`, "up")),
+    cell("Transferred", "n", line(known ? `▸ ${least}${size(moved.to_consumer)}` : "–"), known ? line(`◂ ${least}${size(moved.to_producer)}`) : null),
+    cell("Connections", "n", line(known ? `${count(seen.open)} open` : "–"), known ? line(`${least}${count(seen.total)} in all`) : null,
+      lost.length ? line(lost.map(([number, what]) => `${count(number)} ${what}`).join(", ")) : null),
+    cell("From and to", null, line(`${some(one.listeners) || "–"}`), line(one.targets.length ? `target ${some(one.targets)}` : ""),
+      line(`${one.proxy} in ${one.runtime}, ${one.transport}${one.rate_limit ? `, at most ${rate(one.rate_limit / 8)}` : ""}`)),
+    cell("Time", null, line(one.created == null ? "–" : `age ${duration(now - one.created)}`),
+      line(one.expires == null ? "no expiry" : one.expires > now ? `expires in ${duration(one.expires - now)}` : "expired"), line(silent),
+      one.restarts ? line(plural(one.restarts, "restart")) : null),
+  ];
+}

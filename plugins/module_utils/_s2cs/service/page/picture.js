@@ -1,0 +1,86 @@
+// The streams as they pass this gateway, from the producers on the left to the consumers on the right.
+const MOST_ROWS = 12, ROW = 58, TOP = 34;
+function isDown(session) { return !session.well && session.health !== "expired"; }
+function picture(data) {
+  const place = byId("picture");
+  const all = [...data.sessions].sort((a, b) => isDown(b) - isDown(a) || (b.rates.to_consumer || 0) - (a.rates.to_consumer || 0));
+  if (!all.length) { show(place, element("p", { class: "empty" }, data.error ? "Not known." : "No streams on this gateway.")); return; }
+  const fits = all.length <= MOST_ROWS ? all.length : MOST_ROWS - 1;
+  const shown = all.slice(0, fits), rest = all.slice(fits);
+  const width = Math.max(300, Math.round(place.clientWidth)), narrow = width < 620;
+  const side = narrow ? Math.round(width * 0.29) : Math.min(250, Math.round(width * 0.24));
+  const middle = narrow ? Math.round(width * 0.24) : Math.min(230, Math.round(width * 0.21));
+  const rows = shown.length + (rest.length ? 1 : 0), height = TOP + rows * ROW + 4;
+  const left = (width - middle) / 2, most = Math.max(1, ...all.map((one) => one.rates.to_consumer || 0));
+  const words = shown.map((one) => `${one.name || one.uid} (${one.role}): ${one.health}, ${rate(one.rates.to_consumer)} to the consumer`);
+  const svg = drawing(width, height, "Streams through this gateway", `${words.join("; ")}${rest.length ? `; and ${rest.length} more` : ""}`);
+  const text = (x, y, content, cls, anchor = "start", most = null) =>
+    shape("text", { x, y, class: cls, "text-anchor": anchor, "data-most": most }, content);
+  svg.append(
+    text(0, 14, narrow ? "Producers" : "Producer side", "head"), text(width / 2, 14, "This gateway", "head", "middle"),
+    text(width, 14, narrow ? "Consumers" : "Consumer side", "head", "end"),
+    shape("rect", { x: left, y: TOP - 10, width: middle, height: rows * ROW + 8, rx: 12, class: "box" }));
+  shown.forEach((one, index) => svg.append(row(one, TOP + index * ROW + ROW / 2 - 6)));
+  if (rest.length) {
+    const y = TOP + shown.length * ROW + ROW / 2 - 6;
+    const sum = rest.reduce((total, one) => total + (one.rates.to_consumer || 0), 0);
+    svg.append(wire(side + 8, left, y, false), wire(left + middle, width - side - 8, y, false),
+      text(width / 2, y + 1, `${rest.length} more`, "strong", "middle"), text(width / 2, y + 16, rate(sum), "fore", "middle"));
+  }
+  place.replaceChildren(svg);
+  fit(svg);
+
+  function wire(from, to, y, broken) { return shape("path", { d: `M${from} ${y}H${to}`, class: broken ? "wire bad" : "wire" }); }
+  function node(x, y, kind, address, anchor) {
+    const edge = anchor === "start" ? x : x - side, pad = anchor === "start" ? x + 10 : x - 10;
+    return shape("g", {}, shape("title", {}, `${kind}: ${address}`),
+      shape("rect", { x: edge, y: y - 21, width: side, height: 42, rx: 9, class: "node" }),
+      text(pad, y - 4, address, "", anchor, side - 20), text(pad, y + 12, kind, "head", anchor, side - 20));
+  }
+  function row(one, y) {
+    const group = shape("g"), produces = one.role === "producer", down = isDown(one);
+    const clients = one.clients.length ? some(one.clients) : "anyone";
+    const from = some(one.targets) || "not known yet", to = clients;
+    const ends = [side + 4, left, left + middle, width - side - 4];
+    const speed = one.rates.to_consumer || 0, thick = speed ? 3 + 15 * Math.sqrt(speed / most) : 0;
+    for (const [begin, end, crosses] of [[ends[0], ends[1], !produces], [ends[2], ends[3], produces]]) {
+      group.append(wire(begin, end, y, down));
+      if (speed && !down) {
+        group.append(shape("path", { d: `M${begin} ${y}H${end}`, class: "flow", "stroke-width": thick.toFixed(1) }),
+          moving(begin, end - 8, y), shape("path", { d: `M${end - 8} ${y - 6}l8 6l-8 6z`, class: "head-of" }));
+      }
+      if (down) group.append(cross((begin + end) / 2, y));
+      else if (crosses) group.append(lock((begin + end) / 2, y, one.encryption !== "none"));
+      if (!narrow && !down && speed) group.append(text((begin + end) / 2, y - 14, rate(speed), "fore", "middle"));
+      if (!narrow && !down && one.rates.to_producer >= 1) {
+        group.append(text((begin + end) / 2, y + 24, `◂ ${rate(one.rates.to_producer)}`, "back", "middle"));
+      }
+    }
+    group.append(node(0, y, produces ? "application" : "other gateway", from, "start"),
+      node(width, y, produces ? "other gateway" : "application", to, "end"));
+    const name = text(width / 2, y - 3, one.name || one.uid, down ? "strong bad" : "strong", "middle", middle - 16);
+    name.append(shape("title", {}, `${one.name || one.uid} (${one.role})`));
+    group.append(name, text(width / 2, y + 13, down ? one.health : narrow ? rate(one.rates.to_consumer) : some(one.listeners),
+      down ? "bad" : narrow ? "fore" : "head", "middle", middle - 16));
+    return group;
+  }
+  function moving(from, to, y) {
+    const path = shape("path", { d: `M${from} ${y}H${to}`, class: "pulse" });
+    // Each picture goes on where the last one was.
+    path.style.animationDelay = `-${performance.now() % 1100}ms`;
+    return path;
+  }
+  function cross(x, y) {
+    return shape("g", {}, shape("circle", { cx: x, cy: y, r: 10, class: "node" }),
+      shape("path", { d: `M${x - 4} ${y - 4}l8 8m0 -8l-8 8`, class: "dead" }));
+  }
+  function lock(x, y, closed) {
+    const what = closed ? "encrypted" : "not encrypted";
+    return shape("g", {}, shape("title", {}, what), shape("circle", { cx: x, cy: y, r: 10, class: "node" }),
+      shape("rect", { x: x - 4.5, y: y - 1, width: 9, height: 6.5, rx: 1.5, class: closed ? "soft" : "mind" }),
+      shape("path", {
+        d: closed ? `M${x - 3} ${y - 1}v-2a3 3 0 0 1 6 0v2` : `M${x - 3} ${y - 1}v-2.5a3 3 0 0 1 5.7 -1.2`,
+        class: "lock", fill: "none", stroke: "currentColor", "stroke-width": 1.5,
+      }));
+  }
+}
