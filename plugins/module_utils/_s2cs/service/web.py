@@ -84,7 +84,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             self.handle_one_request()
         except _TooLargeError:
-            self.request_version, self.command = "HTTP/1.1", "GET"
+            self.command = "GET"
             self.send_error(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         except OSError:
             # Gone, or too slow.
@@ -113,6 +113,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(status, "text/plain; charset=utf-8", f"{status.phrase}\n".encode(), headers)
 
     def _answer(self, status: HTTPStatus, kind: str, content: bytes, headers: Mapping[str, str]) -> None:
+        # The library answers what it takes for a request of 1991 without a head.
+        self.request_version = self.protocol_version
         # The server's name and version are not said.
         self.send_response_only(status)
         self.send_header("Date", self.date_time_string())

@@ -3,7 +3,7 @@ function tiles(data) {
   const { totals, gateway } = data, ports = gateway.ports;
   const tile = (label, value, unit, more, of) => element("div", { class: "tile" }, element("dl", {}, element("dt", {}, label),
     element("dd", {}, element("div", { class: "value", "data-of": of }, value, unit ? element("small", {}, ` ${unit}`) : null),
-      element("div", { class: "more" }, more))));
+      element("div", { class: "sub" }, more))));
   byId("tiles").hidden = Boolean(data.error);
   const limit = gateway.limits.sessions;
   const moved = (side) => data.sessions.reduce((sum, one) => sum + (one.moved[side] || 0), 0);
@@ -14,6 +14,7 @@ function tiles(data) {
     tile("Streams", count(totals.sessions), "", limit ? `${totals.well} well, ${count(limit)} allowed` : `${totals.well} well`),
     tile("Free ports", ports.free == null ? "?" : count(ports.free), "", ports.total == null ? "" : `of ${count(ports.total)}`));
 }
+const byName = (a, b) => (a.name || a.uid).localeCompare(b.name || b.uid, "en", { numeric: true }) || a.role.localeCompare(b.role);
 const LEVELS = { problem: "Problem", notice: "Notice" };
 let allProblems = false;
 function problems(data) {
@@ -25,14 +26,14 @@ function problems(data) {
       one.uid ? word(names.get(one.uid + one.role) || one.uid, { class: "subject" }) : null,
       one.uid ? ` (${one.role}): ` : null, word(one.text)),
     one.command ? element("p", { class: "mend" }, "Run: ", element("code", { dir: "ltr" }, one.command)) : null)),
-  more > 0 ? element("button", { class: "more-problems", type: "button" }, `Show ${more} more`) : null);
+  more > 0 ? element("button", { class: "more", type: "button" }, `Show ${more} more`) : null);
   const button = place.querySelector("button");
   if (button) button.onclick = () => { allProblems = true; problems(data); };
 }
-const rowsByKey = new Map();
+const rowsByKey = new Map(), MOST_LISTED = 50;
+let allRows = false;
 function list(data) {
-  const all = [...data.sessions].sort((a, b) => a.well - b.well || (b.rates.to_consumer || 0) - (a.rates.to_consumer || 0)
-    || (a.name || a.uid).localeCompare(b.name || b.uid));
+  const all = [...data.sessions].sort((a, b) => a.well - b.well || byName(a, b));
   const wanted = byId("filter").value.trim().toLowerCase();
   const found = all.filter((one) => !wanted || [one.name, one.uid, one.role, one.health, one.state, one.owner, ...one.targets, ...one.listeners]
     .some((text) => text.toLowerCase().includes(wanted)));
@@ -40,7 +41,11 @@ function list(data) {
   byId("table").hidden = !found.length;
   byId("none").hidden = Boolean(found.length);
   byId("none").textContent = all.length ? "No stream matches." : data.error ? "Not known." : "No streams are open. They appear here as soon as one is requested.";
-  const rows = found.map((one) => {
+  const listed = allRows || wanted ? found : found.slice(0, MOST_LISTED), button = byId("more");
+  button.hidden = listed.length === found.length;
+  button.textContent = `Show all ${count(found.length)}`;
+  button.onclick = () => { allRows = true; list(data); };
+  const rows = listed.map((one) => {
     const key = one.uid + one.role, row = rowsByKey.get(key) || element("tr", {});
     rowsByKey.set(key, row);
     show(row, ...cells(one, data.time));

@@ -1,15 +1,19 @@
 // The streams as they pass this gateway, from the producers on the left to the consumers on the right.
-const MOST_ROWS = 12, ROW = 58, TOP = 34;
+const MOST_ROWS = 12, TOP = 34;
 function isDown(session) { return !session.well && session.health !== "expired"; }
 function picture(data) {
   const place = byId("picture");
-  const all = [...data.sessions].sort((a, b) => isDown(b) - isDown(a) || (b.rates.to_consumer || 0) - (a.rates.to_consumer || 0));
+  const byRate = (a, b) => (b.rates.to_consumer || 0) - (a.rates.to_consumer || 0);
+  // Where all have room each keeps its place.
+  const all = [...data.sessions].sort((a, b) => isDown(b) - isDown(a) || (data.sessions.length > MOST_ROWS ? byRate(a, b) : byName(a, b)));
   if (!all.length) { show(place, element("p", { class: "empty" }, data.error ? "Not known." : "No streams on this gateway.")); return; }
   const fits = all.length <= MOST_ROWS ? all.length : MOST_ROWS - 1;
   const shown = all.slice(0, fits), rest = all.slice(fits);
   const width = Math.max(300, Math.round(place.clientWidth)), narrow = width < 620;
-  const side = narrow ? Math.round(width * 0.29) : Math.min(250, Math.round(width * 0.24));
-  const middle = narrow ? Math.round(width * 0.24) : Math.min(230, Math.round(width * 0.21));
+  // On a telephone names and rates stand above their streams, and the gateway is a pillar.
+  const ROW = narrow ? 76 : 58, down = narrow ? 8 : -6;
+  const side = narrow ? Math.round(width * 0.36) : Math.min(250, Math.round(width * 0.24));
+  const middle = narrow ? 26 : Math.min(230, Math.round(width * 0.21));
   const rows = shown.length + (rest.length ? 1 : 0), height = TOP + rows * ROW + 4;
   const left = (width - middle) / 2, most = Math.max(1, ...all.map((one) => one.rates.to_consumer || 0));
   const words = shown.map((one) => `${one.name || one.uid} (${one.role}): ${one.health}, ${rate(one.rates.to_consumer)} to the consumer`);
@@ -20,12 +24,12 @@ function picture(data) {
     text(0, 14, narrow ? "Producers" : "Producer side", "head"), text(width / 2, 14, "This gateway", "head", "middle"),
     text(width, 14, narrow ? "Consumers" : "Consumer side", "head", "end"),
     shape("rect", { x: left, y: TOP - 10, width: middle, height: rows * ROW + 8, rx: 12, class: "box" }));
-  shown.forEach((one, index) => svg.append(row(one, TOP + index * ROW + ROW / 2 - 6)));
+  shown.forEach((one, index) => svg.append(row(one, TOP + index * ROW + ROW / 2 + down)));
   if (rest.length) {
-    const y = TOP + shown.length * ROW + ROW / 2 - 6;
+    const y = TOP + shown.length * ROW + ROW / 2 + down;
     const sum = rest.reduce((total, one) => total + (one.rates.to_consumer || 0), 0);
     svg.append(wire(side + 8, left, y, false), wire(left + middle, width - side - 8, y, false),
-      text(width / 2, y + 1, `${rest.length} more`, "strong", "middle"), text(width / 2, y + 16, rate(sum), "fore", "middle"));
+      ...labels(y, `${rest.length} more`, rate(sum), "strong", "fore"));
   }
   place.replaceChildren(svg);
   fit(svg);
@@ -37,31 +41,36 @@ function picture(data) {
       shape("rect", { x: edge, y: y - 21, width: side, height: 42, rx: 9, class: "node" }),
       text(pad, y - 4, address, "", anchor, side - 20), text(pad, y + 12, kind, "head", anchor, side - 20));
   }
+  function labels(y, name, more, nameClass, moreClass) {
+    return narrow
+      ? [text(0, y - 29, name, nameClass, "start", left - 6), text(width, y - 29, more, moreClass, "end", left - 6)]
+      : [text(width / 2, y - 3, name, nameClass, "middle", middle - 16), text(width / 2, y + 13, more, moreClass, "middle", middle - 16)];
+  }
   function row(one, y) {
-    const group = shape("g"), produces = one.role === "producer", down = isDown(one);
+    const group = shape("g"), produces = one.role === "producer", broken = isDown(one);
     const clients = one.clients.length ? some(one.clients) : "anyone";
     const from = some(one.targets) || "not known yet", to = clients;
     const ends = [side + 4, left, left + middle, width - side - 4];
     const speed = one.rates.to_consumer || 0, thick = speed ? 3 + 15 * Math.sqrt(speed / most) : 0;
     for (const [begin, end, crosses] of [[ends[0], ends[1], !produces], [ends[2], ends[3], produces]]) {
-      group.append(wire(begin, end, y, down));
-      if (speed && !down) {
+      group.append(wire(begin, end, y, broken));
+      if (speed && !broken) {
         group.append(shape("path", { d: `M${begin} ${y}H${end}`, class: "flow", "stroke-width": thick.toFixed(1) }),
           moving(begin, end - 8, y), shape("path", { d: `M${end - 8} ${y - 6}l8 6l-8 6z`, class: "head-of" }));
       }
-      if (down) group.append(cross((begin + end) / 2, y));
+      if (broken) group.append(cross((begin + end) / 2, y));
       else if (crosses) group.append(lock((begin + end) / 2, y, one.encryption !== "none"));
-      if (!narrow && !down && speed) group.append(text((begin + end) / 2, y - 14, rate(speed), "fore", "middle"));
-      if (!narrow && !down && one.rates.to_producer >= 1) {
+      if (!narrow && !broken && speed) group.append(text((begin + end) / 2, y - 14, rate(speed), "fore", "middle"));
+      if (!narrow && !broken && one.rates.to_producer >= 1) {
         group.append(text((begin + end) / 2, y + 24, `◂ ${rate(one.rates.to_producer)}`, "back", "middle"));
       }
     }
     group.append(node(0, y, produces ? "application" : "other gateway", from, "start"),
       node(width, y, produces ? "other gateway" : "application", to, "end"));
-    const name = text(width / 2, y - 3, one.name || one.uid, down ? "strong bad" : "strong", "middle", middle - 16);
+    const below = broken ? one.health : narrow ? rate(one.rates.to_consumer) : some(one.listeners);
+    const [name, more] = labels(y, one.name || one.uid, below, broken ? "strong bad" : "strong", broken ? "bad" : narrow ? "fore" : "head");
     name.append(shape("title", {}, `${one.name || one.uid} (${one.role})`));
-    group.append(name, text(width / 2, y + 13, down ? one.health : narrow ? rate(one.rates.to_consumer) : some(one.listeners),
-      down ? "bad" : narrow ? "fore" : "head", "middle", middle - 16));
+    group.append(name, more);
     return group;
   }
   function moving(from, to, y) {

@@ -62,7 +62,7 @@ def test_the_reason_is_kept_if_s2cs_does_not_answer() -> None:
     look = Watch(refuse).look()
     assert look.info is None
     assert look.error == "nothing listens at /run/scistream/s2cs.sock"
-    assert list(look.sessions) == list(look.problems) == []
+    assert not look.sessions and not look.problems
 
 
 def test_a_failure_is_no_look_either() -> None:

@@ -1,0 +1,103 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Web servers of gateways whose state the tests make up, and one browser for all that look at them."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import parse_endpoint
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.watch import Watch
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.web import StatusServer
+from ansible_collections.scistream.gateway.tests.integration.web.browser import Browser
+from ansible_collections.scistream.gateway.tests.unit.plugins.module_utils._s2cs.service import samples
+
+
+class Site:
+    """A web server.
+
+    Args:
+        host: Where it listens.
+
+    Attributes:
+        info: What S2CS answers; None is nothing.
+        asked: How often it was asked.
+    """
+
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        self.info: dict[str, Any] | None = samples.info()
+        self.asked = 0
+        self.watch = Watch(self._ask)
+        self.server = StatusServer(
+            parse_endpoint("address", f"{f'[{host}]' if ':' in host else host}:0", 0), self.watch
+        )
+        self.host, self.port = self.server.server_address[:2]
+        self.address = f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
+        self._thread = threading.Thread(target=self.server.serve_forever, args=(0.05,))
+        self._thread.start()
+
+    def _ask(self) -> dict[str, Any]:
+        self.asked += 1
+        if self.info is None:
+            raise ScistreamError("nothing listens at /run/scistream/s2cs.sock")
+        return self.info
+
+    def show(self, *sessions: dict[str, Any], **changes: Any) -> None:
+        """Have another state from now on, of sessions whose times are near."""
+        shift = time.time() - samples.NOW
+        for session in sessions:
+            counted = session.get("counters")
+            if counted and counted["last_byte"]:
+                counted.update(last_byte=counted["last_byte"] + shift, since=counted["since"] + shift)
+        self.info = samples.info(*sessions, **changes)
+        self.watch.look(-1.0)
+
+    def request(self, method: str, path: str, **headers: str) -> tuple[http.client.HTTPResponse, bytes]:
+        """Return an answer and its body."""
+        connection = http.client.HTTPConnection(str(self.host), int(self.port), timeout=30)
+        try:
+            connection.request(method, path, headers=headers)
+            response = connection.getresponse()
+            return response, response.read()
+        finally:
+            connection.close()
+
+    def close(self) -> None:
+        """End the server."""
+        self.server.shutdown()
+        self._thread.join()
+        self.server.server_close()
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """A web server."""
+    made = Site()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def one_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """The browser of all tests."""
+    made = Browser(Path(tmp_path_factory.mktemp("browser")))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def browser(one_browser: Browser) -> Iterator[Browser]:
+    """A browser that has nothing to complain about in the end."""
+    one_browser.device(1200, 900)
+    one_browser.complaints.clear()
+    yield one_browser
+    assert one_browser.complaints == []
