@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import http.client
 import threading
 import time
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import parse_endpoint
@@ -21,11 +23,21 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.we
 from ansible_collections.scistream.gateway.tests.integration.web.browser import Browser
 from ansible_collections.scistream.gateway.tests.unit.plugins.module_utils._s2cs.service import samples
 
+TEMPLATES = Path(__file__).resolve().parents[3] / "roles/s2cs/templates"
+
+
+@functools.cache
+def page() -> str:
+    """Return the status page as the role fills it in."""
+    filled: str = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES)).get_template("status.html.j2").render()
+    return filled
+
 
 class Site:
     """A web server.
 
     Args:
+        directory: For its page.
         host: Where it listens.
 
     Attributes:
@@ -33,7 +45,9 @@ class Site:
         asked: How often it was asked.
     """
 
-    def __init__(self, host: str = "127.0.0.1") -> None:
+    def __init__(self, directory: Path, host: str = "127.0.0.1") -> None:
+        file = directory / "status.html"
+        file.write_text(page())
         self.info: dict[str, Any] | None = samples.info()
         self.asked = 0
         self.watch = Watch(self._ask)
@@ -79,9 +93,9 @@ class Site:
 
 
 @pytest.fixture
-def site() -> Iterator[Site]:
+def site(tmp_path: Path) -> Iterator[Site]:
     """A web server."""
-    made = Site()
+    made = Site(tmp_path)
     yield made
     made.close()
 

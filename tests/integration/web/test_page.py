@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 
 import pytest
 
@@ -132,8 +133,8 @@ def test_s2cs_that_does_not_answer_is_said(site: Site, browser: Browser) -> None
     assert "nothing listens at /run/scistream/s2cs.sock" in text(browser, "#lost")
 
 
-def test_a_gateway_that_is_gone_is_said(browser: Browser) -> None:
-    site = Site()
+def test_a_gateway_that_is_gone_is_said(tmp_path: Path, browser: Browser) -> None:
+    site = Site(tmp_path)
     site.show(session(0))
     browser.open(site.address)
     site.close()

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service import web
-from ansible_collections.scistream.gateway.tests.integration.web.conftest import Site
+from ansible_collections.scistream.gateway.tests.integration.web.conftest import Site, page
 from ansible_collections.scistream.gateway.tests.unit.plugins.module_utils._s2cs.service.samples import session
 
 PAGES = ("/", "/metrics", "/status.json")
@@ -65,10 +65,10 @@ def test_answers_are_safe_to_show_and_say_nothing_of_the_server(site: Site, path
 
 
 def test_the_page_asks_no_other_host() -> None:
-    directory = Path(web.__file__).parent / "page"
-    found = [url for path in directory.iterdir() for url in re.findall(r"\w+://[^\s'\"]+", path.read_text())]
     # Names of namespaces are no addresses.
-    assert set(found) <= {"http://www.w3.org/2000/svg"}
+    assert set(re.findall(r"\w+://[^\s'\"]+", page())) <= {"http://www.w3.org/2000/svg"}
+    assert len(re.findall(r"<style>|<script>", page())) == 2
+    assert "{%" not in page()
 
 
 @pytest.mark.parametrize("secret", ["BEGIN", "key", "secret", "log"])
@@ -132,11 +132,11 @@ def test_silent_clients_hold_up_nobody(site: Site, monkeypatch: pytest.MonkeyPat
     assert site.request("GET", "/metrics")[0].status == 200
 
 
-def test_silent_clients_of_many_addresses_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_clients_of_many_addresses_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(web, "_MOST", 3)
     monkeypatch.setattr(web, "_owner", str)
     monkeypatch.setattr(web, "_MOST_OF_ONE", 100)
-    site = Site()
+    site = Site(tmp_path)
     try:
         silent = [connect(site, b"GET /") for _unused in range(3)]
         end = time.monotonic() + 30
@@ -164,8 +164,8 @@ def test_a_client_that_does_not_read_is_left(site: Site, monkeypatch: pytest.Mon
     slow.close()
 
 
-def test_ipv6() -> None:
-    site = Site("::1")
+def test_ipv6(tmp_path: Path) -> None:
+    site = Site(tmp_path, "::1")
     try:
         assert site.request("GET", "/metrics")[0].status == 200
     finally:

@@ -35,15 +35,16 @@ class Documents:
 
     Args:
         watch: What looks at the gateway.
+        page: File of the status page.
     """
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Watch, page: str) -> None:
         self._watch = watch
         self._guard = threading.Lock()
         self._look: Look | None = None
         self._made: dict[str, Document] = {}
-        page, policy = status_page.page()
-        self._page = Document("text/html; charset=utf-8", page, {"Content-Security-Policy": policy})
+        content, policy = status_page.page(page)
+        self._page = Document("text/html; charset=utf-8", content, {"Content-Security-Policy": policy})
         self._made_of: Mapping[str, Callable[[Look], Document]] = {
             "/metrics": lambda look: Document(metrics.CONTENT_TYPE, metrics.render(look.info, look.time).encode()),
             "/status.json": lambda look: Document("application/json", json.dumps(status_page.document(look)).encode()),

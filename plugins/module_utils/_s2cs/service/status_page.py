@@ -4,15 +4,15 @@
 
 """The status page, and the document that it shows.
 
-The page is one file at last: its style and its script are put into it when the server starts, and its policy allows
-these two by their hashes and nothing else. The script fetches the document and shows texts as texts.
+The role installs the page as one file, with its style and its script in it; the policy that goes with it allows these
+two by their hashes and nothing else. The script fetches the document and shows texts as texts.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import os
+import re
 from dataclasses import asdict
 from typing import Any, Mapping
 
@@ -23,25 +23,25 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.wa
 
 #: Changes when the document does in a way that the page of another version does not understand.
 VERSION = 1
-_SCRIPTS = ("words.js", "draw.js", "picture.js", "plot.js", "lists.js", "main.js")
-_DIRECTORY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "page")
+# Ours has 40 kB.
+_LARGEST = 1 << 20
+_PART = re.compile(r"<(style|script)>(.*?)</\1>", re.DOTALL)
 
 
-def page() -> tuple[bytes, str]:
-    """Return the page, and its content security policy."""
-    style = _read("style.css")
-    script = "\n".join(map(_read, _SCRIPTS))
-    text = _read("page.html").replace("/* style */", style).replace("/* scripts */", script)
+def page(path: str) -> tuple[bytes, str]:
+    """Return the page, and its content security policy.
+
+    Args:
+        path: Its file.
+    """
+    with open(path, encoding="utf-8", newline="") as file:
+        text = file.read(_LARGEST)
+    hashes = "; ".join(f"{kind}-src '{_hash(part)}'" for kind, part in _PART.findall(text))
     policy = (
-        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; connect-src 'self'; "
-        "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        f"default-src 'none'; {hashes}; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
     )
     return text.encode(), policy
-
-
-def _read(name: str) -> str:
-    with open(os.path.join(_DIRECTORY, name), encoding="utf-8") as file:
-        return file.read()
 
 
 def _hash(text: str) -> str:

@@ -148,6 +148,7 @@ class StatusServer(ThreadingMixIn, TCPServer):
     Args:
         address: Where to listen.
         watch: What looks at the gateway.
+        page: File of the status page.
     """
 
     allow_reuse_address = True
@@ -155,9 +156,9 @@ class StatusServer(ThreadingMixIn, TCPServer):
     block_on_close = False
     request_queue_size = 64
 
-    def __init__(self, address: Endpoint, watch: Watch) -> None:
+    def __init__(self, address: Endpoint, watch: Watch, page: str) -> None:
         self.address_family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-        self.documents = Documents(watch)
+        self.documents = Documents(watch, page)
         self._open: dict[socket.socket, _Open] = {}
         self._guard = threading.Lock()
         super().__init__((address.host, address.port), _Handler)
@@ -233,8 +234,15 @@ def _owner(host: str) -> str:
     return str(ip_network(f"{address}/64", strict=False)) if ":" in address else address
 
 
-def serve(address: Endpoint, watch: Watch, every: float = EVERY) -> None:
-    """Serve until SIGTERM or SIGINT, and look at the gateway while nobody does, for the plot of the last hour."""
+def serve(address: Endpoint, watch: Watch, page: str, every: float = EVERY) -> None:
+    """Serve until SIGTERM or SIGINT, and look at the gateway while nobody does, for the plot of the last hour.
+
+    Args:
+        address: Where to listen.
+        watch: What looks at the gateway.
+        page: File of the status page.
+        every: Seconds between two looks.
+    """
     ended = threading.Event()
 
     def look() -> None:
@@ -244,7 +252,7 @@ def serve(address: Endpoint, watch: Watch, every: float = EVERY) -> None:
             # A gateway of many sessions is looked at less often: it is to forward, not to be looked at.
             ended.wait(min(20 * (time.monotonic() - begun), 6 * every))
 
-    with StatusServer(address, watch) as server:
+    with StatusServer(address, watch, page) as server:
 
         def stop(_number: int, _frame: Any) -> None:
             ended.set()
