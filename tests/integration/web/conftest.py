@@ -51,11 +51,10 @@ class Site:
         self.info: dict[str, Any] | None = samples.info()
         self.asked = 0
         self.watch = Watch(self._ask)
-        self.server = StatusServer(
-            parse_endpoint("address", f"{f'[{host}]' if ':' in host else host}:0", 0), self.watch
-        )
-        self.host, self.port = self.server.server_address[:2]
-        self.address = f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
+        shown = f"[{host}]" if ":" in host else host
+        self.server = StatusServer(parse_endpoint("address", f"{shown}:0", 0), self.watch, str(file))
+        self.host, self.port = host, int(self.server.server_address[1])
+        self.address = f"http://{shown}:{self.port}/"
         self._thread = threading.Thread(target=self.server.serve_forever, args=(0.05,))
         self._thread.start()
 
@@ -77,7 +76,7 @@ class Site:
 
     def request(self, method: str, path: str, **headers: str) -> tuple[http.client.HTTPResponse, bytes]:
         """Return an answer and its body."""
-        connection = http.client.HTTPConnection(str(self.host), int(self.port), timeout=30)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=30)
         try:
             connection.request(method, path, headers=headers)
             response = connection.getresponse()

@@ -22,7 +22,7 @@ PAGES = ("/", "/metrics", "/status.json")
 
 
 def connect(site: Site, data: bytes = b"") -> socket.socket:
-    connection = socket.create_connection((str(site.host), int(site.port)), timeout=30)
+    connection = socket.create_connection((site.host, site.port), timeout=30)
     connection.sendall(data)
     return connection
 
@@ -155,7 +155,7 @@ def test_a_client_that_does_not_read_is_left(site: Site, monkeypatch: pytest.Mon
     site.show(*(session(number, labels={"stream": "x" * 256}) for number in range(5000)))
     slow = socket.socket()
     slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    slow.connect((str(site.host), int(site.port)))
+    slow.connect((site.host, site.port))
     slow.sendall(b"GET /status.json HTTP/1.1\r\n\r\n")
     end = time.monotonic() + 60
     while site.server._open or not slow.recv(1, socket.MSG_PEEK):

@@ -208,9 +208,9 @@ class StatusServer(ThreadingMixIn, TCPServer):
         """End connections that are too slow, in whatever they do."""
         now = time.monotonic()
         with self._guard:
-            for request, one in self._open.items():
-                if now > one.deadline:
-                    _end(request)
+            for request in [request for request, one in self._open.items() if now > one.deadline]:
+                del self._open[request]
+                _end(request)
 
     def shutdown_request(self, request: Any) -> None:
         """Close a connection."""
