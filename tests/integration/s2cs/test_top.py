@@ -38,7 +38,7 @@ class Terminal:
         term: Type of the terminal.
         rows: Its height.
         columns: Its width.
-        broken: Whether S2CS does not answer.
+        broken: Whether S2CS does not respond.
     """
 
     def __init__(
@@ -189,11 +189,11 @@ def test_terminals_of_many_kinds(terminals: list[Terminal], term: str) -> None:
 def test_a_terminal_of_an_unknown_kind_is_said(terminals: list[Terminal]) -> None:
     terminal = opened(terminals, samples.session(0), term="of-no-kind")
     assert terminal.ended() == 2
-    assert "top needs a terminal" in terminal.output
+    assert "top requires a terminal" in terminal.output
 
 
 def test_it_waits_for_s2cs_that_does_not_answer(terminals: list[Terminal]) -> None:
     terminal = opened(terminals, broken=True)
-    terminal.until("S2CS does not answer: nothing listens at /run/scistream/s2cs.sock")
+    terminal.until("S2CS does not respond: nothing listens at /run/scistream/s2cs.sock")
     terminal.press("q")
     assert terminal.ended() == 0

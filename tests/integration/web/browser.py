@@ -32,7 +32,7 @@ class Browser:
 
     def __init__(self, directory: Path) -> None:
         program = shutil.which("chromium")
-        assert program, "the page is looked at with a real browser: install the package chromium"
+        assert program, "these tests require a browser: install the package chromium"
         self._in, its_out = os.pipe()
         its_in, self._out = os.pipe()
         # The browser's pipes are its descriptors 3 and 4. Root has no sandbox to be in; the pages are all ours.

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the scistream.gateway project
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Web servers of gateways whose state the tests make up, and one browser for all that look at them."""
+"""Web servers of gateways with states that the tests specify, and a browser for all tests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import parse_endpoint
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.watch import Watch
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.monitor import Monitor
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.web import StatusServer
 from ansible_collections.scistream.gateway.tests.integration.web.browser import Browser
 from ansible_collections.scistream.gateway.tests.unit.plugins.module_utils._s2cs.service import samples
@@ -50,9 +50,9 @@ class Site:
         file.write_text(page())
         self.info: dict[str, Any] | None = samples.info()
         self.asked = 0
-        self.watch = Watch(self._ask)
+        self.monitor = Monitor(self._ask)
         shown = f"[{host}]" if ":" in host else host
-        self.server = StatusServer(parse_endpoint("address", f"{shown}:0", 0), self.watch, str(file))
+        self.server = StatusServer(parse_endpoint("address", f"{shown}:0", 0), self.monitor, str(file))
         self.host, self.port = host, int(self.server.server_address[1])
         self.address = f"http://{shown}:{self.port}/"
         self._thread = threading.Thread(target=self.server.serve_forever, args=(0.05,))
@@ -72,7 +72,7 @@ class Site:
             if counted and counted["last_byte"]:
                 counted.update(last_byte=counted["last_byte"] + shift, since=counted["since"] + shift)
         self.info = samples.info(*sessions, **changes)
-        self.watch.look(-1.0)
+        self.monitor.snapshot(-1.0)
 
     def request(self, method: str, path: str, **headers: str) -> tuple[http.client.HTTPResponse, bytes]:
         """Return an answer and its body."""

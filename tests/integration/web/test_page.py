@@ -129,7 +129,7 @@ def test_all_texts_can_be_read(site: Site, browser: Browser, dark: bool) -> None
 def test_s2cs_that_does_not_answer_is_said(site: Site, browser: Browser) -> None:
     site.info = None
     browser.open(site.address)
-    assert text(browser, "#verdict") == "S2CS does not answer"
+    assert text(browser, "#verdict") == "S2CS does not respond"
     assert "nothing listens at /run/scistream/s2cs.sock" in text(browser, "#lost")
 
 

@@ -38,7 +38,7 @@ def everything(connection: socket.socket) -> bytes:
 
 @pytest.mark.parametrize("path", PAGES)
 def test_each_document_is_the_same_for_get_and_head(site: Site, path: str) -> None:
-    site.watch.look()
+    site.monitor.snapshot()
     full, body = site.request("GET", path)
     head, nothing = site.request("HEAD", f"{path}?x=1")
     assert (full.status, head.status, nothing) == (200, 200, b"")
@@ -112,7 +112,7 @@ def test_what_is_no_request_is_refused(site: Site, request_: bytes, status: byte
     assert site.request("GET", "/metrics")[0].status == 200
 
 
-def test_many_viewers_cost_one_look(site: Site) -> None:
+def test_clients_share_snapshots(site: Site) -> None:
     for _unused in range(20):
         site.request("GET", "/status.json")
         site.request("GET", "/metrics")
@@ -120,8 +120,8 @@ def test_many_viewers_cost_one_look(site: Site) -> None:
 
 
 def test_silent_clients_hold_up_nobody(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web, "_HEAD_SECONDS", 1.0)
-    silent = [connect(site, b"GET / HTTP/1.1\r\nX: ") for _unused in range(web._MOST_OF_ONE)]
+    monkeypatch.setattr(web, "REQUEST_SECONDS", 1.0)
+    silent = [connect(site, b"GET / HTTP/1.1\r\nX: ") for _unused in range(web.MAX_CLIENT_CONNECTIONS)]
     # From one address no more are let in, and none of those stays.
     assert b"503" in everything(connect(site)).splitlines()[0]
     for connection in silent:
@@ -133,9 +133,9 @@ def test_silent_clients_hold_up_nobody(site: Site, monkeypatch: pytest.MonkeyPat
 
 
 def test_silent_clients_of_many_addresses_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web, "_MOST", 3)
-    monkeypatch.setattr(web, "_owner", str)
-    monkeypatch.setattr(web, "_MOST_OF_ONE", 100)
+    monkeypatch.setattr(web, "MAX_CONNECTIONS", 3)
+    monkeypatch.setattr(web, "client_of", str)
+    monkeypatch.setattr(web, "MAX_CLIENT_CONNECTIONS", 100)
     site = Site(tmp_path)
     try:
         silent = [connect(site, b"GET /") for _unused in range(3)]
@@ -151,14 +151,14 @@ def test_silent_clients_of_many_addresses_make_room(tmp_path: Path, monkeypatch:
 
 
 def test_a_client_that_does_not_read_is_left(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web, "_ALL_SECONDS", 1.0)
+    monkeypatch.setattr(web, "RESPONSE_SECONDS", 1.0)
     site.show(*(session(number, labels={"stream": "x" * 256}) for number in range(5000)))
     slow = socket.socket()
     slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     slow.connect((site.host, site.port))
     slow.sendall(b"GET /status.json HTTP/1.1\r\n\r\n")
     end = time.monotonic() + 60
-    while site.server._open or not slow.recv(1, socket.MSG_PEEK):
+    while site.server.connections or not slow.recv(1, socket.MSG_PEEK):
         assert time.monotonic() < end, "it is still served"
         time.sleep(0.05)
     slow.close()
@@ -182,4 +182,4 @@ def test_ipv6(tmp_path: Path) -> None:
     ],
 )
 def test_one_host_of_ipv6_is_one_host(host: str, owner: str) -> None:
-    assert web._owner(host) == owner
+    assert web.client_of(host) == owner

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Throughput of the last hour and rates of now, out of counters that only ever say how much there was in all.
+"""Throughput of the last hour and current rates, calculated from counters.
 
-The hour has slots of equal length. What moved between two looks is dealt out evenly to the slots between them; time
-of which nothing is known, because nobody could look, is a gap and not zero.
+The hour is divided into slots. Bytes that are transferred between two samples are distributed evenly over the slots
+between them. Times without samples are gaps, not zero.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from array import array
 from collections import deque
 from typing import Any, Iterable
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.view import View
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.session_view import SessionView
 
 DIRECTIONS = ("to_consumer", "to_producer")
 SPAN, STEP = 3600, 10
-# Between looks further apart than this nobody knows how it was.
-_LONGEST_GAP = 120.0
-# Rates are of this time: data servers that move large blocks would make shorter ones jump.
+# Maximum number of seconds between two samples. The throughput between others is unknown.
+_MAX_GAP = 120.0
+# Period of rates in seconds. Shorter ones fluctuate, because data servers transfer large blocks.
 _RATE_SECONDS = 5.0
 
 
 class History:
-    """What moved when.
+    """Samples of counters.
 
     Args:
-        span: How many seconds are kept.
-        step: Length of a slot.
+        span: Number of seconds to keep.
+        step: Length of a slot in seconds.
     """
 
     def __init__(self, span: int = SPAN, step: int = STEP) -> None:
@@ -38,78 +38,78 @@ class History:
         self._clear()
 
     def _clear(self) -> None:
-        self._moved = {direction: array("d", bytes(8 * self._size)) for direction in DIRECTIONS}
-        self._known = array("d", bytes(8 * self._size))
-        # The number of the newest slot.
+        self._bytes = {direction: array("d", bytes(8 * self._size)) for direction in DIRECTIONS}
+        # Number of seconds of each slot that samples cover.
+        self._seconds = array("d", bytes(8 * self._size))
         self._newest: int | None = None
-        self._seen: dict[tuple[str, str], deque[tuple[float, tuple[int, ...]]]] = {}
+        self._samples: dict[tuple[str, str], deque[tuple[float, tuple[int, ...]]]] = {}
         self._last: float | None = None
 
-    def add(self, sessions: Iterable[View], now: float) -> None:
-        """Take note of what the sessions have moved until now."""
+    def record(self, sessions: Iterable[SessionView], now: float) -> None:
+        """Record the current counters of all sessions."""
         if self._last is not None and now <= self._last:
-            if now > self._last - _LONGEST_GAP:
+            if now > self._last - _MAX_GAP:
                 return
-            # The clock was set back: what is known belongs to a time that is to come.
+            # The clock was set back, so that the history is in the future.
             self._clear()
         before, self._last = self._last, now
-        seen = self._seen
-        self._seen = {}
-        moved = [0.0] * len(DIRECTIONS)
+        samples, self._samples = self._samples, {}
+        total = [0.0] * len(DIRECTIONS)
         for session in sessions:
-            if not session.moved:
+            if not session.transferred:
                 continue
-            counts = tuple(session.moved.get(direction) or 0 for direction in DIRECTIONS)
-            looks = seen.get(session.key)
-            if looks is None:
-                looks = deque()
-                # All of a data server that is new since the last look moved since then.
+            counts = tuple(session.transferred.get(direction) or 0 for direction in DIRECTIONS)
+            earlier = samples.get(session.key)
+            if earlier is None:
+                earlier = deque()
+                # A data server that started after the last sample has transferred everything since then.
                 if before is not None and session.since is not None and session.since >= before:
-                    looks.append((session.since, (0,) * len(DIRECTIONS)))
-            if looks:
-                # Lower bounds may fall.
-                moved = [total + max(0, new - old) for total, new, old in zip(moved, counts, looks[-1][1])]
-            looks.append((now, counts))
-            while len(looks) > 2 and looks[1][0] <= now - _RATE_SECONDS:
-                looks.popleft()
-            self._seen[session.key] = looks
-        self._deal_out(before, now, moved)
+                    earlier.append((session.since, (0,) * len(DIRECTIONS)))
+            if earlier:
+                # Counters that are lower bounds can decrease.
+                total = [one + max(0, new - old) for one, new, old in zip(total, counts, earlier[-1][1])]
+            earlier.append((now, counts))
+            while len(earlier) > 2 and earlier[1][0] <= now - _RATE_SECONDS:
+                earlier.popleft()
+            self._samples[session.key] = earlier
+        self._distribute(before, now, total)
 
-    def rates(self, session: View) -> tuple[float | None, ...]:
-        """Return how fast a session is now, in bytes per second by direction; None is unknown."""
-        looks = self._seen.get(session.key)
-        if not looks or len(looks) < 2 or looks[-1][0] - looks[0][0] > _LONGEST_GAP:
+    def rates(self, session: SessionView) -> tuple[float | None, ...]:
+        """Return the current rate of each direction in bytes per second, or None if it is unknown."""
+        samples = self._samples.get(session.key)
+        if not samples or len(samples) < 2 or samples[-1][0] - samples[0][0] > _MAX_GAP:
             return (None,) * len(DIRECTIONS)
-        (begin, old), (end, new) = looks[0], looks[-1]
+        (begin, old), (end, new) = samples[0], samples[-1]
         return tuple(max(0, after - before) / max(end - begin, 0.1) for before, after in zip(old, new))
 
     def series(self) -> dict[str, Any]:
-        """Return the throughput of the hour: the begin, the step, and bytes per second for each slot, None for gaps."""
+        """Return the throughput: start, step, and for each direction a list of bytes per second, with None for gaps."""
         newest = self._newest
         if newest is None:
             return {"start": None, "step": self._step, **{direction: [] for direction in DIRECTIONS}}
         slots = [number % self._size for number in range(newest - self._size + 1, newest + 1)]
         rates: dict[str, list[float | None]] = {
-            direction: [round(moved[slot] / self._known[slot]) if self._known[slot] else None for slot in slots]
-            for direction, moved in self._moved.items()
+            direction: [round(counts[slot] / self._seconds[slot]) if self._seconds[slot] else None for slot in slots]
+            for direction, counts in self._bytes.items()
         }
-        # The time before the first look is no part of it.
-        first = next((index for index, slot in enumerate(slots) if self._known[slot]), len(slots))
+        # The series begins with the first sample.
+        first = next((index for index, slot in enumerate(slots) if self._seconds[slot]), len(slots))
         start = (newest - self._size + 1 + first) * self._step
         return {"start": start, "step": self._step, **{key: values[first:] for key, values in rates.items()}}
 
-    def _deal_out(self, begin: float | None, end: float, moved: list[float]) -> None:
+    def _distribute(self, begin: float | None, end: float, total: list[float]) -> None:
+        """Add the bytes that were transferred between two samples to the slots between them."""
         newest = int(end // self._step)
         if self._newest is not None:
             for number in range(max(self._newest + 1, newest - self._size + 1), newest + 1):
-                self._known[number % self._size] = 0.0
-                for series in self._moved.values():
-                    series[number % self._size] = 0.0
+                self._seconds[number % self._size] = 0.0
+                for counts in self._bytes.values():
+                    counts[number % self._size] = 0.0
         self._newest = newest
-        if begin is None or end - begin > _LONGEST_GAP:
+        if begin is None or end - begin > _MAX_GAP:
             return
         for number in range(int(begin // self._step), newest + 1):
             seconds = min(end, (number + 1) * self._step) - max(begin, number * self._step)
-            self._known[number % self._size] += seconds
-            for direction, count in zip(DIRECTIONS, moved):
-                self._moved[direction][number % self._size] += count * seconds / (end - begin)
+            self._seconds[number % self._size] += seconds
+            for direction, count in zip(DIRECTIONS, total):
+                self._bytes[direction][number % self._size] += count * seconds / (end - begin)

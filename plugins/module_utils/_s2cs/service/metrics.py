@@ -2,38 +2,41 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Prometheus' text format of what s2cs_info tells.
+"""Metrics in the text format of Prometheus.
 
-Written here and not by prometheus_client: importing that takes more memory than a whole idle service may have beside
-its server (22 MB against 9 MB), not all gateways' distributions package it, and the format is lines of text.
+The format is simple enough to write without prometheus_client. Importing that library would more than double the memory
+of a process (22 MB instead of 9 MB), and not all distributions of gateways provide it.
 """
 
 from __future__ import annotations
 
 from typing import Any, Callable, Iterable, Iterator, Mapping
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.view import View, views
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.session_view import (
+    SessionView,
+    session_views,
+)
 
-#: What a scraper is told that it gets.
+#: Content type of the format.
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
 Labels = Mapping[str, str]
-# Labels beside those of the session, and a value.
-_Values = Callable[[View, float], "Iterable[tuple[Labels, float]]"]
+# Yields additional labels and values of a session.
+_Values = Callable[[SessionView, float], "Iterable[tuple[Labels, float]]"]
 
 
 def render(info: Mapping[str, Any] | None, now: float) -> str:
-    """Return all metrics of a gateway.
+    """Return the metrics of a gateway.
 
     Args:
-        info: The result of s2cs_info. None says that nobody could tell.
-        now: The time.
+        info: The result of s2cs_info, or None if S2CS did not respond.
+        now: The current time.
     """
-    lines = list(_family("scistream_up", "gauge", "Whether S2CS answered.", [({}, info is not None)]))
+    lines = list(_family("scistream_up", "gauge", "Whether S2CS responds.", [({}, info is not None)]))
     if info is not None:
         lines += _gateway(info)
-        sessions = views(info)
+        sessions = session_views(info)
         for name, kind, text, values in _SESSION:
             samples = [
                 ({"uid": session.uid, "role": session.role, **labels}, value)
@@ -55,7 +58,7 @@ def _family(name: str, kind: str, text: str, samples: Iterable[tuple[Labels, flo
 
 
 def _number(value: float) -> str:
-    # A large counter keeps all of its digits.
+    # The exponents of floats would drop digits of large counters.
     return str(int(value)) if isinstance(value, int) or value.is_integer() else repr(value)
 
 
@@ -70,14 +73,14 @@ def _gateway(info: Mapping[str, Any]) -> Iterator[str]:
         "supervisor": str(gateway.get("supervisor") or ""),
     }
     states: dict[tuple[str, str], int] = {}
-    for session in views(info):
+    for session in session_views(info):
         states[session.role, session.state] = states.get((session.role, session.state), 0) + 1
     for name, text, samples in (
         ("info", "Version of S2CS and settings of the gateway.", [(about, 1)]),
         ("sessions", "Sessions by role and state.", [({"role": r, "state": s}, n) for (r, s), n in states.items()]),
         ("ports", "Ports of all listener addresses.", [({}, ports.get("total"))]),
-        ("ports_used", "Ports that sessions use.", [({}, ports.get("used"))]),
-        ("ports_free", "Ports that no session uses.", [({}, ports.get("free"))]),
+        ("ports_used", "Ports in use by sessions.", [({}, ports.get("used"))]),
+        ("ports_free", "Ports not in use by sessions.", [({}, ports.get("free"))]),
         ("sessions_limit", "Maximum number of sessions.", [({}, limits.get("sessions"))]),
         ("owner_sessions_limit", "Maximum number of sessions of one owner.", [({}, owner.get("sessions"))]),
         ("session_connections_limit", "Maximum number of connections of one session.", [({}, limits.get("num_conn"))]),
@@ -90,7 +93,7 @@ def _gateway(info: Mapping[str, Any]) -> Iterator[str]:
         ("policy_problems", "Errors in the policy.", [({}, len(info.get("policy_problems") or []))]),
         (
             "unreadable_sessions",
-            "Sessions that this version of S2CS cannot read.",
+            "Sessions that cannot be read by this version of S2CS.",
             [({}, len(info.get("unreadable") or []))],
         ),
         ("orphans", "Data servers without a session.", [({}, len(info.get("orphans") or []))]),
@@ -98,36 +101,36 @@ def _gateway(info: Mapping[str, Any]) -> Iterator[str]:
         yield from _family(f"scistream_gateway_{name}", "gauge", text, samples)
 
 
-def _info(session: View, _now: float) -> Iterable[tuple[Labels, float]]:
+def _info(session: SessionView, _now: float) -> Iterable[tuple[Labels, float]]:
     keys = ("proxy", "runtime", "encryption", "transport", "owner")
     return [({"stream": session.name, **{key: getattr(session, key) for key in keys}}, 1)]
 
 
-def _moved(session: View, _now: float) -> Iterable[tuple[Labels, float]]:
-    return [({"direction": direction}, count) for direction, count in session.moved.items()]
+def _transferred(session: SessionView, _now: float) -> Iterable[tuple[Labels, float]]:
+    return [({"direction": direction}, count) for direction, count in session.transferred.items()]
 
 
 def _connections(kind: str) -> _Values:
-    def values(session: View, _now: float) -> Iterable[tuple[Labels, float]]:
+    def values(session: SessionView, _now: float) -> Iterable[tuple[Labels, float]]:
         return _one(session.connections.get(kind))
 
     return values
 
 
 def _of(name: str) -> _Values:
-    """Return what takes a number of a session, where that is known."""
+    """Return a function that yields an attribute of a session, if it is known."""
 
-    def values(session: View, _now: float) -> Iterable[tuple[Labels, float]]:
+    def values(session: SessionView, _now: float) -> Iterable[tuple[Labels, float]]:
         return _one(getattr(session, name))
 
     return values
 
 
 def _counted(name: str) -> _Values:
-    """Return what takes a number that means something only if anything was counted."""
+    """Return a function that yields an attribute of the counters of a session, if they are known."""
 
-    def values(session: View, _now: float) -> Iterable[tuple[Labels, float]]:
-        return _one(getattr(session, name) if session.moved else None)
+    def values(session: SessionView, _now: float) -> Iterable[tuple[Labels, float]]:
+        return _one(getattr(session, name) if session.transferred else None)
 
     return values
 
@@ -136,28 +139,28 @@ def _one(value: float | None) -> Iterable[tuple[Labels, float]]:
     return [] if value is None else [({}, value)]
 
 
-def _silent(session: View, now: float) -> Iterable[tuple[Labels, float]]:
+def _idle(session: SessionView, now: float) -> Iterable[tuple[Labels, float]]:
     return _one(None if session.last_byte is None else max(0.0, round(now - session.last_byte, 3)))
 
 
-def _limit(session: View, _now: float) -> Iterable[tuple[Labels, float]]:
+def _limit(session: SessionView, _now: float) -> Iterable[tuple[Labels, float]]:
     return _one(None if session.rate_limit is None else session.rate_limit / 8)
 
 
 _SESSION: tuple[tuple[str, str, str, _Values], ...] = (
-    ("info", "gauge", "Name of the stream, and how it is carried.", _info),
+    ("info", "gauge", "Name of the stream and settings of the session.", _info),
     ("state", "gauge", "State of the session: 1 for the current one.", lambda one, _now: [({"state": one.state}, 1)]),
     (
         "health",
         "gauge",
-        "Health of the session in one word: 1 for the current one. Well are ok, waiting and busy.",
+        "Health of the session in one word: 1 for the current one. ok, waiting and busy indicate no problem.",
         lambda one, _now: [({"health": one.health}, 1)],
     ),
     ("running", "gauge", "Whether the data server is running and responding.", _of("running")),
-    ("bytes_total", "counter", "Bytes transferred, without the overhead of TLS.", _moved),
-    ("connections_open", "gauge", "Connections that are open.", _connections("open")),
-    ("connections_total", "counter", "Connections that were accepted.", _connections("total")),
-    ("connections_refused_total", "counter", "Connections of clients that are not allowed.", _connections("refused")),
+    ("bytes_total", "counter", "Bytes transferred, without the overhead of TLS.", _transferred),
+    ("connections_open", "gauge", "Open connections.", _connections("open")),
+    ("connections_total", "counter", "Accepted connections.", _connections("total")),
+    ("connections_refused_total", "counter", "Refused connections.", _connections("refused")),
     (
         "connections_failed_total",
         "counter",
@@ -165,7 +168,7 @@ _SESSION: tuple[tuple[str, str, str, _Values], ...] = (
         _connections("failed"),
     ),
     ("last_byte_timestamp_seconds", "gauge", "Time of the last transfer, since the epoch.", _of("last_byte")),
-    ("idle_seconds", "gauge", "Time since the last transfer.", _silent),
+    ("idle_seconds", "gauge", "Time since the last transfer.", _idle),
     ("counters_exact", "gauge", "Whether bytes and connections are exact, or lower bounds.", _counted("exact")),
     ("restarts_total", "counter", "Restarts of the data server.", _counted("restarts")),
     ("created_timestamp_seconds", "gauge", "Time when the session was requested, since the epoch.", _of("created")),
@@ -178,7 +181,7 @@ _SESSION: tuple[tuple[str, str, str, _Values], ...] = (
     (
         "certificate_expiry_timestamp_seconds",
         "gauge",
-        "Time when the certificate of this gateway (own) or of the other one (peer) expires, since the epoch.",
+        "Time when the certificate of this gateway (own) or the other gateway (peer) expires, since the epoch.",
         lambda one, _now: [({"certificate": side}, end) for side, end in one.certificates.items()],
     ),
     ("rate_limit_bytes_per_second", "gauge", "Limit of each direction. Absent if there is none.", _limit),

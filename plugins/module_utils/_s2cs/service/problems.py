@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is wrong with a gateway and its sessions, and the command that mends each."""
+"""Problems of a gateway and its sessions, each with a command to run."""
 
 from __future__ import annotations
 
@@ -10,132 +10,129 @@ import shlex
 from dataclasses import dataclass
 from typing import Any, Iterator, Mapping
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.amounts import duration
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.view import View
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.answers import printable
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.formatting import format_duration
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.session_view import SessionView
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.replies import printable
 
-#: Something does not work; something will not, or deserves a look.
+#: Levels: something does not work, or may stop working.
 PROBLEM, NOTICE = "problem", "notice"
 
-#: How long before its end a certificate, and a session, is worth a word.
-_CERTIFICATE_SOON, _SESSION_SOON = 14 * 86400, 600
-#: How long open connections may be silent before that counts as a problem.
-_TOO_SILENT = 900
-#: Which part of ports and sessions may be in use before that is worth a word.
-_NEARLY = 0.9
+# Remaining lifetimes in seconds that are reported.
+_CERTIFICATE_SECONDS, _SESSION_SECONDS, _HELLO_SECONDS = 14 * 86400, 600, 30
+# Seconds without a transfer, while connections are open, that are reported.
+_IDLE_SECONDS = 900
+# Fraction of ports and sessions in use that is reported.
+_NEARLY_FULL = 0.9
 _PLAYBOOK = "ansible-playbook scistream.gateway."
-_AGAIN = f"{_PLAYBOOK}stream_open -e @streams.yml"
+_OPEN = f"{_PLAYBOOK}stream_open -e @streams.yml"
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something to be mended.
+    """A problem.
 
     Args:
-        level: How bad it is.
-        text: What is wrong.
-        command: What mends it, or at least shows more. It runs on the gateway, playbooks on the control node.
-        uid: The stream that it is about, empty if none.
-        role: The side of it.
+        level: Its level.
+        message: Description.
+        command: Command that repairs it or shows more. Playbooks run on the control node, other commands on the
+            gateway.
+        uid: UUID of the stream, or empty.
+        role: Role of the session, or empty.
     """
 
     level: str
-    text: str
+    message: str
     command: str
     uid: str = ""
     role: str = ""
 
 
-def of_session(session: View, now: float) -> Iterator[Problem]:
-    """Return what is wrong with a session, the worst first."""
-    for level, text, command in (*_state(session, now), *_connections(session, now), *_ends(session, now)):
-        yield Problem(level, text, command, session.uid, session.role)
+def session_problems(session: SessionView, now: float) -> Iterator[Problem]:
+    """Yield the problems of a session."""
+    for level, message, command in (*_state(session, now), *_connections(session, now), *_expiry(session, now)):
+        yield Problem(level, message, command, session.uid, session.role)
 
 
-def of_gateway(info: Mapping[str, Any]) -> Iterator[Problem]:
-    """Return what is wrong with a gateway, apart from its sessions."""
+def gateway_problems(info: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield the problems of a gateway other than those of its sessions."""
     gateway = info.get("gateway") or {}
     name = shlex.quote(printable(gateway.get("name") or "GATEWAY"))
+    configure = f"{_PLAYBOOK}gateway --limit {name}"
     for text in info.get("policy_problems") or []:
-        yield Problem(PROBLEM, f"policy: {printable(text)}", f"{_PLAYBOOK}gateway --limit {name}")
+        yield Problem(PROBLEM, f"policy: {printable(text)}", configure)
     for row in info.get("unreadable") or []:
         uid, role = printable(row.get("uid")), printable(row.get("role"))
-        why = f"the row of its {role} in the store cannot be read: {printable(row.get('why'))}"
-        yield Problem(PROBLEM, why, release(uid), uid, role)
+        message = f"its row in the session store cannot be read: {printable(row.get('why'))}"
+        yield Problem(PROBLEM, message, _release(uid), uid, role)
     for orphan in info.get("orphans") or []:
         uid, role = printable(orphan.get("uid")), printable(orphan.get("role"))
-        does = "is running" if orphan.get("running") else "left its directory"
-        yield Problem(PROBLEM, f"its {role} {does} without a session in the store", release(uid), uid, role)
-    yield from _room(gateway, len(info.get("sessions") or []), name)
+        what = "a data server is running" if orphan.get("running") else "a directory exists"
+        yield Problem(PROBLEM, f"{what} without a session in the store", _release(uid), uid, role)
+    yield from _capacity(gateway, len(info.get("sessions") or []), configure)
 
 
-def release(uid: str) -> str:
-    """Return the command that releases a stream."""
+def _release(uid: str) -> str:
     return f"s2cs release {shlex.quote(uid)}"
 
 
-def _room(gateway: Mapping[str, Any], sessions: int, name: str) -> Iterator[Problem]:
+def _capacity(gateway: Mapping[str, Any], sessions: int, configure: str) -> Iterator[Problem]:
     ports = gateway.get("ports") or {}
     limit = (gateway.get("limits") or {}).get("sessions")
-    mend = f"{_PLAYBOOK}gateway --limit {name}"
-    if ports.get("total") and ports["free"] <= ports["total"] * (1 - _NEARLY):
-        level = NOTICE if ports["free"] else PROBLEM
-        yield Problem(
-            level,
-            f"{ports['free']} of {ports['total']} ports are free: extend s2cs_port_range",
-            mend,
-        )
-    if limit and sessions >= limit * _NEARLY:
-        level = NOTICE if sessions < limit else PROBLEM
-        yield Problem(level, f"{sessions} of {limit} sessions are in use: extend s2cs_limits.sessions", mend)
+    if ports.get("total") and ports["free"] <= ports["total"] * (1 - _NEARLY_FULL):
+        message = f"{ports['free']} of {ports['total']} ports are free: extend s2cs_port_range"
+        yield Problem(NOTICE if ports["free"] else PROBLEM, message, configure)
+    if limit and sessions >= limit * _NEARLY_FULL:
+        message = f"{sessions} of {limit} sessions are in use: increase s2cs_limits.sessions"
+        yield Problem(NOTICE if sessions < limit else PROBLEM, message, configure)
 
 
-def _state(session: View, now: float) -> Iterator[tuple[str, str, str]]:
+def _state(session: SessionView, now: float) -> Iterator[tuple[str, str, str]]:
     if session.health == "expired":
-        yield NOTICE, session.reason or "its lifetime is over", release(session.uid)
+        yield NOTICE, session.reason or "its lifetime has ended", _release(session.uid)
     elif session.health == "unfinished":
-        yield PROBLEM, session.reason or "its last action was killed before it finished", _AGAIN
+        yield PROBLEM, session.reason or "its last action was killed before it finished", _OPEN
     elif session.health == "silent":
-        yield PROBLEM, session.reason or "its data server is not responding", f"{release(session.uid)} && {_AGAIN}"
-    elif not session.is_well:
-        yield PROBLEM, session.reason or "its data server is not running", _AGAIN
-    elif session.health == "waiting" and session.expires is not None and session.expires - now < 30:
-        yield NOTICE, "it waits for its HELLO or UPDATE, and expires soon", f"s2cs hello {shlex.quote(session.uid)}"
+        message = session.reason or "its data server is not responding"
+        yield PROBLEM, message, f"{_release(session.uid)} && {_OPEN}"
+    elif not session.is_healthy:
+        yield PROBLEM, session.reason or "its data server is not running", _OPEN
+    elif session.health == "waiting" and session.expires is not None and session.expires - now < _HELLO_SECONDS:
+        yield NOTICE, "it waits for its HELLO or UPDATE and expires soon", f"s2cs hello {shlex.quote(session.uid)}"
 
 
-def _connections(session: View, now: float) -> Iterator[tuple[str, str, str]]:
+def _connections(session: SessionView, now: float) -> Iterator[tuple[str, str, str]]:
+    uid = shlex.quote(session.uid)
     failed, refused = session.connections.get("failed"), session.connections.get("refused")
     if failed:
-        target = session.targets[0] if session.targets else ""
-        host, _colon, port = target.rpartition(":")
-        look = f"nc -vz {shlex.quote(host.strip('[]'))} {shlex.quote(port)}" if host else f"s2cs info {session.uid}"
-        yield NOTICE, f"{_several(failed, 'connection')} failed: the target did not answer", look
+        host, _colon, port = (session.targets[0] if session.targets else "").rpartition(":")
+        command = f"nc -vz {shlex.quote(host.strip('[]'))} {shlex.quote(port)}" if host else f"s2cs info {uid}"
+        yield NOTICE, f"{_plural(failed, 'connection')} failed because the target did not respond", command
     if refused:
-        why = f"{_several(refused, 'connection')} refused: not one of the clients, or with another certificate"
-        yield NOTICE, why, f"s2cs info {shlex.quote(session.uid)} --json"
+        message = f"{_plural(refused, 'connection')} refused: the client or its certificate is not allowed"
+        yield NOTICE, message, f"s2cs info {uid} --json"
     if session.connections.get("open") and session.last_byte is not None:
-        silent = now - session.last_byte
-        if silent >= _TOO_SILENT:
-            yield (
-                NOTICE,
-                f"connections are open, but no byte moved for {duration(silent)}",
-                f"s2cs drop {shlex.quote(session.uid)}",
-            )
+        idle = now - session.last_byte
+        if idle >= _IDLE_SECONDS:
+            message = f"connections are open, but nothing has been transferred for {format_duration(idle)}"
+            yield NOTICE, message, f"s2cs drop {uid}"
 
 
-def _ends(session: View, now: float) -> Iterator[tuple[str, str, str]]:
+def _expiry(session: SessionView, now: float) -> Iterator[tuple[str, str, str]]:
     left = None if session.expires is None else session.expires - now
-    if session.state == "streaming" and left is not None and 0 < left < _SESSION_SOON:
-        yield NOTICE, f"its lifetime ends in {duration(left)}: specify a longer one", _AGAIN
+    if session.state == "streaming" and left is not None and 0 < left < _SESSION_SECONDS:
+        yield NOTICE, f"its lifetime ends in {format_duration(left)}: specify a longer lifetime", _OPEN
     for side, end in session.certificates.items():
-        # A session that ends no later says so already.
+        # The certificate of a session with a lifetime expires with the session.
         if session.expires is not None and session.expires <= end + 60:
             continue
-        if end - now < _CERTIFICATE_SOON:
-            whose = "its certificate" if side == "own" else "the certificate of the other gateway"
-            level, ends = (NOTICE, f"expires in {duration(end - now)}") if end > now else (PROBLEM, "has expired")
-            yield level, f"{whose} {ends}: release the stream and open it again", f"{release(session.uid)} && {_AGAIN}"
+        if end - now < _CERTIFICATE_SECONDS:
+            which = "its certificate" if side == "own" else "the certificate of the other gateway"
+            level, expires = PROBLEM, "has expired"
+            if end > now:
+                level, expires = NOTICE, f"expires in {format_duration(end - now)}"
+            message = f"{which} {expires}: release the stream and open it again"
+            yield level, message, f"{_release(session.uid)} && {_OPEN}"
 
 
-def _several(number: int, thing: str) -> str:
+def _plural(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"

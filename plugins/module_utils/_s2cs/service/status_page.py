@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The status page, and the document that it shows.
+"""The status page and the document that it displays.
 
-The role installs the page as one file, with its style and its script in it; the policy that goes with it allows these
-two by their hashes and nothing else. The script fetches the document and shows texts as texts.
+The role installs the page as a single file that includes its style sheet and its script. Its content security policy
+only allows these two, by their hashes. The script fetches the document and inserts all texts as text.
 """
 
 from __future__ import annotations
@@ -14,29 +14,28 @@ import base64
 import hashlib
 import re
 from dataclasses import asdict
-from typing import Any, Mapping
+from typing import Any, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.history import DIRECTIONS
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.monitor import Snapshot
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.problems import PROBLEM
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.view import View
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.watch import Look
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.session_view import SessionView
 
-#: Changes when the document does in a way that the page of another version does not understand.
+#: Version of the document. The page reloads itself if it is a different one.
 VERSION = 1
-# Ours has 40 kB.
-_LARGEST = 1 << 20
-_PART = re.compile(r"<(style|script)>(.*?)</\1>", re.DOTALL)
+_MAX_BYTES = 1 << 20
+_INLINE = re.compile(r"<(style|script)>(.*?)</\1>", re.DOTALL)
 
 
-def page(path: str) -> tuple[bytes, str]:
-    """Return the page, and its content security policy.
+def read_page(path: str) -> tuple[bytes, str]:
+    """Return the page and its content security policy.
 
     Args:
-        path: Its file.
+        path: Path of the page.
     """
     with open(path, encoding="utf-8", newline="") as file:
-        text = file.read(_LARGEST)
-    hashes = "; ".join(f"{kind}-src '{_hash(part)}'" for kind, part in _PART.findall(text))
+        text = file.read(_MAX_BYTES)
+    hashes = "; ".join(f"{kind}-src '{_hash(content)}'" for kind, content in _INLINE.findall(text))
     policy = (
         f"default-src 'none'; {hashes}; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
         "frame-ancestors 'none'"
@@ -48,42 +47,40 @@ def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def document(look: Look) -> dict[str, Any]:
-    """Return what the page shows. No certificate and no log line is in it, and no key ever was."""
-    gateway = look.gateway
-    sessions = [_session(session, rates) for session, rates in zip(look.sessions, look.rates)]
+def status_document(snapshot: Snapshot) -> dict[str, Any]:
+    """Return what the page displays. Certificates and logs are not included."""
+    gateway = snapshot.gateway
+    ports, limits = gateway.get("ports") or {}, gateway.get("limits") or {}
     return {
         "version": VERSION,
-        "time": look.time,
-        "error": look.error,
+        "time": snapshot.time,
+        "error": snapshot.error,
         "gateway": {
             "name": gateway.get("name"),
             "version": (gateway.get("versions") or {}).get("collection"),
             "listen": gateway.get("listen") or {},
-            "ports": {key: (gateway.get("ports") or {}).get(key) for key in ("total", "used", "free")},
-            "limits": {key: (gateway.get("limits") or {}).get(key) for key in ("sessions", "num_conn", "lifetime")},
+            "ports": {key: ports.get(key) for key in ("total", "used", "free")},
+            "limits": {key: limits.get(key) for key in ("sessions", "num_conn", "lifetime")},
         },
-        "totals": _totals(look),
-        "problems": [asdict(problem) for problem in look.problems],
-        "sessions": sessions,
-        "history": dict(look.series),
+        "totals": _totals(snapshot),
+        "problems": [asdict(problem) for problem in snapshot.problems],
+        "sessions": [_session(session, rates) for session, rates in zip(snapshot.sessions, snapshot.rates)],
+        "history": dict(snapshot.series),
     }
 
 
-def _session(session: View, rates: Any) -> dict[str, Any]:
-    shown = asdict(session)
-    shown["well"] = session.is_well
-    shown["rates"] = dict(zip(DIRECTIONS, rates))
-    return shown
+def _session(session: SessionView, rates: Sequence[float | None]) -> dict[str, Any]:
+    return {**asdict(session), "healthy": session.is_healthy, "rates": dict(zip(DIRECTIONS, rates))}
 
 
-def _totals(look: Look) -> Mapping[str, Any]:
-    known = [rates for rates in look.rates if rates and rates[0] is not None]
+def _totals(snapshot: Snapshot) -> dict[str, Any]:
     return {
-        "sessions": len(look.sessions),
-        "well": sum(session.is_well for session in look.sessions),
-        "problems": sum(problem.level == PROBLEM for problem in look.problems),
-        "notices": sum(problem.level != PROBLEM for problem in look.problems),
-        "open": sum(session.connections.get("open") or 0 for session in look.sessions),
-        "rates": {direction: sum(rates[at] for rates in known) for at, direction in enumerate(DIRECTIONS)},
+        "sessions": len(snapshot.sessions),
+        "healthy": sum(session.is_healthy for session in snapshot.sessions),
+        "problems": sum(problem.level == PROBLEM for problem in snapshot.problems),
+        "notices": sum(problem.level != PROBLEM for problem in snapshot.problems),
+        "open": sum(session.connections.get("open") or 0 for session in snapshot.sessions),
+        "rates": {
+            direction: sum(rates[index] or 0 for rates in snapshot.rates) for index, direction in enumerate(DIRECTIONS)
+        },
     }

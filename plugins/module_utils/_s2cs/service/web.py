@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The read-only web server of a gateway: metrics, the status page, and what the page shows as JSON.
+"""The read-only web server of a gateway, for metrics and the status page.
 
-The server is the standard library's; around it are limits of size, time and number at once. It holds no right but to
-ask S2CS how things are, and answers everybody who can reach its address.
+It uses the web server of the standard library, with limits of size, time and concurrent connections. It runs as a user
+who may only view sessions, and responds to everybody who can reach its address.
 """
 
 from __future__ import annotations
@@ -21,19 +21,21 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from ipaddress import ip_network
 from socketserver import TCPServer, ThreadingMixIn
-from typing import Any, Mapping
+from typing import Any, Callable, Mapping
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import Endpoint
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.documents import Documents
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.watch import Watch
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.monitor import Monitor, Snapshot
 
-#: How often a gateway is looked at that nobody looks at.
-EVERY = 10.0
+#: Seconds between snapshots for the history if there are no requests.
+INTERVAL = 10.0
 
-_MOST, _MOST_OF_ONE = 32, 8
-_LARGEST_HEAD = 16384
-# Until when a request must have come, and its answer be gone.
-_HEAD_SECONDS, _ALL_SECONDS = 5.0, 20.0
+# Maximum numbers of connections, in total and of one client.
+MAX_CONNECTIONS, MAX_CLIENT_CONNECTIONS = 32, 8
+# Maximum size of a request line with its headers.
+_MAX_REQUEST = 16384
+# Time limits in seconds for receiving a request, and for the request with its response.
+REQUEST_SECONDS, RESPONSE_SECONDS = 5.0, 20.0
 _HEADERS = {
     "Cache-Control": "no-store",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -45,20 +47,20 @@ _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 
 
 
 class _TooLargeError(Exception):
-    """The head of a request has more bytes than are read."""
+    """A request is too large."""
 
 
-class _Bounded:
-    """Lines of a stream, up to a number of bytes in all."""
+class _LimitedReader:
+    """Reads lines up to a total size."""
 
-    def __init__(self, stream: io.BufferedIOBase, most: int) -> None:
+    def __init__(self, stream: io.BufferedIOBase, limit: int) -> None:
         self._stream = stream
-        self._left = most
+        self._left = limit
 
     def readline(self, size: int = -1) -> bytes:
         """Return the next line."""
-        most = self._left + 1
-        line = self._stream.readline(most if size < 0 else min(size, most))
+        limit = self._left + 1
+        line = self._stream.readline(limit if size < 0 else min(size, limit))
         self._left -= len(line)
         if self._left < 0:
             raise _TooLargeError
@@ -70,34 +72,34 @@ class _Bounded:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """One request and its answer."""
+    """Handles one request."""
 
     protocol_version = "HTTP/1.1"
     server: StatusServer
 
     def setup(self) -> None:
         super().setup()
-        self.rfile = _Bounded(self.rfile, _LARGEST_HEAD)  # type: ignore[assignment]
+        self.rfile = _LimitedReader(self.rfile, _MAX_REQUEST)  # type: ignore[assignment]
 
     def handle(self) -> None:
-        # The next request is another connection: whoever comes often holds nothing between.
+        # One request for each connection, so that idle clients occupy none.
         try:
             self.handle_one_request()
         except _TooLargeError:
             self.command = "GET"
             self.send_error(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         except OSError:
-            # Gone, or too slow.
+            # The client has disconnected or is too slow.
             pass
 
     def do_GET(self) -> None:
-        """Answer with one of the documents."""
-        self.server.has_asked(self.connection)
-        found = self.server.documents.get(self.path.partition("?")[0])
-        if found is None:
+        """Respond with a document."""
+        self.server.extend_time_limit(self.connection)
+        document = self.server.documents.get(self.path.partition("?")[0])
+        if document is None:
             self.send_error(HTTPStatus.NOT_FOUND)
             return
-        self._answer(HTTPStatus.OK, found.kind, found.content, found.headers)
+        self._respond(HTTPStatus.OK, document.content_type, document.content, document.headers)
 
     do_HEAD = do_GET
 
@@ -107,18 +109,18 @@ class _Handler(BaseHTTPRequestHandler):
     do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_TRACE = do_CONNECT = _refuse
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Say in one word what is wrong, and nothing of what was asked."""
+        """Respond with a status, without repeating any part of the request."""
         status = HTTPStatus(code)
         headers = {"Allow": "GET, HEAD"} if status == HTTPStatus.METHOD_NOT_ALLOWED else {}
-        self._answer(status, "text/plain; charset=utf-8", f"{status.phrase}\n".encode(), headers)
+        self._respond(status, "text/plain; charset=utf-8", f"{status.phrase}\n".encode(), headers)
 
-    def _answer(self, status: HTTPStatus, kind: str, content: bytes, headers: Mapping[str, str]) -> None:
-        # The library answers what it takes for a request of 1991 without a head.
+    def _respond(self, status: HTTPStatus, content_type: str, content: bytes, headers: Mapping[str, str]) -> None:
+        # The base class responds to HTTP/0.9 without headers.
         self.request_version = self.protocol_version
-        # The server's name and version are not said.
+        # Unlike send_response, this does not send the name and the version of the server.
         self.send_response_only(status)
         self.send_header("Date", self.date_time_string())
-        self.send_header("Content-Type", kind)
+        self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(content)))
         self.send_header("Connection", "close")
         self.close_connection = True
@@ -129,26 +131,24 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     def log_message(self, format: str, *args: Any) -> None:  # pylint: disable=redefined-builtin
-        """Write nothing: what strangers send fills no journal."""
+        """Log nothing, so that clients cannot fill the journal."""
 
 
 @dataclass
-class _Open:
-    """A connection."""
-
-    owner: str
+class _Connection:
+    client: str
     begun: float
     deadline: float
-    has_asked: bool = False
+    has_request: bool = False
 
 
 class StatusServer(ThreadingMixIn, TCPServer):
-    """Serves the documents of a gateway.
+    """The web server.
 
     Args:
-        address: Where to listen.
-        watch: What looks at the gateway.
-        page: File of the status page.
+        address: Address and port.
+        monitor: Takes snapshots of the gateway.
+        page: Path of the status page.
     """
 
     allow_reuse_address = True
@@ -156,11 +156,11 @@ class StatusServer(ThreadingMixIn, TCPServer):
     block_on_close = False
     request_queue_size = 64
 
-    def __init__(self, address: Endpoint, watch: Watch, page: str) -> None:
+    def __init__(self, address: Endpoint, monitor: Monitor, page: str) -> None:
         self.address_family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-        self.documents = Documents(watch, page)
-        self._open: dict[socket.socket, _Open] = {}
-        self._guard = threading.Lock()
+        self.documents = Documents(monitor, page)
+        self._connections: dict[socket.socket, _Connection] = {}
+        self._lock = threading.Lock()
         super().__init__((address.host, address.port), _Handler)
 
     def server_bind(self) -> None:
@@ -168,18 +168,24 @@ class StatusServer(ThreadingMixIn, TCPServer):
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         super().server_bind()
 
+    @property
+    def connections(self) -> int:
+        """Number of connections."""
+        with self._lock:
+            return len(self._connections)
+
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve a connection in a thread of its own, if there is room."""
+        """Handle a connection in a thread, or refuse it if there are too many."""
         now = time.monotonic()
-        owner = _owner(client_address[0])
-        with self._guard:
-            room = sum(one.owner == owner for one in self._open.values()) < _MOST_OF_ONE
-            if room and len(self._open) >= _MOST:
-                room = self._make_room(now)
-            if room:
-                self._open[request] = _Open(owner, now, now + _HEAD_SECONDS)
-        if room:
-            request.settimeout(_ALL_SECONDS)
+        client = client_of(client_address[0])
+        with self._lock:
+            accepted = sum(one.client == client for one in self._connections.values()) < MAX_CLIENT_CONNECTIONS
+            if accepted and len(self._connections) >= MAX_CONNECTIONS:
+                accepted = self._close_idle(now)
+            if accepted:
+                self._connections[request] = _Connection(client, now, now + REQUEST_SECONDS)
+        if accepted:
+            request.settimeout(RESPONSE_SECONDS)
             super().process_request(request, client_address)
             return
         request.setblocking(False)
@@ -187,80 +193,87 @@ class StatusServer(ThreadingMixIn, TCPServer):
             request.send(_BUSY)
         self.shutdown_request(request)
 
-    def _make_room(self, now: float) -> bool:
-        """End the connection that has been silent for longest, if any."""
-        silent = [(one.begun, request) for request, one in self._open.items() if not one.has_asked]
-        begun, request = min(silent, key=lambda item: item[0], default=(now, None))
+    def _close_idle(self, now: float) -> bool:
+        """Close the oldest connection without a request, and return whether there was one."""
+        idle = [(one.begun, request) for request, one in self._connections.items() if not one.has_request]
+        begun, request = min(idle, key=lambda item: item[0], default=(now, None))
         if request is None or now - begun < 1:
             return False
-        del self._open[request]
-        _end(request)
+        self._disconnect(request)
         return True
 
-    def has_asked(self, request: socket.socket) -> None:
-        """Give a connection that has sent its request the time for the answer."""
-        with self._guard:
-            if request in self._open:
-                self._open[request].has_asked = True
-                self._open[request].deadline = self._open[request].begun + _ALL_SECONDS
+    def _disconnect(self, request: socket.socket) -> None:
+        del self._connections[request]
+        # This interrupts the thread of the connection, whether it reads or writes.
+        with suppress(OSError):
+            request.shutdown(socket.SHUT_RDWR)
+
+    def extend_time_limit(self, request: socket.socket) -> None:
+        """Allow time for the response to a request that has been received."""
+        with self._lock:
+            if request in self._connections:
+                connection = self._connections[request]
+                connection.has_request = True
+                connection.deadline = connection.begun + RESPONSE_SECONDS
 
     def service_actions(self) -> None:
-        """End connections that are too slow, in whatever they do."""
+        """Close connections that have exceeded their time limit."""
         now = time.monotonic()
-        with self._guard:
-            for request in [request for request, one in self._open.items() if now > one.deadline]:
-                del self._open[request]
-                _end(request)
+        with self._lock:
+            for request in [request for request, one in self._connections.items() if now > one.deadline]:
+                self._disconnect(request)
 
     def shutdown_request(self, request: Any) -> None:
         """Close a connection."""
-        with self._guard:
-            self._open.pop(request, None)
+        with self._lock:
+            self._connections.pop(request, None)
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Pass over what goes wrong with one connection."""
+        """Ignore errors of single connections, so that clients cannot fill the journal."""
 
 
-def _end(request: socket.socket) -> None:
-    # Whoever reads or writes it wakes up.
-    with suppress(OSError):
-        request.shutdown(socket.SHUT_RDWR)
-
-
-def _owner(host: str) -> str:
-    """Return whose an address is; one host has a whole network of IPv6."""
+def client_of(host: str) -> str:
+    """Return what identifies a client: its IPv4 address, or its IPv6 network, which belongs to a single host."""
     address = host.partition("%")[0]
     return str(ip_network(f"{address}/64", strict=False)) if ":" in address else address
 
 
-def serve(address: Endpoint, watch: Watch, page: str, every: float = EVERY) -> None:
-    """Serve until SIGTERM or SIGINT, and look at the gateway while nobody does, for the plot of the last hour.
+def serve(
+    address: Endpoint,
+    monitor: Monitor,
+    page: str,
+    is_outdated: Callable[[Snapshot], bool] = lambda snapshot: False,
+    interval: float = INTERVAL,
+) -> None:
+    """Serve until SIGTERM or SIGINT.
 
     Args:
-        address: Where to listen.
-        watch: What looks at the gateway.
-        page: File of the status page.
-        every: Seconds between two looks.
+        address: Address and port.
+        monitor: Takes snapshots of the gateway.
+        page: Path of the status page.
+        is_outdated: Whether to exit after a snapshot.
+        interval: Seconds between snapshots for the history.
     """
-    ended = threading.Event()
+    stopped = threading.Event()
 
-    def look() -> None:
-        while not ended.wait(every):
-            begun = time.monotonic()
-            watch.look(every / 2)
-            # A gateway of many sessions is looked at less often: it is to forward, not to be looked at.
-            ended.wait(min(20 * (time.monotonic() - begun), 6 * every))
+    with StatusServer(address, monitor, page) as server:
 
-    with StatusServer(address, watch, page) as server:
-
-        def stop(_number: int, _frame: Any) -> None:
-            ended.set()
-            # It waits for the loop that is interrupted here.
+        def stop(*_arguments: Any) -> None:
+            stopped.set()
+            # shutdown() waits for the loop that a signal handler interrupts.
             threading.Thread(target=server.shutdown, daemon=True).start()
+
+        def record() -> None:
+            while not stopped.wait(interval):
+                begun = time.monotonic()
+                if is_outdated(monitor.snapshot(interval / 2)):
+                    stop()
+                # On a gateway with many sessions, snapshots take at most one twentieth of the time.
+                stopped.wait(min(20 * (time.monotonic() - begun), 6 * interval))
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
-        watch.look()
-        threading.Thread(target=look, daemon=True).start()
+        monitor.snapshot()
+        threading.Thread(target=record, daemon=True).start()
         server.serve_forever(poll_interval=1.0)

@@ -6,12 +6,12 @@ function tiles(data) {
       element("div", { class: "sub" }, more))));
   byId("tiles").hidden = Boolean(data.error);
   const limit = gateway.limits.sessions;
-  const moved = (side) => data.sessions.reduce((sum, one) => sum + (one.moved[side] || 0), 0);
+  const moved = (side) => data.sessions.reduce((sum, one) => sum + (one.transferred[side] || 0), 0);
   show(byId("tiles"),
-    tile("To the consumers", ...rateParts(totals.rates.to_consumer), `${size(moved("to_consumer"))} in all`, "consumer"),
-    tile("To the producers", ...rateParts(totals.rates.to_producer), `${size(moved("to_producer"))} in all`, "producer"),
-    tile("Open connections", count(totals.open), "", `${plural(data.sessions.reduce((sum, one) => sum + (one.connections.total || 0), 0), "connection")} in all`),
-    tile("Streams", count(totals.sessions), "", limit ? `${totals.well} well, ${count(limit)} allowed` : `${totals.well} well`),
+    tile("To the consumers", ...rateParts(totals.rates.to_consumer), `${size(moved("to_consumer"))} in total`, "consumer"),
+    tile("To the producers", ...rateParts(totals.rates.to_producer), `${size(moved("to_producer"))} in total`, "producer"),
+    tile("Open connections", count(totals.open), "", `${plural(data.sessions.reduce((sum, one) => sum + (one.connections.total || 0), 0), "connection")} in total`),
+    tile("Streams", count(totals.sessions), "", limit ? `${totals.healthy} healthy, ${count(limit)} allowed` : `${totals.healthy} healthy`),
     tile("Free ports", ports.free == null ? "?" : count(ports.free), "", ports.total == null ? "" : `of ${count(ports.total)}`));
 }
 const byName = (a, b) => (a.name || a.uid).localeCompare(b.name || b.uid, "en", { numeric: true }) || a.role.localeCompare(b.role);
@@ -24,7 +24,7 @@ function problems(data) {
   show(place, ...shown.map((one) => element("div", { class: "problem", "data-level": one.level },
     element("p", { class: "what" }, element("span", { class: "level" }, LEVELS[one.level] || one.level),
       one.uid ? word(names.get(one.uid + one.role) || one.uid, { class: "subject" }) : null,
-      one.uid ? ` (${one.role}): ` : null, word(one.text)),
+      one.uid ? ` (${one.role}): ` : null, word(one.message)),
     one.command ? element("p", { class: "mend" }, "Run: ", element("code", { dir: "ltr" }, one.command)) : null)),
   more > 0 ? element("button", { class: "more", type: "button" }, `Show ${more} more`) : null);
   const button = place.querySelector("button");
@@ -33,14 +33,14 @@ function problems(data) {
 const rowsByKey = new Map(), MOST_LISTED = 50;
 let allRows = false;
 function list(data) {
-  const all = [...data.sessions].sort((a, b) => a.well - b.well || byName(a, b));
+  const all = [...data.sessions].sort((a, b) => a.healthy - b.healthy || byName(a, b));
   const wanted = byId("filter").value.trim().toLowerCase();
   const found = all.filter((one) => !wanted || [one.name, one.uid, one.role, one.health, one.state, one.owner, ...one.targets, ...one.listeners]
     .some((text) => text.toLowerCase().includes(wanted)));
   byId("search").hidden = all.length < 8;
   byId("table").hidden = !found.length;
   byId("none").hidden = Boolean(found.length);
-  byId("none").textContent = all.length ? "No stream matches." : data.error ? "Not known." : "No streams are open. They appear here as soon as one is requested.";
+  byId("none").textContent = all.length ? "No stream matches." : data.error ? "Unknown." : "No streams are open. They appear here as soon as one is requested.";
   const listed = allRows || wanted ? found : found.slice(0, MOST_LISTED), button = byId("more");
   button.hidden = listed.length === found.length;
   button.textContent = `Show all ${count(found.length)}`;
@@ -59,17 +59,17 @@ function list(data) {
 function cells(one, now) {
   const cell = (head, cls, ...parts) => element("td", { "data-head": head, class: cls }, ...parts);
   const line = (text, cls) => text ? element("div", { class: cls }, word(text)) : null;
-  const { connections: seen, moved } = one, known = seen.total != null;
-  const level = !one.well ? (one.health === "expired" ? "notice" : "problem") : one.health === "ok" ? "good" : "wait";
+  const { connections: seen, transferred } = one, known = seen.total != null;
+  const level = !one.healthy ? (one.health === "expired" ? "notice" : "problem") : one.health === "ok" ? "good" : "wait";
   const least = one.exact ? "" : "≥ ", lost = [[seen.refused, "refused"], [seen.failed, "failed"]].filter(([number]) => number);
   const silent = one.last_byte == null ? "" : now - one.last_byte < 2 ? "transferring" : `last byte ${duration(now - one.last_byte)} ago`;
   return [
     cell("Stream", null, line(one.name || one.uid, "title"), element("div", {}, `${one.role} side, ${one.state}`), one.name ? line(one.uid, "mono") : null),
     cell("Health", null, element("span", { class: "chip", "data-level": level }, one.health),
-      one.encryption === "none" ? element("div", {}, element("span", { class: "chip open" }, "not encrypted")) : null, line(one.well ? "" : one.reason)),
+      one.encryption === "none" ? element("div", {}, element("span", { class: "chip open" }, "not encrypted")) : null, line(one.healthy ? "" : one.reason)),
     cell("Rate now", "n", line(`▸ ${rate(one.rates.to_consumer)}`, "down"), line(`◂ ${rate(one.rates.to_producer)}`, "up")),
-    cell("Transferred", "n", line(known ? `▸ ${least}${size(moved.to_consumer)}` : "–"), known ? line(`◂ ${least}${size(moved.to_producer)}`) : null),
-    cell("Connections", "n", line(known ? `${count(seen.open)} open` : "–"), known ? line(`${least}${count(seen.total)} in all`) : null,
+    cell("Transferred", "n", line(known ? `▸ ${least}${size(transferred.to_consumer)}` : "–"), known ? line(`◂ ${least}${size(transferred.to_producer)}`) : null),
+    cell("Connections", "n", line(known ? `${count(seen.open)} open` : "–"), known ? line(`${least}${count(seen.total)} in total`) : null,
       lost.length ? line(lost.map(([number, what]) => `${count(number)} ${what}`).join(", ")) : null),
     cell("From and to", null, line(`${some(one.listeners) || "–"}`), line(one.targets.length ? `target ${some(one.targets)}` : ""),
       line(`${one.proxy} in ${one.runtime}, ${one.transport}${one.rate_limit ? `, at most ${rate(one.rate_limit / 8)}` : ""}`)),

@@ -4,10 +4,10 @@ let data = null, came = 0, failed = "", timer = 0;
 function verdict() {
   const mark = byId("verdict"), old = came && Date.now() - came > 4 * EVERY;
   let level = "unknown", text = "Loading";
-  if (data && data.error) [level, text] = ["problem", "S2CS does not answer"];
+  if (data && data.error) [level, text] = ["problem", "S2CS does not respond"];
   else if (data && data.totals.problems) [level, text] = ["problem", plural(data.totals.problems, "problem")];
   else if (data && data.totals.notices) [level, text] = ["notice", plural(data.totals.notices, "notice")];
-  else if (data) [level, text] = ["good", data.totals.sessions ? "All well" : "Ready"];
+  else if (data) [level, text] = ["good", data.totals.sessions ? "All healthy" : "Ready"];
   if (failed && old) [level, text] = ["unknown", "No contact"];
   mark.dataset.level = level;
   if (mark.textContent !== text) mark.textContent = text;
@@ -15,7 +15,7 @@ function verdict() {
   byId("updated").textContent = !came ? failed || "no data yet" : age < 5 ? "live" : `as of ${duration(age)} ago`;
   byId("pulse").className = failed || (data && data.error) ? "lost" : came ? "live" : "";
   byId("lost").hidden = !failed && !(data && data.error);
-  const why = failed ? `The gateway's status cannot be fetched: ${failed}` : data && data.error ? `S2CS does not answer: ${data.error}` : "";
+  const why = failed ? `The gateway's status cannot be fetched: ${failed}` : data && data.error ? `S2CS does not respond: ${data.error}` : "";
   show(byId("lost"), element("div", { class: "problem", "data-level": "problem" },
     element("p", { class: "what" }, element("span", { class: "level" }, "Problem"), word(why)),
     element("p", { class: "mend" }, "Run: ", element("code", {}, failed ? "systemctl status scistream-s2cs-web.service" : "systemctl status scistream-s2cs.service"))));

@@ -1,12 +1,12 @@
 // The streams as they pass this gateway, from the producers on the left to the consumers on the right.
 const MOST_ROWS = 12, TOP = 34;
-function isDown(session) { return !session.well && session.health !== "expired"; }
+function isDown(session) { return !session.healthy && session.health !== "expired"; }
 function picture(data) {
   const place = byId("picture");
   const byRate = (a, b) => (b.rates.to_consumer || 0) - (a.rates.to_consumer || 0);
   // Where all have room each keeps its place.
   const all = [...data.sessions].sort((a, b) => isDown(b) - isDown(a) || (data.sessions.length > MOST_ROWS ? byRate(a, b) : byName(a, b)));
-  if (!all.length) { show(place, element("p", { class: "empty" }, data.error ? "Not known." : "No streams on this gateway.")); return; }
+  if (!all.length) { show(place, element("p", { class: "empty" }, data.error ? "Unknown." : "No streams on this gateway.")); return; }
   const fits = all.length <= MOST_ROWS ? all.length : MOST_ROWS - 1;
   const shown = all.slice(0, fits), rest = all.slice(fits);
   const width = Math.max(300, Math.round(place.clientWidth)), narrow = width < 620;

@@ -13,10 +13,10 @@ import pytest
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.problems import (
     NOTICE,
     PROBLEM,
-    of_gateway,
-    of_session,
+    gateway_problems,
+    session_problems,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.view import view
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.session_view import session_view
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import timestamp
 from ansible_collections.scistream.gateway.tests.unit.plugins.module_utils._s2cs.service.samples import (
     HOSTILE,
@@ -31,7 +31,7 @@ UID = session()["uid"]
 
 
 def found(item: dict[str, Any]) -> list[tuple[str, str, str]]:
-    return [(one.level, one.text, one.command) for one in of_session(view(item), NOW)]
+    return [(one.level, one.message, one.command) for one in session_problems(session_view(item), NOW)]
 
 
 def connections(**numbers: int) -> dict[str, int]:
@@ -67,7 +67,12 @@ def test_a_session_with_which_all_is_well_has_none(item: dict[str, Any]) -> None
             "nc -vz 10.1.0.1 5000",
         ),
         (session(counters=counters(connections=connections(refused=2))), NOTICE, "2 connections refused", "s2cs info"),
-        (session(counters=counters(last_byte=NOW - 1000)), NOTICE, "no byte moved for 16m 40s", f"s2cs drop {UID}"),
+        (
+            session(counters=counters(last_byte=NOW - 1000)),
+            NOTICE,
+            "nothing has been transferred for 16m 40s",
+            f"s2cs drop {UID}",
+        ),
         (session(expires=timestamp(NOW + 60)), NOTICE, "its lifetime ends in 1m 0s", "stream_open"),
         (
             session(state="announced", health="waiting", running=False, expires=timestamp(NOW + 9)),
@@ -93,9 +98,9 @@ def test_each_problem_has_its_command(item: dict[str, Any], level: str, text: st
     ],
 )
 def test_problems_of_the_gateway(changes: dict[str, Any], text: str, command: str) -> None:
-    (problem,) = of_gateway(info(session(), **changes))
+    (problem,) = gateway_problems(info(session(), **changes))
     assert problem.level == PROBLEM
-    assert text in problem.text
+    assert text in problem.message
     assert command in problem.command
 
 
@@ -103,7 +108,7 @@ def test_problems_of_the_gateway(changes: dict[str, Any], text: str, command: st
 def test_ports_that_run_out_are_told(free: int, levels: list[str]) -> None:
     answer = info()
     answer["gateway"]["ports"] = {"total": 202, "used": 202 - free, "free": free}
-    assert [problem.level for problem in of_gateway(answer)] == levels
+    assert [problem.level for problem in gateway_problems(answer)] == levels
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -111,7 +116,7 @@ def test_no_text_becomes_a_command(text: str) -> None:
     answer = info(unreadable=[{"uid": text, "role": text, "why": text}], orphans=[{"uid": text, "role": text}])
     answer["gateway"]["name"] = text
     answer["policy_problems"] = [text]
-    for problem in of_gateway(answer):
+    for problem in gateway_problems(answer):
         words = shlex.split(problem.command)
         assert words[:3] == ["s2cs", "release", text] or words[:3] == [
             "ansible-playbook",
@@ -122,4 +127,4 @@ def test_no_text_becomes_a_command(text: str) -> None:
 
 
 def test_a_gateway_that_could_not_be_read_has_none() -> None:
-    assert list(of_gateway({})) == []
+    assert list(gateway_problems({})) == []

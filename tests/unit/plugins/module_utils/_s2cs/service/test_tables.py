@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service import tables
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.history import History
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.watch import Look, look
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.monitor import Snapshot, take_snapshot
 from ansible_collections.scistream.gateway.tests.unit.plugins.module_utils._s2cs.service.samples import (
     HOSTILE,
     NOW,
@@ -22,12 +22,12 @@ from ansible_collections.scistream.gateway.tests.unit.plugins.module_utils._s2cs
 )
 
 
-def seen(*sessions: dict[str, Any], **changes: Any) -> Look:
-    return look(info(*sessions, **changes), History(), NOW)
+def seen(*sessions: dict[str, Any], **changes: Any) -> Snapshot:
+    return take_snapshot(info(*sessions, **changes), History(), NOW)
 
 
-def text(found: Look, width: int | None = None, ascii_only: bool = False) -> list[str]:
-    return ["".join(part for part, _style in line).rstrip() for line in tables.lines(found, width, ascii_only)]
+def text(found: Snapshot, width: int | None = None, ascii_only: bool = False) -> list[str]:
+    return ["".join(part for part, _style in line).rstrip() for line in tables.info_lines(found, width, ascii_only)]
 
 
 def test_a_session_is_a_line() -> None:
@@ -57,34 +57,34 @@ def test_the_table_is_as_wide_as_there_is_room(width: int, ascii_only: bool) -> 
     found = seen(*(session(number, labels={"stream": name}) for number, name in enumerate(HOSTILE)), dead(20))
     lines = [line for line in text(found, width, ascii_only)[1:] if not line.startswith(("PROBLEM", "    "))]
     assert len(lines) == len(HOSTILE) + 2
-    assert {tables.width_of(line) <= width for line in lines} == {True}
+    assert {tables.display_width(line) <= width for line in lines} == {True}
     assert all("STREAM" in lines[0] and word in lines[0] for word in ("ROLE", "HEALTH"))
     if ascii_only:
         assert all(line.isascii() for line in lines)
     # The columns stand below each other, whatever is in them.
-    place = tables.width_of(lines[0][: lines[0].index("ROLE")])
+    place = tables.display_width(lines[0][: lines[0].index("ROLE")])
     for line in lines[1:]:
         role = next(one for one in ("producer", "consumer") if one in line)
-        assert tables.width_of(line[: line.index(role)]) == place, line
+        assert tables.display_width(line[: line.index(role)]) == place, line
 
 
 @pytest.mark.parametrize(("text_", "width"), [("abc", 3), ("粒子", 4), ("é", 1), ("e\u0301", 1), ("", 0), ("بث", 2)])
 def test_width_of_letters(text_: str, width: int) -> None:
-    assert tables.width_of(text_) == width
+    assert tables.display_width(text_) == width
 
 
 @pytest.mark.parametrize("most", range(8))
 def test_a_cut_text_fits(most: int) -> None:
     for text_ in ("abcdefghij", "粒子線断層撮影"):
         for ascii_only in (False, True):
-            assert tables.width_of(tables.cut(text_, most, ascii_only)) <= most
+            assert tables.display_width(tables.truncate(text_, most, ascii_only)) <= most
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
 def test_a_file_gets_no_colours_and_only_its_letters(encoding: str) -> None:
     raw = io.BytesIO()
     output = io.TextIOWrapper(raw, encoding=encoding, write_through=True)
-    tables.write(seen(dead(1), *(session(9, labels={"stream": name}) for name in HOSTILE)), output)
+    tables.write_info(seen(dead(1), *(session(9, labels={"stream": name}) for name in HOSTILE)), output)
     written = raw.getvalue().decode(encoding)
     assert "\033" not in written
     assert "tomography-1" in written

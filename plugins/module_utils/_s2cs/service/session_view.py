@@ -1,0 +1,156 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Sessions as displayed by tables, the status page and metrics.
+
+Sessions are read from the result of s2cs_info. Labels are user input, so all texts are shortened and control characters
+are removed here. Each output format escapes them in addition.
+"""
+
+from __future__ import annotations
+
+from calendar import timegm
+from dataclasses import dataclass, field
+from time import strptime
+from typing import Any, Mapping, Sequence
+
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.replies import printable
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.x509_der import parse
+
+_MAX_TEXT = 120
+_TEXTS = ("uid", "role", "state", "owner", "encryption", "transport", "proxy", "runtime", "pending")
+#: Values of health that do not indicate a problem.
+HEALTHY = ("ok", "idle", "waiting", "busy")
+
+
+@dataclass(frozen=True)
+class SessionView:
+    """A session.
+
+    Args:
+        uid: UUID of the stream.
+        role: Role of the session.
+        name: Name of the stream from the labels. Empty if it has none.
+        state: State, such as ``streaming``.
+        health: Health as returned by s2cs_info.
+        reason: Explanation of a problem, or empty.
+        running: Whether the data server is running and responding.
+        owner: Owner of the session.
+        encryption: Encryption between the gateways.
+        transport: Transport protocol.
+        proxy: Proxy of the data server.
+        runtime: Runtime of the data server.
+        listeners: Addresses of the listeners.
+        targets: Targets.
+        clients: Networks that may connect. Empty if all may.
+        connections: Numbers of connections by kind. None if unknown.
+        transferred: Bytes by direction. Empty if unknown.
+        last_byte: Time of the last transfer.
+        exact: Whether the counters are exact. Otherwise, they are lower bounds.
+        restarts: Number of restarts of the data server.
+        since: Time of the first start of the data server.
+        created: Time of the request.
+        expires: Time when the session expires, or None.
+        pending: Action in progress, or empty.
+        rate_limit: Limit of each direction in bits per second, or None.
+        certificates: Expiry times of the certificates: ``own`` and ``peer``.
+    """
+
+    uid: str
+    role: str
+    name: str = ""
+    state: str = ""
+    health: str = "unknown"
+    reason: str = ""
+    running: bool = False
+    owner: str = ""
+    encryption: str = ""
+    transport: str = ""
+    proxy: str = ""
+    runtime: str = ""
+    listeners: Sequence[str] = ()
+    targets: Sequence[str] = ()
+    clients: Sequence[str] = ()
+    connections: Mapping[str, int | None] = field(default_factory=dict)
+    transferred: Mapping[str, int] = field(default_factory=dict)
+    last_byte: float | None = None
+    exact: bool = True
+    restarts: int = 0
+    since: float | None = None
+    created: float | None = None
+    expires: float | None = None
+    pending: str = ""
+    rate_limit: int | None = None
+    certificates: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Identifies the session on its gateway."""
+        return self.uid, self.role
+
+    @property
+    def title(self) -> str:
+        """Name of the stream, or its UUID."""
+        return self.name or self.uid
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether the session has no problem."""
+        return self.health in HEALTHY and (self.running or self.state != "streaming")
+
+
+def session_views(info: Mapping[str, Any]) -> list[SessionView]:
+    """Return the sessions in a result of s2cs_info."""
+    return [session_view(session) for session in info.get("sessions") or []]
+
+
+def session_view(session: Mapping[str, Any]) -> SessionView:
+    """Return a session of a result of s2cs_info."""
+    counters = session.get("counters") or {}
+    texts = {key: _text(session.get(key)) for key in _TEXTS}
+    lists = {key: [_text(item) for item in session.get(key) or []] for key in ("listeners", "targets", "clients")}
+    found: dict[str, Any] = {**texts, **lists}
+    return SessionView(
+        **found,
+        name=_text((session.get("labels") or {}).get("stream")),
+        health=_text(session.get("health")) or "unknown",
+        reason=printable(session.get("reason") or ""),
+        running=session.get("running") is True,
+        connections=dict(counters.get("connections") or {}),
+        transferred=dict(counters.get("bytes") or {}),
+        last_byte=counters.get("last_byte"),
+        exact=counters.get("exact", True) is True,
+        restarts=counters.get("restarts") or 0,
+        since=counters.get("since"),
+        created=parse_time(session.get("created")),
+        expires=parse_time(session.get("expires")),
+        rate_limit=session.get("rate"),
+        certificates=_certificates(session),
+    )
+
+
+def parse_time(text: Any) -> float | None:
+    """Return a time in a result of s2cs_info in seconds since the epoch."""
+    try:
+        return float(timegm(strptime(text, "%Y-%m-%dT%H:%M:%SZ")))
+    except (TypeError, ValueError):
+        return None
+
+
+def _certificates(session: Mapping[str, Any]) -> dict[str, float]:
+    found = {}
+    for side, key in (("own", "certificate"), ("peer", "peer_certificate")):
+        text = session.get(key)
+        if text:
+            # An invalid certificate is reported by the data server.
+            try:
+                found[side] = parse(text).ends
+            except ValueError:
+                continue
+    return found
+
+
+def _text(value: Any) -> str:
+    text = "" if value is None else printable(value).strip()
+    return text if len(text) <= _MAX_TEXT else f"{text[: _MAX_TEXT - 1]}…"
