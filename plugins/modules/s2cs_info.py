@@ -302,6 +302,12 @@ gateway:
       returned: always
       type: int
       sample: 3600
+    status_address:
+      description: Address and port of the status page and the metrics. Null means none.
+      returned: always
+      type: str
+      sample: 10.1.0.1:5000
+      version_added: 0.2.0
     versions:
       description: Versions of the C(collection) and of the C(python) that S2CS runs with.
       returned: always

@@ -141,6 +141,7 @@ def describe_gateway(policy: Policy, store: Store) -> dict[str, Any]:
         "limits": {**policy.limits.to_result(), "num_conn": policy.max_connections},
         "hello_timeout": policy.hello_timeout,
         "hello_timeout_max": policy.hello_timeout_max,
+        "status_address": policy.status_address,
         "versions": {"collection": VERSION, "python": sys.version.split()[0]},
     }
     # The default of a faulty key may allow more than its value, so it is not shown.

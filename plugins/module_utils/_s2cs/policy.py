@@ -46,6 +46,7 @@ class Policy:
     limits: Limits = DEFAULT_LIMITS
     hello_timeout: int = 180
     hello_timeout_max: int = 3600
+    status_address: str | None = None
     problems: Sequence[str] = ()
     faulty: Sequence[str] = ()
 

@@ -11,7 +11,11 @@ import re
 from dataclasses import replace
 from typing import Any, Callable, Mapping
 
-from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import parse_address, parse_networks
+from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import (
+    parse_address,
+    parse_endpoint,
+    parse_networks,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES, RUNTIMES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import (
@@ -39,6 +43,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.j
 
 # User names from directory services may include a domain, as in DOMAIN\\user or user@example.org.
 _USER = re.compile(r"[^\s:/,-][^\s:/,]{0,252}")
+#: Data servers and the web server have no privilege to listen on lower ports.
+LOWEST_PORT = 1024
 _REQUIRED = ("state_dir", "listen")
 
 
@@ -105,10 +111,17 @@ def _check_consistency(policy: Policy, problems: list[str], faulty: list[str]) -
     def timeout() -> None:
         check_number("hello_timeout", policy.hello_timeout, 1, policy.hello_timeout_max)
 
+    def status() -> None:
+        address = policy.status_address
+        low, high = policy.port_range
+        if address is not None and low <= int(address.rpartition(":")[2]) <= high:
+            raise ValueRefused("status_address", address, f"specify a port outside of port_range ({low}-{high})")
+
     for check, keys in (
         (proxy, ("default_proxy", "proxies")),
         (runtime, ("default_runtime", "default_proxy", "proxies")),
         (timeout, ("hello_timeout", "hello_timeout_max")),
+        (status, ("status_address", "port_range")),
     ):
         # Faulty keys have already been reported.
         if set(keys) & set(faulty):
@@ -217,6 +230,15 @@ def _seconds(key: str, value: Any) -> int:
     return check_number(key, value, 1, MAX_HELLO_TIMEOUT)
 
 
+def _status_address(key: str, value: Any) -> str | None:
+    if value is None or value == "":
+        return None
+    endpoint = parse_endpoint(key, value, LOWEST_PORT)
+    if endpoint.address is None:
+        raise ValueRefused(key, value, "specify an IP address and a port, such as 192.0.2.1:5000")
+    return str(endpoint)
+
+
 _LAYOUT_KEYS = ("state_dir", "program_dir", "template_dir", "supervisor", "dedicated_users", "janus")
 _KEYS: dict[str, Callable[[str, Any], Any]] = {
     "gateway": check_gateway,
@@ -237,6 +259,7 @@ _KEYS: dict[str, Callable[[str, Any], Any]] = {
     "administrators": _users,
     "hello_timeout": _seconds,
     "hello_timeout_max": _seconds,
+    "status_address": _status_address,
 }
 # Keys whose valid parts are used for listing and releasing sessions if other parts are invalid.
 _PARTIAL: Mapping[str, Callable[[str, Any, list[str]], Any]] = {"proxies": _proxies, "janus": _janus}

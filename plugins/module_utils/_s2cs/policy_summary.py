@@ -15,7 +15,14 @@ _ANY = "ANY"
 
 def summarize(policy: Policy) -> list[str]:
     """Return what a policy allows, one line for each subject."""
-    return [*_roles(policy), _encryption(policy), _proxies(policy), _limits(policy), _administrators(policy)]
+    return [
+        *_roles(policy),
+        _encryption(policy),
+        _proxies(policy),
+        _limits(policy),
+        _administrators(policy),
+        *_status(policy),
+    ]
 
 
 def _roles(policy: Policy) -> list[str]:
@@ -64,3 +71,9 @@ def _count(number: int | None) -> str:
 def _administrators(policy: Policy) -> str:
     names: Sequence[str] = ("root", *policy.administrators)
     return f"administrators: {', '.join(names)}"
+
+
+def _status(policy: Policy) -> list[str]:
+    if policy.status_address is None:
+        return []
+    return [f"status page: {policy.status_address}, for {_ANY} client"]

@@ -19,12 +19,10 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.values i
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import policy_file
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import PolicyError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy_keys import parse
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy_keys import LOWEST_PORT, parse
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import files, trusted
 
 _MODE = 0o640
-# Data servers may not bind privileged ports.
-_LOWEST_PORT = 1024
 
 
 class InvalidPolicyError(PolicyError):
@@ -79,8 +77,8 @@ def _missing(policy: Policy) -> list[str]:
             "listen has no address: specify the address on which this gateway listens for each role that it offers, "
             'such as {"producer": "192.0.2.1", "consumer": "10.1.0.1"}'
         )
-    if policy.port_range[0] < _LOWEST_PORT:
-        found.append(f"port_range must be two ports, first and last, from {_LOWEST_PORT} to 65535")
+    if policy.port_range[0] < LOWEST_PORT:
+        found.append(f"port_range must be two ports, first and last, from {LOWEST_PORT} to 65535")
     for proxy in policy.proxies:
         for runtime in policy.runtimes(proxy):
             able = RUNTIMES[runtime].encryptions

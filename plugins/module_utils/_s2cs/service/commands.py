@@ -86,6 +86,10 @@ def _for_people(command: Callable[..., argparse.ArgumentParser]) -> None:
     info = command("info", _info, "show the sessions of this gateway")
     info.add_argument("uid", nargs="?", metavar="UID", help="only this stream")
     info.add_argument("--json", action="store_true", help="print the result of the module s2cs_info")
+    top = command("top", _top, "show the sessions of this gateway live in the terminal")
+    top.add_argument(
+        "--interval", type=_seconds, default=2.0, metavar="SECONDS", help="time between updates (default: %(default)s)"
+    )
     hello = command("hello", _hello, "announce the application of a stream (HELLO)")
     release = command("release", _release, "release the sessions of a stream (REL)")
     drop = command("drop", _drop, "close the connections of a stream without releasing it")
@@ -93,6 +97,7 @@ def _for_people(command: Callable[..., argparse.ArgumentParser]) -> None:
         added.add_argument("uid", metavar="UID", help="UUID of the stream")
     for added in (info, hello, release, drop):
         added.add_argument("--role", choices=ROLES, help="only this side of the stream")
+    for added in (info, top, hello, release, drop):
         added.add_argument("--socket", default=SOCKET, metavar="PATH", help=argparse.SUPPRESS)
     for added in (release, drop):
         added.add_argument("--check", action="store_true", help="report what would change without changing it")
@@ -131,8 +136,22 @@ def _for_units(command: Callable[..., argparse.ArgumentParser]) -> None:
     expire = command(
         "expire", _expire, "release expired sessions, restart data servers and trim logs once, without the service"
     )
+    web = command("web", _web, "run the web server for the status page and the metrics (used by a systemd unit)")
+    web.add_argument("--listen", metavar="ADDRESS:PORT", help="address (default: status_address of the policy)")
+    web.add_argument("--page", metavar="FILE", help="status page (default: the one next to this program)")
+    metrics = command("metrics", _metrics, "print the metrics of this gateway in the text format of Prometheus")
+    metrics.add_argument("--output", metavar="FILE", help="replace this file instead, atomically")
+    for added in (web, metrics):
+        added.add_argument("--socket", default=SOCKET, metavar="PATH", help=argparse.SUPPRESS)
     for added in (act, expire):
         added.add_argument("--config", default=CONFIG, metavar="PATH", help="policy (default: %(default)s)")
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0.1 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError("specify 0.1 to 3600 seconds")
+    return seconds
 
 
 def call_service(
@@ -159,9 +178,30 @@ def _info(given: argparse.Namespace) -> int:
         return 1 if result.get("failed") else 0
     if _report(result):
         return 1
-    for item in result["sessions"]:
-        where = ", ".join(item["listeners"])
-        print(f"{item['uid']}  {item['role']:8}  {item['state']:9}  {item['health']:9}  {where}  {item['owner']}")
+    from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.viewing import show_info
+
+    show_info(result)
+    return 0
+
+
+def _top(given: argparse.Namespace) -> int:
+    from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.viewing import run_top
+
+    run_top(lambda: call_service(given.socket, "info", {}), given.interval)
+    return 0
+
+
+def _web(given: argparse.Namespace) -> int:
+    from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.viewing import run_web
+
+    run_web(lambda: call_service(given.socket, "info", {}), given.listen, given.page)
+    return 0
+
+
+def _metrics(given: argparse.Namespace) -> int:
+    from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.viewing import write_metrics
+
+    write_metrics(lambda: call_service(given.socket, "info", {}), given.output)
     return 0
 
 
