@@ -32,6 +32,8 @@ NOX_SESSIONS = ("yamllint", "antsibull-nox-config", "extra-checks", "build-impor
 LICENCES, LICENCES_PYTHON = "license-check", "3.11"
 # Integration tests that need a container engine.
 IN_CONTAINERS = ("tests/integration/containers", "tests/integration/janus")
+# Tests of the status page and the metrics, with a real browser and a real Prometheus.
+WEB = "tests/integration/web"
 # The examples and pages of the documentation.
 EXAMPLES = "tests/integration/examples"
 # Programs of one file, or several beside each other.
@@ -170,13 +172,18 @@ def unit(job: Job) -> None:
 
 def integration(job: Job) -> None:
     """Real instances, driven with the collection as it is built and installed; two files of tests at a time."""
-    ignored = [f"--ignore={directory}" for directory in (*IN_CONTAINERS, EXAMPLES, core_versions.DIRECTORY)]
+    ignored = [f"--ignore={directory}" for directory in (*IN_CONTAINERS, EXAMPLES, WEB, core_versions.DIRECTORY)]
     job.pytest("tests/integration", *ignored, *SIDE_BY_SIDE, env={"ANSIBLE_COLLECTIONS_PATH": str(job.workspace.build)})
 
 
 def examples(job: Job) -> None:
     """What the documentation shows, as it is written."""
     job.pytest(EXAMPLES, env={"ANSIBLE_COLLECTIONS_PATH": str(job.workspace.build)})
+
+
+def web(job: Job) -> None:
+    """The status page in a real browser, and the metrics with a real Prometheus."""
+    job.pytest(WEB, env={"ANSIBLE_COLLECTIONS_PATH": str(job.workspace.build)})
 
 
 def containers(job: Job) -> None:
@@ -208,6 +215,7 @@ PARTS = (
     Part("gateways", gateways, "test", ("checks", "integration", "containers")),
     Part("containers", containers, "test", ("checks", "integration", "containers")),
     Part("examples", examples, "test", ("checks", "integration")),
+    Part("web", web, "test", ("checks", "integration", "web")),
     Part("versions", core_versions.versions, "test", lane=COMPUTING),
     Part("sanity", ansible_test.sanity, "test", lane=COMPUTING),
     Part("units", ansible_test.units, "test", ("checks", "integration"), lane=COMPUTING),

@@ -267,10 +267,12 @@ def serve(
         def record() -> None:
             while not stopped.wait(interval):
                 begun = time.monotonic()
-                if is_outdated(monitor.snapshot(interval / 2)):
+                snapshot = monitor.snapshot(interval / 2)
+                if is_outdated(snapshot):
                     stop()
-                # On a gateway with many sessions, snapshots take at most one twentieth of the time.
-                stopped.wait(min(20 * (time.monotonic() - begun), 6 * interval))
+                # With many sessions, snapshots take at most one twentieth of the time. Without sessions, they are rare.
+                pause = 20 * (time.monotonic() - begun) if snapshot.sessions else 2 * interval
+                stopped.wait(min(pause, 6 * interval))
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
