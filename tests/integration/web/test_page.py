@@ -35,7 +35,7 @@ def test_streams_are_shown_with_rates_and_health(site: Site, browser: Browser) -
     site.show(session(0, labels={"stream": "tomography"}, counters=counters(10**9)))
     browser.open(site.address)
     assert text(browser, "h1") == "gw-aps"
-    assert text(browser, "#verdict") == "All well"
+    assert text(browser, "#verdict") == "All healthy"
     row = text(browser, "#rows tr")
     assert "tomography" in row and "consumer side, streaming" in row and "ok" in row
     assert "bit/s" in text(browser, "#rows .down") and not text(browser, "#rows .down").endswith(" 0 bit/s")
@@ -57,7 +57,7 @@ def test_the_page_keeps_up_by_itself(site: Site, browser: Browser) -> None:
     assert text(browser, "#verdict") == "1 problem"
     site.show(session(0))
     browser.until("document.querySelectorAll('#rows tr').length === 1")
-    browser.until("document.getElementById('verdict').textContent === 'All well'")
+    browser.until("document.getElementById('verdict').textContent === 'All healthy'")
 
 
 def test_a_dead_session_is_shown_with_what_mends_it(site: Site, browser: Browser) -> None:
@@ -90,7 +90,12 @@ def test_names_of_streams_are_texts(site: Site, browser: Browser) -> None:
 @pytest.mark.parametrize("number", [0, 3, 200])
 def test_the_page_fits_on_each_screen(site: Site, browser: Browser, screen: tuple[int, int], number: int) -> None:
     browser.device(*screen)
-    long = {"targets": ["[2001:db8:1234:5678:9abc:def0:1234:5678]:50000"], "labels": {"stream": "W" * 256}}
+    lost = {"open": 12345, "total": 123456, "refused": 1234, "failed": 98765}
+    long = {
+        "counters": counters(1 << 50, connections=lost),
+        "targets": ["[2001:db8:1234:5678:9abc:def0:1234:5678]:50000"],
+        "labels": {"stream": "W" * 256},
+    }
     site.show(*(session(one, **(long if one == 2 else {})) for one in range(number)))
     browser.open(site.address)
     assert browser.value("document.documentElement.scrollWidth") <= screen[0]
@@ -99,6 +104,9 @@ def test_the_page_fits_on_each_screen(site: Site, browser: Browser, screen: tupl
         return box.left < 0 || box.right > innerWidth; }).length"""
     assert browser.value(outside) == 0
     assert browser.value("document.querySelectorAll('#rows tr').length") == min(number, 50)
+    # No text reaches into the next cell.
+    wide = "[...document.querySelectorAll('td')].filter((one) => one.scrollWidth > one.clientWidth + 1)"
+    assert browser.value(f"{wide}.map((one) => one.innerText)") == []
     if number > 50:
         assert "189 more" in browser.value("document.querySelector('#picture').textContent")
         browser.value("document.getElementById('more').click()")

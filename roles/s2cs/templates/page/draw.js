@@ -1,4 +1,4 @@
-// Elements: texts become texts, never markup.
+// Creates elements. Texts are always inserted as text, never as markup.
 const SVG = "http://www.w3.org/2000/svg";
 const byId = (id) => document.getElementById(id);
 function fill(node, attributes, parts) {
@@ -13,7 +13,7 @@ const shape = (name, attributes = {}, ...parts) => fill(document.createElementNS
 function drawing(width, height, title, description) {
   return shape("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${title}. ${description}` });
 }
-// Cuts texts to the width that they may have; all of it is in the list and in the title.
+// Shortens texts to their maximum widths. The complete texts are in the table and in tooltips.
 function fit(svg) {
   for (const text of svg.querySelectorAll("[data-most]")) {
     const most = Number(text.dataset.most), words = text.firstChild;
@@ -24,9 +24,9 @@ function fit(svg) {
     }
   }
 }
-// What somebody else wrote does not turn the text around it.
+// Isolates user input, so that it does not affect the direction of the surrounding text.
 const word = (text, attributes = {}) => element("bdi", attributes, text);
-// Replaces what an element holds only where it differs, so that selections and the reader's place stay.
+// Replaces the contents of an element only if they differ, to keep the selection and the scroll position.
 function show(parent, ...parts) {
   const next = element("div", {}, ...parts);
   if (parent.innerHTML !== next.innerHTML) parent.replaceChildren(...next.childNodes);

@@ -1,4 +1,4 @@
-// Tiles, problems, and the list of all streams, which says in words all that the pictures say.
+// Totals, problems and the table of all streams, which is the text equivalent of the drawings.
 function tiles(data) {
   const { totals, gateway } = data, ports = gateway.ports;
   const tile = (label, value, unit, more, of) => element("div", { class: "tile" }, element("dl", {}, element("dt", {}, label),
@@ -25,7 +25,7 @@ function problems(data) {
     element("p", { class: "what" }, element("span", { class: "level" }, LEVELS[one.level] || one.level),
       one.uid ? word(names.get(one.uid + one.role) || one.uid, { class: "subject" }) : null,
       one.uid ? ` (${one.role}): ` : null, word(one.message)),
-    one.command ? element("p", { class: "mend" }, "Run: ", element("code", { dir: "ltr" }, one.command)) : null)),
+    one.command ? element("p", { class: "command" }, "Run: ", element("code", { dir: "ltr" }, one.command)) : null)),
   more > 0 ? element("button", { class: "more", type: "button" }, `Show ${more} more`) : null);
   const button = place.querySelector("button");
   if (button) button.onclick = () => { allProblems = true; problems(data); };

@@ -1,4 +1,4 @@
-// Fetches what there is to show, again and again while somebody looks.
+// Fetches the status every two seconds while the page is visible.
 const EVERY = 2000, PATIENCE = 8000;
 let data = null, came = 0, failed = "", timer = 0;
 function verdict() {
@@ -8,7 +8,7 @@ function verdict() {
   else if (data && data.totals.problems) [level, text] = ["problem", plural(data.totals.problems, "problem")];
   else if (data && data.totals.notices) [level, text] = ["notice", plural(data.totals.notices, "notice")];
   else if (data) [level, text] = ["good", data.totals.sessions ? "All healthy" : "Ready"];
-  if (failed && old) [level, text] = ["unknown", "No contact"];
+  if (old) [level, text] = ["unknown", failed ? "No contact" : "Not updated"];
   mark.dataset.level = level;
   if (mark.textContent !== text) mark.textContent = text;
   const age = came ? Math.floor((Date.now() - came) / 1000) : 0;
@@ -18,7 +18,7 @@ function verdict() {
   const why = failed ? `The gateway's status cannot be fetched: ${failed}` : data && data.error ? `S2CS does not respond: ${data.error}` : "";
   show(byId("lost"), element("div", { class: "problem", "data-level": "problem" },
     element("p", { class: "what" }, element("span", { class: "level" }, "Problem"), word(why)),
-    element("p", { class: "mend" }, "Run: ", element("code", {}, failed ? "systemctl status scistream-s2cs-web.service" : "systemctl status scistream-s2cs.service"))));
+    element("p", { class: "command" }, "Run: ", element("code", {}, failed ? "systemctl status scistream-s2cs-web.service" : "systemctl status scistream-s2cs.service"))));
 }
 function render() {
   if (data) {
@@ -41,7 +41,9 @@ async function update() {
     if (!answer.ok) throw new Error(`status ${answer.status}`);
     const found = await answer.json();
     if (found.version !== 1) { location.reload(); return; }
-    [data, came, failed] = [found, Date.now(), ""];
+    // While S2CS is slow, the server repeats the previous status.
+    if (!data || found.time !== data.time) came = Date.now();
+    [data, failed] = [found, ""];
   } catch (error) {
     failed = error.name === "TimeoutError" ? "no answer in time" : error.message;
   }

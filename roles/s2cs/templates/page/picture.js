@@ -1,16 +1,16 @@
-// The streams as they pass this gateway, from the producers on the left to the consumers on the right.
+// Drawing of the streams through this gateway, from producers on the left to consumers on the right.
 const MOST_ROWS = 12, TOP = 34;
 function isDown(session) { return !session.healthy && session.health !== "expired"; }
 function picture(data) {
   const place = byId("picture");
   const byRate = (a, b) => (b.rates.to_consumer || 0) - (a.rates.to_consumer || 0);
-  // Where all have room each keeps its place.
+  // Sorted by rate only if there is no room for all streams, so that streams do not change places.
   const all = [...data.sessions].sort((a, b) => isDown(b) - isDown(a) || (data.sessions.length > MOST_ROWS ? byRate(a, b) : byName(a, b)));
   if (!all.length) { show(place, element("p", { class: "empty" }, data.error ? "Unknown." : "No streams on this gateway.")); return; }
   const fits = all.length <= MOST_ROWS ? all.length : MOST_ROWS - 1;
   const shown = all.slice(0, fits), rest = all.slice(fits);
   const width = Math.max(300, Math.round(place.clientWidth)), narrow = width < 620;
-  // On a telephone names and rates stand above their streams, and the gateway is a pillar.
+  // On narrow screens, names and rates are above the streams, and the gateway is a narrow bar.
   const ROW = narrow ? 76 : 58, down = narrow ? 8 : -6;
   const side = narrow ? Math.round(width * 0.36) : Math.min(250, Math.round(width * 0.24));
   const middle = narrow ? 26 : Math.min(230, Math.round(width * 0.21));
@@ -75,7 +75,7 @@ function picture(data) {
   }
   function moving(from, to, y) {
     const path = shape("path", { d: `M${from} ${y}H${to}`, class: "pulse" });
-    // Each picture goes on where the last one was.
+    // The animation continues when the drawing is replaced.
     path.style.animationDelay = `-${performance.now() % 1100}ms`;
     return path;
   }

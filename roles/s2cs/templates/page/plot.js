@@ -1,4 +1,4 @@
-// Throughput of the last hour. Time of which nothing is known is a gap.
+// Plot of the throughput of the last hour, with gaps for times without samples.
 const SPAN = 3600;
 function ceiling(value) {
   const bits = Math.max(value * 8, 1000), power = 10 ** Math.floor(Math.log10(bits));

@@ -1,6 +1,6 @@
 // GPL-3.0-or-later, contributors to the scistream.gateway project.
 "use strict";
-// Amounts and times as people read them.
+// Formatting of numbers and times.
 function scaled(value, base, units) {
   let index = 0;
   while (index < units.length - 1 && value >= base - 0.5) { value /= base; index += 1; }
