@@ -8,7 +8,7 @@ _s2cs()
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} words
     case $previous in
         --role) words="producer consumer" ;;
-        --secret-file|--config)
+        --secret-file|--config|--output|--page)
             mapfile -t COMPREPLY < <(compgen -f -- "$current")
             return ;;
         *)
