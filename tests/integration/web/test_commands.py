@@ -31,7 +31,7 @@ from ansible_collections.scistream.gateway.tests.integration.web.conftest import
 # The user of the web server, if the tests can start it as another user.
 WEB_USER = OPERATOR if os.geteuid() == 0 else ""
 # Memory of an idle part of the service, in kilobytes.
-MAX_MEMORY = 25000
+MAX_MEMORY = 24000
 
 
 @pytest.fixture
