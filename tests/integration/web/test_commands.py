@@ -13,6 +13,7 @@ import re
 import signal
 import stat
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service import web as web_server
 from ansible_collections.scistream.gateway.tests.integration.proxies.certificates import of_gateway
 from ansible_collections.scistream.gateway.tests.integration.s2cs.identity import ANN, OPERATOR
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS, SECRET, own_address, own_uid
@@ -32,6 +34,16 @@ from ansible_collections.scistream.gateway.tests.integration.web.conftest import
 WEB_USER = OPERATOR if os.geteuid() == 0 else ""
 # Memory of an idle part of the service, in kilobytes.
 MAX_MEMORY = 24000
+
+
+# A web server of a gateway whose policy changes.
+CHANGES = """
+import functools, sys
+from {package} import viewing, web
+addresses = iter({addresses})
+web.serve = functools.partial(web.serve, interval=0.1)
+viewing.run_web(lambda: {{"sessions": [], "gateway": {{"status_address": next(addresses)}}}}, None, sys.argv[1])
+"""
 
 
 @pytest.fixture
@@ -97,6 +109,22 @@ def test_info_is_a_table(service: Service, session: dict[str, Any]) -> None:
     assert lines[1].split()[:3] == ["STREAM", "ROLE", "STATE"]
     assert lines[2].split()[:4] == ["tomography", "producer", "streaming", "ok"]
     assert lines[2].endswith(session["uid"])
+
+
+@pytest.mark.parametrize("command", ["info", "metrics"])
+def test_readers_may_exit_early(service: Service, command: str) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [PYTHON, "-IS", service.program, command, "--socket", service.socket],
+        check=False,
+        stdout=write,
+        stderr=subprocess.PIPE,
+        cwd="/",
+        timeout=60,
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_top_needs_a_terminal(service: Service) -> None:
@@ -199,6 +227,16 @@ def test_web_address_in_use(service: Service, web: tuple[str, subprocess.Popen[b
     done = service.run("web", "--listen", web[0])
     assert done.returncode == 1
     assert web[0].encode() in done.stderr and b"Address already in use" in done.stderr
+
+
+def test_web_exits_if_its_address_changes(tmp_path: Path) -> None:
+    (tmp_path / "status.html").write_text(page())
+    address = f"{own_address()}:5900"
+    program = CHANGES.format(package=web_server.__package__, addresses=[address] * 3 + ["192.0.2.1:5900"] * 9)
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "status.html")], check=False, capture_output=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_web_stays_without_a_service(service: Service, web: tuple[str, subprocess.Popen[bytes]]) -> None:

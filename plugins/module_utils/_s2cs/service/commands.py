@@ -176,7 +176,9 @@ def _info(given: argparse.Namespace) -> int:
         json.dump(result, sys.stdout, indent=2)
         print()
         return 1 if result.get("failed") else 0
-    if _report(result):
+    # The table includes the problems that are warnings of the module.
+    if result.get("failed"):
+        _report(result)
         return 1
     from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.viewing import show_info
 

@@ -10,7 +10,8 @@ import os
 import stat
 import sys
 import time
-from typing import Any, Callable, Mapping
+from contextlib import contextmanager
+from typing import Any, Callable, Iterator, Mapping
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import parse_endpoint
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
@@ -35,7 +36,8 @@ _PAGE = "status.html"
 
 def show_info(result: Mapping[str, Any]) -> None:
     """Print a result of s2cs_info as a table."""
-    write_info(take_snapshot(result, History(), time.time()), sys.stdout)
+    with _open_pipe():
+        write_info(take_snapshot(result, History(), time.time()), sys.stdout)
 
 
 def run_top(call: Call, interval: float) -> None:
@@ -92,10 +94,23 @@ def write_metrics(call: Call, output: str | None) -> None:
     if output is not None:
         _replace(output, text.encode())
     else:
-        sys.stdout.write(text)
+        with _open_pipe():
+            # The format is always UTF-8.
+            sys.stdout.buffer.write(text.encode())
     # The file says that S2CS is down, so that it does not keep old values.
     if snapshot.error:
         raise ScistreamError(snapshot.error)
+
+
+@contextmanager
+def _open_pipe() -> Iterator[None]:
+    """Stop writing to standard output without an error if its reader, such as ``head``, has exited."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is left in the buffer is flushed again when the interpreter exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _replace(path: str, content: bytes) -> None:
