@@ -306,7 +306,7 @@ gateway:
       description: Address and port of the status page and the metrics. Null means none.
       returned: always
       type: str
-      sample: 10.1.0.1:5000
+      sample: 10.1.0.1:9464
       version_added: 0.2.0
     versions:
       description: Versions of the C(collection) and of the C(python) that S2CS runs with.

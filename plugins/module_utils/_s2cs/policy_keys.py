@@ -235,7 +235,7 @@ def _status_address(key: str, value: Any) -> str | None:
         return None
     endpoint = parse_endpoint(key, value, LOWEST_PORT)
     if endpoint.address is None:
-        raise ValueRefused(key, value, "specify an IP address and a port, such as 192.0.2.1:5000")
+        raise ValueRefused(key, value, "specify an IP address and a port, such as 192.0.2.1:9464")
     return str(endpoint)
 
 
