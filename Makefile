@@ -1,6 +1,6 @@
-# What a developer or a visitor calls. The work is in tests/tools.
+# Entry points for developers and visitors. The implementation is in tests/tools.
 
-# Any Python from 3.11 on; environments with pinned tools are made from it, in .venv.
+# Any Python from 3.11 on; environments with pinned tools are created from it, in .venv.
 PYTHON ?= python3
 TOOLS := PYTHONDONTWRITEBYTECODE=1 $(PYTHON) tests/tools
 DEMO := PROXY ENCRYPTION RUNTIME SIZE
@@ -14,19 +14,19 @@ export ARGS CONTAINERS
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s%s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo "  ARGS='...' is handed on to ansible-playbook (demo), pytest (test-unit, test-integration), ansible-test (units) or molecule."
-	@echo "  CONTAINERS=no leaves out what needs a Docker engine; the last line of the run says so."
+	@echo "  ARGS='...' is passed to ansible-playbook (demo), pytest (test-unit, test-integration), ansible-test (units) or molecule."
+	@echo "  CONTAINERS=no skips tests that need a Docker engine; the last line of the run says so."
 
-demo: ## Open a stream on this machine: PROXY=, ENCRYPTION=, RUNTIME=, SIZE= choose another one
+demo: ## Open a stream on this machine; PROXY=, ENCRYPTION=, RUNTIME= and SIZE= change it
 	@$(TOOLS) demo $(foreach name,$(DEMO),$(if $($(name)),'$(name)=$($(name))'))
 
-images: ## Make the images that the demo with RUNTIME=docker or dockersock takes, of Debian's packages
+images: ## Build images from Debian packages for the demo with RUNTIME=docker or dockersock
 	@$(TOOLS) images
 
-test: ## Run all checks and tests; CONTAINERS=no leaves out those in containers
+test: ## Run all checks and tests; CONTAINERS=no skips those in containers
 	@$(TOOLS) test
 
-lint: ## Run the checks that only look: linters, types, documentation, built collection
+lint: ## Run the static checks: linters, types, documentation, built collection
 	@$(TOOLS) test lint
 
 test-unit: ## Run the unit tests
@@ -41,10 +41,10 @@ test-containers: ## Run the integration tests that need a Docker engine
 test-versions: ## Run the playbooks with every supported version of ansible-core
 	@$(TOOLS) test versions
 
-units: ## Run ansible-test units with the oldest Python of gateways
+units: ## Run ansible-test units with the oldest available gateway Python
 	@$(TOOLS) test units
 
-units-all: ## Run ansible-test units with every available Python of gateways
+units-all: ## Run ansible-test units with every available gateway Python
 	@$(TOOLS) test units-all
 
 test-sanity: ## Run ansible-test sanity
@@ -59,7 +59,7 @@ docs: ## Write the reference of modules and roles to dist/docs
 build: ## Write the collection's archive to dist
 	@$(TOOLS) build
 
-pins: ## Renew the pinned requirements; ARGS=--upgrade takes the newest versions
+pins: ## Update the pinned requirements; ARGS=--upgrade selects the newest versions
 	@$(TOOLS) pins
 
 clean: ## Remove environments, caches and results

@@ -11,7 +11,7 @@ short_description: Gather information about the sessions and the policy of this 
 version_added: 0.1.0
 description:
   - Returns each session with the observed state of its data server, and the current policy with the ports in use.
-  - Expired sessions are listed until the next action releases them.
+  - Expired sessions are listed until the service, the timer or the next action on the gateway releases them.
   - With an invalid policy, all sessions are still returned. See RV(policy_problems).
   - A data server that does not respond does not delay the others. The timeout for all together is ten seconds.
 author: SciStream gateway developers (@scistream)

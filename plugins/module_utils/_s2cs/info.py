@@ -52,7 +52,7 @@ def _observed(session: Session, status: Status, store: Store, attempts: restarts
     """Return the observed state of a data server, with the health of its session."""
     health, why = status.health, status.reason
     if session.is_expired:
-        health, why = "expired", "the next REQ, HELLO, UPDATE or REL on this gateway releases it"
+        health, why = "expired", "the service, the timer or the next action on this gateway releases it"
     elif session.pending and store.locks.is_locked(session.uid, session.role):
         health, why = "busy", f"an action is in progress on it ({session.pending})"
     elif session.pending:

@@ -89,7 +89,7 @@ def _sessions(sessions: Sequence[Any], shown: Sequence[Any], wanted: str) -> str
     text = f"{len(sessions)} session{'' if len(sessions) == 1 else 's'}"
     if wanted == "all":
         return text
-    return f"{text}, {f'{len(shown)} with problems' if shown else 'all well'}"
+    return f"{text}, {f'{len(shown)} with problems' if shown else 'no problems'}"
 
 
 def _ports(answer: Mapping[str, Any]) -> str:
@@ -138,7 +138,7 @@ def problems(session: Mapping[str, Any], now: datetime) -> list[str]:
     elif session.get("pending") and session.get("health") != "busy":
         found.append(f"its last action ({session['pending']}) was interrupted; run it again to finish it")
     elif session.get("state") == "expired":
-        found.append("its lifetime has ended; the next action on this gateway releases it")
+        found.append("its lifetime has ended; the service, the timer or the next action on this gateway releases it")
     connections = (session.get("counters") or {}).get("connections") or {}
     for key, words in (("failed", "failed: the target did not answer"), ("refused", "refused")):
         if connections.get(key):
