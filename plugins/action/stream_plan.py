@@ -12,8 +12,9 @@ from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import show
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.inputs import read_inputs
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output import fail_with
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output import fail_with, unsupported
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import (
     READ_PURPOSES,
     make_directory,
@@ -36,10 +37,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments, variables = self._task.args, task_vars or {}
         purpose = arguments.get("purpose")
-        if set(arguments) - _ARGUMENTS or purpose not in READ_PURPOSES:
-            raise AnsibleError(
-                f"stream_plan takes {', '.join(sorted(_ARGUMENTS))}, and the purpose {', '.join(READ_PURPOSES)}"
-            )
+        if set(arguments) - _ARGUMENTS:
+            raise AnsibleError(unsupported(set(arguments) - _ARGUMENTS, _ARGUMENTS))
+        if purpose not in READ_PURPOSES:
+            raise AnsibleError(f"purpose must be one of: {', '.join(READ_PURPOSES)}, got: {show(purpose)}")
         own = {key: value for key, value in arguments.items() if key != "purpose"}
         inputs = read_inputs(self._loader, self._templar, variables, own)
         check_mode = bool(self._task.check_mode)

@@ -11,7 +11,7 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, show
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import journal
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import (
     Results,
@@ -25,6 +25,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.handover i
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output import (
     fail_with,
     show_lines,
+    unsupported,
     warn_unencrypted,
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import Plan
@@ -48,16 +49,19 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         """Show the report; fail where something is wrong."""
         result: Result = super().run(tmp, task_vars)
         arguments = self._task.args
-        report = {
+        reports = {
             "opened": self._opened,
             "failed": self._failed,
             "opening": self._opening,
             "status": self._status,
-            "misspelt": self._misspelt,
+            "misspelled": self._misspelled,
             "released": self._released,
-        }.get(str(arguments.get("kind")))
-        if report is None or set(arguments) - _ARGUMENTS:
-            raise AnsibleError(f"stream_report takes {', '.join(sorted(_ARGUMENTS))}, and one of its kinds")
+        }
+        if set(arguments) - _ARGUMENTS:
+            raise AnsibleError(unsupported(set(arguments) - _ARGUMENTS, _ARGUMENTS))
+        report = reports.get(str(arguments.get("kind")))
+        if report is None:
+            raise AnsibleError(f"kind must be one of: {', '.join(reports)}, got: {show(arguments.get('kind'))}")
         self._hostvars = (task_vars or {})["hostvars"]
         self._check = bool(self._task.check_mode)
         # The messages that open streams are those of several tasks, or of one.
@@ -118,7 +122,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         result["msg"] = show_lines(status(answers, plan.uids, plan.streams, show=plan.show))
         return fail_with(missing(answers, plan.uids, plan.streams), result)
 
-    def _misspelt(self, result: Result) -> Result:
+    def _misspelled(self, result: Result) -> Result:
         return fail_with(misspelled(self._answers("info"), self._plan.uids, self._plan.streams), result)
 
     def _released(self, result: Result) -> Result:

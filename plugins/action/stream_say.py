@@ -11,7 +11,11 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output import fail_with, show_lines
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output import (
+    fail_with,
+    show_lines,
+    unsupported,
+)
 
 _ARGUMENTS = frozenset(("lines", "error", "headline"))
 
@@ -27,7 +31,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         result: dict[str, Any] = super().run(tmp, task_vars)
         options = self._task.args
         if set(options) - _ARGUMENTS:
-            raise AnsibleError(f"stream_say takes {', '.join(sorted(_ARGUMENTS))}")
+            raise AnsibleError(unsupported(set(options) - _ARGUMENTS, _ARGUMENTS))
         given = options.get("lines")
         texts = [given] if isinstance(given, str) else list(given or [])
         result["changed"] = False

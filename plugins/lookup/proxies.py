@@ -6,11 +6,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: proxies
-short_description: What the proxies of data servers can do
+short_description: Return the capabilities of proxies
 version_added: "0.1.0"
 author: SciStream gateway developers (@scistream)
 description:
-  - Returns the proxies that this version of the collection has, and what each of them can do.
+  - Returns the proxies of this version of the collection, with their capabilities.
 options:
   _terms:
     description: Names of proxies. If omitted, all of them are returned.
@@ -19,11 +19,11 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Show what two of the proxies can do
+- name: Show the capabilities of two proxies
   ansible.builtin.debug:
     msg: "{{ query('scistream.gateway.proxies', 'nginx', 's2ds') }}"
 
-- name: Keep the image of each proxy
+- name: Store the image of each proxy
   ansible.builtin.set_fact:
     images: "{{ query('scistream.gateway.proxies') | items2dict(key_name='name', value_name='image') }}"
 """
@@ -39,29 +39,29 @@ _raw:
       type: str
       sample: haproxy
     image:
-      description: The image in which it runs in a container. Empty if there is none, and settings have to name one.
+      description: Default container image. If empty, the settings must specify one.
       type: str
       sample: haproxy:2.6-bookworm
     encryptions:
-      description: How it can protect the connection between the two gateways.
+      description: Supported protection of the connection between the two gateways.
       type: list
       elements: str
       sample: [tls, none]
     transports:
-      description: What it can forward.
+      description: Supported transport protocols.
       type: list
       elements: str
       sample: [tcp]
     holds_listeners:
-      description: Whether it listens from the REQ on. Others are started by the first UPDATE.
+      description: Whether it binds its listeners at the REQ. Otherwise, the first UPDATE starts it.
       type: bool
       sample: false
     limits_rate:
-      description: Whether it can keep a session to a rate.
+      description: Whether it can limit the rate of a session.
       type: bool
       sample: false
-    announces_cuts:
-      description: Whether a stream that was cut ends for the applications in another way than one that came to its end.
+    signals_truncation:
+      description: Whether applications can distinguish a truncated stream from a complete one.
       type: bool
       sample: false
     templated:
@@ -69,15 +69,15 @@ _raw:
       type: bool
       sample: true
     program_setting:
-      description: Name of the setting that names its program.
+      description: Name of the setting for its program.
       type: str
       sample: program
-    ends_unprotected:
-      description: Whether one direction of an encrypted connection ends without the end that TLS protects.
+    half_closes_without_close_notify:
+      description: Whether it ends one direction of a TLS connection without a close_notify alert.
       type: bool
       sample: false
-    requires_protected_ends:
-      description: Whether it treats the end of one direction that TLS does not protect as an attack.
+    requires_close_notify:
+      description: Whether it treats the end of one direction without a close_notify alert as an attack.
       type: bool
       sample: false
 """
@@ -96,7 +96,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]
     """The lookup of this file."""
 
     def run(self, terms: Sequence[str], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[Any]:
-        """Return the proxies that are asked for."""
+        """Return the requested proxies."""
         for term in terms:
             if term not in PROXIES:
                 raise AnsibleLookupError(f"proxies: there is no proxy {term!r}; there are {', '.join(PROXIES)}")

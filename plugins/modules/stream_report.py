@@ -25,13 +25,13 @@ options:
     required: true
     choices:
       opened: >-
-        The path of each connection. Tickets or replies are written first. Nothing happens if a gateway refused.
+        The path of each connection. Tickets or replies are written first. Does nothing if a gateway refused.
       failed: Fails with the reasons why streams were not opened, if there are any.
       opening: >-
         Both, after M(scistream.gateway.stream_message) with O(scistream.gateway.stream_message#module:message=open),
         registered as C(scistream_opening).
       status: The sessions. Fails if a gateway did not answer, or a requested session does not exist.
-      misspelt: Fails if requested sessions do not exist, but similar ones do.
+      misspelled: Fails if requested sessions do not exist, but similar ones do.
       released: What was released. Fails if anything was not.
   plan:
     description: The plan of the run, as returned by M(scistream.gateway.stream_plan).

@@ -22,12 +22,12 @@ class ProxyCapabilities:
         transports: Supported transport protocols.
         holds_listeners: Whether it binds its listeners at the REQ. Otherwise, the first UPDATE starts it.
         limits_rate: Whether it can limit the rate of a session.
-        announces_cuts: Whether an interrupted stream ends differently from a complete one, so that the application at
+        signals_truncation: Whether an interrupted stream ends differently from a complete one, so that the application at
             the other end can detect this.
         templated: Whether its configuration is rendered from a template, which requires Jinja2 on the gateway.
         program_setting: Name of the setting for its program.
-        ends_unprotected: Whether it ends one direction of a TLS connection without a close_notify alert.
-        requires_protected_ends: Whether it treats such an end as an attack.
+        half_closes_without_close_notify: Whether it ends one direction of a TLS connection without a close_notify alert.
+        requires_close_notify: Whether it treats such an end as an attack.
     """
 
     image: str = ""
@@ -35,11 +35,11 @@ class ProxyCapabilities:
     transports: Sequence[str] = ("tcp",)
     holds_listeners: bool = False
     limits_rate: bool = False
-    announces_cuts: bool = False
+    signals_truncation: bool = False
     templated: bool = True
     program_setting: str = "program"
-    ends_unprotected: bool = False
-    requires_protected_ends: bool = False
+    half_closes_without_close_notify: bool = False
+    requires_close_notify: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,15 @@ PROXIES: Mapping[str, ProxyCapabilities] = {
         f"scistream/s2ds:{VERSION}",
         holds_listeners=True,
         limits_rate=True,
-        announces_cuts=True,
+        signals_truncation=True,
         templated=False,
         program_setting="python",
-        requires_protected_ends=True,
+        requires_close_notify=True,
     ),
     "haproxy": ProxyCapabilities("haproxy:2.6-bookworm"),
-    "nginx": ProxyCapabilities("nginx:1.26-bookworm", transports=("tcp", "udp", "both"), ends_unprotected=True),
+    "nginx": ProxyCapabilities(
+        "nginx:1.26-bookworm", transports=("tcp", "udp", "both"), half_closes_without_close_notify=True
+    ),
     "stunnel": ProxyCapabilities(f"scistream/stunnel:{VERSION}", encryptions=("tls",)),
 }
 

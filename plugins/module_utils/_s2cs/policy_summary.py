@@ -11,6 +11,7 @@ from typing import Sequence
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
 
 _ANY = "ANY"
+_UNLIMITED = "UNLIMITED"
 
 
 def summarize(policy: Policy) -> list[str]:
@@ -56,16 +57,16 @@ def _proxies(policy: Policy) -> str:
 
 def _limits(policy: Policy) -> str:
     limits = policy.limits
-    life = f"for {limits.lifetime} s" if limits.lifetime else f"for {_ANY} time"
+    life = f"lifetime of at most {limits.lifetime} s" if limits.lifetime else f"{_UNLIMITED} lifetime"
     return (
-        f"limits: {limits.sessions} sessions, {policy.max_connections} connections in each, {life}; each owner "
-        f"{_count(limits.owner_sessions)} sessions and {_count(limits.owner_num_conn)} connections"
-        f"{' (but root)' if limits.by_default else ''}"
+        f"limits: {limits.sessions} sessions with {policy.max_connections} connections each, {life}; "
+        f"{_count(limits.owner_sessions)} sessions and {_count(limits.owner_num_conn)} connections for each owner"
+        f"{' except root' if limits.by_default else ''}"
     )
 
 
 def _count(number: int | None) -> str:
-    return f"{_ANY} number of" if number is None else str(number)
+    return _UNLIMITED if number is None else str(number)
 
 
 def _administrators(policy: Policy) -> str:

@@ -34,7 +34,7 @@ def encryption_problems(stream: Stream, is_given: bool, by_ticket: bool) -> Iter
                 f"({', '.join(able)})" + ("" if by_ticket else ", or write 'encryption: tls'")
             )
         return
-    given = "tls" if is_given else "not given, which means tls"
+    given = "tls" if is_given else "not set (default: tls)"
     plain = (
         "ask for a ticket of an unencrypted stream"
         if by_ticket

@@ -144,13 +144,13 @@ def read_exchange_file(kind: str, source: Any, shape: Shape) -> ExchangeFile:
     found = document.get("kind") if isinstance(document, dict) else None
     if kind == "ticket" and found == "reply":
         raise TicketError(
-            f"{label}: it is the reply to a ticket; the sender of the ticket uses it with stream_inbound, "
-            "with -e reply=PATH"
+            f"{label}: this is a reply, but a ticket is required. The sender of the ticket passes the reply to "
+            "stream_inbound (-e reply=PATH)"
         )
     if kind == "reply" and found == "ticket":
         raise TicketError(
-            f"{label}: it is a ticket, not the reply to one; stream_outbound at the other facility takes it "
-            "with -e ticket=PATH, and writes the reply"
+            f"{label}: this is a ticket, but a reply is required. The other facility passes the ticket to "
+            "stream_outbound (-e ticket=PATH), which writes the reply"
         )
     if found != kind:
         raise TicketError(f"{label}: it is not a {kind} of {_MAKERS[kind]}")

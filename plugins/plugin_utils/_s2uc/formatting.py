@@ -26,10 +26,10 @@ def readable(text: str, most: int = 1000) -> str:
     return shown if len(text) <= most else f"{shown} ..."
 
 
-def announces_cuts(proxy: Any) -> bool:
+def signals_truncation(proxy: Any) -> bool:
     """Return whether applications can distinguish a cut connection from a normal end with this proxy."""
     found = PROXIES.get(str(proxy))
-    return found is not None and found.announces_cuts
+    return found is not None and found.signals_truncation
 
 
 def targets_with_addresses(session: Mapping[str, Any]) -> list[str]:

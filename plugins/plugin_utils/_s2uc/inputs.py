@@ -125,7 +125,7 @@ class Inputs:
         if self.variables.get(KEY) is None:
             return ""
         if self.variables.get(KEY_FILE):
-            self.notes.append(f"{KEY} and {KEY_FILE} are both given: {KEY} is used")
+            self.notes.append(f"{KEY} and {KEY_FILE} are both set; using {KEY}")
         value = self.template(self.variables[KEY])
         if not isinstance(value, str) or not value.strip():
             raise InputError(f"{KEY}: it is empty or not a string; use the output of 'openssl rand -hex 32'")
@@ -166,7 +166,7 @@ class Inputs:
             return None
         best = short if given == [short] or (short in given and long not in self.extra) else long
         if len(given) == 2:
-            self.notes.append(f"{short} and {long} are both given: {best} is used")
+            self.notes.append(f"{short} and {long} are both set; using {best}")
         return best
 
     def _is_given(self, name: str) -> bool:
@@ -190,7 +190,7 @@ class Inputs:
     def _say_which(self, names: list[str]) -> None:
         given = [name for name in names if name in self.extra]
         if len(given) > 1:
-            self.notes.append(f"{' and '.join(given)} are given: {names[0]} is used")
+            self.notes.append(f"{' and '.join(given)} are set; using {names[0]}")
 
 
 def is_document(value: Any) -> bool:

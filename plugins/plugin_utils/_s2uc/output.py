@@ -57,6 +57,11 @@ def fail_with(texts: Sequence[Any], result: dict[str, Any], headline: str | None
     return {**result, "failed": True}
 
 
+def unsupported(given: Iterable[str], supported: Iterable[str]) -> str:
+    """Return the error message about unsupported parameters of a task."""
+    return f"Unsupported parameters: {', '.join(sorted(given))}. Supported parameters: {', '.join(sorted(supported))}"
+
+
 def warn_unencrypted(names: Iterable[str]) -> None:
     """Show a warning about streams that are not encrypted."""
     listed = ", ".join(sorted(set(names)))

@@ -101,14 +101,15 @@ def side_problems(stream: Stream, sessions: Mapping[str, Session | None]) -> Ite
 def _half_close_problem(ends: list[Peer]) -> str | None:
     """Return whether one proxy ends a direction without TLS's close_notify, and the other treats this as an attack."""
     able = {peer.proxy: PROXIES[peer.proxy] for peer in ends if peer.proxy in PROXIES}
-    careless = next((name for name in able if able[name].ends_unprotected), "")
-    strict = next((name for name in able if able[name].requires_protected_ends), "")
-    if not careless or not strict or not all(peer.half_close for peer in ends):
+    without_close_notify = next((name for name in able if able[name].half_closes_without_close_notify), "")
+    requiring_close_notify = next((name for name in able if able[name].requires_close_notify), "")
+    if not without_close_notify or not requiring_close_notify or not all(peer.half_close for peer in ends):
         return None
     return (
-        f"its gateways use {careless} and {strict}, which do not agree on how one direction of an encrypted connection "
-        f"ends: use the same proxy for both, such as 'proxy: {strict}', or set 'half_close: false' for {careless} in "
-        "the policy of its gateway, for applications that never end one direction first"
+        f"its gateways use {without_close_notify} and {requiring_close_notify}, which are incompatible if an "
+        "application closes one direction of an encrypted connection: use the same proxy on both gateways, such as "
+        f"'proxy: {requiring_close_notify}', or set 'half_close: false' for {without_close_notify} in the policy of "
+        "its gateway if no application does that"
     )
 
 

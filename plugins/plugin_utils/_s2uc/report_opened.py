@@ -16,7 +16,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers im
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import SUFFIXES
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.facts import FILES
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import (
-    announces_cuts,
+    signals_truncation,
     targets_with_addresses,
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import PURPOSES, Stream
@@ -98,7 +98,7 @@ def _unreachable(stream: Stream, sessions: Sessions) -> Iterable[str]:
 
 def _silent_cuts(proxies: Mapping[str, Sequence[str]]) -> Iterable[str]:
     """Return a note about proxies that end a connection in the same way whether the other end was cut or closed."""
-    silent = [proxy for proxy in proxies if proxy in PROXIES and not announces_cuts(proxy)]
+    silent = [proxy for proxy in proxies if proxy in PROXIES and not signals_truncation(proxy)]
     if silent:
         yield (
             f"Note: with {' and '.join(sorted(silent))} a truncated connection looks like a normal end to the "
@@ -113,7 +113,7 @@ def _paths(stream: Stream, producer: Mapping[str, Any] | None, consumer: Mapping
     for index in range(min(number, _PATHS)):
         hops = []
         if consumer:
-            egress = f", leaves from {consumer['egress']}" if consumer.get("egress") else ""
+            egress = f", source address {consumer['egress']}" if consumer.get("egress") else ""
             hops.append(f"consumer connects to {consumer['listeners'][index]} ({stream.gateways['consumer']}{egress})")
         else:
             hops.append(f"consumer gateway ({stream.gateways['consumer']})")
@@ -141,8 +141,8 @@ def _encryption(stream: Stream, sessions: Sessions) -> Iterable[str]:
         producer = sessions.get("producer")
         if producer and not producer.get("clients"):
             yield (
-                f"WARNING: anyone who reaches {stream.gateways['producer']} may connect. Set consumer.address, or give "
-                "the gateways s2cs_egress and s2cs_clients."
+                f"WARNING: anyone who can reach {stream.gateways['producer']} can connect. Set consumer.address, or "
+                "s2cs_egress and s2cs_clients of the gateways."
             )
         return
     yield "encryption between the gateways: tls, each verifies the certificate of the other"

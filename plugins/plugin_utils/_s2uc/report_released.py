@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, has_failed
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import (
-    announces_cuts,
+    signals_truncation,
     listed,
     traffic,
     with_names,
@@ -96,7 +96,7 @@ def _cut(counters: Mapping[str, Any], session: Mapping[str, Any], check_mode: bo
         cuts = "would be" if check_mode else "was" if number == 1 else "were"
         effect = (
             ""
-            if announces_cuts(session.get("proxy"))
+            if signals_truncation(session.get("proxy"))
             else f"; with {session.get('proxy') or 'this proxy'} the applications may take that for a normal end"
         )
         yield f"WARNING: {number} open connection{'' if number == 1 else 's'} {cuts} cut{effect}"

@@ -81,7 +81,7 @@ def _end_of(connection: socket.socket) -> str:
 
 @pytest.mark.parametrize("kind", ["haproxy", "haproxy-tls", "nginx", "stunnel", "s2ds", "s2ds-tls"])
 def test_what_a_cut_looks_like(gateway: S2CS, kind: str) -> None:
-    told = "reset" if PROXIES[program(kind)].announces_cuts else "end"
+    told = "reset" if PROXIES[program(kind)].signals_truncation else "end"
     found: dict[str, str] = {}
     with Source() as source:
         stream = Stream(gateway, kind, source.endpoint)

@@ -145,8 +145,8 @@ def test_files_of_somebody_else_are_refused(site: Site, halves: Halves) -> None:
         assert text in outcome.message, outcome.message
         assert not outcome.calls("gw-a") and not outcome.calls("gw-b")
 
-    refused(halves.inbound(reply=str(halves.ticket)), "it is a ticket, not the reply to one")
-    refused(halves.outbound(ticket=str(halves.reply)), "it is the reply to a ticket")
+    refused(halves.inbound(reply=str(halves.ticket)), "this is a ticket, but a reply is required")
+    refused(halves.outbound(ticket=str(halves.reply)), "this is a reply, but a ticket is required")
     other = {**halves.stream, "name": "other"}
     refused(halves.inbound(streams=[other], reply=str(halves.reply)), "which is not among those of this run: other")
     refused(halves.inbound(streams=[], reply=str(halves.reply)), "a reply also requires the description")

@@ -87,11 +87,11 @@ def test_which_of_two_counts(site: Site) -> None:
     assert "long: would be" in site.ok("stream_open", "--check", inventory=hosts).message
     outcome = site.ok("stream_open", "--check", inventory=hosts, streams=[site.stream("short")])
     assert "short: would be" in outcome.message
-    assert outcome.output.count("streams and scistream_streams are both given: streams is used") == 1
+    assert outcome.output.count("streams and scistream_streams are both set; using streams") == 1
     both = {"streams": [site.stream("short")], "scistream_streams": [site.stream("extra")]}
     outcome = site.ok("stream_open", "--check", inventory=hosts, **both)
     assert "extra: would be" in outcome.message
-    assert outcome.output.count("streams and scistream_streams are both given: scistream_streams is used") == 1
+    assert outcome.output.count("streams and scistream_streams are both set; using scistream_streams") == 1
 
 
 def test_a_playbook_of_the_site_passes_them_on(site: Site, producer: int) -> None:

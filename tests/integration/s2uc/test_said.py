@@ -45,7 +45,7 @@ def test_check_mode_predicts_what_becomes_of_an_open_stream(site: Site) -> None:
     assert site.ok("stream_open", "--check", streams=moved).changed == 0
 
 
-def test_what_is_misspelt_is_no_success(site: Site) -> None:
+def test_what_is_misspelled_is_no_success(site: Site) -> None:
     site.ok("stream_open", streams=[site.stream("tomography")])
     for playbook in ("stream_release", "stream_status"):
         message = failed(site.play(playbook, streams=[site.stream("tomograhpy")]))
@@ -62,7 +62,7 @@ def test_what_all_gateways_say_is_said_once(site: Site) -> None:
     message = failed(site.play("stream_open", streams=streams, scistream_key_file=str(site.directory / "third-key")))
     assert "gw-a, gw-b: " in message and message.count("the secret is different") == 1
     assert site.ok("stream_status", show="problems").message.splitlines() == [
-        f"gw-{name}: {number} session{plural}, all well, {number} of 101 ports used"
+        f"gw-{name}: {number} session{plural}, no problems, {number} of 101 ports used"
         for name, number, plural in (("a", 1, ""), ("b", 1, ""), ("c", 0, "s"))
     ]
 

@@ -58,7 +58,7 @@ class Engine:
 
     def container(self, name: str) -> dict[str, Any] | None:
         """Return the engine's description of a container, or None if it does not exist."""
-        what = f"look at the container {name}"
+        what = f"inspect the container {name}"
         found = self._mapping(what, lambda api: api.inspect_container(name))
         if found is None:
             return None
@@ -70,11 +70,11 @@ class Engine:
 
     def image(self, name: str) -> dict[str, Any] | None:
         """Return the engine's description of an image, or None if it does not exist."""
-        return self._mapping(f"look at the image {name}", lambda api: api.inspect_image(name))
+        return self._mapping(f"inspect the image {name}", lambda api: api.inspect_image(name))
 
     def volume(self, name: str) -> bool:
         """Return whether a volume exists."""
-        return self._mapping(f"look at the volume {name}", lambda api: api.inspect_volume(name)) is not None
+        return self._mapping(f"inspect the volume {name}", lambda api: api.inspect_volume(name)) is not None
 
     def labelled(self, **labels: str | None) -> list[str]:
         """Return the IDs of containers, running or not, with our labels. None matches any value."""
@@ -142,12 +142,12 @@ class Engine:
         return int(self._check(what, ended, Mapping)["StatusCode"])
 
     def stop(self, name: str, grace: int) -> None:
-        """Stop a container. Nothing happens if it does not exist."""
+        """Stop a container. Does nothing if it does not exist."""
         with suppress(NotFoundError):
             self._change(f"stop the container {name}", lambda api: api.stop(name, timeout=grace))
 
     def remove_container(self, name: str) -> None:
-        """Remove a container with its anonymous volumes. Nothing happens if it does not exist."""
+        """Remove a container with its anonymous volumes. Does nothing if it does not exist."""
         try:
             self._change(f"remove the container {name}", lambda api: api.remove_container(name, v=True, force=True))
         except NotFoundError:
@@ -157,14 +157,14 @@ class Engine:
                 raise
 
     def remove_volume(self, name: str) -> None:
-        """Remove a volume. Nothing happens if it does not exist."""
+        """Remove a volume. Does nothing if it does not exist."""
         with suppress(NotFoundError):
             self._change(f"remove the volume {name}", lambda api: api.remove_volume(name))
 
     def attach(self, name: str) -> Any:
         """Return a stream to the standard input and from the output of a container."""
         parameters = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
-        return self._change(f"speak to the container {name}", lambda api: api.attach_socket(name, params=parameters))
+        return self._change(f"attach to the container {name}", lambda api: api.attach_socket(name, params=parameters))
 
     # -- files
 

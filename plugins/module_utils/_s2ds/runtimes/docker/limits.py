@@ -55,9 +55,8 @@ def check_room(counted: tuple[int, int] | None, task: Task) -> None:
     if used + task.tasks > most:
         raise S2DSException(
             f"the container of {task.name} has {used} of at most {most} processes and threads, and an UPDATE needs "
-            f"{task.tasks} more, because those that serve connections from before earlier UPDATEs are kept: wait until "
-            "these connections end, or release the session and increase "
-            f"proxies.{task.proxy}.settings.pids"
+            f"{task.tasks} more, because processes of earlier configurations are kept until their connections end: "
+            f"wait for that, or release the session and increase proxies.{task.proxy}.settings.pids"
         )
 
 

@@ -141,7 +141,7 @@ class JanusClient:
         return self._session_of(number, self._ask("PUT", f"/stop/{number}"))
 
     def delete(self, number: int) -> None:
-        """Remove a session and its containers, running or not. Nothing happens if it does not exist."""
+        """Remove a session and its containers, running or not. Does nothing if it does not exist."""
         try:
             self._ask("DELETE", f"/active/{number}")
         except JanusError as error:

@@ -134,7 +134,7 @@ _REPORTS: dict[str, Any] = {
     "opened": _opened,
     "failed": _failed,
     "status": lambda results, streams, uids=(), **more: status(results, uids, _identified(streams), **more),
-    "misspelt": lambda results, streams, uids=(): misspelled(results, uids, _identified(streams)),
+    "misspelled": lambda results, streams, uids=(): misspelled(results, uids, _identified(streams)),
     "unseen": lambda results, streams, uids=(): missing(results, uids, _identified(streams)),
     "released": lambda results, streams, before=None, **more: released(
         results, _identified(streams), before=before, **more

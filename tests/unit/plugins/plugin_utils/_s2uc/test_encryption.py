@@ -37,7 +37,7 @@ def test_without_encryption_must_be_asked_for(proxy: str | None) -> None:
     ("changes", "text", "advice"),
     [
         ({"encryption": "none", "proxy": "stunnel"}, "encryption: none: stunnel always", "write 'encryption: tls'"),
-        ({"runtime": "janus"}, "encryption: not given, which means tls: runtime janus", "write 'encryption: none'"),
+        ({"runtime": "janus"}, "encryption: not set (default: tls): runtime janus", "write 'encryption: none'"),
         ({"encryption": "tls", "runtime": "janus"}, "encryption: tls: runtime janus", "write 'encryption: none'"),
         ({"transport": "udp"}, "transport is udp", "write 'transport: tcp', or write 'encryption: none'"),
         ({"encryption": "tls", "transport": "both"}, "transport is both", "write 'transport: tcp'"),

@@ -49,10 +49,10 @@ def test_what_goes_with_a_ticket(name: str) -> None:
 def test_which_of_two_names_counts() -> None:
     given = inputs({"streams": ["short"]}, scistream_streams=["long"])
     assert given.streams() == ["short"]
-    assert given.notes == ["streams and scistream_streams are both given: streams is used"]
+    assert given.notes == ["streams and scistream_streams are both set; using streams"]
     given = inputs({"streams": ["short"], "scistream_streams": ["long"]})
     assert given.streams() == ["long"]
-    assert given.notes == ["streams and scistream_streams are both given: scistream_streams is used"]
+    assert given.notes == ["streams and scistream_streams are both set; using scistream_streams"]
     given = inputs(streams=["own"], scistream_streams=["long"])
     assert (given.streams(), given.notes) == (["long"], [])
 
@@ -60,7 +60,7 @@ def test_which_of_two_names_counts() -> None:
 def test_which_of_two_ways_counts() -> None:
     given = inputs({"uid": "u", "ticket": "t", "streams": ["s"]})
     assert (given.streams(), given.uids()) == ([], ["u"])
-    assert given.notes == ["uid and ticket and streams are given: uid is used"]
+    assert given.notes == ["uid and ticket and streams are set; using uid"]
     given = inputs({"ticket": "t"}, scistream_streams=["s"])
     assert ([stream["ticket"] for stream in given.streams()], given.notes) == (["t"], [])
     assert inputs({"uid": "u", "uids": ["v", "w"]}).uids() == ["u", "v", "w"]
@@ -114,7 +114,7 @@ def test_the_key_itself() -> None:
     assert inputs(scistream_key="k").key() == "k"
     given = inputs(scistream_key="k", scistream_key_file="f")
     assert given.key() == "k" and given.notes == [
-        "scistream_key and scistream_key_file are both given: scistream_key is used"
+        "scistream_key and scistream_key_file are both set; using scistream_key"
     ]
     for value in ("", " ", 5, ["k"]):
         with pytest.raises(InputError, match="scistream_key: it is empty or not a string"):

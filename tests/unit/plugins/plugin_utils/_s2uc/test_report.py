@@ -46,7 +46,7 @@ def test_opened_shows_the_whole_path_and_warns() -> None:
     lines = report(results, "opened", streams=STREAMS)
     assert lines[0] == f"tomography: streaming (s2ds in process, 1 listener, uid {UID})"
     assert lines[1].strip() == (
-        "consumer connects to 10.2.0.1:5200 (gw-b, leaves from 198.51.100.7) -> 192.0.2.1:5100 (gw-a)"
+        "consumer connects to 10.2.0.1:5200 (gw-b, source address 198.51.100.7) -> 192.0.2.1:5100 (gw-a)"
         " -> producer 10.1.0.5:7000"
     )
     assert "encryption between the gateways: none" in lines[2]
@@ -182,7 +182,7 @@ def test_a_consumer_side_shows_what_to_do_with_the_reply() -> None:
 def test_a_listener_that_is_open_to_anybody_is_warned_of() -> None:
     results = {"gw-a": {"sessions": [session("producer", clients=[])]}, "gw-b": {"sessions": [session("consumer")]}}
     lines = report(results, "opened", streams=STREAMS, purpose="open")
-    assert [line for line in lines if "WARNING: anyone who reaches gw-a may connect" in line]
+    assert [line for line in lines if "WARNING: anyone who can reach gw-a can connect" in line]
 
 
 def test_halves_that_are_not_encrypted_have_one_ticket() -> None:

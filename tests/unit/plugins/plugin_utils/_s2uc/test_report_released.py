@@ -233,8 +233,8 @@ THERE = {"gw-a": {"sessions": [{"uid": UID, "role": "producer", "labels": {"stre
         ([], [{**STREAMS[0], "name": "spectra"}], None),
     ],
 )
-def test_what_is_misspelt(uids: list[str], streams: list[Any], mistake: str | None) -> None:
-    lines = report(THERE, "misspelt", uids=uids, streams=streams)
+def test_what_is_misspelled(uids: list[str], streams: list[Any], mistake: str | None) -> None:
+    lines = report(THERE, "misspelled", uids=uids, streams=streams)
     assert (mistake in lines[0]) if mistake else lines == []
 
 
@@ -257,5 +257,5 @@ def test_status_fails_of_what_is_nowhere() -> None:
         ("scan", "", False),
     ],
 )
-def test_names_of_neighbours_are_not_taken_for_misspelt(given: str, there: str, same: bool) -> None:
+def test_names_of_neighbours_are_not_taken_for_misspelled(given: str, there: str, same: bool) -> None:
     assert similar(given, there) is same

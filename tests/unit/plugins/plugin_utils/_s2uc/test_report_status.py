@@ -120,7 +120,7 @@ def test_status_of_problems_only() -> None:
     lines = report(results, "status", show="problems")
     assert [line for line in lines if not line.startswith(" ")] == [
         "gw-a: 3 sessions, 2 with problems",
-        "gw-b: 1 session, all well",
+        "gw-b: 1 session, no problems",
     ]
     assert "tomography producer: streaming, PAUSED, " in lines[1]
     assert lines[2] == "    WARNING: its container is paused"

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Misspelt names of variables: each is found, with the nearest right name, and nobody else's is."""
+"""Misspelled names of variables: each is found, with the nearest right name, and nobody else's is."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.variables 
         ("s2cs_something_else", ""),
     ],
 )
-def test_misspelt(name: str, meant: str) -> None:
+def test_misspelled(name: str, meant: str) -> None:
     [said] = unknown_variables([name, "s2cs_targets", "inventory_hostname"])
     assert said.startswith(f"there is no variable {name}")
     assert f"did you mean {meant}?" in said if meant else "names that begin with s2cs_ belong to the roles" in said
