@@ -22,11 +22,12 @@ class ProxyCapabilities:
         transports: Supported transport protocols.
         holds_listeners: Whether it binds its listeners at the REQ. Otherwise, the first UPDATE starts it.
         limits_rate: Whether it can limit the rate of a session.
-        signals_truncation: Whether an interrupted stream ends differently from a complete one, so that the application at
-            the other end can detect this.
+        signals_truncation: Whether an interrupted stream ends differently from a complete one, so that the application
+            at the other end can detect this.
         templated: Whether its configuration is rendered from a template, which requires Jinja2 on the gateway.
         program_setting: Name of the setting for its program.
-        half_closes_without_close_notify: Whether it ends one direction of a TLS connection without a close_notify alert.
+        half_closes_without_close_notify: Whether it ends one direction of a TLS connection without a close_notify
+            alert.
         requires_close_notify: Whether it treats such an end as an attack.
     """
 

@@ -67,7 +67,7 @@ def remove(policy: Policy, uid: str, role: str) -> None:
     failed: ScistreamError | None = None
     for server in servers:
         try:
-            server.end()
+            server.remove_from_runtime()
         except ScistreamError as error:
             failed = failed or error
     if failed is not None:

@@ -212,13 +212,13 @@ class S2DS:
         """Stop the program, but leave the directory. Returns whether it was running."""
         return self.runtime.stop()
 
-    def end(self) -> bool:
+    def remove_from_runtime(self) -> bool:
         """Stop the program, and remove everything outside of the directory. Returns whether there was anything."""
         return self.runtime.remove()
 
     def release(self) -> bool:
         """Stop the program, and remove everything that belongs to it. Returns whether there was anything."""
-        ended = self.end()
+        ended = self.remove_from_runtime()
         return self._workspace.remove() or ended
 
     def status(self) -> Status:

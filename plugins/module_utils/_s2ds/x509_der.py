@@ -22,7 +22,7 @@ _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?", re.ASCII
 _TIME = re.compile(r"((?:[0-9]{2}){1,2})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})Z", re.ASCII)
 _SHORT_YEAR = 2
 # Usual certificates have a few thousand characters.
-_LONGEST = 1 << 16
+_MAX_LENGTH = 1 << 16
 
 _SEQUENCE, _OCTETS, _OID, _UTC_TIME = 0x30, 0x04, 0x06, 0x17
 _VERSION, _EXTENSIONS, _DNS_NAME = 0xA0, 0xA3, 0x82
@@ -55,8 +55,8 @@ def parse(pem: str) -> Certificate:
     Raises:
         ValueError: It is something else.
     """
-    if len(pem) > _LONGEST:
-        raise ValueError(f"it is longer than {_LONGEST} characters")
+    if len(pem) > _MAX_LENGTH:
+        raise ValueError(f"it is longer than {_MAX_LENGTH} characters")
     match = LOOSE_CERTIFICATE.fullmatch(pem)
     if match is None:
         raise ValueError("it is not exactly one certificate in PEM format")

@@ -28,7 +28,7 @@ from ansible.utils.display import Display
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import show
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.command import release_command
 
-_MOST = 4 << 20
+_MAX_SIZE = 4 << 20
 #: How long an interrupted run waits for its workers, in seconds.
 _PATIENCE = 20.0
 #: States of a session: its REQ was sent, REQ created it, it existed before, it was released.
@@ -52,7 +52,7 @@ def open_sessions() -> list[tuple[str, str, str, str]]:
     """Return the sessions that may be open: gateway, role, uid, and ``requested`` or ``created``."""
     try:
         with open(_path(), encoding="utf-8") as file:
-            text = file.read(_MOST)
+            text = file.read(_MAX_SIZE)
     except (OSError, UnicodeDecodeError):
         return []
     states: dict[tuple[str, str, str], str] = {}

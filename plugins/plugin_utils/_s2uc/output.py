@@ -15,9 +15,9 @@ from ansible.utils.display import Display
 
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import readable
 
-_LONGEST = 2000
+_MAX_LINE_LENGTH = 2000
 #: Maximum length of the failure message. The complete lines are shown directly above it.
-_HEADLINE = 80
+_MAX_HEADLINE_LENGTH = 80
 
 
 class _ShownError(AnsibleActionFail):  # type: ignore[misc]
@@ -50,7 +50,7 @@ def fail_with(texts: Sequence[Any], result: dict[str, Any], headline: str | None
     for line in lines:
         Display().display(line, color=str(C.COLOR_ERROR))
     headline = readable(str(headline or lines[0]).splitlines()[0])
-    headline = headline if len(headline) <= _HEADLINE else f"{headline[: _HEADLINE - 4]} ..."
+    headline = headline if len(headline) <= _MAX_HEADLINE_LENGTH else f"{headline[: _MAX_HEADLINE_LENGTH - 4]} ..."
     result["msg"] = headline
     if hasattr(AnsibleActionFail, "omit_exception_key"):
         raise _ShownError(headline, result=result)
@@ -70,7 +70,7 @@ def warn_unencrypted(names: Iterable[str]) -> None:
 
 
 def _lines(texts: Iterable[Any]) -> list[str]:
-    return [readable(line, _LONGEST) for text in texts for line in str(text).splitlines()]
+    return [readable(line, _MAX_LINE_LENGTH) for text in texts for line in str(text).splitlines()]
 
 
 def warn_replaced(path: str) -> None:

@@ -26,7 +26,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream imp
 #: How messages of gateways name the side of a stream.
 _SIDE = re.compile(r" \((?:producer|consumer)\)|\b(?:producer|consumer): ")
 #: Maximum number of sessions of a gateway that are listed individually.
-_MOST = 10
+_MAX_SESSIONS = 10
 
 
 def not_opened(
@@ -101,26 +101,26 @@ def failed(
 
 def _reasons(steps: Sequence[Results], streams: Sequence[Stream]) -> list[str]:
     """Return the reasons. The same reason of several gateways is reported once."""
-    said: dict[str, list[str]] = {}
+    gateways_by_message: dict[str, list[str]] = {}
     for results in steps:
         for gateway, answer in results.items():
             if not has_failed(answer):
                 continue
             # Problems were found on the control node, not by a gateway.
             for problem in answer.get("problems") or ():
-                said.setdefault(problem, [])
+                gateways_by_message.setdefault(problem, [])
             if not answer.get("problems"):
                 for text in _texts(answer, streams):
-                    said.setdefault(text, []).append(gateway)
+                    gateways_by_message.setdefault(text, []).append(gateway)
     alike: dict[str, str] = {}
-    for text in list(said):
+    for text in list(gateways_by_message):
         # Refusals of the two sides of a stream may only differ in the side.
         first = alike.setdefault(_SIDE.sub("", text), text)
         if first != text:
-            said[first] += said.pop(text)
+            gateways_by_message[first] += gateways_by_message.pop(text)
     return [
         f"{', '.join(gateways)}: {_SIDE.sub('', text) if len(gateways) > 1 else text}" if gateways else text
-        for text, gateways in said.items()
+        for text, gateways in gateways_by_message.items()
     ]
 
 
@@ -130,8 +130,8 @@ def _texts(answer: Mapping[str, Any], streams: Sequence[Stream]) -> list[str]:
         return [with_names(answer.get("msg") or "failed without a message", streams)]
     return [
         with_names(f"{item['role']} of {item['uid']}: {readable(str(item.get('msg')))}", streams)
-        for item in sessions[:_MOST]
-    ] + [f"and {len(sessions) - _MOST} more sessions" for _once in sessions[_MOST : _MOST + 1]]
+        for item in sessions[:_MAX_SESSIONS]
+    ] + [f"and {len(sessions) - _MAX_SESSIONS} more sessions" for _once in sessions[_MAX_SESSIONS : _MAX_SESSIONS + 1]]
 
 
 def unchanged(steps: Sequence[Results]) -> set[str]:
@@ -165,14 +165,14 @@ def _headline(steps: Sequence[Results], names: Mapping[str, str], check_mode: bo
     return f"The streams {were} changed. Still open {as_before}"
 
 
-def _left(undone: Results, names: Mapping[str, str], said: str) -> Iterable[str]:
+def _left(undone: Results, names: Mapping[str, str], shown: str) -> Iterable[str]:
     """Return what was not released, and why unless the reasons include it."""
     uids: list[str] = []
     for gateway, answer in undone.items():
         if not has_failed(answer):
             continue
         why = str(answer.get("msg") or "no answer")
-        why = "" if why in said else f": {why}"
+        why = "" if why in shown else f": {why}"
         for item in answer.get("left") or []:
             uids.append(item["uid"])
             which = f"the {item['role']} session of {names.get(item['uid'], item['uid'])}"

@@ -39,11 +39,11 @@ def misspelled(results: Results, uids: Sequence[str] = (), streams: Sequence[Str
 
 def missing(results: Results, uids: Sequence[str] = (), streams: Sequence[Stream] = ()) -> list[str]:
     """Return the gateways that did not answer, and the requested sessions that do not exist."""
-    said: dict[str, list[str]] = {}
+    gateways_by_message: dict[str, list[str]] = {}
     for gateway, answer in results.items():
         if has_failed(answer):
-            said.setdefault(with_names(answer.get("msg") or "no answer", streams), []).append(gateway)
-    lines = [f"{', '.join(where)}: {why}" for why, where in said.items()]
+            gateways_by_message.setdefault(with_names(answer.get("msg") or "no answer", streams), []).append(gateway)
+    lines = [f"{', '.join(where)}: {why}" for why, where in gateways_by_message.items()]
     asked = [str(uid) for uid in uids]
     for line, is_mistake in _missing(_existing(results), uids, streams):
         if is_mistake or any(uid in line for uid in asked):

@@ -11,8 +11,8 @@ from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, has_failed
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import (
-    signals_truncation,
     listed,
+    signals_truncation,
     traffic,
     with_names,
 )
@@ -69,11 +69,11 @@ def released(
 
 def unreleased(results: Results, streams: Sequence[Stream] = ()) -> list[str]:
     """Return why gateways did not release sessions."""
-    said: dict[str, list[str]] = {}
+    gateways_by_message: dict[str, list[str]] = {}
     for gateway, answer in results.items():
         if has_failed(answer):
-            said.setdefault(with_names(answer.get("msg") or "no answer", streams), []).append(gateway)
-    lines = [f"  {', '.join(where)}: {why}" for why, where in said.items()]
+            gateways_by_message.setdefault(with_names(answer.get("msg") or "no answer", streams), []).append(gateway)
+    lines = [f"  {', '.join(where)}: {why}" for why, where in gateways_by_message.items()]
     return ["Not everything was released. Fix the cause and run the same command again.", *lines] if lines else []
 
 

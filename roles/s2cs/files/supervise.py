@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 GRACE_SECONDS = 5.0
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
+FIRST_PAUSE, MAX_PAUSE = 0.1, 10.0
 # If a command has been running for this long, the next pause is the first one again.
 STABLE_SECONDS = 30.0
 CHECK_SECONDS = 30.0
@@ -118,7 +118,7 @@ class Supervisor:
                 return
             if not self.is_there():
                 return
-            pause = min(pause * 2, LONGEST_PAUSE)
+            pause = min(pause * 2, MAX_PAUSE)
             self.restarts += 1
 
     def limit(self) -> None:

@@ -19,7 +19,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.capabili
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ENCRYPTIONS, TRANSPORTS
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies import loader
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.templated import ConfiguredProxy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.templated import TemplatedProxy
 from ansible_collections.scistream.gateway.plugins.modules import proxy_container
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -38,7 +38,7 @@ def test_proxies_match_the_table(name: str) -> None:
     assert kind.name == name and kind.__module__.endswith(f".proxies.{name}")
     assert set(PROXIES[name].encryptions) <= set(ENCRYPTIONS) and set(PROXIES[name].transports) <= set(TRANSPORTS)
     assert (ROOT / "roles" / name).is_dir()
-    assert PROXIES[name].templated == issubclass(kind, ConfiguredProxy)
+    assert PROXIES[name].templated == issubclass(kind, TemplatedProxy)
     assert PROXIES[name].program_setting in kind.setting_names()
 
 

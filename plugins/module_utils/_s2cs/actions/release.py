@@ -25,7 +25,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.transactio
 
 
 @dataclass(frozen=True)
-class _Item:
+class ReleaseItem:
     """A session to release."""
 
     uid: str
@@ -33,7 +33,7 @@ class _Item:
     secret: str | None = field(repr=False)
 
 
-class ReleaseAction(Action[_Item]):
+class ReleaseAction(Action[ReleaseItem]):
     """REL: release everything that sessions have. Sessions that do not exist are ignored."""
 
     independent = True
@@ -41,18 +41,18 @@ class ReleaseAction(Action[_Item]):
     # Streams with a directory on this gateway when the action began.
     _present: Collection[str] = ()
 
-    def items(self, messages: Sequence[Release]) -> list[_Item]:
+    def items(self, messages: Sequence[Release]) -> list[ReleaseItem]:
         """Return each session once, whether it was specified with its role or by its stream."""
-        found: dict[tuple[str, str], _Item] = {}
+        found: dict[tuple[str, str], ReleaseItem] = {}
         for message in messages:
             for role in message.roles:
                 known = found.get((message.uid, role))
                 secret = message.secret or (known.secret if known else None)
-                found[message.uid, role] = _Item(message.uid, role, secret)
+                found[message.uid, role] = ReleaseItem(message.uid, role, secret)
         self._present = {uid for uid, role in found if self.manager.has_directory(uid, role)}
         return list(found.values())
 
-    def act(self, item: _Item, transaction: Transaction) -> Steps[Change]:
+    def act(self, item: ReleaseItem, transaction: Transaction) -> Steps[Change]:
         """Release one session."""
         try:
             before = self.store.get(item.uid, item.role)
@@ -76,7 +76,7 @@ class ReleaseAction(Action[_Item]):
         change.counters = counters
         return change
 
-    def _unknown(self, item: _Item, has_row: bool) -> Steps[Change]:
+    def _unknown(self, item: ReleaseItem, has_row: bool) -> Steps[Change]:
         """Release a session whose row is missing or cannot be read."""
         if has_row or self.manager.has_directory(item.uid, item.role):
             check_administrator(self.policy, item.uid, item.role, self.manager.caller)

@@ -22,8 +22,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.so
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.untrusted import read
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Place
 
-_LONGEST_PID = 20
-_LONGEST_COMMAND = 4096
+_MAX_PID_LENGTH = 20
+_MAX_COMMAND_LENGTH = 4096
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def with_connection_log(command: Sequence[str], output: bool) -> list[str]:
 def main_process(place: Place, pid_file: str) -> int | None:
     """Return the PID in a file of a data server if that process works in its directory, otherwise None."""
     try:
-        pid = place.pid(int(read(place.directory, pid_file, limit=_LONGEST_PID)))
+        pid = place.pid(int(read(place.directory, pid_file, limit=_MAX_PID_LENGTH)))
         return pid if pid and works_in(pid, place.directory) else None
     except (ValueError, OverflowError):
         return None
@@ -130,7 +130,7 @@ def children(pid: int) -> dict[int, str]:
             if int(fields[1]) != pid or fields[0] in (b"Z", b"X"):
                 continue
             with open(f"/proc/{name}/cmdline", "rb") as stream:
-                found[int(name)] = stream.read(_LONGEST_COMMAND).replace(b"\0", b" ").decode("utf-8", "replace")
+                found[int(name)] = stream.read(_MAX_COMMAND_LENGTH).replace(b"\0", b" ").decode("utf-8", "replace")
         except (OSError, IndexError):
             continue
     return found

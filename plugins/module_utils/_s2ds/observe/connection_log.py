@@ -23,7 +23,7 @@ from dataclasses import asdict, fields
 from typing import Callable
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import untrusted
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.tally import LARGEST, LineParser, Tally
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.tally import MAX_TOTAL, LineParser, Tally
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Place
 
 NOTES = "counters.json"
@@ -126,7 +126,7 @@ def load(place: Place) -> Tally:
             # Each value has the type of its default, and numbers are not negative.
             value, kind = getattr(tally, item.name), type(getattr(Tally(), item.name))
             valid = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
-            if not valid or (kind in (int, float) and not 0 <= value <= LARGEST):
+            if not valid or (kind in (int, float) and not 0 <= value <= MAX_TOTAL):
                 raise ValueError
         if not all(isinstance(value, int) for value in tally.seen.values()):
             raise ValueError

@@ -19,11 +19,11 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
     show,
 )
 
-LARGEST_COUNT = (1 << 63) - 1
+MAX_COUNT = (1 << 63) - 1
 _LATEST = float(1 << 40)
 _DIGITS = 20
-_MOST_LISTENERS = 65535
-_LONGEST_TEXT = 600
+_MAX_LISTENERS = 65535
+_MAX_TEXT_LENGTH = 600
 
 _CONNECTIONS = ("open", "total", "refused", "failed")
 _BYTES = ("to_consumer", "to_producer")
@@ -78,7 +78,7 @@ def part(found: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 def count(found: Mapping[str, Any], key: str) -> int:
     """Return a count in a reply."""
     value = found.get(key)
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST_COUNT:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_COUNT:
         raise InvalidReply(f"{key} is {show(value)}, not a number of 0 or more")
     return value
 
@@ -94,7 +94,7 @@ def moment(found: Mapping[str, Any], key: str) -> float:
 def listeners(found: Mapping[str, Any]) -> list[str]:
     """Return the listeners in a reply."""
     value = found.get("listeners")
-    if not isinstance(value, list) or len(value) > _MOST_LISTENERS:
+    if not isinstance(value, list) or len(value) > _MAX_LISTENERS:
         raise InvalidReply(f"listeners is {show(value)}, not a list of addresses")
     try:
         endpoints = [parse_endpoint("listeners", item) for item in value]
@@ -130,7 +130,7 @@ def check_listeners(listeners: Sequence[str], wanted: Sequence[Endpoint], ports:
 def printable(value: Any) -> str:
     """Return a value as text that can be displayed: of limited length, and without control characters."""
     text = value if isinstance(value, str) else json.dumps(value, default=str)
-    return "".join(char if char.isprintable() else " " for char in text[:_LONGEST_TEXT])
+    return "".join(char if char.isprintable() else " " for char in text[:_MAX_TEXT_LENGTH])
 
 
 def _whole(text: str) -> int:

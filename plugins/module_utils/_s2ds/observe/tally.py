@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Callable
 
-LARGEST = (1 << 63) - 1
+MAX_TOTAL = (1 << 63) - 1
 _LATEST = float(1 << 40)
 _TIME = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,6})?", re.ASCII)
 # With or without the fields about the client and the server.
@@ -98,10 +98,10 @@ class Tally:
         Raises:
             ValueError: A number is negative or too large.
         """
-        if min(to_consumer, to_producer) < 0 or max(to_consumer, to_producer) > LARGEST:
+        if min(to_consumer, to_producer) < 0 or max(to_consumer, to_producer) > MAX_TOTAL:
             raise ValueError
-        self.to_consumer = min(LARGEST, self.to_consumer + to_consumer)
-        self.to_producer = min(LARGEST, self.to_producer + to_producer)
+        self.to_consumer = min(MAX_TOTAL, self.to_consumer + to_consumer)
+        self.to_producer = min(MAX_TOTAL, self.to_producer + to_producer)
         if to_consumer + to_producer and self.last < ended < _LATEST:
             self.last = ended
 

@@ -26,7 +26,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.pr
 )
 
 SECONDS = 5.0
-LARGEST = 1 << 20
+MAX_ANSWER_SIZE = 1 << 20
 _PAUSE = 0.02
 _CREDENTIALS = struct.Struct("3i")
 
@@ -74,8 +74,10 @@ def ask(
                 if not part:
                     break
                 answer += part
-                if len(answer) > LARGEST:
-                    raise S2DSException(f"the answer at {name} of the data server is longer than {LARGEST} bytes")
+                if len(answer) > MAX_ANSWER_SIZE:
+                    raise S2DSException(
+                        f"the answer at {name} of the data server is longer than {MAX_ANSWER_SIZE} bytes"
+                    )
     except socket.timeout:
         raise S2DSException(f"the data server does not answer at {name} within {SECONDS:.0f} s") from None
     except OSError as error:

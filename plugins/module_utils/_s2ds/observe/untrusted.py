@@ -15,8 +15,8 @@ import time
 from contextlib import contextmanager
 from typing import Iterator
 
-LARGEST = 1 << 20
-LONGEST_LINE = 4096
+MAX_SIZE = 1 << 20
+MAX_LINE_LENGTH = 4096
 _PART = 1 << 16
 
 _KEEP_SIZE, _PUNCH_HOLE = 1, 2
@@ -45,7 +45,7 @@ def opened(directory: str, name: str, write: bool = False) -> Iterator[int | Non
         os.close(descriptor)
 
 
-def read(directory: str, name: str, skip: int = 0, limit: int = LARGEST) -> str:
+def read(directory: str, name: str, skip: int = 0, limit: int = MAX_SIZE) -> str:
     """Return the content of a file below a directory, or an empty string if there is none.
 
     Args:
@@ -113,7 +113,7 @@ class Lines:
             end = part.rfind(b"\n") + 1
             if not end:
                 rest += part
-                if len(rest) > LONGEST_LINE:
+                if len(rest) > MAX_LINE_LENGTH:
                     self._omit(len(rest))
                     rest = b""
                 continue
@@ -122,7 +122,7 @@ class Lines:
             for line in whole[:-1].split(b"\n"):
                 if self.skipping:
                     self.skipping = False
-                elif len(line) > LONGEST_LINE:
+                elif len(line) > MAX_LINE_LENGTH:
                     self.omitted += 1
                 elif line:
                     yield line.decode("utf-8", "replace")

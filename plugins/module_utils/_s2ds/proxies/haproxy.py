@@ -31,7 +31,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.pr
     works_in,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.replies import (
-    LARGEST_COUNT,
+    MAX_COUNT,
     InvalidReply,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.tally import (
@@ -49,7 +49,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.ob
     ObservedProxy,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.templated import (
-    LONGEST_SECONDS,
+    MAX_SECONDS,
     automatic,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Control, DataServerSpec, Place
@@ -62,7 +62,7 @@ _REFUSAL = re.compile(r"\S+:[0-9]+ \[[^\]]+\] \S+/\S+: .+")
 # Messages about itself, such as "Proxy listener0 stopped (cumulated conns: FE: 20, BE: 20)."
 _MESSAGE = re.compile(r"(?:Proxy|Server|Stopping|Pausing|Resuming|Enabling) .*\.")
 _PARSER = ended_connection_parser(lambda state: "failed" if state[1:] == "C" else "", _REFUSAL, _MESSAGE)
-_MOST_WORKERS = 1024
+_MAX_WORKERS = 1024
 _DIGITS = 18
 _REFUSED_COLUMNS = ("dcon", "dses")
 # Uses whichever program in the image can connect to a socket.
@@ -104,7 +104,7 @@ class HAProxy(ObservedProxy):
         "tls_buffer_size": (262144, 16384, 1 << 24),
         "max_connections": (1024, 1, 1000000),
         "connect_timeout": (10, 1, 3600),
-        "idle_timeout": (LONGEST_SECONDS, 60, LONGEST_SECONDS),
+        "idle_timeout": (MAX_SECONDS, 60, MAX_SECONDS),
         "keepalive_idle": (60, 1, 32767),
         "keepalive_interval": (15, 1, 32767),
         "keepalive_count": (8, 1, 127),
@@ -202,7 +202,7 @@ def _master(directory: str, deadline: float | None = None) -> Master:
                 old.append(_number(fields[0]))
             else:
                 worker = _number(fields[0])
-    if not master or len(old) > _MOST_WORKERS:
+    if not master or len(old) > _MAX_WORKERS:
         raise InvalidReply("its master does not list its processes")
     return Master(master, worker, tuple(old), reloads)
 
@@ -257,7 +257,7 @@ def refused(rows: Sequence[dict[str, str]]) -> int:
     values = [row.get(column) or "0" for row in rows for column in _REFUSED_COLUMNS]
     if not all(value.isdigit() and value.isascii() and len(value) <= _DIGITS for value in values):
         raise InvalidReply("its statistics are not numbers")
-    return min(LARGEST_COUNT, sum(map(int, values)))
+    return min(MAX_COUNT, sum(map(int, values)))
 
 
 def worker_identity(place: Place, master: Master) -> str:

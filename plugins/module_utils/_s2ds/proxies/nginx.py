@@ -34,7 +34,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.ta
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import one_line
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.observed import Observation, ObservedProxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.templated import (
-    LONGEST_SECONDS,
+    MAX_SECONDS,
     automatic,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Control, DataServerSpec, Place
@@ -67,8 +67,8 @@ class Nginx(ObservedProxy):
         "tls_buffer_size": (262144, 4096, 1 << 26),
         "max_connections": (1024, 1, 1000000),
         "connect_timeout": (10, 1, 3600),
-        "idle_timeout": (LONGEST_SECONDS, 60, LONGEST_SECONDS),
-        "udp_timeout": (600, 1, LONGEST_SECONDS),
+        "idle_timeout": (MAX_SECONDS, 60, MAX_SECONDS),
+        "udp_timeout": (600, 1, MAX_SECONDS),
         "keepalive_idle": (60, 1, 32767),
         "keepalive_interval": (15, 1, 32767),
         "keepalive_count": (8, 1, 127),

@@ -25,7 +25,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.ta
     Tally,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.untrusted import read, size
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.templated import ConfiguredProxy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.templated import TemplatedProxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Place
 
 _LOOKS, _SECONDS = 3, 1.0
@@ -55,7 +55,7 @@ class Observation:
         return len(self.now.accepted) + self.now.udp
 
 
-class ObservedProxy(ConfiguredProxy):
+class ObservedProxy(TemplatedProxy):
     """A proxy whose counters are the totals of its connection log plus the open connections in the kernel's tables.
 
     Attributes:

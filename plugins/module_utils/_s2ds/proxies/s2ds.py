@@ -29,8 +29,8 @@ _CONFIG = "s2ds.json"
 _CONTROL = "run/control.sock"
 _TOTALS = "run/counters.json"
 _PROGRAM_IN_IMAGE = "/usr/local/lib/scistream/s2ds"
-_LONGEST_TOTALS = 4096
-_MOST_WORKERS = 64
+_MAX_TOTALS_SIZE = 4096
+_MAX_WORKERS = 64
 # The forwarder's image contains Python.
 _STATISTICS = r"""
 if cd "$2" && [ -S run/control.sock ]; then
@@ -130,7 +130,7 @@ class NativeProxy(Proxy):
 
     def totals(self, place: Place) -> dict[str, Any] | None:
         """Return the totals that the forwarder saved last."""
-        text = read(place.directory, _TOTALS, limit=_LONGEST_TOTALS)
+        text = read(place.directory, _TOTALS, limit=_MAX_TOTALS_SIZE)
         # Before the forwarder saves anything.
         if text.strip() in ("", "null"):
             return None
@@ -150,7 +150,7 @@ def _workers(place: Place, status: Mapping[str, Any]) -> list[int]:
     """Return the PIDs that a status lists as workers and that work in the directory."""
     listed = status.get("workers")
     workers = [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
-    pids = [place.pid(item["pid"]) or 0 for item in workers[:_MOST_WORKERS] if isinstance(item.get("pid"), int)]
+    pids = [place.pid(item["pid"]) or 0 for item in workers[:_MAX_WORKERS] if isinstance(item.get("pid"), int)]
     return [pid for pid in pids if works_in(pid, place.directory)]
 
 

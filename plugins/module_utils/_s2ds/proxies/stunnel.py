@@ -28,7 +28,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.un
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import one_line
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.observed import Observation, ObservedProxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import RunOnce
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.templated import LONGEST_SECONDS
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.templated import MAX_SECONDS
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Control, DataServerSpec, Place
 
 _PID = "run/stunnel.pid"
@@ -47,7 +47,7 @@ _LINE = re.compile(r"(?P<time>[0-9.]{10} [0-9:]{8}) LOG[0-7]\[(?P<number>[0-9]{1
 _TIME = re.compile(r"([0-9]{4})\.([0-9]{2})\.([0-9]{2}) ([0-9]{2}):([0-9]{2}):([0-9]{2})", re.ASCII)
 _BANNER = re.compile(r"stunnel [0-9.]+ on \S+ platform.*", re.ASCII)
 _ENDED = re.compile(r"Connection [a-z/]+: ([0-9]{1,19}) byte\(s\) sent to TLS, ([0-9]{1,19}) byte\(s\) sent to socket")
-_MOST_OPEN = 20000
+_MAX_OPEN = 20000
 
 # Marks for what is known of an open connection.
 _CONNECTED, _TRIED, _NOT_ACCEPTED, _NOT_CONNECTED = "ctan"
@@ -69,7 +69,7 @@ class Stunnel(ObservedProxy):
     paths: ClassVar[Mapping[str, str]] = {"program": "stunnel"}
     numbers: ClassVar[Mapping[str, Sequence[int]]] = {
         "connect_timeout": (10, 1, 3600),
-        "idle_timeout": (LONGEST_SECONDS, 60, LONGEST_SECONDS),
+        "idle_timeout": (MAX_SECONDS, 60, MAX_SECONDS),
         "keepalive_idle": (60, 1, 32767),
         "keepalive_interval": (15, 1, 32767),
         "keepalive_count": (8, 1, 127),
@@ -195,7 +195,7 @@ def is_banner(line: str) -> bool:
 
 def _accepted(tally: Tally, number: str) -> None:
     tally.total += 1
-    if len(tally.open) < _MOST_OPEN:
+    if len(tally.open) < _MAX_OPEN:
         tally.open[number] = ""
     else:
         tally.exact = False

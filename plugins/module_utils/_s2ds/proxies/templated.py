@@ -18,10 +18,10 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.pr
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec
 
 # Timers of the programs are signed 32-bit integers in milliseconds, which is a little more than 24 days.
-LONGEST_SECONDS = 24 * 86400
+MAX_SECONDS = 24 * 86400
 
 
-class ConfiguredProxy(Proxy):
+class TemplatedProxy(Proxy):
     """A proxy whose configuration is rendered from a template and checked by the program.
 
     Attributes:

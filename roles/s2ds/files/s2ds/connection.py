@@ -117,7 +117,8 @@ class Connection:
         if self._pump is None and not self._step():
             return
         pump = self._pump
-        assert pump is not None
+        if pump is None:
+            raise RuntimeError(f"{self}: its last step finished, but it has no pump")
         try:
             state = pump.turn()
         except Broken as broken:
@@ -151,7 +152,8 @@ class Connection:
 
     def _shake_hands(self, leg: Leg) -> None:
         """Authenticate both ends of the encrypted leg, before anything else is sent over it."""
-        assert self._tls is not None
+        if self._tls is None:
+            raise RuntimeError(f"{self}: handshake of an unencrypted connection")
         from tls_channel import Channel
 
         self._channel = Channel(self._tls, leg)
@@ -161,7 +163,8 @@ class Connection:
 
     def _authenticated(self) -> bool:
         channel, target = self._channel, self._target
-        assert channel is not None
+        if channel is None:
+            raise RuntimeError(f"{self}: authenticated without a TLS channel")
         if target is not None and self._client.error:
             self._fail("client: reset while connecting")
             return False
@@ -218,7 +221,8 @@ class Connection:
         """
         self._timer = None
         target, pump = self._target, self._pump
-        assert target is not None and pump is not None
+        if target is None or pump is None:
+            raise RuntimeError(f"{self}: drained before it was open")
         other = target if lost is self._client else self._client
         queue = self._queue(other)
         if pump.delivered(lost) and not queue:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # `run`, the only one that the forwarder's user can write to.
 DIRECTORY = "run"
 NAME = f"{DIRECTORY}/control.sock"
-LONGEST = 65536
+MAX_MESSAGE_SIZE = 65536
 CLIENTS = 64
 
 
@@ -112,7 +112,7 @@ class Client:
     def serve(self) -> bool:
         """Serve a client. Returns False when it is to be closed."""
         try:
-            data = self.sock.recv(LONGEST)
+            data = self.sock.recv(MAX_MESSAGE_SIZE)
         except BlockingIOError:
             return True
         except OSError:
@@ -127,7 +127,7 @@ class Client:
                     return False
             except OSError:
                 return False
-        return bool(data) and len(self._input) < LONGEST
+        return bool(data) and len(self._input) < MAX_MESSAGE_SIZE
 
     def _reply(self, line: bytes) -> dict[str, Any]:
         try:

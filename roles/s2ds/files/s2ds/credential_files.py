@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from config import Config, TlsFiles
 
-LONGEST = 65536
+MAX_SIZE = 65536
 
 
 def read(config: Config) -> Credentials | None:
@@ -45,11 +45,11 @@ def read(config: Config) -> Credentials | None:
 def _read(files: TlsFiles, part: str) -> str:
     try:
         with open(getattr(files, part), "rb") as file:
-            text = file.read(LONGEST + 1)
+            text = file.read(MAX_SIZE + 1)
     except OSError as error:
         raise CredentialError(part, f"cannot be read: {error.strerror}") from None
-    if len(text) > LONGEST:
-        raise CredentialError(part, f"is larger than {LONGEST} bytes")
+    if len(text) > MAX_SIZE:
+        raise CredentialError(part, f"is larger than {MAX_SIZE} bytes")
     try:
         return text.decode("ascii")
     except ValueError:

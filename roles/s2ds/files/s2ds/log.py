@@ -16,7 +16,7 @@ import stat
 import time
 
 ERRORS_FD = 2
-LONGEST = 2000
+MAX_LINE_LENGTH = 2000
 REFUSALS = 10  # in one second
 
 
@@ -45,7 +45,7 @@ class Log:
     def _write(self, text: str) -> bool:
         now = time.time()
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
-        line = f"{stamp}.{int(now * 1000) % 1000:03d}Z {text[:LONGEST]}\n".encode()
+        line = f"{stamp}.{int(now * 1000) % 1000:03d}Z {text[:MAX_LINE_LENGTH]}\n".encode()
         try:
             if self._socket is not None:
                 self._socket.send(line, socket.MSG_DONTWAIT)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # Size of the pieces in OpenSSL's buffers, which never shrink.
 PIECE = 1 << 16
 # Maximum size of answers that the peer does not read, while it requests new keys.
-MOST_ANSWERS = 1 << 16
+MAX_PENDING_ANSWERS = 1 << 16
 HANDSHAKE_SIZE = 1 << 14
 
 
@@ -109,7 +109,7 @@ class Channel:
             except ssl.SSLError as error:
                 self._tell_why()
                 raise Broken(self.leg, reason(error)) from None
-        if self._outgoing.pending > MOST_ANSWERS:
+        if self._outgoing.pending > MAX_PENDING_ANSWERS:
             raise Broken(self.leg, "asks for more than it reads")
         return output[:count]
 

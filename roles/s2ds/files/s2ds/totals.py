@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from log import Log
 
 NAME = "run/counters.json"
-LONGEST = 4096
-MOST = (1 << 63) - 1
+MAX_FILE_SIZE = 4096
+MAX_TOTAL = (1 << 63) - 1
 LATEST = float(1 << 40)
 
 CONNECTIONS = ("total", "refused", "failed")
@@ -74,7 +74,7 @@ class Totals:
         if moved != self._moved:
             self._moved = moved
             self.last_byte = time.time()
-        return {name: min(MOST, self._before[name] + now[name]) for name in COUNTED}
+        return {name: min(MAX_TOTAL, self._before[name] + now[name]) for name in COUNTED}
 
     def save(self, now: dict[str, int], ended: bool = False) -> bool:
         """Save the totals if they have changed. Returns whether they have."""
@@ -114,7 +114,7 @@ def _read() -> bytes | None:
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ValueError(NAME)
-        return file.read(LONGEST)
+        return file.read(MAX_FILE_SIZE)
 
 
 def _write(text: str) -> None:
@@ -135,7 +135,7 @@ def _write(text: str) -> None:
 
 
 def _whole(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_TOTAL:
         raise ValueError(value)
     return value
 

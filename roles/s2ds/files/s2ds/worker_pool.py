@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from log import Log
     from splice import Splice
 
-MOST = 64
+MAX_WORKERS = 64
 # Maximum for the automatic number, which is one worker for each processor.
-MOST_AUTOMATIC = 8
+MAX_AUTOMATIC_WORKERS = 8
 TICK_SECONDS = 5.0
 IDLE_TICKS = 6
 END_SECONDS = 2.0
@@ -48,6 +48,11 @@ class Slot:
 
     def open(self) -> int:
         return int(self.handed - self._lost - self.block[CLOSED])
+
+    def running_channel(self) -> socket.socket:
+        if self.channel is None:
+            raise RuntimeError(f"the worker {self.pid} is not running")
+        return self.channel
 
     def lose(self) -> int:
         lost = self.open()
@@ -70,8 +75,8 @@ class WorkerPool:
         called after a worker died with open connections: a worker counts bytes after it has passed them on, so its last
         ones may not have been counted.
         """
-        self.counters = Counters(MOST)
-        self._slots = [Slot(self.counters.block(number)) for number in range(MOST)]
+        self.counters = Counters(MAX_WORKERS)
+        self._slots = [Slot(self.counters.block(number)) for number in range(MAX_WORKERS)]
         self._loop = loop
         self._splice = splice
         self._log = log
@@ -105,14 +110,14 @@ class WorkerPool:
         """
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))
         while True:
-            slot = self._pick(workers or min(MOST_AUTOMATIC, len(os.sched_getaffinity(0))))
-            assert slot.channel is not None
+            slot = self._pick(workers or min(MAX_AUTOMATIC_WORKERS, len(os.sched_getaffinity(0))))
+            channel = slot.running_channel()
             try:
                 # Sent over the same channel before the connection, so that it uses the credentials of the last reload.
                 if slot.credentials is not self._credentials:
-                    slot.channel.send(self._credentials, socket.MSG_DONTWAIT)
+                    channel.send(self._credentials, socket.MSG_DONTWAIT)
                     slot.credentials = self._credentials
-                slot.channel.sendmsg([message], [rights], socket.MSG_DONTWAIT)
+                channel.sendmsg([message], [rights], socket.MSG_DONTWAIT)
             except ConnectionError:
                 self._ended(slot)
             else:
@@ -122,9 +127,9 @@ class WorkerPool:
 
     def broadcast(self, message: bytes) -> None:
         for slot in self.running():
-            assert slot.channel is not None
+            channel = slot.running_channel()
             try:
-                slot.channel.send(message, socket.MSG_DONTWAIT)
+                channel.send(message, socket.MSG_DONTWAIT)
             except OSError as error:
                 self._log.line(f"worker {slot.pid} could not be notified: {error.strerror}")
 
@@ -148,7 +153,8 @@ class WorkerPool:
         free = next((slot for slot in slots if slot.channel is None), None)
         if best is not None and (free is None or not best.open()):
             return best
-        assert free is not None
+        if free is None:
+            raise RuntimeError("all workers have been started, but none is running")
         try:
             self._start(free)
         except OSError as error:
@@ -203,9 +209,9 @@ class WorkerPool:
             self._lost_connections()
 
     def _close(self, slot: Slot) -> None:
-        assert slot.channel is not None
-        self._loop.forget(slot.channel.fileno())
-        slot.channel.close()
+        channel = slot.running_channel()
+        self._loop.forget(channel.fileno())
+        channel.close()
         slot.channel = None
 
     def _tick_later(self) -> None:

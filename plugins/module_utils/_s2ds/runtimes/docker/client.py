@@ -26,7 +26,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.deadline i
 
 # Time during which an engine that did not answer is not queried again.
 _SILENT_SECONDS = 10.0
-LARGEST = 16 << 20
+MAX_ANSWER_SIZE = 16 << 20
 
 # Time of the last call to each engine that did not answer, by address.
 _silent: dict[str, float] = {}
@@ -160,7 +160,7 @@ def _bounded_client(docker: Any) -> Any:
         def send(self, request: Any, **options: Any) -> Any:
             response = super().send(request, **{**options, "stream": True})
             if not options.get("stream"):
-                response._content = read_bounded(response.iter_content(1 << 16), LARGEST)
+                response._content = read_bounded(response.iter_content(1 << 16), MAX_ANSWER_SIZE)
             return response
 
     return Client

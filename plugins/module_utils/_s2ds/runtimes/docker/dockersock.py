@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 _VOLUME_SECONDS = 10.0
 # Notes of the proxy among the files of the data server.
 NOTES = ("counters.json",)
-_LARGEST_NOTE = 1 << 20
+_MAX_NOTE_SIZE = 1 << 20
 _HELPER_MEMORY = 256 << 20
 
 
@@ -143,7 +143,7 @@ class DockerSock(EngineContainer):
         notes = {}
         for name in NOTES:
             with suppress(FileNotFoundError), open(self._path(name), encoding="utf-8") as stream:
-                notes[name] = stream.read(_LARGEST_NOTE)
+                notes[name] = stream.read(_MAX_NOTE_SIZE)
         return notes
 
     def _write_notes(self, notes: dict[str, str]) -> None:

@@ -23,8 +23,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.d
 
 _PULL_SECONDS = 1800.0
 # Configurations, keys and notes are small.
-_LARGEST_FILE = 1 << 20
-_LARGEST_LOG = 4 << 20
+_MAX_FILE_SIZE = 1 << 20
+_MAX_LOG_SIZE = 4 << 20
 
 
 class Engine:
@@ -89,7 +89,7 @@ class Engine:
         options = {"stdout": True, "stderr": True, "timestamps": True, "tail": lines, "follow": False, "stream": True}
 
         def ask(api: Any) -> bytes:
-            return read_bounded(api.logs(name, **options), _LARGEST_LOG)
+            return read_bounded(api.logs(name, **options), _MAX_LOG_SIZE)
 
         text = self._connection.call(what, ask).decode("utf-8", "replace")
         return [(at, output) for at, _space, output in (line.partition(" ") for line in text.splitlines())]
@@ -191,7 +191,7 @@ class Engine:
 
         def ask(api: Any) -> bytes:
             parts, _about = api.get_archive(name, path)
-            return read_bounded(parts, _LARGEST_FILE + (1 << 16))
+            return read_bounded(parts, _MAX_FILE_SIZE + (1 << 16))
 
         try:
             archive = io.BytesIO(self._connection.call(what, ask))

@@ -30,10 +30,10 @@ _MAIN = f"{_PACKAGE}._s2ds.runtimes.docker.probe_helper_main"
 _IMPORT = re.compile(rf"^from ({re.escape(_PACKAGE)}[\w.]*) import (\([^)]*\)|.*)$", re.MULTILINE)
 # A reload may take longer.
 _ANSWER_SECONDS = {"probe": 15.0, "compact_log": 15.0, "reload": 40.0}
-_LARGEST_LINE = 4 << 20
+_MAX_LINE_LENGTH = 4 << 20
 # During a reload, a proxy may read its log repeatedly.
-_MOST_QUESTIONS = 2500
-_MOST_LINES = 200
+_MAX_QUESTIONS = 2500
+_MAX_LINES = 200
 _SIGNALS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _STDOUT, _STDERR = 1, 2
 
@@ -109,7 +109,7 @@ class Helper:
         self._deadline = time.monotonic() + _ANSWER_SECONDS[operation]
         message: dict[str, Any] = {"operation": operation, "proxy": proxy, "directory": directory, "notes": dict(notes)}
         try:
-            for _number in range(_MOST_QUESTIONS):
+            for _number in range(_MAX_QUESTIONS):
                 self._send(json.dumps(message).encode() + b"\n")
                 output = self._line()
                 if isinstance(output.get("error"), str):
@@ -139,7 +139,7 @@ class Helper:
         while b"\n" not in self._rest:
             head = self._exactly(8)
             size = int.from_bytes(head[4:], "big")
-            if len(self._rest) + size > _LARGEST_LINE:
+            if len(self._rest) + size > _MAX_LINE_LENGTH:
                 raise ValueError("its output is too long")
             data = self._exactly(size)
             if head[0] == _STDERR:
@@ -179,7 +179,7 @@ def _control(control: Control, output: Mapping[str, Any]) -> dict[str, Any]:
     if _is_number(number) and number in _SIGNALS:
         control.signal(number)
         return {"signal": None}
-    if not _is_number(lines) or not 1 <= lines <= _MOST_LINES:
+    if not _is_number(lines) or not 1 <= lines <= _MAX_LINES:
         raise ValueError("its request is not allowed")
     return {"log": [line[:1000] for line in control.log(lines)]}
 

@@ -22,7 +22,7 @@ _ROOT = "/proc/1/root"
 NOTES = "/notes"
 # Time limit for the next request, even if the requesting process is killed.
 _SECONDS = 60
-_LARGEST_NOTE = 1 << 20
+_MAX_NOTE_SIZE = 1 << 20
 
 
 class _Control(Control):
@@ -89,7 +89,7 @@ def _get(directory: str) -> dict[str, str]:
     found = {}
     for name in os.listdir(directory):
         with open(os.path.join(directory, name), encoding="utf-8") as stream:
-            found[name] = stream.read(_LARGEST_NOTE)
+            found[name] = stream.read(_MAX_NOTE_SIZE)
     return found
 
 

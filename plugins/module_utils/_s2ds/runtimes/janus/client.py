@@ -26,7 +26,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.deadline i
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import one_line
 
 _PREFIX = "/api/janus/controller"
-_LARGEST = 1 << 24
+_MAX_ANSWER_SIZE = 1 << 24
 # Time limit of queries, and time during which a controller that did not answer is not queried again.
 _LOOK_SECONDS = 8.0
 _SILENT_SECONDS = 10.0
@@ -254,7 +254,7 @@ class JanusClient:
 
     def _read(self, request: urllib.request.Request, seconds: float) -> bytes:
         with self._opener.open(request, timeout=seconds) as answer:
-            text: bytes = answer.read(_LARGEST)
+            text: bytes = answer.read(_MAX_ANSWER_SIZE)
             return text
 
     def _clean(self, text: str) -> str:

@@ -48,7 +48,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.j
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Task
 
 # An argument of a command is limited to 128 KiB. A check needs a little more than a start.
-_LARGEST = 131071 - 1024
+_MAX_ARGUMENTS_SIZE = 131071 - 1024
 # For output of a container to appear in its log.
 _LOG_SECONDS = 10.0
 _REPORT_LINES = 1000
@@ -271,10 +271,10 @@ def session_name(spec: str) -> str:
 
 
 def _check_size(task: Task, arguments: str) -> None:
-    if len(arguments) > _LARGEST:
+    if len(arguments) > _MAX_ARGUMENTS_SIZE:
         raise S2DSException(
             f"the configuration of {task.name} is too large for Janus, which passes it in the command of a container: "
-            f"that has {len(arguments)} bytes, at most {_LARGEST} are allowed"
+            f"that has {len(arguments)} bytes, at most {_MAX_ARGUMENTS_SIZE} are allowed"
         )
 
 

@@ -20,13 +20,13 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies im
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.haproxy import HAProxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.nginx import Nginx
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.stunnel import Stunnel
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.templated import ConfiguredProxy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.templated import TemplatedProxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec
 from ansible_collections.scistream.gateway.tests.integration.proxies.certificates import make as make_certificate
 from ansible_collections.scistream.gateway.tests.integration.proxies.certificates import of_gateway
 
 ROLES = Path(__file__).resolve().parents[6] / "roles"
-PROXIES: list[type[ConfiguredProxy]] = [HAProxy, Nginx, Stunnel]
+PROXIES: list[type[TemplatedProxy]] = [HAProxy, Nginx, Stunnel]
 UID = "11111111-2222-4333-8444-555555555555"
 NAMES = ("certificate", "key", "peer_certificate")
 HAPROXY_TLS = "ssl crt gateway.crt ca-file peer.crt verify required "
@@ -44,12 +44,12 @@ def instance(**values: Any) -> DataServerSpec:
     return DataServerSpec("producer-x", listeners, targets, **{"role": "producer", **values})
 
 
-def make(kind: type[ConfiguredProxy], tmp_path: Path, **settings: Any) -> ConfiguredProxy:
+def make(kind: type[TemplatedProxy], tmp_path: Path, **settings: Any) -> TemplatedProxy:
     """Return a proxy with the template of its role."""
     return kind(Layout(str(tmp_path), template_dir=str(ROLES / kind.name / "files")), settings)
 
 
-def rendered(kind: type[ConfiguredProxy], tmp_path: Path, **values: Any) -> str:
+def rendered(kind: type[TemplatedProxy], tmp_path: Path, **values: Any) -> str:
     """Return the configuration that the template of the role makes."""
     if kind is Stunnel:
         values = {"encryption": "tls", **values}
@@ -146,7 +146,7 @@ def test_a_host_name_is_never_put_into_a_configuration() -> None:
 @pytest.mark.parametrize("clients", [(), ("198.51.100.0/24", "2001:db8::/32")])
 @pytest.mark.parametrize("egress", [None, "192.0.2.9", "2001:db8::9"])
 def test_configurations_name_what_is_asked_for(
-    tmp_path: Path, kind: type[ConfiguredProxy], clients: tuple[str, ...], egress: str | None
+    tmp_path: Path, kind: type[TemplatedProxy], clients: tuple[str, ...], egress: str | None
 ) -> None:
     text = rendered(kind, tmp_path, clients=clients, egress=egress)
     assert text.count("10.1.0.5:7000") == 2
@@ -174,7 +174,7 @@ def test_nginx_forwards_what_is_asked_for(tmp_path: Path, transport: str, tcp: i
 
 @pytest.mark.parametrize("kind", PROXIES)
 @pytest.mark.parametrize("role", ["producer", "consumer"])
-def test_tls_by_role(tmp_path: Path, kind: type[ConfiguredProxy], role: str) -> None:
+def test_tls_by_role(tmp_path: Path, kind: type[TemplatedProxy], role: str) -> None:
     text = rendered(kind, tmp_path, role=role, encryption="tls")
     listens = re.findall(r"^\s*(?:bind|listen) \S+:51.*", text, re.MULTILINE)
     connects = re.findall(r"^\s*server target .*", text, re.MULTILINE)
@@ -206,13 +206,13 @@ def words(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize("kind", [HAProxy, Nginx])
-def test_without_encryption_there_is_none(tmp_path: Path, kind: type[ConfiguredProxy]) -> None:
+def test_without_encryption_there_is_none(tmp_path: Path, kind: type[TemplatedProxy]) -> None:
     text = rendered(kind, tmp_path)
     assert "ssl" not in text and ".crt" not in text
 
 
 @pytest.mark.parametrize("kind", [HAProxy, Nginx])
-def test_a_template_that_knows_nothing_of_tls(tmp_path: Path, kind: type[ConfiguredProxy]) -> None:
+def test_a_template_that_knows_nothing_of_tls(tmp_path: Path, kind: type[TemplatedProxy]) -> None:
     """That of a site, from before there was any, would forward unprotected what was to be protected."""
     text = (ROLES / kind.name / "files" / f"{kind.config}.j2").read_text()
     (tmp_path / f"{kind.config}.j2").write_text(text.replace("if tls", "if false"))
@@ -239,13 +239,13 @@ def test_nginx_needs_the_name_of_a_server(tmp_path: Path) -> None:
         {"keepalive_count": None},
     ],
 )
-def test_settings_that_are_refused(tmp_path: Path, kind: type[ConfiguredProxy], settings: dict[str, Any]) -> None:
+def test_settings_that_are_refused(tmp_path: Path, kind: type[TemplatedProxy], settings: dict[str, Any]) -> None:
     with pytest.raises(ValueRefused, match=rf"proxies\.{kind.name}\.settings"):
         make(kind, tmp_path, **settings)
 
 
 @pytest.mark.parametrize("kind", PROXIES)
-def test_what_a_proxy_cannot_do(tmp_path: Path, kind: type[ConfiguredProxy]) -> None:
+def test_what_a_proxy_cannot_do(tmp_path: Path, kind: type[TemplatedProxy]) -> None:
     proxy = make(kind, tmp_path, program="/bin/true")
     fine = instance(encryption=proxy.capabilities.encryptions[0])
     proxy.check(fine)

@@ -23,7 +23,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.pr
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.untrusted import read
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import one_line
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.templated import ConfiguredProxy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.templated import TemplatedProxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Control, DataServerSpec, Place
 
 _PID = "run/socat.pid"
@@ -45,7 +45,7 @@ until wait; do :; done
 """
 
 
-class Socat(ConfiguredProxy):
+class Socat(TemplatedProxy):
     """socat without encryption, for one network of clients."""
 
     name = "socat"
