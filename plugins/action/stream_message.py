@@ -18,9 +18,9 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import messages
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, registered
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.call import call
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import readable
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.inputs import read_inputs
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.module_call import call
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.opening import Opening
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.part import Part
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import Plan

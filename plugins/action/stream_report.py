@@ -12,7 +12,7 @@ from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, show
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import journal
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import session_journal
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import (
     Results,
     has_failed,
@@ -20,7 +20,6 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers im
     registered_steps,
     stops_run,
 )
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.facts import facts
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.handover import hand_over
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output import (
     fail_with,
@@ -34,6 +33,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_mis
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_opened import opened
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_released import released, unreleased
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_status import status, unencrypted
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.result_facts import stream_results
 
 Result = dict[str, Any]
 _ARGUMENTS = frozenset(("kind", "plan"))
@@ -102,7 +102,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return result
         warn_unencrypted(stream.name for stream in plan.streams if stream.encryption == "none")
         result["msg"] = show_lines(opened(plan.streams, answers, plan.purpose, self._check, plan.ticket_dir))
-        result["streams"] = facts(plan.streams, answers, plan.purpose, plan.ticket_dir)
+        result["streams"] = stream_results(plan.streams, answers, plan.purpose, plan.ticket_dir)
         return result
 
     def _failed(self, result: Result) -> Result:
@@ -113,7 +113,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         hints = key_hints(steps, plan.key_file, plan.key_given)
         lines = not_opened(steps, undone, plan.streams, plan.purpose, outcome, hints, self._check)
         # From here on the run has said itself what came of its sessions.
-        journal.close()
+        session_journal.close()
         return fail_with(lines, result)
 
     def _status(self, result: Result) -> Result:

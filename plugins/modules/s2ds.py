@@ -250,7 +250,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_path
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import host_policy
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import trusted
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import trusted_paths
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.factory import data_server
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import SUPERVISORS, Layout
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.options import SPEC_OPTIONS, read_spec
@@ -287,7 +287,7 @@ def main() -> None:
             supervisor=params["supervisor"],
             dedicated_users=params["dedicated_user"],
         )
-        trusted.check_layout(layout)
+        trusted_paths.check_layout(layout)
         server = data_server(layout, "s2ds", "process", params["settings"], wanted)
         standalone = Standalone(server, module.check_mode)
         before = standalone.describe()

@@ -11,8 +11,8 @@ import os
 import sys
 from pathlib import Path
 
-from .bed import Bed
 from .engine import BedError, ensure_engine
+from .gateways import Bed
 from .images import SUITES
 from .janus import controller
 from .proxies import BASE, images, need_images

@@ -16,8 +16,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import PolicyError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy_keys import KEYS, parse
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import trusted
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.trusted import (
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import trusted_paths
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.trusted_paths import (
     UnsuitableFileError,
     UntrustedPathError,
 )
@@ -79,7 +79,7 @@ def join_problems(problems: Sequence[str]) -> str:
 
 def _read(path: str, shown: str) -> str:
     try:
-        return trusted.read(path, MAX_BYTES).decode("utf-8")
+        return trusted_paths.read(path, MAX_BYTES).decode("utf-8")
     except FileNotFoundError:
         raise PolicyError(
             f"config: the policy file {shown} does not exist: run the role scistream.gateway.s2cs on this gateway, "
@@ -142,7 +142,7 @@ def _salvage(path: str, text: str) -> Policy | None:
     if not os.path.isdir(str(document.get("state_dir", ""))):
         return None
     try:
-        trusted.check(document["state_dir"])
+        trusted_paths.check(document["state_dir"])
         return parse(path, document)
     except (ScistreamError, OSError):
         return None
@@ -153,11 +153,11 @@ def untrusted_files(policy: Policy) -> list[str]:
     layout = policy.layout
     paths = {
         "state_dir": [layout.state_dir],
-        "program_dir": trusted.programs(layout),
-        "template_dir": trusted.below(layout.template_dir),
+        "program_dir": trusted_paths.programs(layout),
+        "template_dir": trusted_paths.below(layout.template_dir),
     }
     for name in policy.proxies:
         program = str(policy.settings(name).get("program", ""))
         if program.startswith("/"):
             paths[f"proxies.{name}.settings.program"] = [program]
-    return trusted.untrusted(paths)
+    return trusted_paths.untrusted(paths)

@@ -20,7 +20,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import pol
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import PolicyError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy_keys import LOWEST_PORT, parse
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import files, trusted
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import files, trusted_paths
 
 _MODE = 0o640
 
@@ -58,7 +58,7 @@ def validate(config: str, given: Mapping[str, Any]) -> tuple[Policy, str]:
     problems = [*policy.problems, *_missing(policy), *policy_file.untrusted_files(policy)]
     with suppress(OSError):
         try:
-            trusted.check(os.path.dirname(config))
+            trusted_paths.check(os.path.dirname(config))
         except ScistreamError as error:
             problems.append(
                 f"config: {error}; all directories in its path must be owned by root or by the user who runs the module"
@@ -99,7 +99,7 @@ def _missing(policy: Policy) -> list[str]:
 def read_current(config: str) -> str:
     """Return the text of the current file for comparison, or an empty text if there is none or it cannot be read."""
     try:
-        return trusted.read(config, policy_file.MAX_BYTES).decode("utf-8", "replace")
+        return trusted_paths.read(config, policy_file.MAX_BYTES).decode("utf-8", "replace")
     except (ScistreamError, OSError):
         return ""
 

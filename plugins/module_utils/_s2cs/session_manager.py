@@ -13,10 +13,10 @@ from typing import Sequence
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, ScistreamError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import orphans
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.caller import Caller, find_caller
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.concurrent_tasks import Steps, run_all
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import StateError, UnusableStoreError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import STREAMING, Session
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.steps import Steps, run_all
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store import Store, UnusableStore
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.transaction import Transaction
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS, Plan

@@ -10,7 +10,7 @@ from inspect import isgenerator
 from typing import Any, Callable
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, reason
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.steps import Steps
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.concurrent_tasks import Steps
 
 
 class Transaction:

@@ -16,7 +16,7 @@ from typing import Any, Mapping
 from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_path
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials, trusted
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials, trusted_paths
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.factory import data_server
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
@@ -114,7 +114,7 @@ class StandaloneContainer:
             template_dir=self._templates(),
             identity=_IDENTITY if remote else "",
         )
-        trusted.check_layout(layout, starts=False)
+        trusted_paths.check_layout(layout, starts=False)
         return data_server(layout, params["proxy"], runtime, settings, self._wanted)
 
     def _templates(self) -> str:

@@ -12,9 +12,9 @@ from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import write_file
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.facts import files
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output import warn_replaced
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import Plan
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.result_facts import exchange_files
 
 
 def hand_over(plan: Plan, answers: Sequence[Results], check: bool) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def hand_over(plan: Plan, answers: Sequence[Results], check: bool) -> dict[str, 
         use without what the other facility needs to know of it.
     """
     written = []
-    for made in files(plan.streams, answers, plan.purpose) if plan.ticket_dir is not None else ():
+    for made in exchange_files(plan.streams, answers, plan.purpose) if plan.ticket_dir is not None else ():
         done = write_file(os.path.join(str(plan.ticket_dir), made["file"]), made["text"], check)
         if done["replaced"] and not check:
             warn_replaced(done["path"])

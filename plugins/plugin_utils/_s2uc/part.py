@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import check_uid
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import journal, messages
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import messages, session_journal
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import (
     Results,
     has_failed,
@@ -65,14 +65,14 @@ class Part:
             return None
         entries = messages.requests(sides, self._key())
         if not self._check:
-            journal.record(journal.REQUESTED, self._gateway, entries)
+            session_journal.record(session_journal.REQUESTED, self._gateway, entries)
         self.asking = not self._check
         answer = self._judged(self._call("s2cs_request", entries))
         self.asking = False
         answer["new_sessions"] = new_sessions(answer)
         if not self._check and not answer.get("lost"):
-            journal.record(journal.EXISTED, self._gateway, entries)
-            journal.record(journal.CREATED, self._gateway, answer["new_sessions"])
+            session_journal.record(session_journal.EXISTED, self._gateway, entries)
+            session_journal.record(session_journal.CREATED, self._gateway, answer["new_sessions"])
         return answer
 
     def hello(self) -> Result | None:
@@ -121,7 +121,7 @@ class Part:
             left = _without(made, answer.get("released") or [])
             msg = answer.get("msg") or str(asked.get("msg"))
             return {**answer, "refused": True, "msg": msg, "left": [{**item, "sure": not unsure} for item in left]}
-        journal.record(journal.RELEASED, self._gateway, made)
+        session_journal.record(session_journal.RELEASED, self._gateway, made)
         return answer
 
     def _reserved(self) -> tuple[list[Result], bool]:

@@ -17,9 +17,9 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers im
     refused_sessions,
     stops_run,
 )
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.command import release_command
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import listed, readable, with_names
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import describe_key, is_another_secret
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.release_command import release_command
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_opened import opened
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream
 

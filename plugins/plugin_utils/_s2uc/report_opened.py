@@ -14,11 +14,11 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.capabili
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, latest_session
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import SUFFIXES
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.facts import FILES
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import (
     signals_truncation,
     targets_with_addresses,
 )
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.result_facts import FILES
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import PURPOSES, Stream
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.ticket import make_reply, ticket_fingerprint
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.scistream.gateway.tests.integration.containers.rig import (
+from ansible_collections.scistream.gateway.tests.integration.containers.harness import (
     KINDS,
     PROXIES,
     RUNTIMES,
@@ -20,7 +20,7 @@ from ansible_collections.scistream.gateway.tests.integration.containers.rig impo
     offer,
 )
 from ansible_collections.scistream.gateway.tests.integration.containers.ssh import engine_over_ssh
-from ansible_collections.scistream.gateway.tests.integration.proxies.rig import policy
+from ansible_collections.scistream.gateway.tests.integration.proxies.harness import policy
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS
 from ansible_collections.scistream.gateway.tests.testbed.__main__ import CACHE
 from ansible_collections.scistream.gateway.tests.testbed.engine import docker, ensure_engine

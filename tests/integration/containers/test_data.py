@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.scistream.gateway.tests.integration.containers.rig import (
+from ansible_collections.scistream.gateway.tests.integration.containers.harness import (
     container,
     containers,
     left_on_engine,
     open_stream,
 )
 from ansible_collections.scistream.gateway.tests.integration.proxies.certificates import of_gateway
-from ansible_collections.scistream.gateway.tests.integration.proxies.rig import ENCRYPTED, MIB, Whole, transfer
+from ansible_collections.scistream.gateway.tests.integration.proxies.harness import ENCRYPTED, MIB, Whole, transfer
 from ansible_collections.scistream.gateway.tests.integration.proxies.tls import DATA, context, talk
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS, own_uid
 from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import (

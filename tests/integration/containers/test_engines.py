@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.scistream.gateway.tests.integration.containers.harness import RUNTIMES, open_stream
 from ansible_collections.scistream.gateway.tests.integration.containers.own_engine import OwnEngine
-from ansible_collections.scistream.gateway.tests.integration.containers.rig import RUNTIMES, open_stream
-from ansible_collections.scistream.gateway.tests.integration.proxies.rig import MIB, Whole, transfer
+from ansible_collections.scistream.gateway.tests.integration.proxies.harness import MIB, Whole, transfer
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS, SECRET, own_uid
 from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import Application, exchange
 

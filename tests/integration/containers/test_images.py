@@ -10,8 +10,12 @@ from collections.abc import Callable
 
 import pytest
 
-from ansible_collections.scistream.gateway.tests.integration.containers.rig import left_on_engine, offer, open_stream
-from ansible_collections.scistream.gateway.tests.integration.proxies.rig import MIB, Whole, transfer
+from ansible_collections.scistream.gateway.tests.integration.containers.harness import (
+    left_on_engine,
+    offer,
+    open_stream,
+)
+from ansible_collections.scistream.gateway.tests.integration.proxies.harness import MIB, Whole, transfer
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS
 from ansible_collections.scistream.gateway.tests.testbed.__main__ import CACHE
 from ansible_collections.scistream.gateway.tests.testbed.engine import docker, run

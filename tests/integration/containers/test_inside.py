@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.scistream.gateway.tests.integration.containers.rig import offer
+from ansible_collections.scistream.gateway.tests.integration.containers.harness import offer
 from ansible_collections.scistream.gateway.tests.integration.proxies.certificates import of_gateway
-from ansible_collections.scistream.gateway.tests.integration.proxies.rig import encryption, encrypts, program
+from ansible_collections.scistream.gateway.tests.integration.proxies.harness import encryption, encrypts, program
 from ansible_collections.scistream.gateway.tests.integration.proxies.tls import DATA, context, talk
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import (
     COLLECTION,

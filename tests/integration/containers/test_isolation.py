@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.scistream.gateway.tests.integration.containers.rig import (
+from ansible_collections.scistream.gateway.tests.integration.containers.harness import (
     container,
     left_on_engine,
     open_stream,
 )
-from ansible_collections.scistream.gateway.tests.integration.proxies.rig import MIB, Stream
+from ansible_collections.scistream.gateway.tests.integration.proxies.harness import MIB, Stream
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS
 from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import Application, eventually, exchange
 from ansible_collections.scistream.gateway.tests.testbed.engine import docker

@@ -10,8 +10,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from ansible_collections.scistream.gateway.tests.integration.containers.harness import (
+    left_on_engine,
+    offer,
+    open_stream,
+)
 from ansible_collections.scistream.gateway.tests.integration.containers.own_engine import OwnEngine
-from ansible_collections.scistream.gateway.tests.integration.containers.rig import left_on_engine, offer, open_stream
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS
 from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import Application, eventually, exchange
 

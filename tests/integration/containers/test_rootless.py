@@ -21,13 +21,13 @@ import pytest
 from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.loader import proxy_class
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker import docker as container_docker
-from ansible_collections.scistream.gateway.tests.integration.containers.rig import (
+from ansible_collections.scistream.gateway.tests.integration.containers.harness import (
     container,
     left_on_engine,
     offer,
     open_stream,
 )
-from ansible_collections.scistream.gateway.tests.integration.proxies.rig import MIB, Whole, policy, transfer
+from ansible_collections.scistream.gateway.tests.integration.proxies.harness import MIB, Whole, policy, transfer
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import (
     MODULES,
     S2CS,

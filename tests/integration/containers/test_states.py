@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker import limits as container_limits
-from ansible_collections.scistream.gateway.tests.integration.containers.rig import (
+from ansible_collections.scistream.gateway.tests.integration.containers.harness import (
     container,
     left_on_engine,
     offer,

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.scistream.gateway.tests.integration.containers.rig import (
+from ansible_collections.scistream.gateway.tests.integration.containers.harness import (
     container,
     left_on_engine,
     open_stream,
 )
-from ansible_collections.scistream.gateway.tests.integration.proxies.rig import CONFIGURATIONS
+from ansible_collections.scistream.gateway.tests.integration.proxies.harness import CONFIGURATIONS
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS, SECRET, own_uid
 from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import (
     Application,

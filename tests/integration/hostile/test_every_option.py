@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from ansible_collections.scistream.gateway.tests.integration.hostile import doors, values
-from ansible_collections.scistream.gateway.tests.integration.hostile.scenes import Scene
+from ansible_collections.scistream.gateway.tests.integration.hostile import entry_points, values
+from ansible_collections.scistream.gateway.tests.integration.hostile.scenarios import Scene
 
-OPTIONS = [(module, option) for module in doors.MODULES for option in sorted(doors.options_of(module))]
+OPTIONS = [(module, option) for module in entry_points.MODULES for option in sorted(entry_points.options_of(module))]
 # In a configuration, a path, a command or a unit these end what was meant and begin something else.
 MEANING = re.compile(r"[\s;|&$`'\"\\{}<>#*?~!%\x00-\x1f\x7f]|\.\./")
 # Ansible's own words about types, choices and missing options, and about a null character that it cannot log.
@@ -59,11 +59,11 @@ def texts(value: Any) -> Iterator[str]:
 
 def check(scene: Scene, option: str, value: Any) -> None:
     """Call the module with one value in the place of a good one, and judge what comes of it."""
-    spec = doors.options_of(scene.module)[option]
+    spec = entry_points.options_of(scene.module)[option]
     before = scene.picture()
     # Many a path is allowed to root, and must not be used here.
     writes = option == "state_dir" or (scene.module, option) == ("s2cs_policy", "config")
-    result, output = doors.run(scene.module, {**scene.options(), option: value}, check=writes)
+    result, output = entry_points.run(scene.module, {**scene.options(), option: value}, check=writes)
     assert "Traceback" not in output and "MODULE FAILURE" not in output, output
     if spec.get("no_log") and isinstance(value, str) and len(value.strip()) > 8:
         assert value not in output, f"{option} is in the output: {output}"
@@ -92,7 +92,7 @@ def scene(request: pytest.FixtureRequest, place: Path) -> Iterator[Scene]:
 
 @pytest.mark.parametrize(("scene", "option"), OPTIONS, indirect=["scene"])
 def test_known_attacks(scene: Scene, option: str) -> None:
-    for value in values.corpus(doors.options_of(scene.module)[option].get("type", "str")):
+    for value in values.corpus(entry_points.options_of(scene.module)[option].get("type", "str")):
         check(scene, option, value)
 
 
@@ -108,10 +108,10 @@ def test_anything(scene: Scene, option: str, value: Any) -> None:
     check(scene, option, value)
 
 
-@pytest.mark.parametrize("scene", doors.MODULES, indirect=True)
+@pytest.mark.parametrize("scene", entry_points.MODULES, indirect=True)
 def test_the_call_without_an_attack(scene: Scene) -> None:
     """What the other tests change one value of is a call that works, or they would show nothing."""
-    result, _output = doors.run(scene.module, scene.options())
+    result, _output = entry_points.run(scene.module, scene.options())
     if scene.module == "proxy_container":
         assert "no-engine.sock" in result["msg"]
     else:

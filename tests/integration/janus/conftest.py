@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.scistream.gateway.tests.integration.janus.rig import PROFILE, policy
+from ansible_collections.scistream.gateway.tests.integration.janus.harness import PROFILE, policy
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS
 from ansible_collections.scistream.gateway.tests.janus.controller import CACHE, Controller, image_of_nobody
 from ansible_collections.scistream.gateway.tests.testbed.engine import ensure_engine

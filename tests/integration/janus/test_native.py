@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.scistream.gateway.tests.integration.janus.rig import Stream, exists
-from ansible_collections.scistream.gateway.tests.integration.proxies.rig import MIB, Whole, transfer
+from ansible_collections.scistream.gateway.tests.integration.janus.harness import Stream, exists
+from ansible_collections.scistream.gateway.tests.integration.proxies.harness import MIB, Whole, transfer
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS
 from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import Application, exchange
 from ansible_collections.scistream.gateway.tests.janus.controller import CACHE, Controller

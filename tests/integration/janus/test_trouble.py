@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.scistream.gateway.tests.integration.janus.rig import Stream, password_file
+from ansible_collections.scistream.gateway.tests.integration.janus.harness import Stream, password_file
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS, SECRET, own_uid
 from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import Application, exchange
 from ansible_collections.scistream.gateway.tests.janus.controller import Controller

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.scistream.gateway.tests.integration.proxies.rig import ENCRYPTED, KINDS, policy
+from ansible_collections.scistream.gateway.tests.integration.proxies.harness import ENCRYPTED, KINDS, policy
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.scistream.gateway.tests.integration.proxies.rig import (
+from ansible_collections.scistream.gateway.tests.integration.proxies.harness import (
     MIB,
     PROXIES,
     SIZE,

@@ -16,7 +16,7 @@ import time
 import pytest
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES
-from ansible_collections.scistream.gateway.tests.integration.proxies.rig import Stream, program
+from ansible_collections.scistream.gateway.tests.integration.proxies.harness import Stream, program
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS
 from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import PATIENCE, eventually, kill, pair
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.scistream.gateway.tests.integration.proxies.rig import Stream, directory
+from ansible_collections.scistream.gateway.tests.integration.proxies.harness import Stream, directory
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS
 from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import (
     Application,

@@ -17,7 +17,7 @@ import pytest
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.connection_log import NOTES, RESERVE
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.loader import proxy_class
-from ansible_collections.scistream.gateway.tests.integration.proxies.rig import Stream, directory, policy, program
+from ansible_collections.scistream.gateway.tests.integration.proxies.harness import Stream, directory, policy, program
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS, own_uid
 from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import Application, eventually, exchange
 

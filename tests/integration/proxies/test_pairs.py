@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ansible_collections.scistream.gateway.tests.integration.proxies.rig import (
+from ansible_collections.scistream.gateway.tests.integration.proxies.harness import (
     ENCRYPTED,
     SIZE,
     Stream,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.scistream.gateway.tests.integration.proxies.certificates import of_gateway
-from ansible_collections.scistream.gateway.tests.integration.proxies.rig import (
+from ansible_collections.scistream.gateway.tests.integration.proxies.harness import (
     CONFIGURATIONS,
     Stream,
     directory,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ansible_collections.scistream.gateway.tests.integration.proxies.rig import Stream
+from ansible_collections.scistream.gateway.tests.integration.proxies.harness import Stream
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS, SECRET, own_address, own_uid
 from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import Application, exchange
 

@@ -24,7 +24,7 @@ from ansible_collections.scistream.gateway.tests.integration.proxies.certificate
     make,
     of_gateway,
 )
-from ansible_collections.scistream.gateway.tests.integration.proxies.rig import Stream, drain
+from ansible_collections.scistream.gateway.tests.integration.proxies.harness import Stream, drain
 from ansible_collections.scistream.gateway.tests.integration.proxies.tls import DATA, TLS_1_2, context, talk, tls_server
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS
 from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import (

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.scistream.gateway.tests.integration.proxies.certificates import of_gateway
-from ansible_collections.scistream.gateway.tests.integration.proxies.rig import (
+from ansible_collections.scistream.gateway.tests.integration.proxies.harness import (
     CONFIGURATIONS,
     PROXIES,
     Stream,

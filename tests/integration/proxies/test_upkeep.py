@@ -21,7 +21,7 @@ import pytest
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.loader import proxy_class
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes import supervised
-from ansible_collections.scistream.gateway.tests.integration.proxies.rig import (
+from ansible_collections.scistream.gateway.tests.integration.proxies.harness import (
     CONFIGURATIONS,
     PROXIES,
     Stream,

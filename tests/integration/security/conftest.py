@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.scistream.gateway.tests.integration.proxies.rig import policy
+from ansible_collections.scistream.gateway.tests.integration.proxies.harness import policy
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS
 from ansible_collections.scistream.gateway.tests.integration.security.stream import EncryptedStream
 

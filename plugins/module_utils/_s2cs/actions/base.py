@@ -22,14 +22,14 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
     ValueRefused,
     reason,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import STREAMING, Session
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session_manager import SessionManager
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.steps import (
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.concurrent_tasks import (
     Cancelled,
     Outcome,
     Steps,
     run_all,
 )
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import STREAMING, Session
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session_manager import SessionManager
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.transaction import Transaction
 
 # Maximum number of failures in a message. The result contains all of them.

@@ -12,10 +12,10 @@ from typing import Sequence
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import options
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.base import Action, Change
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.kind import Kind
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.concurrent_tasks import Steps
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.control_messages import Release, read_release
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ownership import check_permission
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import STREAMING
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.steps import Steps
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.transaction import Transaction
 
 

@@ -10,6 +10,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import options
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.base import Action, Change
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.kind import Kind
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.concurrent_tasks import Steps
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.control_messages import Hello, read_hello
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError, StateError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import (
@@ -20,7 +21,6 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session im
     format_endpoints,
     secret_matches,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.steps import Steps
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.transaction import Transaction
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS, Plan
 

@@ -22,6 +22,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import options, ports
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.base import Action, Change
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.kind import Kind
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.concurrent_tasks import Steps, wait_turn
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.control_messages import Request, read_request
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError, StateError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ownership import check_administrator
@@ -32,7 +33,6 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session im
     timestamp,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session_manager import SessionManager
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.steps import Steps, wait_turn
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.transaction import Transaction
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.x509_der import parse

@@ -18,6 +18,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import options
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.base import Action, Change
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.kind import Kind
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.concurrent_tasks import Steps
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.control_messages import Update, read_update
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import StateError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ownership import check_permission
@@ -27,10 +28,9 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session im
     Session,
     format_endpoints,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.steps import Steps
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.target_resolution import resolve_targets
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.transaction import Transaction
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.reach import find_unreachable
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.target_probe import find_unreachable
 
 
 class UpdateAction(Action[Update]):

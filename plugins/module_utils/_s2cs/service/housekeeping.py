@@ -14,10 +14,10 @@ from typing import Any, Container
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, reason
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import restarts
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.concurrent_tasks import Steps, run_all
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy_file import load_policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import Session
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session_manager import SessionManager
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.steps import Steps, run_all
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import working_directories
 
 # Interval of maintenance in seconds.

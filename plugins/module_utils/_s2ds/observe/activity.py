@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import Endpoint
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.bounded_files import read
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import works_in
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.socket_diag import (
     Socket,
     held_by,
     sockets,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.untrusted import read
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Place
 
 _MAX_PID_LENGTH = 20

@@ -22,8 +22,12 @@ from copy import deepcopy
 from dataclasses import asdict, fields
 from typing import Callable
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import untrusted
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.tally import MAX_TOTAL, LineParser, Tally
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import bounded_files
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.log_totals import (
+    MAX_TOTAL,
+    LineParser,
+    Tally,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Place
 
 NOTES = "counters.json"
@@ -47,7 +51,7 @@ def read_totals(place: Place, log: str, parse: LineParser) -> Tally:
     while True:
         before = load(place)
         tally = deepcopy(before)
-        with untrusted.opened(place.directory, log) as descriptor:
+        with bounded_files.opened(place.directory, log) as descriptor:
             complete = not tally.offset if descriptor is None else _read_lines(tally, descriptor, parse)
         # Another process may have stored totals meanwhile, and freed lines before they were read.
         stored = load(place)
@@ -71,7 +75,7 @@ def compact(place: Place, log: str, parse: LineParser, observe: Callable[[Tally]
     """
     before = load(place)
     tally = deepcopy(before)
-    with untrusted.opened(place.directory, log, write=True) as descriptor:
+    with bounded_files.opened(place.directory, log, write=True) as descriptor:
         if descriptor is not None:
             _read_lines(tally, descriptor, parse)
         observe(tally)
@@ -80,24 +84,24 @@ def compact(place: Place, log: str, parse: LineParser, observe: Callable[[Tally]
         with suppress(OSError):
             save(place, tally)
             if descriptor is not None:
-                untrusted.free(descriptor, tally.offset)
-                untrusted.reserve(descriptor, RESERVE)
+                bounded_files.free(descriptor, tally.offset)
+                bounded_files.reserve(descriptor, RESERVE)
 
 
 def _read_lines(tally: Tally, descriptor: int, parse: LineParser) -> bool:
     """Add the lines after the offset of a tally. Returns whether there was time for all of them."""
     counted = 0
-    if os.fstat(descriptor).st_size < tally.offset or untrusted.before(descriptor, tally.offset) != tally.mark:
+    if os.fstat(descriptor).st_size < tally.offset or bounded_files.before(descriptor, tally.offset) != tally.mark:
         # The log was truncated or replaced, or its last saved version was restored after a crash of the gateway.
         counted = _lines_counted(tally, descriptor, parse)
         tally.offset, tally.skipping, tally.exact = 0, False, False
-    lines = untrusted.Lines(descriptor, tally.offset, tally.skipping, time.monotonic() + _SECONDS)
+    lines = bounded_files.Lines(descriptor, tally.offset, tally.skipping, time.monotonic() + _SECONDS)
     with suppress(OSError):
         for number, line in enumerate(lines):
             if number >= counted:
                 parse(tally, line)
     tally.offset, tally.skipping = lines.offset, lines.skipping
-    tally.mark = untrusted.before(descriptor, tally.offset)
+    tally.mark = bounded_files.before(descriptor, tally.offset)
     tally.exact = tally.exact and not lines.omitted
     return lines.complete
 
@@ -106,7 +110,7 @@ def _lines_counted(tally: Tally, descriptor: int, parse: LineParser) -> int:
     """Return how many lines of a replaced log precede the first start that the totals do not include."""
     scratch = Tally()
     with suppress(OSError):
-        for number, line in enumerate(untrusted.Lines(descriptor, 0, False, time.monotonic() + _SECONDS)):
+        for number, line in enumerate(bounded_files.Lines(descriptor, 0, False, time.monotonic() + _SECONDS)):
             starts = scratch.starts
             parse(scratch, line)
             if scratch.starts > starts and scratch.began > tally.began:
@@ -116,7 +120,7 @@ def _lines_counted(tally: Tally, descriptor: int, parse: LineParser) -> int:
 
 def load(place: Place) -> Tally:
     """Return the stored totals."""
-    text = untrusted.read(place.notes, NOTES)
+    text = bounded_files.read(place.notes, NOTES)
     if not text:
         return Tally()
     try:
@@ -182,7 +186,7 @@ def create(directory: str, log: str, mode: int) -> None:
         try:
             os.fchown(descriptor, parent.st_uid, parent.st_gid)
             os.fchmod(descriptor, mode | (mode & 0o040) >> 1)
-            untrusted.reserve(descriptor, RESERVE)
+            bounded_files.reserve(descriptor, RESERVE)
         except OSError:
             os.unlink(path)
             raise

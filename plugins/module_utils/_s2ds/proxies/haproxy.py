@@ -24,6 +24,10 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.ac
     open_connections,
     with_connection_log,
 )
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.log_totals import (
+    LineParser,
+    ended_connection_parser,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import (
     check_not_stopped,
     start_time,
@@ -33,10 +37,6 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.pr
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.replies import (
     MAX_COUNT,
     InvalidReply,
-)
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.tally import (
-    LineParser,
-    ended_connection_parser,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.unix_socket import (
     SECONDS,

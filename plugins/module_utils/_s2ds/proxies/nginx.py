@@ -23,13 +23,13 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.ac
     open_connections,
     with_connection_log,
 )
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.log_totals import (
+    LineParser,
+    ended_connection_parser,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import (
     check_not_stopped,
     started_at,
-)
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.tally import (
-    LineParser,
-    ended_connection_parser,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import one_line
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.observed import Observation, ObservedProxy

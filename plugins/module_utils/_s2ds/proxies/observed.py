@@ -19,12 +19,12 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.ac
     OpenConnections,
     carried_bytes,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.tally import (
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.bounded_files import read, size
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.log_totals import (
     COUNTED,
     LineParser,
     Tally,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.untrusted import read, size
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.templated import TemplatedProxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Place
 

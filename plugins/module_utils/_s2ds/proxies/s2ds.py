@@ -16,12 +16,12 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.values i
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import replies
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.bounded_files import read
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import (
     check_not_stopped,
     works_in,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.unix_socket import NotListening, ask
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.untrusted import read
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Control, DataServerSpec, Place
 

@@ -19,12 +19,12 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.ac
     main_process,
     open_connections,
 )
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.bounded_files import read, size
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.log_totals import LineParser, Tally
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import (
     check_not_stopped,
     started_at,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.tally import LineParser, Tally
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.untrusted import read, size
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import one_line
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.observed import Observation, ObservedProxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import RunOnce

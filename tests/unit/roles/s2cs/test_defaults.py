@@ -16,7 +16,7 @@ import yaml
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.limits import Limits, parse_limits
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.janus.settings import JanusSettings
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.trusted import PROGRAMS
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.trusted_paths import PROGRAMS
 
 ROLE = Path(__file__).resolve().parents[4] / "roles/s2cs"
 DEFAULTS: dict[str, Any] = yaml.safe_load((ROLE / "defaults/main.yml").read_text())

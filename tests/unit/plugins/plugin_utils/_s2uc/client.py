@@ -11,7 +11,6 @@ from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import check_uid
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import messages
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.facts import facts, files
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import key_if_any
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.pairing import pairing_problems
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_failed import not_opened, unchanged
@@ -19,6 +18,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_mis
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_opened import opened
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_released import released, unreleased
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_status import status
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.result_facts import exchange_files, stream_results
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import DescriptionError, Stream
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_reader import read_streams
 
@@ -82,7 +82,7 @@ def tickets(
     streams: Any, results: Sequence[Results], purpose: str = "inbound", gateways: Sequence[str] | None = None
 ) -> list[dict[str, str]]:
     """Return the tickets or replies of streams."""
-    return files(read_streams(streams, purpose, gateways), results, purpose)
+    return exchange_files(read_streams(streams, purpose, gateways), results, purpose)
 
 
 def stream_facts(
@@ -94,7 +94,7 @@ def stream_facts(
     ticket_dir: str | None = None,
 ) -> dict[str, Any]:
     """Return streams as data for the next task or job."""
-    return facts(read_streams(streams, purpose, gateways, replies), results, purpose, ticket_dir)
+    return stream_results(read_streams(streams, purpose, gateways, replies), results, purpose, ticket_dir)
 
 
 def report(results: Results, kind: str, streams: Any = (), **more: Any) -> list[str]:

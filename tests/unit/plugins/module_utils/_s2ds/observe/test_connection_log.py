@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import connection_log, untrusted
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.tally import (
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import bounded_files, connection_log
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.log_totals import (
     COUNTED,
     Tally,
     ended_connection_parser,
@@ -310,8 +310,8 @@ def test_only_own_files_are_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "run" / "fifo")
     (tmp_path / "run" / "zero").symlink_to("/dev/zero")
     for name in ("link", "hard", "fifo", "zero", "missing", "."):
-        assert untrusted.read(str(tmp_path), f"run/{name}") == ""
-        assert untrusted.size(str(tmp_path), f"run/{name}") == 0
+        assert bounded_files.read(str(tmp_path), f"run/{name}") == ""
+        assert bounded_files.size(str(tmp_path), f"run/{name}") == 0
     (tmp_path / "run" / "own").write_text("0123456789\nrest")
-    assert untrusted.read(str(tmp_path), "run/own", skip=4) == "456789\nrest"
-    assert untrusted.read(str(tmp_path), "run/own", limit=3) == "012"
+    assert bounded_files.read(str(tmp_path), "run/own", skip=4) == "456789\nrest"
+    assert bounded_files.read(str(tmp_path), "run/own", limit=3) == "012"

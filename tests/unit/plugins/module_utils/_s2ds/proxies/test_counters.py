@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import activity, connection_log
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.log_totals import Tally
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import group_in, started_at
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.socket_diag import held_by, sockets
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.tally import Tally
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies import haproxy, stunnel
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.haproxy import Master
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Place

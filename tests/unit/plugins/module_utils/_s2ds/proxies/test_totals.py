@@ -17,8 +17,8 @@ import pytest
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import connection_log
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.log_totals import Tally
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.replies import counters
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.tally import Tally
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.haproxy import HAProxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.nginx import Nginx
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.observed import ObservedProxy

@@ -17,11 +17,11 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.ac
     main_process,
     open_connections,
 )
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.bounded_files import read
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import (
     check_not_stopped,
     started_at,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.untrusted import read
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import one_line
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.templated import TemplatedProxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Control, DataServerSpec, Place

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.steps import (
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.concurrent_tasks import (
     Cancelled,
     Steps,
     run_all,

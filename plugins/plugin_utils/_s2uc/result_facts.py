@@ -19,7 +19,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.ticket imp
 FILES = {"inbound": "ticket", "outbound": "reply"}
 
 
-def facts(
+def stream_results(
     streams: Sequence[Stream], results: Sequence[Results], purpose: str, ticket_dir: str | None = None
 ) -> dict[str, Any]:
     """Return the open streams by name, without secrets.
@@ -35,11 +35,13 @@ def facts(
         sessions = {role: latest_session(results, stream, role) for role in PURPOSES[purpose]}
         known = {role: session for role, session in sessions.items() if session and session.get("listeners")}
         if len(known) == len(sessions):
-            found[stream.name] = _one(stream, known, purpose, ticket_dir)
+            found[stream.name] = _stream_result(stream, known, purpose, ticket_dir)
     return found
 
 
-def _one(stream: Stream, sessions: Mapping[str, Session], purpose: str, ticket_dir: str | None) -> dict[str, Any]:
+def _stream_result(
+    stream: Stream, sessions: Mapping[str, Session], purpose: str, ticket_dir: str | None
+) -> dict[str, Any]:
     states = sorted({str(session.get("state")) for session in sessions.values()})
     fact: dict[str, Any] = {
         "uid": stream.uid,
@@ -59,7 +61,7 @@ def _one(stream: Stream, sessions: Mapping[str, Session], purpose: str, ticket_d
     return fact
 
 
-def files(streams: Sequence[Stream], results: Sequence[Results], purpose: str) -> list[dict[str, str]]:
+def exchange_files(streams: Sequence[Stream], results: Sequence[Results], purpose: str) -> list[dict[str, str]]:
     """Return the tickets or replies of streams whose one side this run opened.
 
     Args:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ansible_collections.scistream.gateway.tests.integration.proxies.rig import Stream
+from ansible_collections.scistream.gateway.tests.integration.proxies.harness import Stream
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS
 from ansible_collections.scistream.gateway.tests.testbed.engine import docker
 from ansible_collections.scistream.gateway.tests.testbed.proxies import STREAM_MODULE

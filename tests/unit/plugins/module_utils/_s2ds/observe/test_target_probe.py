@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.reach import find_unreachable
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.target_probe import find_unreachable
 
 
 @pytest.mark.parametrize(("address", "family"), [("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)])

@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.scistream.gateway.tests.integration.hostile import doors
+from ansible_collections.scistream.gateway.tests.integration.hostile import entry_points
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import (
     COLLECTION,
     S2CS,
@@ -82,7 +82,7 @@ class Scene:
         if self.module == "s2ds":
             for path in self.s2cs.sessions.glob("s2ds-*"):
                 name = path.name.partition("-")[2]
-                result, _text = doors.run("s2ds", {**self.options(), "name": name, "state": "absent"})
+                result, _text = entry_points.run("s2ds", {**self.options(), "name": name, "state": "absent"})
                 assert not result.get("failed"), result
         elif self.module == "s2cs_policy":
             (self.root / "policy.json").unlink(missing_ok=True)
@@ -113,5 +113,5 @@ class Scene:
         ]
 
     def _done(self, module: str, **options: Any) -> None:
-        result, _text = doors.run(module, {"config": str(self.s2cs.config), "uid": self.uid, **options})
+        result, _text = entry_points.run(module, {"config": str(self.s2cs.config), "uid": self.uid, **options})
         assert not result.get("failed"), result

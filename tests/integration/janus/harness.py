@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.scistream.gateway.tests.integration.proxies import rig
+from ansible_collections.scistream.gateway.tests.integration.proxies import harness
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS, own_uid
 from ansible_collections.scistream.gateway.tests.janus.controller import NODE, USER, Controller, image
 from ansible_collections.scistream.gateway.tests.testbed.engine import docker
@@ -38,7 +38,7 @@ def policy(root: Path, controller: Controller, **keys: Any) -> dict[str, Any]:
         **keys,
     }
     return {
-        "template_dir": rig.policy(root)["template_dir"],
+        "template_dir": harness.policy(root)["template_dir"],
         "proxies": {
             "s2ds": {},
             **{name: {"runtimes": ["janus"], "settings": {"image": image()}} for name in ("haproxy", "stunnel")},

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import trusted
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.trusted import (
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import trusted_paths
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.trusted_paths import (
     UnsuitableFileError,
     UntrustedPathError,
 )
@@ -48,20 +48,20 @@ def file(tmp_path: Path) -> Path:
 
 def refused(path: Path, *words: str) -> None:
     """Assert that neither its content nor its word is taken."""
-    for use in (lambda: trusted.read(str(path), MAX_SIZE), lambda: trusted.check(str(path))):
+    for use in (lambda: trusted_paths.read(str(path), MAX_SIZE), lambda: trusted_paths.check(str(path))):
         with pytest.raises(UntrustedPathError) as error:
             use()
         assert all(word in str(error.value) for word in words), error.value
 
 
 def test_good(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert trusted.read(str(file), MAX_SIZE) == b"{}"
-    trusted.check(str(file))
+    assert trusted_paths.read(str(file), MAX_SIZE) == b"{}"
+    trusted_paths.check(str(file))
     monkeypatch.chdir(tmp_path)
-    assert trusted.read("etc/../etc/./s2cs.json", MAX_SIZE) == b"{}"
+    assert trusted_paths.read("etc/../etc/./s2cs.json", MAX_SIZE) == b"{}"
     with pytest.raises(FileNotFoundError):
-        trusted.read(str(file.parent / "other"), MAX_SIZE)
-    trusted.check(str(file.parent / "other" / "one"))
+        trusted_paths.read(str(file.parent / "other"), MAX_SIZE)
+    trusted_paths.check(str(file.parent / "other" / "one"))
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_what_others_can_write(file: Path, change: Callable[[Path], object], wor
 
 def test_directory_of_roots_in_one_for_everybody(file: Path) -> None:
     file.parent.parent.chmod(0o1777)
-    assert trusted.read(str(file), MAX_SIZE) == b"{}"
+    assert trusted_paths.read(str(file), MAX_SIZE) == b"{}"
     refused(file.parent.parent / "missing", "anyone can create it")
 
 
@@ -94,18 +94,18 @@ def test_links(file: Path, tmp_path: Path) -> None:
     link = tmp_path / "link.json"
     for target in (str(file), "etc/s2cs.json", f"{tmp_path}/etc/../etc/s2cs.json"):
         link.symlink_to(target)
-        assert trusted.read(str(link), MAX_SIZE) == b"{}"
+        assert trusted_paths.read(str(link), MAX_SIZE) == b"{}"
         link.unlink()
     directory = tmp_path / "other"
     directory.symlink_to("etc")
-    assert trusted.read(str(directory / "s2cs.json"), MAX_SIZE) == b"{}"
+    assert trusted_paths.read(str(directory / "s2cs.json"), MAX_SIZE) == b"{}"
     link.symlink_to(file)
     os.lchown(link, pwd.getpwnam(STRANGER).pw_uid, -1)
     refused(link, "link.json belongs to nobody")
     link.unlink()
     link.symlink_to(link.name)
     with pytest.raises(OSError, match="symbolic links"):
-        trusted.read(str(link), MAX_SIZE)
+        trusted_paths.read(str(link), MAX_SIZE)
     link.unlink()
     shutil.chown(file.parent, STRANGER)
     link.symlink_to(file)
@@ -119,27 +119,27 @@ def test_what_is_no_file(file: Path) -> None:
     null.symlink_to("/dev/null")
     for path in (fifo, file.parent):
         with pytest.raises(UnsuitableFileError):
-            trusted.read(str(path), MAX_SIZE)
+            trusted_paths.read(str(path), MAX_SIZE)
     for path in (zero, null):
         with pytest.raises(UntrustedPathError, match="is writable by everyone"):
-            trusted.read(str(path), MAX_SIZE)
+            trusted_paths.read(str(path), MAX_SIZE)
     os.mknod(file.with_name("device"), 0o600 | 0o020000, os.makedev(1, 5))
     with pytest.raises(UnsuitableFileError, match="no regular file"):
-        trusted.read(str(file.with_name("device")), MAX_SIZE)
+        trusted_paths.read(str(file.with_name("device")), MAX_SIZE)
 
 
 def test_size(file: Path) -> None:
     file.write_bytes(b"x" * MAX_SIZE)
-    assert len(trusted.read(str(file), MAX_SIZE)) == MAX_SIZE
+    assert len(trusted_paths.read(str(file), MAX_SIZE)) == MAX_SIZE
     file.write_bytes(b"x" * (MAX_SIZE + 1))
     with pytest.raises(UnsuitableFileError, match="larger than 1000 bytes"):
-        trusted.read(str(file), MAX_SIZE)
+        trusted_paths.read(str(file), MAX_SIZE)
 
 
 def test_group_of_nobody_else(file: Path) -> None:
     """Groups that a system makes for one user alone, and directories that belong to such a group."""
     file.chmod(0o660)
-    assert trusted.read(str(file), MAX_SIZE) == b"{}"
+    assert trusted_paths.read(str(file), MAX_SIZE) == b"{}"
     if shutil.which("setfacl"):
         subprocess.run(["setfacl", "-m", f"u:{STRANGER}:rw", file], check=True)
         refused(file, "by the group root")
