@@ -16,7 +16,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 PARTS = (
+    "CHANGELOG.rst",
+    "CONTRIBUTING.md",
+    "Makefile",
+    "README.md",
+    "changelogs",
     "docs",
+    "extensions",
     "inventories",
     "playbooks",
     "plugins/doc_fragments",
@@ -29,7 +35,7 @@ PARTS = (
     "plugins/plugin_utils",
     "roles",
 )
-SUFFIXES = (".py", ".yml", ".md", ".j2")
+SUFFIXES = (".py", ".yml", ".yaml", ".md", ".j2")
 
 # Phrases in text of any kind, with what to write instead.
 PHRASES: Mapping[str, str] = {
@@ -91,7 +97,8 @@ def _problems(path: Path) -> list[str]:
 
 @pytest.mark.parametrize("part", PARTS)
 def test_no_translated_words(part: str) -> None:
-    files = [path for path in sorted((ROOT / part).rglob("*")) if path.suffix in SUFFIXES]
+    place = ROOT / part
+    files = [place] if place.is_file() else [path for path in sorted(place.rglob("*")) if path.suffix in SUFFIXES]
     assert files
     problems = [problem for path in files for problem in _problems(path)]
     assert not problems, "\n".join(problems)
