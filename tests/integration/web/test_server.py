@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service import web
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.host_names import HostNames
 from ansible_collections.scistream.gateway.tests.integration.web.conftest import Site, page
 from ansible_collections.scistream.gateway.tests.unit.plugins.module_utils._s2cs.service.samples import session
 
@@ -89,7 +90,36 @@ def test_nothing_can_be_changed(site: Site, method: str) -> None:
     "path", ["/../../etc/passwd", "/page.html", "/status.json/", "/%2e%2e/", "/metrics%00", "http://x/"]
 )
 def test_other_paths_are_not_there(site: Site, path: str) -> None:
-    assert site.request("GET", path)[0].status == 404
+    assert site.request("GET", path, Host="localhost")[0].status == 404
+
+
+OWN = socket.gethostname()
+
+
+@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("host", ["rebound.example.org", "127.0.0.1.example.org:80", "x@127.0.0.1", "[::1", "\xe9"])
+def test_names_of_other_hosts_are_refused(site: Site, path: str, host: str) -> None:
+    response, body = site.request("GET", path, Host=host)
+    assert (response.status, b"s2cs_status_names" in body) == (421, True)
+    assert host.encode() not in body
+    answer = everything(connect(site, f"GET {path} HTTP/1.1\r\nHost: localhost\r\nHost: {host}\r\n\r\n".encode()))
+    assert b" 421 " in answer.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("", "127.0.0.1", "192.0.2.7:9464", "[::1]:9464", "[2001:db8::1]", "[fe80::1%25eth0]", "LocalHost:80"),
+        *(OWN, f"{OWN.upper()}.:9464", "status.example.org"),
+    ],
+)
+def test_addresses_and_own_names_are_served(site: Site, host: str) -> None:
+    site.server.names = HostNames(["Status.Example.org"])
+    assert site.request("HEAD", "/status.json", Host=host)[0].status == 200
+
+
+def test_clients_of_http_1_0_send_no_name(site: Site) -> None:
+    assert b" 200 " in everything(connect(site, b"GET /metrics HTTP/1.0\r\n\r\n")).splitlines()[0]
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,13 @@ def _for_units(command: Callable[..., argparse.ArgumentParser]) -> None:
     web = command("web", _web, "run the web server for the status page and the metrics (used by a systemd unit)")
     web.add_argument("--listen", metavar="ADDRESS:PORT", help="address (default: status_address of the policy)")
     web.add_argument("--page", metavar="FILE", help="status page (default: the one next to this program)")
+    web.add_argument(
+        "--name",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="name of this gateway in addition to its host name; can be repeated",
+    )
     metrics = command("metrics", _metrics, "print the metrics of this gateway in the text format of Prometheus")
     metrics.add_argument("--output", metavar="FILE", help="replace this file instead, atomically")
     for added in (web, metrics):
@@ -196,7 +203,7 @@ def _top(given: argparse.Namespace) -> int:
 def _web(given: argparse.Namespace) -> int:
     from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.viewing import run_web
 
-    run_web(lambda: call_service(given.socket, "info", {}), given.listen, given.page)
+    run_web(lambda: call_service(given.socket, "info", {}), given.listen, given.page, given.name)
     return 0
 
 

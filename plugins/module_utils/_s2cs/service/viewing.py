@@ -11,7 +11,7 @@ import stat
 import sys
 import time
 from contextlib import contextmanager
-from typing import Any, Callable, Iterator, Mapping
+from typing import Any, Callable, Iterable, Iterator, Mapping
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import parse_endpoint
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
@@ -52,13 +52,14 @@ def run_top(call: Call, interval: float) -> None:
     top.run(_get_info(call), interval)
 
 
-def run_web(call: Call, listen: str | None, page: str | None) -> None:
+def run_web(call: Call, listen: str | None, page: str | None, names: Iterable[str] = ()) -> None:
     """Run the web server.
 
     Args:
         call: Calls s2cs_info.
         listen: Address and port, or None for those in the policy.
         page: Path of the status page, or None for the one that the role has installed.
+        names: Names of the gateway in addition to its host name.
     """
     # The web server has no TLS, but http.client, on which it depends, imports it. This saves 3.5 MB in this process.
     sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]
@@ -77,7 +78,7 @@ def run_web(call: Call, listen: str | None, page: str | None) -> None:
     page = page or os.path.join(os.path.dirname(os.path.realpath(sys.argv[0])), _PAGE)
     endpoint = parse_endpoint("status_address", address)
     try:
-        web.serve(endpoint, monitor, page, is_outdated)
+        web.serve(endpoint, monitor, page, names, is_outdated)
     except OSError as error:
         raise ScistreamError(f"status_address: cannot serve {page} at {address}: {error.strerror or error}") from None
 

@@ -21,10 +21,11 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from ipaddress import ip_network
 from socketserver import TCPServer, ThreadingMixIn
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Iterable, Mapping
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import Endpoint
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.documents import Documents
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.host_names import HostNames
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.monitor import Monitor, Snapshot
 
 #: Seconds between snapshots for the history if there are no requests.
@@ -43,6 +44,7 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+_OTHER_NAME = "Use the address or the name of this gateway, or add the name to s2cs_status_names."
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
 
 
@@ -95,6 +97,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Respond with a document."""
         self.server.extend_time_limit(self.connection)
+        if not all(map(self.server.names.match, self.headers.get_all("Host", ()))):
+            self.send_error(HTTPStatus.MISDIRECTED_REQUEST, explain=_OTHER_NAME)
+            return
         document = self.server.documents.get(self.path.partition("?")[0])
         if document is None:
             self.send_error(HTTPStatus.NOT_FOUND)
@@ -112,7 +117,9 @@ class _Handler(BaseHTTPRequestHandler):
         """Respond with a status, without repeating any part of the request."""
         status = HTTPStatus(code)
         headers = {"Allow": "GET, HEAD"} if status == HTTPStatus.METHOD_NOT_ALLOWED else {}
-        self._respond(status, "text/plain; charset=utf-8", f"{status.phrase}\n".encode(), headers)
+        # The base class explains errors with parts of the request.
+        text = f"{status.phrase}\n" if explain != _OTHER_NAME else f"{status.phrase}\n{explain}\n"
+        self._respond(status, "text/plain; charset=utf-8", text.encode(), headers)
 
     def _respond(self, status: HTTPStatus, content_type: str, content: bytes, headers: Mapping[str, str]) -> None:
         # The base class responds to HTTP/0.9 without headers.
@@ -149,6 +156,7 @@ class StatusServer(ThreadingMixIn, TCPServer):
         address: Address and port.
         monitor: Takes snapshots of the gateway.
         page: Path of the status page.
+        names: Names of the gateway in addition to its host name.
     """
 
     allow_reuse_address = True
@@ -156,9 +164,10 @@ class StatusServer(ThreadingMixIn, TCPServer):
     block_on_close = False
     request_queue_size = 64
 
-    def __init__(self, address: Endpoint, monitor: Monitor, page: str) -> None:
+    def __init__(self, address: Endpoint, monitor: Monitor, page: str, names: Iterable[str] = ()) -> None:
         self.address_family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
         self.documents = Documents(monitor, page)
+        self.names = HostNames(names)
         self._connections: dict[socket.socket, _Connection] = {}
         self._lock = threading.Lock()
         super().__init__((address.host, address.port), _Handler)
@@ -243,6 +252,7 @@ def serve(
     address: Endpoint,
     monitor: Monitor,
     page: str,
+    names: Iterable[str] = (),
     is_outdated: Callable[[Snapshot], bool] = lambda snapshot: False,
     interval: float = INTERVAL,
 ) -> None:
@@ -252,12 +262,13 @@ def serve(
         address: Address and port.
         monitor: Takes snapshots of the gateway.
         page: Path of the status page.
+        names: Names of the gateway in addition to its host name.
         is_outdated: Whether to exit after a snapshot.
         interval: Seconds between snapshots for the history.
     """
     stopped = threading.Event()
 
-    with StatusServer(address, monitor, page) as server:
+    with StatusServer(address, monitor, page, names) as server:
 
         def stop(*_arguments: Any) -> None:
             stopped.set()
