@@ -161,13 +161,19 @@ class TestUsers:
         with own, other, outgoing:
             # The connecting end of a connection with the frontend would otherwise pass for one of root.
             for passed in ([], [own.fileno()], [outgoing.fileno()], [own.fileno(), own.fileno()]):
-                with socket.socket(socket.AF_UNIX) as connection:
-                    connection.connect(service.backend_socket)
-                    socket.send_fds(connection, [b"\n"], passed)
-                    connection.sendall(request)
-                    connection.shutdown(socket.SHUT_WR)
-                    answer = json.loads(connection.recv(4096))
-                    assert answer["error"]["code"] == "denied"
+                assert _pass_along(service, request, passed)["error"]["code"] == "denied"
+        # Other sockets with the right name have the credentials of whoever listens, here root.
+        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET):
+            for connects in (False, True):
+                os.unlink(service.socket)
+                with socket.socket(socket.AF_UNIX, kind) as named, socket.socket(socket.AF_UNIX, kind) as listener:
+                    named.bind(service.socket)
+                    listener.bind(b"\0" + own_uid().encode())
+                    if kind != socket.SOCK_DGRAM:
+                        (listener if connects else named).listen()
+                    if connects:
+                        named.connect(listener.getsockname())
+                    assert _pass_along(service, request, [named.fileno()])["error"]["code"] == "denied"
 
     def test_frontend_has_no_rights(self, service: Service) -> None:
         lines = Path(f"/proc/{service.frontend.pid}/status").read_text().splitlines()
@@ -196,6 +202,17 @@ class TestUsers:
             assert answer["error"]["code"] == "busy"
             for user in (ANN, BOB, ""):
                 assert "result" in service.call("info", {}, user=user)
+
+
+def _pass_along(service: Service, request: bytes, passed: list[int]) -> dict[str, Any]:
+    """Send a request to the backend like the frontend; returns the answer."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(service.backend_socket)
+        socket.send_fds(connection, [b"\n"], passed)
+        connection.sendall(request)
+        connection.shutdown(socket.SHUT_WR)
+        answer: dict[str, Any] = json.loads(connection.recv(1 << 20))
+        return answer
 
 
 REFUSED: list[tuple[bytes, str, str]] = [

@@ -85,8 +85,7 @@ def _receive(connection: socket.socket, user_socket: str) -> tuple[Caller, bytes
     """Return the user of the caller's connection, which the frontend passes along, and the request."""
     _data, passed = sockets.receive_descriptors(connection, 1)
     try:
-        # Only a connection accepted on the socket for users has its name, in contrast to connections of the frontend.
-        if len(passed) != 1 or passed[0].family != socket.AF_UNIX or passed[0].getsockname() != user_socket:
+        if len(passed) != 1 or not sockets.is_accepted(passed[0], user_socket):
             raise ServiceError(DENIED, "requests must be accompanied by the connection of the caller")
         pid, uid = sockets.peer(passed[0])
     finally:

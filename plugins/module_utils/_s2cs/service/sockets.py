@@ -42,6 +42,29 @@ def peer(connection: socket.socket) -> tuple[int, int]:
     return pid, uid
 
 
+def is_accepted(item: socket.socket, path: str) -> bool:
+    """Tell whether a socket is a connection that was accepted on a listening socket, so that its peer is the caller.
+
+    The credentials of the peer of any other socket say nothing about a caller. Those of a listening socket, and of the
+    connecting end of a connection, are of the process that listens, which is often root. Whoever listens has a name,
+    in contrast to a caller.
+
+    Args:
+        item: Any socket.
+        path: Path of the listening socket.
+    """
+    try:
+        return (
+            item.family == socket.AF_UNIX
+            and item.type == socket.SOCK_STREAM
+            and not item.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            and item.getsockname() == path
+            and item.getpeername() in ("", b"")
+        )
+    except OSError:
+        return False
+
+
 def send_descriptor(connection: socket.socket, data: bytes, descriptor: int) -> None:
     """Send data together with a descriptor."""
     rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))
