@@ -175,6 +175,22 @@ class TestUsers:
                         named.connect(listener.getsockname())
                     assert _pass_along(service, request, [named.fileno()])["error"]["code"] == "denied"
 
+    def test_users_without_an_account_are_nobody(self, service: Service) -> None:
+        """Whoever has a range of subordinate users has the limits of one user, and none of them may act."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            _connect_as(200_000, connection, service.socket)
+            connection.sendall(json.dumps(BASE).encode())
+            connection.shutdown(socket.SHUT_WR)
+            error = json.loads(connection.makefile().read())["error"]
+            assert error["code"] == "denied" and "200000" in error["msg"]
+        with contextlib.ExitStack() as stack:
+            for uid in range(200_000, 200_016):
+                for _unused in range(8):
+                    connection = stack.enter_context(socket.socket(socket.AF_UNIX))
+                    _connect_as(uid, connection, service.socket)
+                    connection.sendall(b"{")
+            assert "result" in service.call("info", {}, user=ANN)
+
     def test_frontend_has_no_rights(self, service: Service) -> None:
         lines = Path(f"/proc/{service.frontend.pid}/status").read_text().splitlines()
         status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
@@ -202,6 +218,14 @@ class TestUsers:
             assert answer["error"]["code"] == "busy"
             for user in (ANN, BOB, ""):
                 assert "result" in service.call("info", {}, user=user)
+
+
+def _connect_as(uid: int, connection: socket.socket, path: str) -> None:
+    os.seteuid(uid)
+    try:
+        connection.connect(path)
+    finally:
+        os.seteuid(0)
 
 
 def _pass_along(service: Service, request: bytes, passed: list[int]) -> dict[str, Any]:

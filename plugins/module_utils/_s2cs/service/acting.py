@@ -23,6 +23,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.caller imp
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.gather import gather
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.perform import perform
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service import sockets
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.accounts import has_account
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.protocol import (
     Call,
     answer,
@@ -85,12 +86,12 @@ def _receive(connection: socket.socket, user_socket: str) -> tuple[Caller, bytes
     """Return the user of the caller's connection, which the frontend passes along, and the request."""
     _data, passed = sockets.receive_descriptors(connection, 1)
     try:
-        if len(passed) != 1 or not sockets.is_accepted(passed[0], user_socket):
-            raise ServiceError(DENIED, "requests must be accompanied by the connection of the caller")
-        pid, uid = sockets.peer(passed[0])
+        accepted = len(passed) == 1 and sockets.is_accepted(passed[0], user_socket)
+        pid, uid = sockets.peer(passed[0]) if accepted else (0, -1)
     finally:
         for item in passed:
             item.close()
+    # Read before anything is refused, because closing a connection with unread data would discard the answer.
     parts = []
     size = 0
     while size <= MAX_REQUEST:
@@ -99,6 +100,11 @@ def _receive(connection: socket.socket, user_socket: str) -> tuple[Caller, bytes
             break
         parts.append(part)
         size += len(part)
+    if not accepted:
+        raise ServiceError(DENIED, "requests must be accompanied by the connection of the caller")
+    # Subordinate users of user namespaces would each have limits of their own.
+    if not has_account(uid):
+        raise ServiceError(DENIED, f"user {uid} has no account on this gateway: do not call it in a user namespace")
     # Like a module, root acts on behalf of the user who logged in.
     return Caller(uid) if uid else find_user_of_root(str(pid)), b"".join(parts)
 

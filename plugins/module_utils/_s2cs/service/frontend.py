@@ -22,6 +22,7 @@ from contextlib import suppress
 from typing import Callable
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service import sockets
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.accounts import Accounts
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.budget import Budget
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.protocol import read_request, refusal
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.shapes import INFO
@@ -40,6 +41,8 @@ _SEND_SECONDS = 30.0
 _ACTION_SECONDS = 900.0
 # Maximum number of concurrent calls. Calls of root are not limited, so that it can always act.
 MAX_CALLS, MAX_USER_CALLS = 128, 8
+# Of these, the number that is reserved for users who have no other call, so that a few users cannot take all.
+_FIRST_CALLS = 32
 # Maximum sizes of all requests until they are forwarded, and of all answers of info until they are sent.
 _MAX_BYTES, _MAX_USER_BYTES = 48 << 20, 2 * MAX_REQUEST
 _MAX_ANSWER_BYTES, _MAX_USER_ANSWER_BYTES = 160 << 20, 32 << 20
@@ -57,6 +60,7 @@ class Frontend:
     def __init__(self, listener: socket.socket, backend: str) -> None:
         self._listener = listener
         self._backend = backend
+        self._accounts = Accounts()
         self._calls: Counter[int] = Counter()
         self._requests = Budget(_MAX_BYTES, _MAX_USER_BYTES)
         self._answers = Budget(_MAX_ANSWER_BYTES, _MAX_USER_ANSWER_BYTES)
@@ -81,10 +85,11 @@ class Frontend:
     async def _handle(self, connection: socket.socket) -> None:
         with connection:
             _pid, uid = sockets.peer(connection)
-            if uid and (sum(self._calls.values()) >= MAX_CALLS or self._calls[uid] >= MAX_USER_CALLS):
+            uid = await self._accounts.find(uid) if uid else uid
+            if uid and not self._has_place(uid):
                 await self._answer(connection, refusal(ServiceError(BUSY, _busy("calls"))))
                 return
-            self._calls[uid] += uid > 0
+            self._calls[uid] += uid != 0
             try:
                 await self._call(connection, uid)
             except Exception as error:  # pylint: disable=broad-except
@@ -92,9 +97,14 @@ class Frontend:
                 print(f"a call of user {uid} failed: {type(error).__name__}: {error}", file=sys.stderr)
                 await self._answer(connection, refusal(ServiceError(INTERNAL, "the service failed; see its log")))
             finally:
-                self._calls[uid] -= uid > 0
+                self._calls[uid] -= uid != 0
                 if self._calls[uid] <= 0:
                     del self._calls[uid]
+
+    def _has_place(self, uid: int) -> bool:
+        """Tell whether a user may have another call."""
+        total, own = sum(self._calls.values()), self._calls[uid]
+        return own < MAX_USER_CALLS and total < (MAX_CALLS - _FIRST_CALLS if own else MAX_CALLS)
 
     async def _call(self, connection: socket.socket, uid: int) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as backend:
