@@ -108,11 +108,13 @@ def parse_endpoints(option: str, values: Any, min_port: int = 1) -> list[Endpoin
     """
     if not isinstance(values, (list, tuple)):
         raise ValueRefused(option, values, f"it must be a list; for each item {_FORM}")
+    seen: set[Endpoint] = set()
     found: list[Endpoint] = []
     for index, value in enumerate(values):
         endpoint = parse_endpoint(f"{option}[{index}]", value, min_port)
-        if endpoint in found and endpoint.port:
+        if endpoint in seen and endpoint.port:
             raise ValueRefused(f"{option}[{index}]", value, "it is a duplicate; list each one once")
+        seen.add(endpoint)
         found.append(endpoint)
     return found
 
@@ -131,12 +133,8 @@ def parse_networks(option: str, values: Any) -> list[Network]:
     """Parse a list of networks. An address is a network with one address. Duplicates are removed."""
     if not isinstance(values, (list, tuple)):
         raise ValueRefused(option, values, 'it must be a list of networks or addresses, such as ["192.0.2.0/24"]')
-    networks: list[Network] = []
-    for index, value in enumerate(values):
-        network = parse_network(f"{option}[{index}]", value)
-        if network not in networks:
-            networks.append(network)
-    return networks
+    # In order, and without searching a list, because there can be thousands.
+    return list(dict.fromkeys(parse_network(f"{option}[{index}]", value) for index, value in enumerate(values)))
 
 
 def parse_network(option: str, value: Any) -> Network:

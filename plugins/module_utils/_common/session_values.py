@@ -18,6 +18,9 @@ TRANSPORTS = ("tcp", "udp", "both")
 # Absolute limits of every policy, shared by gateways and control nodes so that they agree.
 MAX_NUM_CONN = 65535
 MAX_SESSIONS = 65535
+# Maximum number of sessions in one call, and of networks that may connect to a session.
+MAX_CALL_SESSIONS = 1024
+MAX_CLIENTS = 256
 MAX_HELLO_TIMEOUT = 7 * 86400
 # Ten years.
 MAX_LIFETIME = 3650 * 86400
@@ -44,6 +47,22 @@ def check_uid(value: Any) -> str:
     if not _UID.fullmatch(text):
         raise ValueRefused("uid", value, "give a UUID such as 1b4e28ba-2fa1-11d2-883f-0016d3cca427")
     return text
+
+
+def check_length(option: str, values: Any, maximum: int, what: str) -> None:
+    """Check the length of a list before its items are read. Anything but a list is left to its own check.
+
+    Args:
+        option: Name of the option, for the message.
+        values: The value of the option.
+        maximum: Maximum number of items.
+        what: What to do instead, for the message.
+
+    Raises:
+        ValueRefused: The list is too long.
+    """
+    if isinstance(values, (list, tuple)) and len(values) > maximum:
+        raise ValueRefused(option, f"({len(values)} items)", f"at most {maximum}; {what}")
 
 
 def check_gateway(option: str, value: Any) -> str:

@@ -19,10 +19,12 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 from ansible_collections.scistream.gateway.plugins.module_utils._common.pem import check_certificate, check_private_key
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import (
     ENCRYPTIONS,
+    MAX_CLIENTS,
     MAX_LIFETIME,
     ROLES,
     TRANSPORTS,
     check_labels,
+    check_length,
     check_secret,
     check_uid,
 )
@@ -167,6 +169,7 @@ def read_hello(options: Mapping[str, Any], policy: Policy) -> Hello:
     """Read a HELLO. Arguments and errors are those of ``read_request``."""
     role = check_choice("role", options.get("role"), ROLES)
     given = options.get("producer_listeners") or []
+    check_length("producer_listeners", given, policy.max_connections, "a session has at most that many connections")
     listeners = parse_endpoints("producer_listeners", given)
     if role == "producer" and not listeners:
         raise ValueRefused("producer_listeners", given, "specify where the producer listens, such as 10.1.0.5:7000")
@@ -191,6 +194,8 @@ def read_update(options: Mapping[str, Any], policy: Policy) -> Update:
     """Read an UPDATE. Arguments and errors are those of ``read_request``."""
     role = check_choice("role", options.get("role"), ROLES)
     given = options.get("remote_listeners")
+    check_length("remote_listeners", given, policy.max_connections, "a session has at most that many connections")
+    check_length("clients", options.get("clients"), MAX_CLIENTS, "combine them into larger networks")
     targets = None if given is None else parse_endpoints("remote_listeners", given)
     if (targets is not None and not targets) or (targets is None and role == "consumer"):
         raise ValueRefused("remote_listeners", given, "give at least one target; for a consumer, the peer's listeners")

@@ -9,7 +9,12 @@ from __future__ import annotations
 from typing import Any, Mapping, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, reason, show
-from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES, check_uid
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import (
+    MAX_CALL_SESSIONS,
+    ROLES,
+    check_length,
+    check_uid,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.base import (
     Action,
     ActionFailed,
@@ -41,6 +46,7 @@ def perform(
     items = [options] if given is None else given
     warnings: list[str] = []
     try:
+        check_length("sessions", given, MAX_CALL_SESSIONS, "call it once for each part")
         policy = load_policy(config, kind.lenient)
         wanted = [_read(kind, item, policy, None if given is None else index) for index, item in enumerate(items)]
         manager = SessionManager(policy, check_mode, kind.lenient, caller)
