@@ -14,8 +14,12 @@ import fcntl
 import hashlib
 import os
 import stat
+import time
 from contextlib import contextmanager, suppress
 from typing import Iterable, Iterator
+
+# Pauses in seconds between attempts to acquire a lock within a time limit.
+_MIN_PAUSE, _MAX_PAUSE = 0.005, 0.1
 
 
 class SessionLocks:
@@ -51,15 +55,17 @@ class SessionLocks:
             self._file = None
 
     @contextmanager
-    def hold(self, keys: Iterable[tuple[str, str]], wait: bool = True) -> Iterator[bool]:
+    def hold(self, keys: Iterable[tuple[str, str]], wait: bool = True, seconds: float | None = None) -> Iterator[bool]:
         """Acquire the locks of sessions, always in the same order, and release them at the end of the context.
 
         Args:
             keys: Uid and role of each session.
             wait: Whether to wait for locks that are held by another process.
 
+            seconds: Maximum time in seconds to wait, or None for no limit.
+
         Yields:
-            Whether all locks were acquired. Always true with ``wait``.
+            Whether all locks were acquired. Always true with ``wait`` and no limit.
         """
         if self._file is None:
             yield True
@@ -67,10 +73,9 @@ class SessionLocks:
         locked: list[int] = []
         try:
             complete = True
+            deadline = None if seconds is None else time.monotonic() + seconds
             for position in sorted({_position(uid, role) for uid, role in keys}):
-                try:
-                    fcntl.lockf(self._file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), 1, position)
-                except BlockingIOError:
+                if not self._lock(position, wait, deadline):
                     complete = False
                     break
                 locked.append(position)
@@ -78,6 +83,21 @@ class SessionLocks:
         finally:
             for position in locked:
                 fcntl.lockf(self._file, fcntl.LOCK_UN, 1, position)
+
+    def _lock(self, position: int, wait: bool, deadline: float | None) -> bool:
+        """Acquire one lock, and return whether that was possible."""
+        assert self._file is not None
+        blocking = wait and deadline is None
+        pause = _MIN_PAUSE
+        while True:
+            try:
+                fcntl.lockf(self._file, fcntl.LOCK_EX | (0 if blocking else fcntl.LOCK_NB), 1, position)
+                return True
+            except BlockingIOError:
+                if not wait or deadline is None or time.monotonic() > deadline:
+                    return False
+            time.sleep(pause)
+            pause = min(2 * pause, _MAX_PAUSE)
 
     def is_locked(self, uid: str, role: str) -> bool:
         """Tell whether another process holds the lock of a session."""

@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import service_client
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session_locks import SessionLocks
 from ansible_collections.scistream.gateway.tests.integration.s2cs.identity import ANN, BOB, OPERATOR, come_in_as
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS, SECRET, own_uid, start
 from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import (
@@ -35,6 +36,7 @@ from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import
 from ansible_collections.scistream.gateway.tests.integration.s2cs.service import Service
 
 BIN = "bin"
+UID = "1b4e28ba-2fa1-41d2-883f-0016d3cca427"
 REQUEST: dict[str, Any] = {"role": "producer", "encryption": "none", "secret": SECRET}
 BASE = {"protocol": 1, "version": "0.2.0", "action": "info", "arguments": {}}
 
@@ -191,6 +193,19 @@ class TestUsers:
                     connection.sendall(b"{")
             assert "result" in service.call("info", {}, user=ANN)
 
+    def test_refused_calls_do_not_touch_locks(self, served: S2CS) -> None:
+        """Otherwise anybody could wait for, and then hold, the locks of others' sessions."""
+        with served.used_by(ANN):
+            uid = own_uid()
+            served.request(uid)
+        locks = SessionLocks(str(served.state / "lock"))
+        locks.open()
+        try:
+            with locks.hold([(uid, "producer")]), served.used_by(BOB):
+                served.refused("release", f"{BOB} may not release it", uid=uid, role="producer")
+        finally:
+            locks.close()
+
     def test_frontend_has_no_rights(self, service: Service) -> None:
         lines = Path(f"/proc/{service.frontend.pid}/status").read_text().splitlines()
         status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
@@ -285,6 +300,7 @@ def test_refused_requests(served: S2CS, service: Service) -> None:
         ({"uid": "x" * 60000}, "uid"),
         ({"sessions": [{"role": "producer"}]}, "sessions[0].uid"),
         ({"sessions": {}}, "sessions"),
+        ({"sessions": [{"uid": UID}] * 1025}, "sessions"),
         ({"sessions": [1]}, "sessions[0]"),
         ({"sessions": [], "uid": "a"}, "uid"),
         ({}, "uid"),
@@ -293,6 +309,19 @@ def test_refused_requests(served: S2CS, service: Service) -> None:
 def test_refused_arguments(served: S2CS, arguments: dict[str, Any], word: str) -> None:
     result = served.call("release", **arguments)
     assert result["failed"] and result["msg"].startswith(word), result
+
+
+@pytest.mark.parametrize(
+    ("option", "values", "allowed"),
+    [
+        ("clients", [f"10.0.{number // 256}.{number % 256}" for number in range(257)], "at most 256"),
+        ("remote_listeners", [f"10.0.0.1:{number}" for number in range(1, 6001)], "at most"),
+    ],
+)
+def test_long_lists(served: S2CS, option: str, values: list[str], allowed: str) -> None:
+    given = {"uid": UID, "role": "producer", option: values}
+    result = served.call("update", **given)
+    assert result["failed"] and result["msg"].startswith(f"{option}: ") and allowed in result["msg"], result
 
 
 def test_request_that_never_ends(served: S2CS, service: Service) -> None:

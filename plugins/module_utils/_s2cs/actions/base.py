@@ -28,12 +28,15 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.concurrent
     Steps,
     run_all,
 )
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError, StateError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import STREAMING, Session
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session_manager import SessionManager
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.transaction import Transaction
 
 # Maximum number of failures in a message. The result contains all of them.
 _MAX_SHOWN = 5
+# Time limit in seconds for waiting for other actions on the same sessions.
+_LOCK_SECONDS = 60.0
 
 
 class Change:
@@ -151,13 +154,24 @@ class Action(ABC, Generic[Item]):
         """
         items = self.items(messages)
         keys = [_key(item) for item in items]
+        seen: set[tuple[str, str]] = set()
         for index, key in enumerate(keys):
-            if key in keys[:index]:
+            if key in seen:
                 raise ValueRefused(f"sessions[{index}]", f"{key[1]} of {key[0]}", "list each session once")
+            seen.add(key)
+        items = [self._permitted(item) for item in items]
         if self.manager.keeps_house:
             self.manager.release_expired(keys)
             self.manager.trim_logs(keys)
-        with self.store.locks.hold(keys):
+        # Those that are refused need no lock, so that nobody can hold the locks of others' sessions.
+        with self.store.locks.hold(
+            [_key(item) for item in items if not isinstance(item, RefusedMessage)], seconds=_LOCK_SECONDS
+        ) as locked:
+            if not locked:
+                raise StateError(
+                    f"other actions on these sessions are still running after {_LOCK_SECONDS:.0f} s: wait until they "
+                    "have finished, and try again"
+                )
             transactions = [Transaction(*key, self.independent) for key in keys]
             outcomes = run_all(
                 [self._act(item, transaction) for item, transaction in zip(items, transactions)],
@@ -175,6 +189,30 @@ class Action(ABC, Generic[Item]):
         if failures:
             raise ActionFailed(failures, changes, single=len(items) == 1)
         return changes
+
+    def check_unlocked(self, item: Item, session: Session) -> None:
+        """Check that the caller may act on a session, before it is locked. ``act`` checks it again.
+
+        Raises:
+            ScistreamError: The caller may not.
+        """
+
+    def _permitted(self, item: Item | RefusedMessage) -> Item | RefusedMessage:
+        """Return the message for a session, or that it is refused, according to the session as it is now."""
+        if isinstance(item, RefusedMessage):
+            return item
+        uid, role = _key(item)
+        try:
+            session = self.store.get(uid, role)
+            # The next action on an expired or unfinished session cleans it up, whoever calls.
+            if session is not None and not session.is_expired and not session.pending:
+                self.check_unlocked(item, session)
+        except RefusedError as error:
+            return RefusedMessage(uid, role, error)
+        except ScistreamError:
+            # Reported by the action.
+            pass
+        return item
 
     def _act(self, item: Item | RefusedMessage, transaction: Transaction) -> Steps[Change]:
         if isinstance(item, RefusedMessage):

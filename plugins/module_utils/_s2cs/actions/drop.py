@@ -15,7 +15,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.ki
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.concurrent_tasks import Steps
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.control_messages import Release, read_release
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ownership import check_permission
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import STREAMING
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import STREAMING, Session
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.transaction import Transaction
 
 
@@ -41,6 +41,10 @@ class DropAction(Action[_One]):
             for role in here or message.roles[:1]:
                 found[message.uid, role] = _One(message.uid, role, message.secret)
         return list(found.values())
+
+    def check_unlocked(self, item: _One, session: Session) -> None:
+        """Check the permission of the caller."""
+        check_permission(self.policy, session, item.secret, "interrupt", self.manager.caller)
 
     def act(self, item: _One, transaction: Transaction) -> Steps[Change]:
         """Close the connections of one session."""

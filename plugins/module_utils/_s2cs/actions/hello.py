@@ -28,12 +28,15 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_serve
 class HelloAction(Action[Hello]):
     """HELLO: announce applications, which prove with the secret that they belong to their streams."""
 
+    def check_unlocked(self, item: Hello, session: Session) -> None:
+        """Check the secret."""
+        _check_secret(item, session)
+
     def act(self, item: Hello, transaction: Transaction) -> Steps[Change]:
         """Announce one application."""
         before = yield from self.manager.require(item.uid, item.role)
         transaction.independent = before.state == STREAMING
-        if not secret_matches(before.secret_hash, item.secret):
-            raise RefusedError(f"secret: this is not the secret of session {item.uid} ({item.role})")
+        _check_secret(item, before)
         before.require_state(RESERVED, ANNOUNCED, STREAMING)
         if len(item.producer_listeners) > before.num_conn:
             raise ValueRefused(
@@ -76,6 +79,11 @@ class HelloAction(Action[Hello]):
         else:
             self.manager.save(before, after, transaction)
         return Change(before.uid, before.role, before, after, repaired=plan.needed)
+
+
+def _check_secret(item: Hello, session: Session) -> None:
+    if not secret_matches(session.secret_hash, item.secret):
+        raise RefusedError(f"secret: this is not the secret of session {item.uid} ({item.role})")
 
 
 def _restore_credentials(before: S2DS) -> Steps[None]:

@@ -52,6 +52,10 @@ class ReleaseAction(Action[ReleaseItem]):
         self._present = {uid for uid, role in found if self.manager.has_directory(uid, role)}
         return list(found.values())
 
+    def check_unlocked(self, item: ReleaseItem, session: Session) -> None:
+        """Check the permission of the caller."""
+        check_permission(self.policy, session, item.secret, "release", self.manager.caller)
+
     def act(self, item: ReleaseItem, transaction: Transaction) -> Steps[Change]:
         """Release one session."""
         try:

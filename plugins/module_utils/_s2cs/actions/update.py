@@ -36,6 +36,10 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.ta
 class UpdateAction(Action[Update]):
     """UPDATE: set the targets of the listeners, and start forwarding."""
 
+    def check_unlocked(self, item: Update, session: Session) -> None:
+        """Check the permission of the caller."""
+        check_permission(self.policy, session, item.secret, "update", self.manager.caller)
+
     def act(self, item: Update, transaction: Transaction) -> Steps[Change]:
         """Set the targets of one session."""
         before = yield from self.manager.require(item.uid, item.role)
