@@ -18,8 +18,8 @@ description:
     modules directly.
   - Secrets and private keys are created on the control node when they are sent. They do not appear in task arguments or
     results.
-  - O(message=open) sends the three messages that open streams. The tasks of all gateways run side by side, and each
-    waits for the answers of the others. This requires at least as many forks as gateways take part.
+  - O(message=open) sends the three messages that open streams. All gateways are handled concurrently, and each
+    task waits for the answers of the others. This requires at least one fork for each gateway.
   - For the messages one by one, the answers to earlier messages are read from the variables C(scistream_request),
     C(scistream_hello) and C(scistream_update), in which the playbooks register the results of this module, and from
     C(scistream_opened), the result of M(scistream.gateway.stream_report).

@@ -109,7 +109,7 @@ class Opening:
         return self._heard.get(message) or ({self._gateway: own} if own else {})
 
     def _interrupted(self) -> Result:
-        """Return a short result, because nobody reads it any more."""
+        """Return a short result, which nobody reads."""
         return {"changed": False, "refused": True, "msg": "interrupted", "steps": {}}
 
     def _result(self) -> Result:

@@ -112,7 +112,7 @@ class Part:
         made = new_sessions(asked)
         unsure = False
         if asked.get("lost"):
-            # It may have come to something; what was there before it is not reserved any more.
+            # The gateway may have carried out the request. Sessions from before it are no longer reserved.
             made, unsure = self._reserved()
         if not made:
             return None
@@ -170,7 +170,7 @@ class Part:
         return any(stops_run(answer) for results in answers for answer in results.values())
 
     def _unmade(self, asked: Results) -> list[Result]:
-        """In check mode REQ makes no session, so that there is none that anything could be said to."""
+        """Return the sessions that REQ would create. In check mode they do not exist, and receive no other message."""
         return new_sessions(asked.get(self._gateway) or {}) if self._check else []
 
     def _unready(self, asked: Results) -> list[Result]:

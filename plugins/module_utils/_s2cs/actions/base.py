@@ -204,7 +204,7 @@ class Action(ABC, Generic[Item]):
         uid, role = _key(item)
         try:
             session = self.store.get(uid, role)
-            # The next action on an expired or unfinished session cleans it up, whoever calls.
+            # The next action on an expired or unfinished session cleans it up for any caller.
             if session is not None and not session.is_expired and not session.pending:
                 self.check_unlocked(item, session)
         except RefusedError as error:

@@ -4,7 +4,7 @@
 
 """Which users have an account, so that the limits of a user cannot be multiplied.
 
-In a user namespace, everybody has thousands of subordinate users, which keep the groups of whoever created it.
+In a user namespace, anyone has thousands of subordinate users, which keep the groups of its creator.
 """
 
 from __future__ import annotations

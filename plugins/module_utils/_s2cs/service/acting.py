@@ -24,6 +24,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.gather imp
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.perform import perform
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service import sockets
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.accounts import has_account
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.output import report
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.protocol import (
     Call,
     answer,
@@ -60,7 +61,7 @@ def handle(connection: socket.socket, config: str, user_socket: str, viewers: Co
         result = _result(call, caller, config, viewers)
         line = log_line(call, caller, result)
         if line:
-            print(line, file=sys.stderr)
+            report(line)
         content = answer(result)
     except ServiceError as error:
         content = refusal(error)

@@ -30,6 +30,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.ho
     maintain,
     release_expired,
 )
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.output import report
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.schedule import Schedule
 
 # Maximum number of concurrent calls. Others wait in the backlog of the socket.
@@ -129,7 +130,7 @@ class Backend:
             connection.setblocking(True)
             _pid, uid = sockets.peer(connection)
             if uid not in (self._frontend, os.geteuid()):
-                print(f"a connection of user {uid} was refused", file=sys.stderr, flush=True)
+                report(f"a connection of user {uid} was refused")
                 return
             pid = self._fork(lambda: handle(connection, self._config, self._user_socket, self._viewers))
             self._calls[pid] = time.monotonic() + _PROCESS_SECONDS
@@ -179,7 +180,7 @@ class Backend:
             self._schedule.finished(None if "error" in report else report)
         for problem in problems:
             if problem not in self._reported.get(finished.name, ()):
-                print(problem, file=sys.stderr, flush=True)
+                report(problem)
         self._reported[finished.name] = problems
 
     def _keep_house(self) -> None:

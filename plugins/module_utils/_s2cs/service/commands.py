@@ -17,6 +17,7 @@ from typing import Any, Callable, Mapping, Sequence
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, reason
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES, check_uid
 from ansible_collections.scistream.gateway.plugins.module_utils._common.version import VERSION
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.output import report, write_line
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_client import (
     MAX_REQUEST,
     NO_ANSWER,
@@ -40,13 +41,13 @@ def run(arguments: Sequence[str]) -> int:
         code: int = given.run(given)
         return code
     except NoServiceError as error:
-        print(f"s2cs: {error}", file=sys.stderr)
+        report(f"s2cs: {error}")
         return NO_SERVICE
     except NoAnswerError as error:
-        print(f"s2cs: {error}", file=sys.stderr)
+        report(f"s2cs: {error}")
         return NO_ANSWER
     except (ScistreamError, OSError) as error:
-        print(f"s2cs: {reason(error)}", file=sys.stderr)
+        report(f"s2cs: {reason(error)}")
         return 1
     except KeyboardInterrupt:
         return 130
@@ -181,7 +182,7 @@ def _info(given: argparse.Namespace) -> int:
     result = call_service(given.socket, "info", arguments)
     if given.json:
         json.dump(result, sys.stdout, indent=2)
-        print()
+        write_line()
         return 1 if result.get("failed") else 0
     # The table includes the problems that are warnings of the module.
     if result.get("failed"):
@@ -224,7 +225,7 @@ def _hello(given: argparse.Namespace) -> int:
     if _report(result):
         return 1
     session = result["session"]
-    print(f"{uid} ({role}) is {session['state']}; it expires at {session['expires'] or '(never)'}")
+    write_line(f"{uid} ({role}) is {session['state']}; it expires at {session['expires'] or '(never)'}")
     return 0
 
 
@@ -243,18 +244,18 @@ def _run_action(given: argparse.Namespace, action: str, done: str) -> int:
     failed = _report(result)
     items = result.get("released" if action == "release" else "changed_sessions", [])
     for item in items:
-        print(f"{uid} ({item['role']}): {'would be ' if given.check else ''}{done}")
+        write_line(f"{uid} ({item['role']}): {'would be ' if given.check else ''}{done}")
     if not items and not failed:
-        print(f"{uid}: nothing to do")
+        write_line(f"{uid}: nothing to do")
     return 1 if failed else 0
 
 
 def _report(result: Mapping[str, Any]) -> bool:
     """Print the warnings and the failure of a result, and return whether it failed."""
     for warning in result.get("warnings", ()):
-        print(f"s2cs: warning: {warning}", file=sys.stderr)
+        report(f"s2cs: warning: {warning}")
     if result.get("failed"):
-        print(f"s2cs: {result['msg']}", file=sys.stderr)
+        report(f"s2cs: {result['msg']}")
     return bool(result.get("failed"))
 
 
@@ -310,5 +311,5 @@ def _expire(given: argparse.Namespace) -> int:
 
     problems = [*release_expired(given.config)["problems"], *maintain(given.config)["problems"]]
     for problem in problems:
-        print(f"s2cs: {problem}", file=sys.stderr)
+        report(f"s2cs: {problem}")
     return 1 if problems else 0

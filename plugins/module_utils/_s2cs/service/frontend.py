@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import sys
 from collections import Counter
 from contextlib import suppress
 from typing import Callable
@@ -24,6 +23,7 @@ from typing import Callable
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service import sockets
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.accounts import Accounts
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.budget import Budget
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.output import report
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.protocol import read_request, refusal
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.shapes import INFO
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_client import MAX_ANSWER, MAX_REQUEST
@@ -74,7 +74,7 @@ class Frontend:
             try:
                 connection, _address = await loop.sock_accept(self._listener)
             except OSError as error:
-                print(f"a connection could not be accepted: {error}", file=sys.stderr)
+                report(f"a connection could not be accepted: {error}")
                 await asyncio.sleep(0.1)
                 continue
             connection.setblocking(False)
@@ -94,7 +94,7 @@ class Frontend:
                 await self._call(connection, uid)
             except Exception as error:  # pylint: disable=broad-except
                 # An error in one call must not affect others.
-                print(f"a call of user {uid} failed: {type(error).__name__}: {error}", file=sys.stderr)
+                report(f"a call of user {uid} failed: {type(error).__name__}: {error}")
                 await self._answer(connection, refusal(ServiceError(INTERNAL, "the service failed; see its log")))
             finally:
                 self._calls[uid] -= uid != 0

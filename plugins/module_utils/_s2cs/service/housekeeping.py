@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from contextlib import closing, suppress
 from typing import Any, Container
@@ -16,6 +15,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import restarts
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.concurrent_tasks import Steps, run_all
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy_file import load_policy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.output import report
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import Session
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session_manager import SessionManager
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.processes import working_directories
@@ -48,7 +48,7 @@ def release_expired(config: str) -> dict[str, Any]:
             manager.release_expired()
             # Users do not see why a session is gone, so that the log of the service has to tell.
             for uid, role in sorted(before - manager.store.keys()):
-                print(f"{role} of {uid} was released", file=sys.stderr)
+                report(f"{role} of {uid} was released")
             # Determined before the sessions are read, so that later changes are noticed.
             version = store_version(policy.layout.state_dir)
             sessions = manager.store.all()

@@ -101,7 +101,7 @@ def _write(directory: str, library: str, files: Mapping[str, bytes], interpreter
             target = os.path.join(trial, _PACKAGE, name)
             os.makedirs(os.path.dirname(target), exist_ok=True)
             _write_file(target, content, 0o644)
-        compiled = subprocess.run(
+        compiled = subprocess.run(  # pylint: disable=ansible-bad-function
             [interpreter, "-I", "-S", "-m", "compileall", "-q", "-d", path, trial],
             check=False,
             capture_output=True,

@@ -46,8 +46,8 @@ def is_accepted(item: socket.socket, path: str) -> bool:
     """Tell whether a socket is a connection that was accepted on a listening socket, so that its peer is the caller.
 
     The credentials of the peer of any other socket say nothing about a caller. Those of a listening socket, and of the
-    connecting end of a connection, are of the process that listens, which is often root. Whoever listens has a name,
-    in contrast to a caller.
+    connecting end of a connection, are of the process that listens, which is often root. A listening
+    process has a name, in contrast to a caller.
 
     Args:
         item: Any socket.
