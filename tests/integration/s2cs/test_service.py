@@ -319,7 +319,7 @@ def test_refused_arguments(served: S2CS, arguments: dict[str, Any], word: str) -
     ],
 )
 def test_long_lists(served: S2CS, option: str, values: list[str], allowed: str) -> None:
-    given = {"uid": UID, "role": "producer", option: values}
+    given: dict[str, Any] = {"uid": UID, "role": "producer", option: values}
     result = served.call("update", **given)
     assert result["failed"] and result["msg"].startswith(f"{option}: ") and allowed in result["msg"], result
 
