@@ -61,7 +61,6 @@ class SessionLocks:
         Args:
             keys: Uid and role of each session.
             wait: Whether to wait for locks that are held by another process.
-
             seconds: Maximum time in seconds to wait, or None for no limit.
 
         Yields:
@@ -75,7 +74,7 @@ class SessionLocks:
             complete = True
             deadline = None if seconds is None else time.monotonic() + seconds
             for position in sorted({_position(uid, role) for uid, role in keys}):
-                if not self._lock(position, wait, deadline):
+                if not self._lock(self._file, position, wait, deadline):
                     complete = False
                     break
                 locked.append(position)
@@ -84,14 +83,14 @@ class SessionLocks:
             for position in locked:
                 fcntl.lockf(self._file, fcntl.LOCK_UN, 1, position)
 
-    def _lock(self, position: int, wait: bool, deadline: float | None) -> bool:
+    @staticmethod
+    def _lock(file: int, position: int, wait: bool, deadline: float | None) -> bool:
         """Acquire one lock, and return whether that was possible."""
-        assert self._file is not None
         blocking = wait and deadline is None
         pause = _MIN_PAUSE
         while True:
             try:
-                fcntl.lockf(self._file, fcntl.LOCK_EX | (0 if blocking else fcntl.LOCK_NB), 1, position)
+                fcntl.lockf(file, fcntl.LOCK_EX | (0 if blocking else fcntl.LOCK_NB), 1, position)
                 return True
             except BlockingIOError:
                 if not wait or deadline is None or time.monotonic() > deadline:
