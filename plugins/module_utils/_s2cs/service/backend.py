@@ -172,12 +172,12 @@ class Backend:
         with os.fdopen(finished.pipe, "rb") as stream:
             data = stream.read()
         try:
-            report = json.loads(data)
+            found = json.loads(data)
         except ValueError:
-            report = {"error": f"{finished.name} was interrupted"}
-        problems = [report["error"]] if "error" in report else report["problems"]
+            found = {"error": f"{finished.name} was interrupted"}
+        problems = [found["error"]] if "error" in found else found["problems"]
         if finished.name == release_expired.__name__:
-            self._schedule.finished(None if "error" in report else report)
+            self._schedule.finished(None if "error" in found else found)
         for problem in problems:
             if problem not in self._reported.get(finished.name, ()):
                 report(problem)
@@ -197,12 +197,12 @@ class Backend:
         def work() -> None:
             os.close(receive)
             try:
-                report = function(self._config)
+                found = function(self._config)
             except (ScistreamError, OSError) as error:
-                report = {"error": reason(error)}
+                found = {"error": reason(error)}
             # If this fails, the main process was killed, and nobody needs the report.
             with suppress(BrokenPipeError), os.fdopen(send, "w", encoding="ascii") as stream:
-                json.dump(report, stream)
+                json.dump(found, stream)
 
         pid = self._fork(work)
         os.close(send)

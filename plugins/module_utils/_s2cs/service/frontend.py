@@ -21,7 +21,7 @@ from contextlib import suppress
 from typing import Callable
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service import sockets
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.accounts import Accounts
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.account_cache import Accounts
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.budget import Budget
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.output import report
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.protocol import read_request, refusal
