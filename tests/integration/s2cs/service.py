@@ -95,6 +95,8 @@ class Service:
             started = subprocess.Popen(
                 [PYTHON, "-I", *(["-S"] if arguments[0] == "serve" else []), self.program, *arguments],
                 cwd="/",
+                # As in the units.
+                env={**os.environ, "MALLOC_MMAP_THRESHOLD_": "8192"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -56,8 +56,8 @@ def test_demo(whole_site: Site, home: str) -> None:
 @pytest.mark.parametrize(
     ("variables", "text"),
     [
-        ({"demo_proxy": "stunnel", "demo_encryption": "none"}, "leave ENCRYPTION out"),
-        ({"demo_runtime": "janus"}, "give ENCRYPTION=none"),
+        ({"demo_proxy": "stunnel", "demo_encryption": "none"}, "PROXY=stunnel requires ENCRYPTION=tls"),
+        ({"demo_runtime": "janus"}, "RUNTIME=janus requires ENCRYPTION=none"),
         ({"demo_encryption": "some"}, 'ENCRYPTION: \\"some\\" is not allowed: give tls or none'),
     ],
 )

@@ -55,9 +55,9 @@ def _result(data: bytes) -> dict[str, Any]:
     config = call.config or DEFAULT_CONFIG
     if call.action == INFO:
         return gather(config, call.arguments)
-    caller = find_caller()
-    result = perform(KINDS[call.action], config, call.arguments, call.check, caller)
-    line = log_line(call, caller, result)
+    # Without a service, the action also releases expired sessions, as in a module.
+    result = perform(KINDS[call.action], config, call.arguments, call.check)
+    line = log_line(call, find_caller(), result)
     if line:
         # Where a module of Ansible logs that it was called.
         syslog.openlog("s2cs")
