@@ -39,8 +39,8 @@ EXAMPLES = "tests/integration/examples"
 # Programs of one file, or several beside each other.
 SCRIPTS = ("roles/*/files/*.py", "playbooks/files/*.py", "benchmarks/**/*.py")
 
-# Some parts wait for gateways much of the time, others keep a processor busy: those run beside, one after the other.
-WAITING, COMPUTING = "waiting", "computing"
+# The long parts run two at a time, the others beside them, one after the other.
+LONG, SHORT = "long", "short"
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Part:
     action: Callable[[Job], None]
     group: str
     needs: tuple[str, ...] = ("checks",)
-    lane: str = WAITING
+    lane: str = LONG
 
 
 def ruff(job: Job) -> None:
@@ -214,24 +214,24 @@ PARTS = (
     Part("integration", integration, "test", ("checks", "integration")),
     Part("gateways", gateways, "test", ("checks", "integration", "containers")),
     Part("containers", containers, "test", ("checks", "integration", "containers")),
-    Part("examples", examples, "test", ("checks", "integration")),
-    Part("web", web, "test", ("checks", "integration", "web")),
-    Part("versions", core_versions.versions, "test", lane=COMPUTING),
-    Part("sanity", ansible_test.sanity, "test", lane=COMPUTING),
-    Part("units", ansible_test.units, "test", ("checks", "integration"), lane=COMPUTING),
-    Part("unit", unit, "test", ("checks", "integration"), lane=COMPUTING),
-    Part("ansible-lint", ansible_lint, "lint", lane=COMPUTING),
-    Part("nox", nox, "lint", lane=COMPUTING),
-    Part("mypy", mypy, "lint", lane=COMPUTING),
-    Part("docsite", rendered, "lint", lane=COMPUTING),
-    Part("docs", docs, "lint", lane=COMPUTING),
-    Part("execution-env", execution_environment, "lint", lane=COMPUTING),
-    Part("gateway-python", gateway_python, "lint", lane=COMPUTING),
-    Part("changelog", changelog, "lint", lane=COMPUTING),
-    Part("workflows", workflows, "lint", lane=COMPUTING),
-    Part("shellcheck", shellcheck, "lint", lane=COMPUTING),
-    Part("ruff", ruff, "lint", lane=COMPUTING),
-    Part("artifact", built, "lint", lane=COMPUTING),
+    Part("examples", examples, "test", ("checks", "integration"), lane=SHORT),
+    Part("web", web, "test", ("checks", "integration", "web"), lane=SHORT),
+    Part("versions", core_versions.versions, "test", lane=SHORT),
+    Part("sanity", ansible_test.sanity, "test", lane=SHORT),
+    Part("units", ansible_test.units, "test", ("checks", "integration"), lane=SHORT),
+    Part("unit", unit, "test", ("checks", "integration"), lane=SHORT),
+    Part("ansible-lint", ansible_lint, "lint", lane=SHORT),
+    Part("nox", nox, "lint", lane=SHORT),
+    Part("mypy", mypy, "lint", lane=SHORT),
+    Part("docsite", rendered, "lint", lane=SHORT),
+    Part("docs", docs, "lint", lane=SHORT),
+    Part("execution-env", execution_environment, "lint", lane=SHORT),
+    Part("gateway-python", gateway_python, "lint", lane=SHORT),
+    Part("changelog", changelog, "lint", lane=SHORT),
+    Part("workflows", workflows, "lint", lane=SHORT),
+    Part("shellcheck", shellcheck, "lint", lane=SHORT),
+    Part("ruff", ruff, "lint", lane=SHORT),
+    Part("artifact", built, "lint", lane=SHORT),
     Part("molecule", molecule, "bed", ("checks", "integration", "containers")),
     Part("units-all", ansible_test.units_all, "bed", ("checks", "integration")),
 )

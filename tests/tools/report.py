@@ -25,7 +25,7 @@ import packages
 from interpreters import controller, for_tests, newest_core
 from job import Job, Workspace
 from layout import CACHE
-from parts import COMPUTING, WAITING, Part
+from parts import LONG, SHORT, Part
 
 HEARTBEAT = 30
 LEFT_OVER = 24 * 60 * 60
@@ -86,12 +86,12 @@ def _variables(venv: Path) -> dict[str, str]:
 
 
 def _side_by_side(parts: Sequence[Part], workspace: Workspace) -> list[Job]:
-    """Run two parts at a time that wait for gateways, and beside them those that compute, by the processors left."""
+    """Run two long parts at a time, and the short ones beside them, by the processors left."""
     done: list[Job] = []
     processors = os.cpu_count() or 2
-    beside = processors - 1 if any(part.lane == WAITING for part in parts) else processors
-    with ThreadPoolExecutor(2) as waiting, ThreadPoolExecutor(max(1, beside)) as computing:
-        lanes = {WAITING: waiting, COMPUTING: computing}
+    beside = processors - 1 if any(part.lane == LONG for part in parts) else processors
+    with ThreadPoolExecutor(2) as long, ThreadPoolExecutor(max(1, beside)) as short:
+        lanes = {LONG: long, SHORT: short}
         jobs = {lanes[part.lane].submit(_begin, part, workspace): part for part in parts}
         left: set[Future[Job]] = set(jobs)
         try:
