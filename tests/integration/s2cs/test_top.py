@@ -56,6 +56,8 @@ class Terminal:
             sys.stdin, sys.stdout = os.fdopen(0, "r", closefd=False), os.fdopen(1, "w", closefd=False)
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))
             os.environ.update(TERM=term, LC_ALL="C.UTF-8")
+            # It is ignored if the tests run in the background of a shell without job control.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             # The line editor that pytest loads has put these where Python does not see them.
             signal.signal(signal.SIGWINCH, signal.SIG_DFL)
             for name in ("LINES", "COLUMNS"):
@@ -103,7 +105,9 @@ class Terminal:
         end = time.monotonic() + 30
         with contextlib.suppress(OSError):
             while time.monotonic() < end:
-                self.output += os.read(self._end, 1 << 16).decode("utf-8", "replace")
+                if select.select([self._end], [], [], 0.1)[0]:
+                    self.output += os.read(self._end, 1 << 16).decode("utf-8", "replace")
+            os.kill(self.pid, signal.SIGKILL)
         _pid, status = os.waitpid(self.pid, 0)
         os.close(self._end)
         self.pid = 0
