@@ -24,6 +24,8 @@ from offspring import LEFT
 OFFSPRING = Path(__file__).with_name("offspring.py")
 # Longer than the longest part took on a busy machine, and what a whole run may take.
 LIMIT = 40 * 60
+# Seconds for one test: several times what the longest one takes.
+TEST_LIMIT = 900
 # Tests of one part that may need a second attempt. Several failures are no coincidence.
 SECOND_ATTEMPTS = 2
 
@@ -140,8 +142,8 @@ class Job:
         report = self.scratch / "junit.xml"
         if not (self.workspace.collection / directory).is_dir():
             raise Failure(f"nothing to run: there is no {directory}")
-        pytest = [*([python, "-m", "pytest"] if python else ["pytest"]), "-p", "no:cacheprovider", "-v"]
-        pytest += ["-o", "junit_family=xunit1"]
+        pytest = [python, "-m", "pytest"] if python else ["pytest", f"--timeout={TEST_LIMIT}"]
+        pytest += ["-p", "no:cacheprovider", "-v", "-o", "junit_family=xunit1"]
         failures = len(self.errors)
         self.run(*pytest, *options, f"--junitxml={report}", *self.workspace.arguments, directory, env=env)
         failed = self.count(report)
