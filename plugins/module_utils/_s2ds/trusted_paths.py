@@ -173,7 +173,9 @@ def _name_of_group(gid: int) -> str:
 
 
 # What root starts, and what these programs load; the role s2cs installs them.
-PROGRAMS = ("supervise.py", "isolate.py", "records.py")
+PROGRAMS = (
+    *("supervise.py", "supervisor.py", "orders.py", "forwarder.py", "command_line.py", "isolate.py", "records.py"),
+)
 
 
 def check_layout(layout: Layout, starts: bool = True) -> None:
@@ -197,7 +199,9 @@ def check_layout(layout: Layout, starts: bool = True) -> None:
 
 def programs(layout: Layout) -> list[str]:
     """Return the programs of a layout, and everything next to or below them that they may load."""
-    return [*map(layout.program, PROGRAMS), *below(layout.program("s2ds"))]
+    compiled = layout.program("__pycache__")
+    found = below(compiled) if os.path.lexists(compiled) else []
+    return [*map(layout.program, PROGRAMS), *found, *below(layout.program("s2ds"))]
 
 
 def below(directory: str) -> list[str]:

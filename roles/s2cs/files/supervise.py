@@ -2,14 +2,16 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Keeps a data server running without an init system.
+"""Keeps data servers running without an init system.
 
     python3 -I -S supervise.py --directory DIRECTORY [--lock DESCRIPTOR] [--user USER] -- COMMAND [ARGUMENT ...]
+    python3 -I -S supervise.py --orders PADDING
 
-It leads a session of its own, writes `supervisor.json` to the directory (PIDs with their start times, so that a
-recycled PID is never mistaken for one of these processes), starts the command in a process group of its own, and
-restarts it when it exits. Output is written to the file `log`, which is rotated. SIGTERM ends the command and the
-supervisor; SIGHUP, SIGUSR1 and SIGUSR2 are passed on. If the supervisor itself is killed, the command ends too.
+The first form is the supervisor of one data server. It leads a session of its own, writes `supervisor.json` to the
+directory (PIDs with their start times, so that a recycled PID is never mistaken for one of these processes), starts the
+command in a process group of its own, and restarts it when it exits. Output is written to the file `log`, which is
+rotated. SIGTERM ends the command and the supervisor; SIGHUP, SIGUSR1 and SIGUSR2 are passed on. If the supervisor
+itself is killed, the command ends too.
 
 It holds a lock on the directory. The process that starts it can pass on an open descriptor with the lock, so that there
 is no moment at which the supervisor is running but not visible.
@@ -18,329 +20,45 @@ The command has only the rights that it needs: see isolate.py, which must be in 
 `--user`, it runs as the user that owns the directory `run`, which becomes a file system of limited size. If that is not
 allowed, the supervisor checks the size of the directory, and permanently stops a command that writes too much.
 
-Both continue on a full disk. There is one supervisor for each session. It requires only the standard library of Python
-3.8 or newer.
+The second form starts any number of such supervisors, see orders.py.
+
+All of them continue on a full disk. There is one supervisor for each session. They require only the standard library of
+Python 3.8 or newer. This file is short, because Python compiles it at each start.
 """
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
-import select
-import signal
 import sys
-import time
-from contextlib import suppress
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 sys.dont_write_bytecode = True
 
-import isolate  # noqa: E402
-from records import STATE_FILE, Log, measure, write_state  # noqa: E402
+import orders  # noqa: E402
+import supervisor  # noqa: E402
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from types import FrameType
-
-GRACE_SECONDS = 5.0
-FIRST_PAUSE, MAX_PAUSE = 0.1, 10.0
-# If a command has been running for this long, the next pause is the first one again.
-STABLE_SECONDS = 30.0
-CHECK_SECONDS = 30.0
-# Interval for checking a directory `run` without a size limit.
-MEASURE_SECONDS = 1.0
-LIBC = isolate.LIBC
-PR_SET_PDEATHSIG = 1
-UNUSABLE_CONFIGURATION = 2
-PASSED_ON = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-AWAITED = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, *PASSED_ON)
-
-
-def start_time(pid: int) -> str:
-    """Return when a process started (ticks since boot, with the boot ID), or an empty string if it does not exist."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stream:
-            # The second field is the name in parentheses, which may contain anything.
-            ticks = stream.read().rpartition(b")")[2].split()[19].decode()
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
-            return f"{ticks}@{stream.read().strip()}"
-    except (OSError, IndexError):
-        return ""
-
-
-class Supervisor:
-    """Starts one command and keeps it running.
-
-    Args:
-        command: The command.
-        user: The user of the proxy if sessions have users, otherwise empty.
-        log: Log for its output.
-    """
-
-    def __init__(self, command: list[str], user: str, log: Log) -> None:
-        self.command = command
-        self.user = user
-        self.log = log
-        self.child = 0
-        self.restarts = 0
-        self.last_exit = ""
-        self.started = 0.0
-        self.published = True
-        self.most = isolate.limits()["run_bytes"]
-        self.is_limited = False
-        self.output, self.input = os.pipe()
-        self.wake, wakes = os.pipe()
-        for descriptor in (self.output, self.wake, wakes):
-            os.set_blocking(descriptor, False)
-        signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
-        for number in AWAITED:
-            signal.signal(number, _ignore)
-
-    def run(self) -> None:
-        """Run until a signal stops the supervisor, or the directory has been removed."""
-        pause = FIRST_PAUSE
-        self.limit()
-        while True:
-            self.start()
-            stop = self.watch()
-            self.end_group()
-            self.copy_output()
-            if stop or not self.is_there():
-                return
-            if not self.is_limited and measure() > self.most:
-                self.end_for_good()
-                return
-            if time.monotonic() - self.started > STABLE_SECONDS:
-                pause = FIRST_PAUSE
-            self.log.say(f"the data server ended ({self.last_exit}); starting it again in {pause:.1f} s")
-            if self.wait(pause) == "stop":
-                return
-            if not self.is_there():
-                return
-            pause = min(pause * 2, MAX_PAUSE)
-            self.restarts += 1
-
-    def limit(self) -> None:
-        """Limit the size of the directory `run`, if that is allowed."""
-        if self.user:
-            with suppress(OSError):
-                self.is_limited = isolate.prepare(os.getcwd())
-            if not self.is_limited:
-                self.log.say("the directory run cannot be mounted; its size is checked regularly instead")
-
-    def start(self) -> None:
-        """Start the command in a process group of its own. It ends when this process ends."""
-        parent = os.getpid()
-        self.started = time.monotonic()
-        signal.pthread_sigmask(signal.SIG_BLOCK, AWAITED)
-        self.child = os.fork()
-        if self.child == 0:
-            try:
-                signal.set_wakeup_fd(-1)
-                os.setpgid(0, 0)
-                os.dup2(self.input, 1)
-                os.dup2(self.input, 2)
-                for number in AWAITED:
-                    signal.signal(number, signal.SIG_DFL)
-                if self.is_limited:
-                    isolate.seclude(os.getcwd())
-                isolate.drop_rights(isolate.identity(os.getcwd(), self.user) if self.user else None)
-                die_with_parent(parent)
-                signal.pthread_sigmask(signal.SIG_SETMASK, ())
-                os.execvp(self.command[0], self.command)
-            except BaseException as error:  # pylint: disable=broad-except
-                with suppress(OSError):
-                    os.write(2, f"{self.command[0]} cannot be started: {error}\n".encode("utf-8", "replace"))
-            finally:
-                os._exit(127)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, AWAITED)
-        # The child may already have executed its command.
-        with suppress(OSError):
-            os.setpgid(self.child, self.child)
-        self.publish()
-
-    def publish(self) -> None:
-        """Write the state for the control server. If that fails, try again later."""
-        state = {
-            "pid": os.getpid(),
-            "start": start_time(os.getpid()),
-            "child": self.child,
-            "child_start": start_time(self.child) if self.child else "",
-            "restarts": self.restarts,
-            "last_exit": self.last_exit,
-        }
-        try:
-            write_state(json.dumps(state))
-            self.published = True
-        except OSError as error:
-            if self.published:
-                self.log.say(f"{STATE_FILE} cannot be written: {error.strerror}")
-            self.published = False
-
-    def is_there(self) -> bool:
-        """Return whether the session still exists: its directory does, and nobody has removed the state."""
-        return os.path.exists(STATE_FILE) or (not self.published and os.path.exists(self.directory()))
-
-    @staticmethod
-    def directory() -> str:
-        """Return the path of the directory, or one that does not exist if the directory has been removed."""
-        try:
-            return os.getcwd()
-        except FileNotFoundError:
-            return ""
-
-    def watch(self) -> bool:
-        """Wait until the command exits or a signal stops the supervisor. Returns whether to stop."""
-        checked = time.monotonic()
-        while True:
-            event = self.wait(CHECK_SECONDS if self.is_limited else min(MEASURE_SECONDS, CHECK_SECONDS))
-            if event == "stop":
-                self.terminate()
-                return True
-            if event == "ended":
-                return False
-            if not self.published:
-                self.publish()
-            if not self.is_limited and measure() > self.most:
-                return self.end_for_good()
-            if time.monotonic() - checked >= CHECK_SECONDS:
-                checked = time.monotonic()
-                if not self.is_there():
-                    self.log.say("the directory was removed; stopping the data server")
-                    self.terminate()
-                    return True
-
-    def end_for_good(self) -> bool:
-        """Stop a command that fills the disk, and wait until the supervisor is stopped."""
-        self.log.say(f"the data server wrote more than {self.most} bytes into its directory run and is stopped")
-        self.terminate()
-        self.end_group()
-        self.last_exit = "too much in run"
-        self.publish()
-        while self.wait(CHECK_SECONDS) != "stop" and self.is_there():
-            pass
-        return True
-
-    def wait(self, seconds: float) -> str:
-        """Wait for one event: "stop", "ended" or, after a number of seconds, ""."""
-        deadline = time.monotonic() + seconds
-        while True:
-            for number in iter(self.received, 0):
-                if number in (signal.SIGTERM, signal.SIGINT):
-                    return "stop"
-                if number in PASSED_ON:
-                    self.signal(number)
-                elif self.reap():
-                    return "ended"
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return ""
-            ready, _unused, _none = select.select([self.output, self.wake], [], [], left)
-            if self.output in ready:
-                self.copy_output(1)
-
-    def received(self) -> int:
-        """Return the next signal that was received, or 0."""
-        try:
-            return os.read(self.wake, 1)[0]
-        except BlockingIOError:
-            return 0
-
-    def copy_output(self, most: int = 64) -> None:
-        """Write output of the command to the log."""
-        for _unused in range(most):
-            try:
-                self.log.write(os.read(self.output, 1 << 16))
-            except BlockingIOError:
-                return
-
-    def reap(self) -> bool:
-        """Return whether the command has exited, and record its status."""
-        if not self.child:
-            return False
-        # It is not collected until its group has been killed, so that its PID is not reused.
-        ended = os.waitid(os.P_PID, self.child, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        if ended is None:
-            return False
-        kind = "exit status" if ended.si_code == os.CLD_EXITED else "signal"
-        self.last_exit = f"{kind} {ended.si_status}"
-        return True
-
-    def signal(self, number: int) -> None:
-        """Send a signal to the command."""
-        if self.child:
-            os.kill(self.child, number)
-
-    def terminate(self) -> None:
-        """Terminate the command. end_group() kills what is left of its group."""
-        self.signal(signal.SIGTERM)
-        # A stopped process does not handle signals.
-        self.signal(signal.SIGCONT)
-        deadline = time.monotonic() + GRACE_SECONDS
-        while not self.reap() and time.monotonic() < deadline:
-            self.copy_output()
-            self.received()
-            select.select([self.output, self.wake], [], [], 0.05)
-
-    def end_group(self) -> None:
-        """Kill all processes of the command's group, and collect the command."""
-        if not self.child:
-            return
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.child, signal.SIGKILL)
-        with suppress(ChildProcessError):
-            os.waitpid(self.child, 0)
-        self.child = 0
-
-
-def die_with_parent(parent: int) -> None:
-    """Have the kernel terminate this process when its parent ends."""
-    LIBC.prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(127)
-
-
-def _ignore(number: int, frame: FrameType | None) -> None:
-    """Do nothing: signals are read from the wakeup descriptor."""
+UNUSABLE_ARGUMENTS = 2
+USAGE = """\
+usage: supervise.py --directory DIRECTORY [--lock DESCRIPTOR] [--user USER] -- COMMAND [ARGUMENT ...]
+       supervise.py --orders PADDING
+"""
 
 
 def main(arguments: list[str]) -> int:
-    """Parse the command line, lock the directory, and supervise the command."""
+    """Do what the command line asks for."""
+    if len(arguments) == 2 and arguments[0] == "--orders":
+        return orders.serve()
     if "--" not in arguments or arguments[:1] != ["--directory"]:
-        sys.stderr.write(
-            "usage: supervise.py --directory DIRECTORY [--lock DESCRIPTOR] [--user USER] -- COMMAND [ARGUMENT ...]\n"
-        )
-        return UNUSABLE_CONFIGURATION
+        sys.stderr.write(USAGE)
+        return UNUSABLE_ARGUMENTS
     split = arguments.index("--")
     options = dict(zip(arguments[0:split:2], arguments[1:split:2]))
     if "--lock" in options:
-        hold = int(options["--lock"])
-        os.set_inheritable(hold, False)
+        lock = int(options["--lock"])
+        os.set_inheritable(lock, False)
     else:
-        hold = os.open(options["--directory"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    os.fchdir(hold)
-    try:
-        fcntl.flock(hold, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return 3
-    if os.getsid(0) != os.getpid():
-        os.setsid()
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for descriptor in range(3):
-        os.dup2(nothing, descriptor)
-    supervisor = Supervisor(arguments[split + 1 :], options.get("--user", ""), Log())
-    try:
-        supervisor.run()
-    finally:
-        # Even after an error, no process of the command is left.
-        supervisor.end_group()
-    if options.get("--user"):
-        with suppress(OSError):
-            isolate.save(os.getcwd())
-    with suppress(OSError):
-        os.unlink(STATE_FILE)
-    return 0
+        lock = os.open(options["--directory"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    return supervisor.supervise(lock, options.get("--user", ""), arguments[split + 1 :])
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ the session (``pending``), and the next action on that session repairs it first.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Generic, Sequence, TypeVar
 
@@ -32,6 +33,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors imp
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import STREAMING, Session
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session_manager import SessionManager
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.transaction import Transaction
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.supervisors import starting_many
 
 # Maximum number of failures in a message. The result contains all of them.
 _MAX_SHOWN = 5
@@ -173,11 +175,12 @@ class Action(ABC, Generic[Item]):
                     "have finished, and try again"
                 )
             transactions = [Transaction(*key, self.independent) for key in keys]
-            outcomes = run_all(
-                [self._act(item, transaction) for item, transaction in zip(items, transactions)],
-                lambda index: not transactions[index].independent,
-            )
-            failures = self._roll_back(transactions, outcomes)
+            with starting_many() if len(items) > 1 else nullcontext():
+                outcomes = run_all(
+                    [self._act(item, transaction) for item, transaction in zip(items, transactions)],
+                    lambda index: not transactions[index].independent,
+                )
+                failures = self._roll_back(transactions, outcomes)
         changes = [
             outcome.value
             for transaction, outcome in zip(transactions, outcomes)

@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import json
 import os
-import subprocess
 import time
 from typing import Any, Sequence
 
@@ -23,7 +22,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.pr
     is_stopped,
     working_in,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes import user_manager
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes import supervisors, user_manager
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.host import HostRuntime
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.runtime import tail
 
@@ -59,35 +58,12 @@ class SupervisedProcess(HostRuntime):
         lock = self._take_lock(directory)
         if lock is None:
             raise S2DSException(f"another supervisor uses the directory {directory}; release the session first")
-        before, environment = user_manager.scope(self.task.name)
         try:
-            # It inherits the lock, so that it is visible from the start, even if this process is killed.
-            subprocess.Popen(  # pylint: disable=ansible-bad-function
-                [
-                    *before,
-                    self.layout.interpreter,
-                    "-I",
-                    "-S",
-                    program,
-                    "--directory",
-                    directory,
-                    "--lock",
-                    str(lock),
-                    *user,
-                    "--",
-                    *command,
-                ],
-                cwd="/",
-                env={
-                    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                    "LANG": "C.UTF-8",
-                    **environment,
-                },
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-                pass_fds=(lock,),
+            supervisors.start(
+                [self.layout.interpreter, "-I", "-S", program],
+                ["--directory", directory, *user, "--", *command],
+                lock,
+                user_manager.scope(self.task.name),
             )
         finally:
             os.close(lock)

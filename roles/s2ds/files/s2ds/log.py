@@ -42,6 +42,13 @@ class Log:
         if self._dropped or not self._write(text):
             self._dropped += 1
 
+    def unexpected(self) -> None:
+        """Log the exception that is being handled."""
+        # Imported here, because it needs more memory than most of the forwarder.
+        import traceback
+
+        self.line("unexpected: " + traceback.format_exc().replace("\n", " | "))
+
     def _write(self, text: str) -> bool:
         now = time.time()
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))

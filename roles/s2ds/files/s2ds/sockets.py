@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import errno
-import random
 import socket
 import struct
 
@@ -104,6 +103,9 @@ def _listen(index: int, listener: Listener, config: Config) -> socket.socket:
     if listener.port or config.port_range is None:
         ports = [listener.port]
     else:
+        # Imported here, because only containers choose their ports.
+        import random
+
         ports = list(range(config.port_range[0], config.port_range[1] + 1))
         # Sessions that start at the same time should not try the same port first.
         random.shuffle(ports)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import array
 import json
 import socket
-import traceback
 from collections import deque
 from select import EPOLLIN, epoll
 
@@ -87,7 +86,7 @@ class Worker:
             try:
                 connection.turn()
             except Exception:
-                self.log.line("unexpected: " + traceback.format_exc().replace("\n", " | "))
+                self.log.unexpected()
                 connection.close("internal error")
         # Last, because a new connection may get the number of a descriptor that just had an event.
         if jobs:

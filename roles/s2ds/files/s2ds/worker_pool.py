@@ -13,7 +13,6 @@ import os
 import signal
 import socket
 import time
-import traceback
 
 from counters import CLOSED, Counters
 from worker import Worker
@@ -195,7 +194,7 @@ class WorkerPool:
             self._close_in_child()
             Worker(theirs, slot.block, self._splice, self._log).run()
         except BaseException:
-            self._log.line("unexpected: " + traceback.format_exc().replace("\n", " | "))
+            self._log.unexpected()
             os._exit(1)
         os._exit(0)
 
