@@ -6,11 +6,12 @@
 
 The task for one session is a generator. Each function that it yields is called in a thread without arguments, and its
 return value or exception is sent back to the generator. Tasks therefore read from top to bottom, and the store is only
-used by one thread.
+used by one thread. What tasks write to the store at the same time is written together (``SharedStep``).
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, Callable, Generator, Generic, Sequence, TypeVar
@@ -41,6 +42,21 @@ class Outcome(Generic[T]):
     started: bool = False
     value: T | None = None
     error: BaseException | None = None
+
+
+class SharedStep(ABC):
+    """A step in the calling thread that is carried out together with those of other tasks, because that is faster.
+
+    Like the rest of a task, it is also carried out if the task is to be cancelled.
+    """
+
+    @abstractmethod
+    def __call__(self) -> Any:
+        """Carry out this step alone."""
+
+    @abstractmethod
+    def together(self, steps: Sequence[SharedStep]) -> list[Outcome[Any]]:
+        """Carry out steps of the same kind, including this one, and return their outcomes in the same order."""
 
 
 def run_all(tasks: Sequence[Steps[T]], cancels: Callable[[int], bool] = lambda index: False) -> list[Outcome[T]]:
@@ -89,6 +105,7 @@ class _Group(Generic[T]):
         self._running: dict[Future[Any], int] = {}
         # Tasks that wait for their turn, and tasks that have not had theirs.
         self._queue: set[int] = set()
+        self._shared: dict[int, SharedStep] = {}
         self._not_passed = set(range(len(tasks)))
 
     def run(self, pool: ThreadPoolExecutor) -> None:
@@ -100,12 +117,12 @@ class _Group(Generic[T]):
                     break
                 self.outcomes[index].started = True
                 self._resume(pool, index, lambda task=task: next(task))  # type: ignore[misc]
-            while self._running or self._queue:
+            while self._running or self._queue or self._shared:
                 self._collect(pool)
         except BaseException as error:  # pylint: disable=broad-except
             interrupted = error
             self._cancelling = True
-        while self._running or self._queue:
+        while self._running or self._queue or self._shared:
             self._collect(pool)
         if interrupted is not None:
             # Reported as the error of a task, so that the caller rolls back all of them.
@@ -123,9 +140,12 @@ class _Group(Generic[T]):
                 self._resume(pool, index, lambda task=task: task.throw(Cancelled()))  # type: ignore[misc]
             else:
                 self._resume(pool, index, lambda task=task: task.send(None))  # type: ignore[misc]
-        if not self._running:
-            return
-        done, _unused = wait(self._running, return_when=FIRST_COMPLETED)
+        # Before shared steps, those that are complete are resumed, because they may reach one, too.
+        done: set[Future[Any]] = set()
+        if self._running:
+            done, _unused = wait(self._running, 0 if self._shared else None, FIRST_COMPLETED)
+        if not done and self._shared:
+            self._carry_out_shared(pool)
         for future in done:
             index = self._running.pop(future)
             task = self._tasks[index]
@@ -136,10 +156,27 @@ class _Group(Generic[T]):
                 result = future.result()
                 self._resume(pool, index, lambda task=task, result=result: task.send(result))  # type: ignore[misc]
 
+    def _carry_out_shared(self, pool: ThreadPoolExecutor) -> None:
+        """Carry out the shared steps, and resume their tasks."""
+        steps, self._shared = self._shared, {}
+        try:
+            outcomes = next(iter(steps.values())).together(list(steps.values()))
+        except BaseException as error:  # pylint: disable=broad-except
+            outcomes = [Outcome(error=error) for _unused in steps]
+        for index, outcome in zip(steps, outcomes):
+            task = self._tasks[index]
+            if outcome.error is not None:
+                self._resume(pool, index, lambda task=task, error=outcome.error: task.throw(error))  # type: ignore[misc]
+            else:
+                self._resume(pool, index, lambda task=task, value=outcome.value: task.send(value))  # type: ignore[misc]
+
     def _resume(self, pool: ThreadPoolExecutor, index: int, resume: Callable[[], Callable[[], Any]]) -> None:
         """Resume a task until it yields its next step, which is started in a thread, or until it ends."""
         try:
             step = resume()
+            if isinstance(step, SharedStep):
+                self._shared[index] = step
+                return
             if self._cancelling:
                 self._tasks[index].throw(Cancelled())
                 raise RuntimeError("a cancelled task did not end")

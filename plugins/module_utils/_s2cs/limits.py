@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from typing import Any, Iterable
+from typing import Any, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import (
@@ -19,6 +19,27 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.session_
 from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_number
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import Session
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What sessions use.
+
+    Args:
+        sessions: Number of sessions.
+        owner_sessions: Number of sessions of one owner.
+        owner_num_conn: Number of connections in all sessions of that owner.
+    """
+
+    sessions: int
+    owner_sessions: int
+    owner_num_conn: int
+
+    @classmethod
+    def of(cls, sessions: Sequence[Session], owner: str) -> Usage:
+        """Return what sessions use, in total and of an owner."""
+        own = [session.num_conn for session in sessions if session.owner == owner]
+        return cls(len(sessions), len(own), sum(own))
 
 
 @dataclass(frozen=True)
@@ -63,33 +84,31 @@ class Limits:
         found: int | None = getattr(self, name)
         return found
 
-    def check(self, wanted: Session, others: Iterable[Session]) -> None:
+    def check(self, wanted: Session, present: Usage) -> None:
         """Check that a new session does not exceed the limits.
 
         Args:
             wanted: The new session.
-            others: The existing sessions.
+            present: What the existing sessions use.
 
         Raises:
             RefusedError: A limit would be exceeded.
         """
-        present = list(others)
-        if len(present) >= self.sessions:
+        if present.sessions >= self.sessions:
             raise RefusedError(
-                f"uid: this gateway has {len(present)} sessions, and its policy allows {self.sessions}: "
+                f"uid: this gateway has {present.sessions} sessions, and its policy allows {self.sessions}: "
                 "release one first",
                 "limits.sessions",
             )
-        own = [session for session in present if session.owner == wanted.owner]
         max_sessions = self._owner_limit("owner_sessions", wanted.owner)
         max_connections = self._owner_limit("owner_num_conn", wanted.owner)
-        if max_sessions is not None and len(own) >= max_sessions:
+        if max_sessions is not None and present.owner_sessions >= max_sessions:
             raise RefusedError(
-                f"uid: {wanted.owner} has {len(own)} sessions on this gateway, and its policy allows each owner "
-                f"{max_sessions}: release one first",
+                f"uid: {wanted.owner} has {present.owner_sessions} sessions on this gateway, and its policy allows "
+                f"each owner {max_sessions}: release one first",
                 "limits.owner.sessions",
             )
-        used = sum(session.num_conn for session in own)
+        used = present.owner_num_conn
         if max_connections is not None and used + wanted.num_conn > max_connections:
             raise RefusedError(
                 f"num_conn: {wanted.owner} has {used} connections on this gateway and requests {wanted.num_conn}, and "

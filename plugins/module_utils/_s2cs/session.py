@@ -211,16 +211,15 @@ def from_json(text: Any) -> Session:
         raise ValueError("it is not JSON") from None
     if not isinstance(document, dict):
         raise ValueError("it is not a JSON object")
-    known = {item.name: item for item in fields(Session)}
-    unknown = sorted(set(document) - set(known))
+    unknown = sorted(set(document).difference(_FIELDS))
     if unknown:
         raise ValueError(f"it has fields unknown to this version of the collection: {', '.join(unknown)}")
-    for name, item in known.items():
-        needed = item.default is MISSING and item.default_factory is MISSING
-        if name in document and not _has_type(document[name], str(item.type)):
-            raise ValueError(f"its field {name} is not of the type {item.type}")
-        if name not in document and needed:
-            raise ValueError(f"its field {name} is missing")
+    for name, (kind, needed) in _FIELDS.items():
+        if name not in document:
+            if needed:
+                raise ValueError(f"its field {name} is missing")
+        elif not _has_type(document[name], kind):
+            raise ValueError(f"its field {name} is not of the type {kind}")
     session = Session(**document)
     if session.state not in STATES or session.role not in ROLES:
         raise ValueError("it has an unknown state or role")
@@ -235,16 +234,22 @@ def from_json(text: Any) -> Session:
     return session
 
 
+# The types of the fields, and whether they are required.
+_FIELDS = {
+    item.name: (str(item.type), item.default is MISSING and item.default_factory is MISSING) for item in fields(Session)
+}
+
+
 def _has_type(value: Any, kind: str) -> bool:
     """Tell whether a JSON value has the type of a field of a session, as annotated."""
+    if kind == "str":
+        return isinstance(value, str)
     if kind.endswith(" | None"):
         return value is None or _has_type(value, kind[: -len(" | None")])
     if kind == "list[str]":
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
     if kind == "dict[str, str]":
         return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
-    if kind == "str":
-        return isinstance(value, str)
     if isinstance(value, bool):
         return kind == "bool"
     return isinstance(value, int) if kind == "int" else kind == "float" and isinstance(value, (int, float))

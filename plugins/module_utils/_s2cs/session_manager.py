@@ -106,7 +106,7 @@ class SessionManager:
         # If this fails, the current action encounters the same error and reports it.
         with suppress(ScistreamError, OSError):
             yield from self.repair(session)
-            self.store.save(session)
+            yield self.store.saving(session)
         return session
 
     def repair(self, session: Session) -> Steps[bool]:
@@ -212,10 +212,10 @@ class SessionManager:
         if self.check_mode:
             return plan.needed
         if not plan.needed:
-            self.save(before, after, transaction)
+            yield from self.save(before, after, transaction)
             return False
         # After a crash from here on, the previous state is restored, because the new one is not in the store yet.
-        self.store.save(before.replace(pending="update"))
+        yield self.store.saving(before.replace(pending="update"))
         try:
             yield lambda: server.carry_out(plan)
         except BaseException as error:
@@ -227,7 +227,7 @@ class SessionManager:
             raise
         if after != before:
             transaction.on_rollback(self._restore, before)
-        self.store.save(after)
+        yield self.store.saving(after)
         return True
 
     def _restore(self, before: Session) -> Steps[None]:
@@ -239,13 +239,13 @@ class SessionManager:
             # The next action on it tries again.
             self.store.save(before.replace(pending="update"))
             raise
-        self.store.save(before)
+        yield self.store.saving(before)
 
-    def save(self, before: Session, after: Session, transaction: Transaction) -> None:
+    def save(self, before: Session, after: Session, transaction: Transaction) -> Steps[None]:
         """Save a session that an action changed, and register how to undo this."""
         if not self.check_mode and after != before:
             transaction.on_rollback(self.store.save, before)
-            self.store.save(after)
+            yield self.store.saving(after)
 
     def has_directory(self, uid: str, role: str) -> bool:
         """Tell whether a session has a directory, even if the store does not know it."""
@@ -268,11 +268,11 @@ class SessionManager:
         server = self.data_server(session, lenient=True)
         # On a full disk there may be no space for this, but the release frees some.
         with suppress(ScistreamError):
-            self.store.save(session.replace(pending="release"))
+            yield self.store.saving(session.replace(pending="release"))
         try:
             yield server.release
         except BaseException:
             with suppress(ScistreamError):
                 self.store.save(session)
             raise
-        self.store.delete(session.uid, session.role)
+        yield self.store.deleting(session.uid, session.role)

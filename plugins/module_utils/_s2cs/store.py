@@ -24,7 +24,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors imp
     StoreError,
     UnusableStoreError,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.limits import Limits
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.limits import Limits, Usage
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ports import PortChooser
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import Session, from_json
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session_locks import SessionLocks
@@ -32,7 +32,15 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store_erro
     damaged_store,
     sqlite_error,
 )
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store_writes import Write
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import make_directory
+
+# Anything can be in the rows of a damaged store.
+_OWN = """
+SELECT count(*), sum(json_extract(document, '$.num_conn')) FROM session
+WHERE CASE WHEN typeof(document) != 'text' THEN NULL
+WHEN json_valid(document) THEN json_extract(document, '$.owner') END = ?
+"""
 
 
 @dataclass(frozen=True)
@@ -164,6 +172,16 @@ class Store:
         """Return uid and role of all sessions, including those whose rows cannot be read."""
         return {(str(uid), str(role)) for uid, role in self._read("SELECT uid, role FROM session")}
 
+    def usage(self, owner: str) -> Usage:
+        """Return what all sessions use, in total and of an owner, without reading them completely."""
+        try:
+            [own] = self._connection.execute(_OWN, (owner,)).fetchall()
+        except sqlite3.OperationalError:
+            # Some libraries are built without the functions for JSON.
+            return Usage.of(self.all(), owner)
+        [total] = self._read("SELECT count(*) FROM session")
+        return Usage(total[0], own[0], int(own[1] or 0))
+
     def ports(self, address: str) -> list[int]:
         """Return the ports on an address that belong to sessions."""
         return [row[0] for row in self._read("SELECT port FROM port WHERE address = ?", address)]
@@ -199,30 +217,54 @@ class Store:
         Raises:
             RefusedError: A limit is exceeded, or there are too few free ports.
         """
-        with self.transaction() as connection:
-            limits.check(session, self.all())
+        reserved: Session = self.reserving(session, address, chooser, limits)()
+        return reserved
+
+    def reserving(self, session: Session, address: str, chooser: PortChooser, limits: Limits) -> Write:
+        """Return a step that does what ``reserve`` does."""
+
+        def write(connection: sqlite3.Connection) -> Session:
+            limits.check(session, self.usage(session.owner))
             ports = self.choose(address, session.num_conn, chooser)
             host = f"[{address}]" if ":" in address else address
-            session = session.replace(listeners=[f"{host}:{port}" for port in ports])
-            connection.execute("INSERT INTO session VALUES (?, ?, ?)", (session.uid, session.role, session.to_json()))
+            reserved = session.replace(listeners=[f"{host}:{port}" for port in ports])
+            connection.execute(
+                "INSERT INTO session VALUES (?, ?, ?)", (reserved.uid, reserved.role, reserved.to_json())
+            )
             connection.executemany(
                 "INSERT INTO port VALUES (?, ?, ?, ?)", [(address, port, session.uid, session.role) for port in ports]
             )
             connection.execute("INSERT OR REPLACE INTO last_port VALUES (?, ?)", (address, ports[-1]))
-        return session
+            return reserved
+
+        return Write(self.transaction, write)
 
     def save(self, session: Session) -> None:
         """Save an existing session."""
-        with self.transaction() as connection:
+        self.saving(session)()
+
+    def saving(self, session: Session) -> Write:
+        """Return a step that saves an existing session."""
+        document = session.to_json()
+
+        def write(connection: sqlite3.Connection) -> None:
             connection.execute(
-                "UPDATE session SET document = ? WHERE uid = ? AND role = ?",
-                (session.to_json(), session.uid, session.role),
+                "UPDATE session SET document = ? WHERE uid = ? AND role = ?", (document, session.uid, session.role)
             )
+
+        return Write(self.transaction, write)
 
     def delete(self, uid: str, role: str) -> None:
         """Delete a session and release its ports."""
-        with self.transaction() as connection:
+        self.deleting(uid, role)()
+
+    def deleting(self, uid: str, role: str) -> Write:
+        """Return a step that deletes a session and releases its ports."""
+
+        def write(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM session WHERE uid = ? AND role = ?", (uid, role))
+
+        return Write(self.transaction, write)
 
     def _read(self, query: str, *values: str) -> list[tuple[Any, ...]]:
         try:

@@ -37,7 +37,8 @@ def load(command: list[str]) -> Program | None:
     if command[1:2] != ["-I"] or not _is_same(command[0], sys.executable) or not _is_same(command[2], DIRECTORY):
         return None
     if loaded is None:
-        sys.path.insert(0, DIRECTORY)
+        if DIRECTORY not in sys.path:
+            sys.path.insert(0, DIRECTORY)
         # Whatever is wrong with it is in the log after its execution.
         with suppress(Exception, SystemExit):
             loaded = importlib.import_module("program").main

@@ -50,7 +50,7 @@ class HelloAction(Action[Hello]):
             update_timeout=item.update_timeout,
         ).with_deadline()
         if item.certificate is None:
-            self.manager.save(before, after, transaction)
+            yield from self.manager.save(before, after, transaction)
             return Change(item.uid, item.role, before, after)
         return (
             yield from self._with_credentials(
@@ -73,11 +73,12 @@ class HelloAction(Action[Hello]):
             transaction.on_rollback(_restore_credentials, server.with_spec(before.spec(server.key)))
             # If killed from here on, the session has no certificate, and the next HELLO provides one.
             transaction.on_rollback(self.store.save, before)
-            self.store.save(before.replace(certificate=None))
+            if before.certificate is not None:
+                yield self.store.saving(before.replace(certificate=None))
             yield lambda: server.carry_out(plan)
-            self.store.save(after)
+            yield self.store.saving(after)
         else:
-            self.manager.save(before, after, transaction)
+            yield from self.manager.save(before, after, transaction)
         return Change(before.uid, before.role, before, after, repaired=plan.needed)
 
 

@@ -86,7 +86,7 @@ class ReleaseAction(Action[ReleaseItem]):
             check_administrator(self.policy, item.uid, item.role, self.manager.caller)
         removed = yield from self.manager.remove_orphan(item.uid, item.role)
         if has_row and not self.check_mode:
-            self.store.delete(item.uid, item.role)
+            yield self.store.deleting(item.uid, item.role)
         return Change(item.uid, item.role, None, None, repaired=removed or has_row)
 
     def _counters(self, session: Session) -> Steps[dict[str, Any] | None]:

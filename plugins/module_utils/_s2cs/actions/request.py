@@ -25,6 +25,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.ki
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.concurrent_tasks import Steps, wait_turn
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.control_messages import Request, read_request
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError, StateError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.limits import Usage
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ownership import check_administrator
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import (
     Session,
@@ -74,7 +75,7 @@ class RequestAction(Action[Request]):
         yield from self.manager.remove_orphan(item.uid, item.role)
         reserved = yield from self._reserve(server, new, address, transaction)
         reserved = reserved.replace(pending="").with_deadline()
-        self.store.save(reserved)
+        yield self.store.saving(reserved)
         return Change(item.uid, item.role, None, reserved)
 
     def _reserve(self, server: S2DS, new: Session, address: str, transaction: Transaction) -> Steps[Session]:
@@ -85,8 +86,14 @@ class RequestAction(Action[Request]):
             # Ports are tested before the transaction, because it blocks other writers.
             with suppress(RefusedError):
                 self.store.choose(address, new.num_conn, chooser)
-            reserved = self.store.reserve(new.replace(pending="request"), address, chooser, self.policy.limits)
-            transaction.on_rollback(self.manager.release, reserved)
+            wanted = new.replace(pending="request")
+            # Registered before, because this call may be interrupted immediately after the reservation.
+            transaction.on_rollback(self.manager.release, wanted)
+            try:
+                reserved: Session = yield self.store.reserving(wanted, address, chooser, self.policy.limits)
+            except ScistreamError:
+                transaction.clear()
+                raise
             try:
                 yield partial(_launch, server.with_spec(reserved.spec()))
                 return reserved
@@ -107,7 +114,7 @@ class RequestAction(Action[Request]):
         """Return the session that would be reserved (check mode)."""
         chooser = ports.port_chooser(address, self.policy.port_range, new.num_conn)
         live = [session for session in self.store.all() if not session.is_expired]
-        self.policy.limits.check(new, [*live, *self._planned])
+        self.policy.limits.check(new, Usage.of([*live, *self._planned], new.owner))
         planned = [
             listener.port
             for session in self._planned
@@ -140,7 +147,7 @@ class RequestAction(Action[Request]):
         if after.rate == before.rate:
             # The data server does not depend on the other options.
             repaired = yield from self.manager.repair(after)
-            self.manager.save(before, after, transaction)
+            yield from self.manager.save(before, after, transaction)
         else:
             repaired = yield from self.manager.apply(before, after, transaction)
         return Change(before.uid, before.role, before, after, repaired)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.limits import Limits
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.limits import Limits, Usage
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import Session
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store import Store
 
@@ -49,10 +49,10 @@ PRESENT = [session("a", "ann", 2), session("b", "ann", 3), session("c", "bob", 1
 )
 def test_limits(limits: Limits, wanted: Session, rule: str | None) -> None:
     if rule is None:
-        limits.check(wanted, PRESENT)
+        limits.check(wanted, Usage.of(PRESENT, wanted.owner))
         return
     with pytest.raises(RefusedError) as error:
-        limits.check(wanted, PRESENT)
+        limits.check(wanted, Usage.of(PRESENT, wanted.owner))
     assert str(error.value).endswith(f" (policy: {rule})")
     if "owner" in rule:
         assert wanted.owner in str(error.value)
