@@ -149,9 +149,9 @@ class SessionManager:
         """
         with ExitStack() as locks:
             expired: list[Session] = []
-            for session in self.store.all():
+            for session in self.store.expired():
                 key = (session.uid, session.role)
-                if not session.is_expired or key in excluded:
+                if key in excluded:
                     continue
                 locked = locks.enter_context(self.store.locks.hold([key], wait=False))
                 current = self.store.get(*key) if locked else None

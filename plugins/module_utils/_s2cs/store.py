@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Iterator
 
@@ -36,11 +37,11 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store_writ
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import make_directory
 
 # Anything can be in the rows of a damaged store.
-_OWN = """
-SELECT count(*), sum(json_extract(document, '$.num_conn')) FROM session
-WHERE CASE WHEN typeof(document) != 'text' THEN NULL
-WHEN json_valid(document) THEN json_extract(document, '$.owner') END = ?
-"""
+_VALUE = (
+    "CASE WHEN typeof(document) != 'text' THEN NULL WHEN json_valid(document) THEN json_extract(document, '$.{}') END"
+)
+_OWN = f"SELECT count(*), sum({_VALUE.format('num_conn')}) FROM session WHERE {_VALUE.format('owner')} = ?"
+_EXPIRATIONS = f"SELECT uid, role, {_VALUE.format('expires')} FROM session"
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,26 @@ class Store:
     def keys(self) -> set[tuple[str, str]]:
         """Return uid and role of all sessions, including those whose rows cannot be read."""
         return {(str(uid), str(role)) for uid, role in self._read("SELECT uid, role FROM session")}
+
+    def expirations(self) -> dict[tuple[str, str], float]:
+        """Return when sessions expire by uid and role, without reading them completely."""
+        try:
+            found = self._connection.execute(_EXPIRATIONS).fetchall()
+        except sqlite3.OperationalError:
+            # Some libraries are built without the functions for JSON.
+            found = [(session.uid, session.role, session.expires) for session in self.all()]
+        return {(str(uid), str(role)): when for uid, role, when in found if isinstance(when, (int, float))}
+
+    def expired(self) -> list[Session]:
+        """Return the sessions that have expired, except rows that cannot be read."""
+        found = []
+        for key, when in self.expirations().items():
+            if time.time() > when:
+                with suppress(RowError):
+                    session = self.get(*key)
+                    if session is not None and session.is_expired:
+                        found.append(session)
+        return found
 
     def usage(self, owner: str) -> Usage:
         """Return what all sessions use, in total and of an owner, without reading them completely."""

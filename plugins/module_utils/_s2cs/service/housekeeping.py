@@ -39,7 +39,8 @@ def release_expired(config: str) -> dict[str, Any]:
     """
     policy = load_policy(config, lenient=True)
     version = store_version(policy.layout.state_dir)
-    sessions: list[Session] = []
+    sessions = overdue = 0
+    expirations: list[float] = []
     # The first action creates the store.
     if version:
         manager = SessionManager(policy, lenient=True)
@@ -51,15 +52,16 @@ def release_expired(config: str) -> dict[str, Any]:
                 report(f"{role} of {uid} was released")
             # Determined before the sessions are read, so that later changes are noticed.
             version = store_version(policy.layout.state_dir)
-            sessions = manager.store.all()
-    expiring = [session.expires for session in sessions if session.expires is not None and not session.is_expired]
-    overdue = sum(session.is_expired for session in sessions)
+            sessions = len(manager.store.keys())
+            now = time.time()
+            expirations = [when for when in manager.store.expirations().values() if when >= now]
+            overdue = len(manager.store.expired())
     problems = [f"{overdue} expired sessions could not be released yet; s2cs info shows them"] if overdue else []
     return {
         "state_dir": policy.layout.state_dir,
         "store": version,
-        "sessions": len(sessions),
-        "next": min(expiring, default=None),
+        "sessions": sessions,
+        "next": min(expirations, default=None),
         "overdue": overdue,
         "problems": problems,
     }
