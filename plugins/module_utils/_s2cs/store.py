@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Iterator
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import database, store_files
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import database, store_files, store_queries
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import (
     RowError,
     StoreError,
@@ -35,13 +35,6 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store_erro
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store_writes import Write
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import make_directory
-
-# Anything can be in the rows of a damaged store.
-_VALUE = (
-    "CASE WHEN typeof(document) != 'text' THEN NULL WHEN json_valid(document) THEN json_extract(document, '$.{}') END"
-)
-_OWN = f"SELECT count(*), sum({_VALUE.format('num_conn')}) FROM session WHERE {_VALUE.format('owner')} = ?"
-_EXPIRATIONS = f"SELECT uid, role, {_VALUE.format('expires')} FROM session"
 
 
 @dataclass(frozen=True)
@@ -176,9 +169,10 @@ class Store:
     def expirations(self) -> dict[tuple[str, str], float]:
         """Return when sessions expire by uid and role, without reading them completely."""
         try:
-            found = self._connection.execute(_EXPIRATIONS).fetchall()
-        except sqlite3.OperationalError:
-            # Some libraries are built without the functions for JSON.
+            found = store_queries.expirations(self._connection)
+        except sqlite3.Error as error:
+            raise sqlite_error(self._path, "read", error) from None
+        if found is None:
             found = [(session.uid, session.role, session.expires) for session in self.all()]
         return {(str(uid), str(role)): when for uid, role, when in found if isinstance(when, (int, float))}
 
@@ -195,13 +189,8 @@ class Store:
 
     def usage(self, owner: str) -> Usage:
         """Return what all sessions use, in total and of an owner, without reading them completely."""
-        try:
-            [own] = self._connection.execute(_OWN, (owner,)).fetchall()
-        except sqlite3.OperationalError:
-            # Some libraries are built without the functions for JSON.
-            return Usage.of(self.all(), owner)
-        [total] = self._read("SELECT count(*) FROM session")
-        return Usage(total[0], own[0], int(own[1] or 0))
+        found = store_queries.usage(self._connection, owner)
+        return Usage.of(self.all(), owner) if found is None else found
 
     def ports(self, address: str) -> list[int]:
         """Return the ports on an address that belong to sessions."""

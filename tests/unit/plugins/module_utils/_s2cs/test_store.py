@@ -101,6 +101,27 @@ def test_round_trip(tmp_path: Path) -> None:
     store.close()
 
 
+def test_values_of_many_sessions(tmp_path: Path) -> None:
+    """Without reading the sessions, and whatever is in other rows."""
+    store = Store(str(tmp_path))
+    reserve(store, "a")
+    reserve(store, "b", owner="you", expires=1700000100.0)
+    reserve(store, "c", expires=time.time() + 1000)
+    for uid, document in (
+        ("x", b"\xff\x00"),
+        ("y", "no JSON"),
+        ("z", '{"owner": "me", "num_conn": "x", "expires": "x"}'),
+        ("n", '{"owner": "me", "expires": 1}'),
+    ):
+        with store.transaction() as connection:
+            connection.execute("INSERT INTO session VALUES (?, 'producer', ?)", (uid, document))
+    usage = store.usage("me")
+    assert (usage.sessions, usage.owner_sessions, usage.owner_num_conn) == (7, 4, 4)
+    assert sorted(store.expirations()) == [("b", "producer"), ("c", "producer"), ("n", "producer")]
+    assert [found.uid for found in store.expired()] == ["b"]
+    store.close()
+
+
 def test_ipv6_listeners(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     assert store.reserve(session("a"), "::1", counting(5, 6, 2), Limits()).listeners == ["[::1]:5", "[::1]:6"]
