@@ -12,8 +12,10 @@ used by one thread. What tasks write to the store at the same time is written to
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from typing import Any, Callable, Generator, Generic, Sequence, TypeVar
 
 T = TypeVar("T")
@@ -103,6 +105,7 @@ class _Group(Generic[T]):
         self._cancels = cancels
         self._cancelling = False
         self._running: dict[Future[Any], int] = {}
+        self._done: SimpleQueue[Future[Any]] = SimpleQueue()
         # Tasks that wait for their turn, and tasks that have not had theirs.
         self._queue: set[int] = set()
         self._shared: dict[int, SharedStep] = {}
@@ -141,9 +144,7 @@ class _Group(Generic[T]):
             else:
                 self._resume(pool, index, lambda task=task: task.send(None))  # type: ignore[misc]
         # Before shared steps, those that are complete are resumed, because they may reach one, too.
-        done: set[Future[Any]] = set()
-        if self._running:
-            done, _unused = wait(self._running, 0 if self._shared else None, FIRST_COMPLETED)
+        done = self._completed(wait=not self._shared) if self._running else []
         if not done and self._shared:
             self._carry_out_shared(pool)
         for future in done:
@@ -155,6 +156,14 @@ class _Group(Generic[T]):
             else:
                 result = future.result()
                 self._resume(pool, index, lambda task=task, result=result: task.send(result))  # type: ignore[misc]
+
+    def _completed(self, wait: bool) -> list[Future[Any]]:
+        """Return the steps that have been completed since the last call, at least one if this is to wait."""
+        done = [self._done.get()] if wait else []
+        with suppress(Empty):
+            while True:
+                done.append(self._done.get_nowait())
+        return done
 
     def _carry_out_shared(self, pool: ThreadPoolExecutor) -> None:
         """Carry out the shared steps, and resume their tasks."""
@@ -183,7 +192,9 @@ class _Group(Generic[T]):
             if step is wait_turn:
                 self._queue.add(index)
             else:
-                self._running[pool.submit(step)] = index
+                future = pool.submit(step)
+                self._running[future] = index
+                future.add_done_callback(self._done.put)
             return
         except StopIteration as end:
             self.outcomes[index].value = end.value

@@ -31,8 +31,13 @@ DIRECTORY = os.path.join(os.path.dirname(os.path.realpath(__file__)), "s2ds")
 loaded: Program | None = None
 
 
-def load(command: list[str]) -> Program | None:
-    """Load the forwarder if that is what a command executes, or return None if it has to be executed."""
+def load(command: list[str], for_many: bool = False) -> Program | None:
+    """Load the forwarder if that is what a command executes, or return None if it has to be executed.
+
+    Args:
+        command: The command.
+        for_many: Whether to load also what only encrypted sessions need, because many will share it.
+    """
     global loaded
     if command[1:2] != ["-I"] or not _is_same(command[0], sys.executable) or not _is_same(command[2], DIRECTORY):
         return None
@@ -42,6 +47,8 @@ def load(command: list[str]) -> Program | None:
         # Whatever is wrong with it is in the log after its execution.
         with suppress(Exception, SystemExit):
             loaded = importlib.import_module("program").main
+            if for_many:
+                importlib.import_module("tls_context")
         # Collections of garbage write to what is shared.
         gc.collect()
         gc.freeze()

@@ -36,7 +36,7 @@ def serve() -> int:
             answer = {}
             try:
                 # Before the first fork, so that all share it.
-                forwarder.load(words[words.index("--") + 1 :])
+                forwarder.load(words[words.index("--") + 1 :], for_many=True)
                 if not os.fork():
                     channel.detach()
                     start(words, lock)

@@ -33,7 +33,7 @@ def read(config: Config) -> Credentials | None:
 
     try:
         credentials = Credentials(files.side, *(_read(files, part) for part in PARTS))
-        TlsContext(credentials)
+        TlsContext(credentials, buffers=False)
     except CredentialError as error:
         path = json.dumps(getattr(files, error.part))
         raise ConfigError(f"{NAME}: tls.{error.part}: {path} {error}") from None

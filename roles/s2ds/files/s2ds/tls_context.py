@@ -36,7 +36,8 @@ PARTIAL_CHAIN = 0x80000
 
 
 class TlsContext:
-    def __init__(self, credentials: Credentials) -> None:
+    def __init__(self, credentials: Credentials, buffers: bool = True) -> None:
+        """Load credentials. Without buffers, they are only checked."""
         self.accepts = credentials.side == "accept"
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if self.accepts else ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
@@ -51,9 +52,10 @@ class TlsContext:
         self.context = context
         self.peer = self._trust(credentials.peer)
         self._load(credentials.certificate, credentials.key)
-        bytes(BLOCK)
-        self.input = memoryview(bytearray(CHUNK))
-        self.output = memoryview(bytearray(ROOM))
+        if buffers:
+            bytes(BLOCK)
+        self.input = memoryview(bytearray(CHUNK if buffers else 0))
+        self.output = memoryview(bytearray(ROOM if buffers else 0))
 
     def _trust(self, text: str) -> bytes:
         """Return the peer's certificate for comparison: as a trust anchor alone, it could have issued others."""
