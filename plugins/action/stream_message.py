@@ -23,11 +23,11 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.inputs imp
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.module_call import call
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.opening import Opening
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.part import Part
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import Plan
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import given_plan
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.service_call import Service
 
 Result = dict[str, Any]
-_ARGUMENTS = frozenset(("message", "config", "plan", "service"))
+_ARGUMENTS = frozenset(("message", "config", "plan", "planned", "service"))
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -52,7 +52,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         ):
             raise AnsibleError(f"stream_message takes {', '.join(sorted(_ARGUMENTS))}, and one of its messages")
         try:
-            self._plan = Plan.of(arguments.get("plan") or {})
+            self._plan = given_plan(arguments, self._variables)
             send: Callable[[], Result | None] = (
                 self._open if message == "open" else getattr(self._part(self._answers), message)
             )

@@ -27,7 +27,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output imp
     unsupported,
     warn_unencrypted,
 )
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import Plan
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import given_plan
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_failed import key_hints, not_opened
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_missing import missing, misspelled
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_opened import opened
@@ -36,7 +36,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_sta
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.result_facts import stream_results
 
 Result = dict[str, Any]
-_ARGUMENTS = frozenset(("kind", "plan"))
+_ARGUMENTS = frozenset(("kind", "plan", "planned"))
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -68,7 +68,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         self._find = registered_steps if arguments["kind"] == "opening" else registered
         result.update(changed=False, msg=[])
         try:
-            self._plan = Plan.of(arguments.get("plan") or {})
+            self._plan = given_plan(arguments, task_vars or {})
             return report(result)
         except ScistreamError as error:
             return fail_with([str(error)], result)

@@ -66,9 +66,16 @@ options:
         type: str
         required: true
   plan:
-    description: The plan of the run, as returned by M(scistream.gateway.stream_plan).
+    description:
+      - The plan of the run, as returned by M(scistream.gateway.stream_plan).
+      - Required, unless O(planned) is specified.
     type: dict
-    required: true
+  planned:
+    description:
+      - Name of the variable in which the result of M(scistream.gateway.stream_plan) was registered. Its plan is not
+        templated, which is faster for many streams.
+    type: str
+    version_added: 0.2.0
 attributes:
   check_mode:
     support: full

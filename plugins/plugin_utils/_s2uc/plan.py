@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, show
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.document import plain_text
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.inputs import InputError, Inputs
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import KeyFileError, check_key
@@ -75,6 +75,26 @@ class Plan:
         document = {**vars(self), "streams": [stream.document() for stream in self.streams]}
         plain: dict[str, Any] = _plain(document)
         return plain
+
+
+def given_plan(arguments: Mapping[str, Any], variables: Mapping[str, Any]) -> Plan:
+    """Return the plan that a task is given, or that an earlier task registered.
+
+    Args:
+        arguments: Arguments of the task: ``plan``, or ``planned`` with the name of the variable.
+        variables: Variables of the task.
+
+    Raises:
+        ScistreamError: There is no plan.
+    """
+    name = arguments.get("planned")
+    if name is None:
+        return Plan.of(arguments.get("plan") or {})
+    registered = variables.get(str(name))
+    plan = registered.get("plan") if isinstance(registered, Mapping) else None
+    if not isinstance(plan, Mapping):
+        raise ScistreamError(f"planned: {show(name)} is not a variable with a result of stream_plan")
+    return Plan.of(plan)
 
 
 def make_plan(
