@@ -474,6 +474,18 @@ def test_calls_under_way_end_before_the_service_does(served: S2CS, service: Serv
     assert served.done("info")["sessions"][0]["uid"] == uid
 
 
+def test_problems_of_the_housekeeping(served: S2CS, service: Service) -> None:
+    """They are logged, and calls are served nevertheless."""
+    kill(service.backend.pid)
+    service.backend.wait()
+    policy = served.config.rename(served.config.with_suffix(".away"))
+    backend = service.start_backend()
+    eventually("a line of the log", lambda: str(served.config) in service.log.read_text())
+    policy.rename(served.config)
+    assert served.done("info")["sessions"] == []
+    assert backend.poll() is None
+
+
 def test_program(served: S2CS, service: Service, application: Application) -> None:
     session = served.stream(application.endpoint)
     uid = session["uid"]
