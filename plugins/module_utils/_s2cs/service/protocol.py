@@ -112,11 +112,20 @@ def _check_version(document: dict[str, Any]) -> None:
         raise ServiceError(BAD_REQUEST, f"version: {show(version)} is not allowed: the version of the collection")
     if document.get("protocol") == PROTOCOL and major_minor(version) == major_minor(VERSION):
         return
+    remedy = (
+        f"install version {VERSION} of the collection where the caller runs"
+        if _numbers(version) < _numbers(VERSION)
+        else "upgrade the gateway with the playbook scistream.gateway.gateway"
+    )
     raise ServiceError(
         OTHER_VERSION,
-        f"version: the service of this gateway has version {VERSION} of scistream.gateway, but the caller {version}: "
-        "upgrade the gateway with the playbook scistream.gateway.gateway, or use the same version",
+        f"version: the service of this gateway has version {VERSION} of scistream.gateway, but the caller "
+        f"{show(version)}: {remedy}",
     )
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) if part.isdecimal() else 0 for part in major_minor(version)]
 
 
 def major_minor(version: str) -> list[str]:

@@ -49,11 +49,22 @@ def test_answers() -> None:
             read_answer(data)
 
 
-@pytest.mark.parametrize("other", ["99.0.0", "0.0.1", "", "1"])
-def test_another_version(other: str) -> None:
+@pytest.mark.parametrize(
+    ("other", "remedy"),
+    [
+        ("99.0.0", "upgrade the gateway"),
+        ("0.10.0", "upgrade the gateway"),
+        ("1", "upgrade the gateway"),
+        ("0.0.1", f"install version {VERSION}"),
+        ("", f"install version {VERSION}"),
+        ("0.x", f"install version {VERSION}"),
+    ],
+)
+def test_another_version(other: str, remedy: str) -> None:
     with pytest.raises(ServiceError) as error:
         protocol.read_request(request("info", {}, version=other))
-    assert error.value.code == "version" and VERSION in str(error.value)
+    assert error.value.code == "version" and f"has version {VERSION}" in str(error.value)
+    assert remedy in str(error.value)
 
 
 def test_another_patch_version() -> None:
