@@ -58,8 +58,8 @@ def main() -> int:
                 holder = ""
         if options.action == "take" and holder and int(pid) != own:
             print(
-                f"Another demo is running in {options.path.parent} (ansible-playbook, PID {pid}). Wait for it, or give "
-                "this one a directory of its own with -e demo_dir=PATH (make demo ARGS='-e demo_dir=PATH').",
+                f"Another demo is running in {options.path.parent} (ansible-playbook, PID {pid}). Wait for it, or run "
+                "this one in a directory of its own with -e demo_dir=PATH (make demo ARGS='-e demo_dir=PATH').",
                 file=sys.stderr,
             )
             return 1

@@ -215,7 +215,7 @@ failed_sessions:
       role: consumer
       msg: >-
         certificate: session 1b4e28ba-2fa1-41d2-883f-0016d3cca427 (consumer) is encrypted and has no certificate of
-        this gateway yet: give certificate and key in a HELLO first (s2cs_hello)
+        this gateway yet: provide certificate and key in a HELLO first (s2cs_hello)
 changed_sessions:
   description: Sessions that this call changed, each with its RV(ignore:uid) and RV(ignore:role).
   returned: always, unless the arguments were invalid

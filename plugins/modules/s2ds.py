@@ -278,7 +278,7 @@ def main() -> None:
     try:
         wanted = read_spec("s2ds", params)
         if params["state"] == "started" and not wanted.listeners:
-            raise ValueRefused("listeners", params["listeners"], "name at least one")
+            raise ValueRefused("listeners", params["listeners"], "must contain at least one")
         if params["state"] == "started":
             host_policy.check_spec(wanted)
         layout = Layout(

@@ -22,8 +22,8 @@ _SHAPE = re.compile(
 )
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", re.ASCII)
 #: Advice for a source address and a target of different IP versions.
-OTHER_VERSION = "give addresses of the same IP version"
-_FORM = 'give "address:port", "[IPv6 address]:port" or "host name:port"'
+OTHER_VERSION = "use addresses of the same IP version"
+_FORM = 'must be "address:port", "[IPv6 address]:port" or "host name:port"'
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def parse_endpoints(option: str, values: Any, min_port: int = 1) -> list[Endpoin
         ValueRefused: The value is not a list of endpoints, or contains duplicates.
     """
     if not isinstance(values, (list, tuple)):
-        raise ValueRefused(option, values, f"it must be a list; for each item {_FORM}")
+        raise ValueRefused(option, values, f"must be a list; each item {_FORM}")
     seen: set[Endpoint] = set()
     found: list[Endpoint] = []
     for index, value in enumerate(values):
@@ -123,16 +123,16 @@ def parse_address(option: str, value: Any) -> str:
     """Parse an IP address that a listener can be bound to and that a peer can connect to."""
     address = _address(value) if isinstance(value, str) else None
     if address is None:
-        raise ValueRefused(option, value, "give an IP address of this gateway")
+        raise ValueRefused(option, value, "must be an IP address of this gateway")
     if address.is_unspecified or address.is_multicast:
-        raise ValueRefused(option, value, "give the address of one interface; peers must be able to connect to it")
+        raise ValueRefused(option, value, "must be the address of one interface to which peers can connect")
     return str(address)
 
 
 def parse_networks(option: str, values: Any) -> list[Network]:
     """Parse a list of networks. An address is a network with one address. Duplicates are removed."""
     if not isinstance(values, (list, tuple)):
-        raise ValueRefused(option, values, 'it must be a list of networks or addresses, such as ["192.0.2.0/24"]')
+        raise ValueRefused(option, values, 'must be a list of networks or addresses, such as ["192.0.2.0/24"]')
     # In order, and without searching a list, because there can be thousands.
     return list(dict.fromkeys(parse_network(f"{option}[{index}]", value) for index, value in enumerate(values)))
 
@@ -145,7 +145,7 @@ def parse_network(option: str, value: Any) -> Network:
         return ipaddress.ip_network(_without_zone(value))
     except ValueError:
         raise ValueRefused(
-            option, value, 'give a network such as "192.0.2.0/24", without host bits, or an address'
+            option, value, 'must be a network such as "192.0.2.0/24", without host bits, or an address'
         ) from None
 
 

@@ -41,7 +41,7 @@ def check_certificate(option: str, value: Any) -> str | None:
     Raises:
         ValueRefused: The value is not exactly one certificate. The message does not contain it.
     """
-    return _check(option, value, _CERTIFICATE, f"give one certificate in PEM format: {_FORM}")
+    return _check(option, value, _CERTIFICATE, f"must be one certificate in PEM format: {_FORM}")
 
 
 def check_private_key(option: str, value: Any) -> str | None:
@@ -56,7 +56,7 @@ def check_private_key(option: str, value: Any) -> str | None:
     """
     if isinstance(value, str) and "ENCRYPTED" in value[:MAX_PEM]:
         raise ValueRefused(option, "(hidden)", "it is passphrase-protected")
-    return _check(option, value, _KEY, f"give one unencrypted private key in PEM format: {_FORM}")
+    return _check(option, value, _KEY, f"must be one unencrypted private key in PEM format: {_FORM}")
 
 
 def _check(option: str, value: Any, shape: re.Pattern[str], allowed: str) -> str | None:

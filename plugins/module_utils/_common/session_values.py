@@ -45,7 +45,7 @@ def check_uid(value: Any) -> str:
     """
     text = value.lower() if isinstance(value, str) else ""
     if not _UID.fullmatch(text):
-        raise ValueRefused("uid", value, "give a UUID such as 1b4e28ba-2fa1-11d2-883f-0016d3cca427")
+        raise ValueRefused("uid", value, "must be a UUID such as 1b4e28ba-2fa1-11d2-883f-0016d3cca427")
     return text
 
 
@@ -76,7 +76,7 @@ def check_gateway(option: str, value: Any) -> str:
         ValueRefused: The name is not valid.
     """
     if not isinstance(value, str) or not _GATEWAY.fullmatch(value):
-        raise ValueRefused(option, value, "give a name of ASCII letters, digits, dots, dashes, underscores, : and @")
+        raise ValueRefused(option, value, "must be a name of ASCII letters, digits, dots, dashes, underscores, : and @")
     return value
 
 
@@ -87,7 +87,9 @@ def check_secret(value: Any) -> str:
         ValueRefused: It is too short, too long or contains other characters. The message does not contain it.
     """
     if not isinstance(value, str) or not _SECRET.fullmatch(value):
-        raise ValueRefused("secret", "(hidden)", f"give {MIN_SECRET} to 512 printable ASCII characters without spaces")
+        raise ValueRefused(
+            "secret", "(hidden)", f"must be {MIN_SECRET} to 512 printable ASCII characters without spaces"
+        )
     return value
 
 
@@ -100,12 +102,14 @@ def check_labels(value: Any) -> dict[str, str]:
     if value is None:
         return {}
     if not isinstance(value, dict) or len(value) > MAX_LABELS:
-        raise ValueRefused("labels", value, f"give a dictionary of at most {MAX_LABELS} names and strings")
+        raise ValueRefused("labels", value, f"must be a dictionary of at most {MAX_LABELS} names and strings")
     labels: dict[str, str] = {}
     for key, text in value.items():
         if not isinstance(key, str) or not _LABEL_KEY.fullmatch(key):
-            raise ValueRefused("labels", key, "a name has 1 to 63 letters, digits, dots, dashes, underscores, slashes")
+            raise ValueRefused(
+                "labels", key, "a name must be 1 to 63 letters, digits, dots, dashes, underscores, slashes"
+            )
         if not isinstance(text, (str, int, float, bool)) or len(str(text)) > 256 or not str(text).isprintable():
-            raise ValueRefused(f"labels.{key}", text, "a value has at most 256 printable characters")
+            raise ValueRefused(f"labels.{key}", text, "a value must have at most 256 printable characters")
         labels[key] = str(text)
     return labels

@@ -28,14 +28,14 @@ _UNITS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 def check_choice(option: str, value: Any, choices: Any) -> str:
     """Return a value if it is one of the choices."""
     if not isinstance(value, str) or value not in choices:
-        raise ValueRefused(option, value, f"choose one of {', '.join(sorted(choices)) or '(none on offer)'}")
+        raise ValueRefused(option, value, f"must be one of {', '.join(sorted(choices)) or '(none on offer)'}")
     return value
 
 
 def check_number(option: str, value: Any, low: int, high: int) -> int:
     """Return an integer from ``low`` to ``high``, inclusive."""
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise ValueRefused(option, value, f"give an integer from {low} to {high}")
+        raise ValueRefused(option, value, f"must be an integer from {low} to {high}")
     return value
 
 
@@ -52,7 +52,7 @@ def truth(value: Any) -> Any:
 def check_port_range(option: str, value: Any) -> tuple[int, int]:
     """Return the first and the last port of a range."""
     if not isinstance(value, list) or len(value) != 2:
-        raise ValueRefused(option, value, "give the first and the last port, such as [5100, 5200]")
+        raise ValueRefused(option, value, "must be the first and the last port, such as [5100, 5200]")
     low = check_number(f"{option}[0]", value[0], 1, 65535)
     return low, check_number(f"{option}[1]", value[1], low, 65535)
 
@@ -66,12 +66,12 @@ def check_rate(value: Any) -> int | None:
     )
     rate = int(Decimal(match.group("number")) * _UNITS[match.group("unit")]) if match else 0
     if not MIN_RATE <= rate <= MAX_RATE:
-        raise ValueRefused("rate", value, "give bits per second from 8 kbit to 10 Tbit, such as 10Gbit or 500Mbit")
+        raise ValueRefused("rate", value, "must be bits per second from 8 kbit to 10 Tbit, such as 10Gbit or 500Mbit")
     return rate
 
 
 def check_path(option: str, value: Any) -> str:
     """Return a normalized absolute path."""
     if not isinstance(value, str) or not _PATH.fullmatch(value) or ".." in value.split("/"):
-        raise ValueRefused(option, value, "give an absolute path of letters, digits and / . _ + - @ ~ =, without ..")
+        raise ValueRefused(option, value, "must be an absolute path of letters, digits and / . _ + - @ ~ =, without ..")
     return os.path.normpath(value)

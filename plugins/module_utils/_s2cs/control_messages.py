@@ -182,7 +182,7 @@ def read_hello(options: Mapping[str, Any], policy: Policy) -> Hello:
     key = check_private_key("key", options.get("key"))
     if (certificate is None) != (key is None):
         missing = "certificate" if certificate is None else "key"
-        raise ValueRefused(missing, None, "give both certificate and key, or neither")
+        raise ValueRefused(missing, None, "specify both certificate and key, or neither")
     uid, secret = check_uid(options.get("uid")), check_secret(options.get("secret"))
     timeout = options.get("update_timeout")
     if timeout is not None:
@@ -198,7 +198,9 @@ def read_update(options: Mapping[str, Any], policy: Policy) -> Update:
     check_length("clients", options.get("clients"), MAX_CLIENTS, "combine them into larger networks")
     targets = None if given is None else parse_endpoints("remote_listeners", given)
     if (targets is not None and not targets) or (targets is None and role == "consumer"):
-        raise ValueRefused("remote_listeners", given, "give at least one target; for a consumer, the peer's listeners")
+        raise ValueRefused(
+            "remote_listeners", given, "specify at least one target; for a consumer, the peer's listeners"
+        )
     clients = parse_networks("clients", options.get("clients") or [])
     policy.check_clients("clients", role, clients)
     peer_certificate = check_certificate("peer_certificate", options.get("peer_certificate"))

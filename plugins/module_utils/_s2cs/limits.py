@@ -154,7 +154,7 @@ def _optional(key: str, value: Any, maximum: int) -> int | None:
 
 def _keys(key: str, value: Any, allowed: tuple[str, ...]) -> dict[str, Any]:
     if not isinstance(value, dict) or not set(value) <= set(allowed):
-        raise ValueRefused(key, value, f"give an object with the keys {', '.join(allowed)}")
+        raise ValueRefused(key, value, f"must be an object with the keys {', '.join(allowed)}")
     return value
 
 

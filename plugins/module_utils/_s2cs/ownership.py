@@ -43,7 +43,7 @@ def check_permission(policy: Policy, session: Session, secret: str | None, actio
     which = f"session {session.uid} ({session.role})"
     if secret is not None:
         raise RefusedError(
-            f"secret: this is not the secret of {which}, which belongs to {session.owner}: give the correct one, or "
+            f"secret: this is not the secret of {which}, which belongs to {session.owner}: specify the correct one, or "
             f"have {session.owner} or an administrator {action} it",
             "administrators",
         )

@@ -167,7 +167,7 @@ class Policy:
 def _check_offered(option: str, value: str, offered: Sequence[str] | Mapping[str, Any], rule: str) -> str:
     if value not in offered:
         choices = ", ".join(sorted(offered))
-        raise RefusedError(f"{option}: {show(value)} is not allowed: choose one of {choices}", rule)
+        raise RefusedError(f"{option}: {show(value)} is not allowed: must be one of {choices}", rule)
     return value
 
 

@@ -135,20 +135,20 @@ def _check_consistency(policy: Policy, problems: list[str], faulty: list[str]) -
 
 def _text(key: str, value: Any) -> str:
     if not isinstance(value, str) or not value or len(value) > 253 or not value.isprintable():
-        raise ValueRefused(key, value, "give a name")
+        raise ValueRefused(key, value, "must be a name")
     return value
 
 
 def _boolean(key: str, value: Any) -> bool:
     if not isinstance(value, bool):
-        raise ValueRefused(key, value, "give true or false")
+        raise ValueRefused(key, value, "must be true or false")
     return value
 
 
 def _by_role(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
     def checked(key: str, value: Any) -> dict[str, Any]:
         if not isinstance(value, dict) or not set(value) <= set(ROLES):
-            raise ValueRefused(key, value, f"give an object with the keys {' and '.join(ROLES)}")
+            raise ValueRefused(key, value, f"must be an object with the keys {' and '.join(ROLES)}")
         return {role: check(f"{key}.{role}", item) for role, item in value.items()}
 
     return checked
@@ -161,7 +161,7 @@ def _optional_address(key: str, value: Any) -> str | None:
 def _proxies(key: str, value: Any, problems: list[str]) -> dict[str, dict[str, Any]]:
     """Return the available proxies with their valid settings, and add errors to ``problems``."""
     if not isinstance(value, dict) or not value:
-        raise ValueRefused(key, value, 'give an object such as {"s2ds": {"runtimes": ["process"]}}')
+        raise ValueRefused(key, value, 'must be an object such as {"s2ds": {"runtimes": ["process"]}}')
     found: dict[str, dict[str, Any]] = {}
     for name, item in value.items():
         if name not in PROXIES:
@@ -178,7 +178,7 @@ def _proxies(key: str, value: Any, problems: list[str]) -> dict[str, dict[str, A
 
 def _runtimes(key: str, value: Any, problems: list[str]) -> list[str]:
     if not isinstance(value, list) or not value:
-        problems.append(str(ValueRefused(key, value, 'give a list such as ["process"]')))
+        problems.append(str(ValueRefused(key, value, 'must be a list such as ["process"]')))
         return []
     problems += [f"{key}: {unknown(item, RUNTIMES)}" for item in value if item not in RUNTIMES]
     return [item for item in value if item in RUNTIMES]
@@ -186,7 +186,7 @@ def _runtimes(key: str, value: Any, problems: list[str]) -> list[str]:
 
 def _settings(key: str, proxy: str, value: Any, problems: list[str]) -> dict[str, Any]:
     if not isinstance(value, dict):
-        problems.append(str(ValueRefused(key, value, "give an object")))
+        problems.append(str(ValueRefused(key, value, "must be an object")))
         return {}
     settings, errors = read_settings(key, proxy, value)
     problems += errors
@@ -213,16 +213,16 @@ def _janus(key: str, value: Any, problems: list[str]) -> JanusSettings:
 
 def _encryptions(key: str, value: Any) -> list[str]:
     if not isinstance(value, list) or not value:
-        raise ValueRefused(key, value, f"give a list of {' and '.join(ENCRYPTIONS)}, or one of them")
+        raise ValueRefused(key, value, f"must be a list of {' and '.join(ENCRYPTIONS)}, or one of them")
     return [check_choice(f"{key}[{index}]", item, ENCRYPTIONS) for index, item in enumerate(value)]
 
 
 def _users(key: str, value: Any) -> list[str]:
     if not isinstance(value, list):
-        raise ValueRefused(key, value, "give a list of user names")
+        raise ValueRefused(key, value, "must be a list of user names")
     for index, item in enumerate(value):
         if not isinstance(item, str) or not _USER.fullmatch(item) or not item.isprintable():
-            raise ValueRefused(f"{key}[{index}]", item, "give a user name")
+            raise ValueRefused(f"{key}[{index}]", item, "must be a user name")
     return value
 
 
@@ -235,7 +235,7 @@ def _status_address(key: str, value: Any) -> str | None:
         return None
     endpoint = parse_endpoint(key, value, LOWEST_PORT)
     if endpoint.address is None:
-        raise ValueRefused(key, value, "specify an IP address and a port, such as 192.0.2.1:9464")
+        raise ValueRefused(key, value, "must be an IP address and a port, such as 192.0.2.1:9464")
     return str(endpoint)
 
 

@@ -149,7 +149,7 @@ def parse_rules(key: str, value: Any) -> list[TargetRule]:
         ValueRefused: A rule is invalid.
     """
     if not isinstance(value, list):
-        raise ValueRefused(key, value, 'give a list such as ["10.1.0.0/16", "198.51.100.0/24:5100-5200"]')
+        raise ValueRefused(key, value, 'must be a list such as ["10.1.0.0/16", "198.51.100.0/24:5100-5200"]')
     return [_rule(f"{key}[{index}]", item) for index, item in enumerate(value)]
 
 
@@ -160,7 +160,9 @@ def _rule(key: str, value: Any) -> TargetRule:
             raise ValueError
         network = parse_network(key, match.group("network").strip("[]"))
     except (ValueError, ValueRefused):
-        raise ValueRefused(key, value, 'give "network" or "network:port" or "network:port-port"; IPv6 in []') from None
+        raise ValueRefused(
+            key, value, 'must be "network" or "network:port" or "network:port-port"; IPv6 in []'
+        ) from None
     low = int(match.group("low") or 1)
     high = int(match.group("high") or match.group("low") or 65535)
     check_number(f"{key} port", low, 1, 65535)

@@ -99,11 +99,11 @@ def check(spec: DataServerSpec, key: str | None) -> None:
     if spec.certificate is not None:
         check_certificate("certificate", spec.certificate)
         if key is None:
-            raise S2DSException("key: it is missing; give the private key together with the certificate")
+            raise S2DSException("key: it is missing; specify the private key together with the certificate")
         check_key(key)
         _check_pair(spec.certificate, key, spec.role)
     elif key is not None:
-        raise S2DSException("certificate: it is missing; give the certificate together with the key")
+        raise S2DSException("certificate: it is missing; specify the certificate together with the key")
     if spec.peer_certificate is not None:
         check_certificate("peer_certificate", spec.peer_certificate)
 
@@ -147,18 +147,18 @@ def check_certificate(option: str, text: str) -> None:
         when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(found.ends if now >= found.ends else found.begins))
         raise S2DSException(f"{option}: it {what} ({when}; the clock of this gateway says {_now()})")
     if not found.issued_by_itself:
-        raise S2DSException(f"{option}: it is not self-signed: give a self-signed certificate")
+        raise S2DSException(f"{option}: it is not self-signed: specify a self-signed certificate")
     if context.get_ca_certs(binary_form=True):
         raise S2DSException(
             f"{option}: this is a CA certificate, and anything it issues would be trusted: "
-            "give one with the basic constraint CA:FALSE"
+            "specify one with the basic constraint CA:FALSE"
         )
 
 
 def check_key(text: str) -> None:
     """Refuse anything but one unencrypted private key."""
     if "ENCRYPTED" in text:
-        raise S2DSException("key: it is passphrase-protected; give an unencrypted key")
+        raise S2DSException("key: it is passphrase-protected; specify an unencrypted key")
     if not LOOSE_KEY.fullmatch(text.strip()):
         raise S2DSException("key: it is not exactly one private key in PEM format")
 

@@ -42,7 +42,7 @@ def data_server(
     """
     kind = proxy_class(proxy)
     if runtime not in RUNTIMES:
-        raise ValueRefused("runtime", runtime, f"this version has {', '.join(RUNTIMES)}")
+        raise ValueRefused("runtime", runtime, f"must be one of {', '.join(RUNTIMES)}")
     if lenient:
         try:
             return data_server(layout, proxy, runtime, settings, spec)

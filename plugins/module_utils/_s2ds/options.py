@@ -48,13 +48,13 @@ def read_spec(prefix: str, params: Mapping[str, Any]) -> DataServerSpec:
         S2DSException: An option is invalid or missing.
     """
     if not _NAME.fullmatch(params["name"]):
-        raise ValueRefused("name", params["name"], "give 1 to 40 lowercase letters, digits and dashes")
+        raise ValueRefused("name", params["name"], "must be 1 to 40 lowercase letters, digits and dashes")
     listeners = parse_endpoints("listeners", params["listeners"] or [], min_port=0)
     for index, listener in enumerate(listeners):
         parse_address(f"listeners[{index}]", listener.host)
     targets = parse_endpoints("targets", params["targets"])
     if listeners and len(targets) > len(listeners):
-        raise ValueRefused("targets", params["targets"], "give at most as many targets as listeners")
+        raise ValueRefused("targets", params["targets"], "must be at most as many targets as listeners")
     encryption = _read_encryption(params)
     ports = params["port_range"]
     egress = None if params["egress"] is None else parse_address("egress", params["egress"])

@@ -96,9 +96,9 @@ class StandaloneContainer:
         if self._params["state"] != STARTED:
             return
         if not self._wanted.listeners:
-            raise ValueRefused("listeners", self._params["listeners"], "name at least one")
+            raise ValueRefused("listeners", self._params["listeners"], "must contain at least one")
         if not self._wanted.targets and not PROXIES[self._params["proxy"]].holds_listeners:
-            raise ValueRefused("targets", self._params["targets"], "this proxy requires at least one")
+            raise ValueRefused("targets", self._params["targets"], "must contain at least one for this proxy")
 
     def _data_server(self) -> S2DS:
         params = self._params

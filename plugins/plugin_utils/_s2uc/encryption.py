@@ -75,6 +75,6 @@ def take_certificates(stream: Stream, sides: Mapping[str, Mapping[str, Any]], pu
                 yield f"{role}.certificate: the value {error}"
     if purpose == "outbound" and stream.encryption == "tls" and not sides["producer"].get("certificate"):
         yield (
-            "producer.certificate: it is required for an encrypted stream; give the ticket of "
+            "producer.certificate: it is required for an encrypted stream; specify the ticket of "
             "stream_inbound with -e ticket=PATH, which contains it, or write 'encryption: none'"
         )

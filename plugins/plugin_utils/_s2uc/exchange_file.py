@@ -135,7 +135,7 @@ def read_exchange_file(kind: str, source: Any, shape: Shape) -> ExchangeFile:
         TicketError: The file cannot be read, is invalid, or was modified.
     """
     if not source or not (isinstance(source, str) or is_document(source)):
-        raise TicketError(f"{kind}: {show(source)} is not allowed: give the path or the text of a {kind}")
+        raise TicketError(f"{kind}: {show(source)} is not allowed: must be the path or the text of a {kind}")
     label = f"{kind} (given as text)" if is_document(source) else f"{kind} {show(source)}"
     try:
         document = load_document(_text(label, source)) if isinstance(source, str) else plain_document(source)

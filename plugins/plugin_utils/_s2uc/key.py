@@ -78,7 +78,7 @@ def find_key(path: str = "", text: str | None = None, show: Callable[[str], None
         KeyFileError: The file is not a private regular file of this user that contains a key.
     """
     if text:
-        return _checked(text.encode("utf-8", "surrogateescape").strip(), "scistream_key", "give another one")
+        return _checked(text.encode("utf-8", "surrogateescape").strip(), "scistream_key", "specify another one")
     path = _expanded(path)
     with _naming(path):
         try:
@@ -120,7 +120,7 @@ def describe_key(path: str = "", given: bool = False) -> str:
     if given:
         return (
             "this run derives its secrets from the variable scistream_key, but the stream was opened with another key: "
-            "give that one, or set scistream_key_file to its file"
+            "specify that one, or set scistream_key_file to its file"
         )
     path = _expanded(path)
     try:

@@ -139,7 +139,7 @@ def _age_problem(stream: Stream, role: str, session: Session) -> str | None:
         return None
     kind = "reply" if role == "producer" else "ticket"
     return (
-        f"the {kind} is older than the one that this side was opened with: give the latest one of "
+        f"the {kind} is older than the one that this side was opened with: use the latest one of "
         f"{stream.gateways[OTHER_ROLE[role]]}. If it is the latest one, the clocks differ: release the stream on both "
         "sides, and open it again"
     )

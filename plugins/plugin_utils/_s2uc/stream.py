@@ -135,7 +135,7 @@ def check_lifetime(option: str, value: Any) -> int:
     match = _SPAN.fullmatch(str(value)) if isinstance(value, (str, int)) and not isinstance(value, bool) else None
     seconds = int(match[1]) * _SECONDS[match[2]] if match else 0
     if not 1 <= seconds <= MAX_LIFETIME:
-        raise ValueRefused(option, value, "give seconds, or a number with s, m, h, d or w such as 12h or 7d")
+        raise ValueRefused(option, value, "must be seconds, or a number with s, m, h, d or w such as 12h or 7d")
     return seconds
 
 
@@ -143,6 +143,8 @@ def check_name(option: str, value: Any) -> str:
     """Validate the name of a stream, which is also used in file names, and return it."""
     if not isinstance(value, str) or not _NAME.fullmatch(value):
         raise ValueRefused(
-            option, value, "give 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit at each end"
+            option,
+            value,
+            "must be 1 to 63 letters, digits, dots, dashes and underscores, a letter or digit at each end",
         )
     return value

@@ -78,7 +78,7 @@ def read_streams(
         beside = "; a reply also requires the description" if replies else ""
         raise DescriptionError(
             [
-                f"streams: {show(value)} is not allowed: give a list of at least one stream, "
+                f"streams: {show(value)} is not allowed: must be a list of at least one stream, "
                 "with -e @streams.yml or -e streams=@streams.yml, or as scistream_streams in the inventory"
                 f"{ticket}{beside}"
             ]
@@ -129,7 +129,7 @@ class StreamReader:
         """Return the stream, with defaults instead of invalid values."""
         stream = Stream()
         if not isinstance(self.item, Mapping):
-            self._problem(f"{show(self.item)} is not allowed: give a dictionary with name, producer and consumer")
+            self._problem(f"{show(self.item)} is not allowed: must be a dictionary with name, producer and consumer")
             return stream
         if not self._expand(gateways):
             return stream
@@ -196,7 +196,7 @@ class StreamReader:
     def _side(self, role: str) -> Mapping[str, Any]:
         side = self.item.get(role)
         if not isinstance(side, Mapping):
-            self._problem(f"{role}: {show(side)} is not allowed: give a dictionary with at least a gateway")
+            self._problem(f"{role}: {show(side)} is not allowed: must be a dictionary with at least a gateway")
             return {}
         if self.opens:
             self._unknown(side, _SIDE_KEYS[role], f"{role}: ")
@@ -255,7 +255,7 @@ class StreamReader:
                 else "the listeners of the producer gateway, or a ticket"
             )
             self._problem(
-                f"producer.{needed}: {show(side.get(needed))} is not allowed: give a list of {what}, as address:port"
+                f"producer.{needed}: {show(side.get(needed))} is not allowed: must be a list of {what}, as address:port"
             )
             return
         found = self._try(f"producer.{needed}", side[needed], parse_endpoints, None)
@@ -267,7 +267,7 @@ class StreamReader:
             if len(listeners) > stream.num_conn:
                 self._problem(
                     f"producer.listeners: {len(listeners)} listeners for num_conn {stream.num_conn} are not allowed: "
-                    "give at most one for each connection, or a larger num_conn"
+                    "specify at most one for each connection, or a larger num_conn"
                 )
         else:
             stream.remote_listeners = listeners
@@ -288,7 +288,7 @@ class StreamReader:
         if self.purpose == "inbound" and stream.encryption == "none" and not stream.consumer_address:
             self._problem(
                 "consumer.address: it is required without encryption, because the producer gateway identifies its "
-                "peer by address only: give the address or network from which the consumer gateway connects"
+                "peer by address only: specify the address or network from which the consumer gateway connects"
             )
 
 

@@ -218,7 +218,7 @@ def add_reply(streams: Sequence[Stream], source: Any, purpose: str) -> None:
     if "consumer" in stream.certificates:
         raise TicketError(
             f"{label}: stream {show(stream.name)} has its certificate already, from another reply or from "
-            "consumer.certificate: give one of them"
+            "consumer.certificate: specify only one of them"
         )
     stream.certificates["consumer"] = checked_certificate("reply", exchanged, "consumer")
     stream.answers, stream.reply = reply["answers"], exchanged.fingerprint

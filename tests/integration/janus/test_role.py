@@ -90,7 +90,7 @@ def test_what_does_not_fit(gateway: Gateway, janus: Controller, variables: dict[
         "down": ({"s2cs_janus": {**janus_of, "url": "http://127.0.0.1:9"}}, "does not answer"),
         "plain": (
             {"s2cs_janus": {**janus_of, "url": "http://198.51.100.1"}},
-            "give https; plain http is only allowed for",
+            "must start with https://; plain http is only allowed for",
         ),
         "unnamed": ({"s2cs_janus": {}}, "s2cs_janus must specify the URL of the controller"),
         "password": ({"janus_password": "Wrong-password"}, "rejected the password of the user admin"),

@@ -26,7 +26,7 @@ FAULTS: list[tuple[dict[str, Any], list[str]]] = [
     ({"proxies": {"s2ds": {}, "nginx": {"settings": {"max_conections": 4}}}}, ["did you mean max_connections?"]),
     ({"proxies": {"s2ds": {"runtimes": ["proces"]}}, "default_runtime": "process"}, ["did you mean process?"]),
     ({"proxies": {"s2ds": {"settings": {"engine": 5, "memory": 1}}}}, ["settings.engine", "settings.memory"]),
-    ({"encryption": "tls"}, ['encryption: "tls" is not allowed: give a list']),
+    ({"encryption": "tls"}, ['encryption: "tls" is not allowed: must be a list']),
     ({"gateway": "gw zürich", "limits": {"session": 4}}, ["gateway: ", "limits: "]),
     ({"targets": {"producer": ["gw.example.org"]}, "listen": {"producer": "gw"}}, ["targets.producer[0]", "listen"]),
     ({"proxies": [], "supervisor": 5, "dedicated_users": "no", "program_dir": 5}, ["proxies: ", "program_dir: "]),

@@ -58,7 +58,7 @@ def test_demo(whole_site: Site, home: str) -> None:
     [
         ({"demo_proxy": "stunnel", "demo_encryption": "none"}, "PROXY=stunnel requires ENCRYPTION=tls"),
         ({"demo_runtime": "janus"}, "RUNTIME=janus requires ENCRYPTION=none"),
-        ({"demo_encryption": "some"}, 'ENCRYPTION: \\"some\\" is not allowed: give tls or none'),
+        ({"demo_encryption": "some"}, 'ENCRYPTION: \\"some\\" is not allowed: must be none or tls'),
     ],
 )
 def test_what_the_demo_does_not_have(whole_site: Site, variables: dict[str, Any], text: str) -> None:

@@ -50,7 +50,7 @@ def test_what_is_misspelled_is_no_success(site: Site) -> None:
     for playbook in ("stream_release", "stream_status"):
         message = failed(site.play(playbook, streams=[site.stream("tomograhpy")]))
         assert 'stream "tomograhpy"' in message and 'did you mean "tomography" (uid ' in message
-        assert 'uid: "nonsense" is not allowed: give a UUID' in failed(site.play(playbook, uid="nonsense"))
+        assert 'uid: "nonsense" is not allowed: must be a UUID' in failed(site.play(playbook, uid="nonsense"))
     assert site.sessions() == ["gw-a/producer", "gw-b/consumer"]
     assert "no task" in failed(site.play("stream_status", "--tags", "nothing")).lower()
     assert "both" in failed(site.play("stream_open", streams=[site.stream("loop", consumer={"gateway": "gw-a"})]))

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import re
 import tokenize
@@ -102,6 +103,22 @@ def test_no_translated_words(part: str) -> None:
     assert files
     problems = [problem for path in files for problem in _problems(path)]
     assert not problems, "\n".join(problems)
+
+
+def _advice(text: str) -> Iterator[str]:
+    """Yield what each message about a value says is allowed, as far as it does not depend on the value."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "ValueRefused":
+            first = node.args[2].values[0] if isinstance(node.args[2], ast.JoinedStr) else node.args[2]
+            if isinstance(first, ast.Constant):
+                yield str(first.value)
+
+
+def test_messages_about_values_have_one_form() -> None:
+    """As in messages of Ansible, a value "must be" something."""
+    advice = [line for path in (ROOT / "plugins").rglob("*.py") for line in _advice(path.read_text())]
+    assert len(advice) > 50
+    assert not [line for line in advice if re.match(r"(give|choose|name|it must) ", line)]
 
 
 def test_phrases_are_found_across_lines() -> None:

@@ -140,7 +140,7 @@ class RequestAction(Action[Request]):
             raise StateError(
                 f"uid: session {before.uid} ({before.role}){owner} exists with different parameters: "
                 f"{'; '.join(differences)}; release it first, or use another uid "
-                "(give the stream a different name)"
+                "(which follows from the name of the stream)"
             )
         after = before.updated(new, request.specified)
         _check_lifetime(before, after)
@@ -190,7 +190,7 @@ def _check_lifetime(before: Session, after: Session) -> None:
             "lifetime",
             after.lifetime,
             f"session {before.uid} ({before.role}) was created at {timestamp(before.created)} and would have expired; "
-            "give a longer lifetime, or release it (s2cs_release)",
+            "specify a longer lifetime, or release it (s2cs_release)",
         )
     longer = after.end is None or (before.end is not None and after.end > before.end)
     if before.certificate is None or not longer:
@@ -200,7 +200,7 @@ def _check_lifetime(before: Session, after: Session) -> None:
         raise ValueRefused(
             "lifetime",
             after.lifetime,
-            f"the certificate of session {before.uid} ({before.role}) expires at {timestamp(ends)}; give a lifetime "
+            f"the certificate of session {before.uid} ({before.role}) expires at {timestamp(ends)}; specify a lifetime "
             "that ends earlier, or release the stream and open it again",
         )
 

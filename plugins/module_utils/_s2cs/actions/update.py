@@ -81,7 +81,7 @@ class UpdateAction(Action[Update]):
             raise ValueRefused(
                 option,
                 format_endpoints(targets),
-                f"the session has num_conn {session.num_conn}: give at most that many targets",
+                f"the session has num_conn {session.num_conn}: specify at most that many targets",
             )
         resolved = resolve_targets(self.policy, session, option, targets)
         clients = self.policy.check_clients("clients", session.role, update.clients)
@@ -122,13 +122,13 @@ def _peer_certificate(update: Update, session: Session) -> str | None:
         return None
     if session.certificate is None:
         raise StateError(
-            f"certificate: {which} is encrypted and has no certificate of this gateway yet: give certificate and key "
-            "in a HELLO first (s2cs_hello)"
+            f"certificate: {which} is encrypted and has no certificate of this gateway yet: provide certificate and "
+            "key in a HELLO first (s2cs_hello)"
         )
     found = update.peer_certificate or session.peer_certificate
     if found is None:
         raise StateError(
-            f"peer_certificate: {which} is encrypted: give the certificate of the other gateway, as shown by the "
+            f"peer_certificate: {which} is encrypted: specify the certificate of the other gateway, as shown by the "
             "session there"
         )
     return found

@@ -45,13 +45,13 @@ def check_arguments(action: str, given: Any) -> dict[str, Any]:
         raise ValueRefused(others[0], "(given)", "specify either sessions or the options of a single session")
     items = given["sessions"]
     if not isinstance(items, list):
-        raise ValueRefused("sessions", items, "specify a list")
+        raise ValueRefused("sessions", items, "must be a list")
     return {"sessions": [_options(f"sessions[{index}].", item, allowed) for index, item in enumerate(items)]}
 
 
 def _options(where: str, given: Any, allowed: options.Options) -> dict[str, Any]:
     if not isinstance(given, dict):
-        raise ValueRefused(where.rstrip("."), given, "specify an object")
+        raise ValueRefused(where.rstrip("."), given, "must be an object")
     for name in given:
         if name not in allowed.session:
             raise ValueRefused(f"{where}{name[:64]}", "(given)", f"options are {', '.join(allowed.session)}")
@@ -75,7 +75,7 @@ def _value(name: str, value: Any, spec: Mapping[str, Any]) -> Any:
         if kind == "list":
             found = [_TYPES[spec["elements"]](item) for item in found]
     except ValueError:
-        raise ValueRefused(name, shown, f"specify a value of type {kind}") from None
+        raise ValueRefused(name, shown, f"must be a value of type {kind}") from None
     choices = spec.get("choices")
     if choices and found not in choices:
         raise ValueRefused(name, shown, f"must be one of {', '.join(choices)}")

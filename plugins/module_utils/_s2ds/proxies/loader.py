@@ -33,7 +33,7 @@ def proxy_class(name: str) -> type[Proxy]:
         ValueRefused: This version of the collection does not have it.
     """
     if name not in PROXIES:
-        raise ValueRefused("proxy", name, f"this version has {', '.join(sorted(PROXIES))}")
+        raise ValueRefused("proxy", name, f"must be one of {', '.join(sorted(PROXIES))}")
     module = importlib.import_module(f"{__name__.rpartition('.')[0]}.{name}")
     return next(
         kind

@@ -85,7 +85,7 @@ class Nginx(ObservedProxy):
         """Return the configuration. nginx requires a name in the certificate of the other gateway."""
         if spec.encryption != "none" and spec.role == "consumer" and not credentials.peer_name(spec):
             raise S2DSException(
-                "peer_certificate: nginx needs a name to check: give a certificate with a DNS name or a common name"
+                "peer_certificate: nginx needs a name to check: specify a certificate with a DNS name or a common name"
             )
         return super().files(spec)
 

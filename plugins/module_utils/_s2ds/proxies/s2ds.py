@@ -195,16 +195,18 @@ def _whole(low: int, high: int) -> Callable[[str, Any], int]:
 
 def _seconds(option: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.1 <= value <= 3600:
-        raise ValueRefused(option, value, "give a number from 0.1 to 3600")
+        raise ValueRefused(option, value, "must be a number from 0.1 to 3600")
     return value
 
 
 def _congestion(option: str, value: Any) -> dict[str, str | None]:
     if not isinstance(value, dict) or not set(value) <= set(_LEGS):
-        raise ValueRefused(option, value, 'give an object such as {"accept": "bbr", "connect": "cubic"}')
+        raise ValueRefused(option, value, 'must be an object such as {"accept": "bbr", "connect": "cubic"}')
     for leg, algorithm in value.items():
         if algorithm is not None and not (isinstance(algorithm, str) and _ALGORITHM.fullmatch(algorithm)):
-            raise ValueRefused(f"{option}.{leg}", algorithm, "give the name of a TCP congestion control such as cubic")
+            raise ValueRefused(
+                f"{option}.{leg}", algorithm, "must be the name of a TCP congestion control such as cubic"
+            )
     return value
 
 

@@ -49,7 +49,7 @@ class TemplatedProxy(Proxy):
         for name, flag in self.flags.items():
             checked[name] = settings.get(name, flag)
             if not isinstance(checked[name], bool):
-                raise ValueRefused(f"{option}.{name}", checked[name], "give true or false")
+                raise ValueRefused(f"{option}.{name}", checked[name], "must be true or false")
         super().__init__(layout, checked, contained)
 
     @classmethod
@@ -131,5 +131,5 @@ def _check_path(option: str, value: Any, default: str) -> str:
         return default
     plain = isinstance(value, str) and all(char.isalnum() or char in "/._+-" for char in value)
     if not plain or not value.startswith("/") or ".." in value.split("/"):
-        raise ValueRefused(option, value, "give an absolute path of letters, digits and / . _ + -")
+        raise ValueRefused(option, value, "must be an absolute path of letters, digits and / . _ + -")
     return str(value)

@@ -86,10 +86,10 @@ def read(option: str, image: str, given: Mapping[str, Any]) -> ContainerSettings
     values = {**({"image": image} if image else {}), **given}
     for name in ("image", "helper_image"):
         if name in values and not (isinstance(values[name], str) and _IMAGE.fullmatch(values[name])):
-            raise ValueRefused(f"{option}.{name}", values[name], "give an image's name with a tag or a digest")
+            raise ValueRefused(f"{option}.{name}", values[name], "must be the name of an image with a tag or a digest")
     if "engine" in values and not (isinstance(values["engine"], str) and _ENGINE.fullmatch(values["engine"])):
         raise ValueRefused(
-            f"{option}.engine", values["engine"], "give unix:///path, tcp://host:port or ssh://user@host[:port]"
+            f"{option}.engine", values["engine"], "must be unix:///path, tcp://host:port or ssh://user@host[:port]"
         )
     if "pull" in values:
         check_choice(f"{option}.pull", values["pull"], PULLS)

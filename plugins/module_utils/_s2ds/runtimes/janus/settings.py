@@ -85,16 +85,16 @@ def parse_settings(key: str, value: Any) -> JanusSettings:
     for name in ("node", "profile", "user"):
         if name in value and (not isinstance(value[name], str) or not _WORD.fullmatch(value[name])):
             raise ValueRefused(
-                f"{key}.{name}", value[name], "give a name of letters, digits, dots, dashes and underscores"
+                f"{key}.{name}", value[name], "must be a name of letters, digits, dots, dashes and underscores"
             )
     for name in ("password_file", "ca"):
         path = value.get(name)
         if path is not None and (not isinstance(path, str) or not path.startswith("/") or not path.isprintable()):
-            raise ValueRefused(f"{key}.{name}", path, "give an absolute path")
+            raise ValueRefused(f"{key}.{name}", path, "must be an absolute path")
     if value["password_file"] is None:
-        raise ValueRefused(f"{key}.password_file", None, "give an absolute path")
+        raise ValueRefused(f"{key}.password_file", None, "must be an absolute path")
     if not isinstance(value.get("verify", True), bool):
-        raise ValueRefused(f"{key}.verify", value["verify"], "give true or false")
+        raise ValueRefused(f"{key}.verify", value["verify"], "must be true or false")
     check_number(f"{key}.timeout", value.get("timeout", 60), 1, 3600)
     return JanusSettings(**{**value, "url": _url(f"{key}.url", value["url"])})
 
@@ -111,10 +111,10 @@ def _url(key: str, value: Any) -> str:
     if not good or parts.username is not None or parts.query or parts.fragment or " " in value:
         # The value is not shown, because it may contain the password.
         raise ValueRefused(
-            key, "...", "give an address such as https://janus.example.org:5000, without user and password"
+            key, "...", "must be an address such as https://janus.example.org:5000, without user and password"
         )
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_here(str(parts.hostname))):
-        raise ValueRefused(key, value, "give https; plain http is only allowed for a loopback address")
+        raise ValueRefused(key, value, "must start with https://; plain http is only allowed for a loopback address")
     return str(value).rstrip("/")
 
 

@@ -215,10 +215,10 @@ def test_offered_roles_and_proxies(tmp_path: Path) -> None:
         policy.check_role("consumer")
     policy.check_proxy("s2ds", "process")
     for proxy, runtime, rule in (("haproxy", "process", "proxies"), ("s2ds", "docker", "proxies.s2ds.runtimes")):
-        with pytest.raises(RefusedError, match=rf"choose one of .* \(policy: {rule}\)$"):
+        with pytest.raises(RefusedError, match=rf"must be one of .* \(policy: {rule}\)$"):
             policy.check_proxy(proxy, runtime)
     assert policy.check_encryption("tls") == "tls"
-    with pytest.raises(RefusedError, match=r"^encryption: \"none\".*choose one of tls \(policy: encryption\)$"):
+    with pytest.raises(RefusedError, match=r"^encryption: \"none\".*must be one of tls \(policy: encryption\)$"):
         policy.check_encryption("none")
 
 

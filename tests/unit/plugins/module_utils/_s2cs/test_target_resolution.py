@@ -79,7 +79,9 @@ def test_message_names_all_addresses(known: list[str]) -> None:
     known[:] = ["2001:db8::5"]
     with pytest.raises(RefusedError, match=r"10\.1\.0\.1.*\(policy: egress\.producer\)$"):
         resolve_targets(policy(), session, "targets", [APP])
-    with pytest.raises(S2DSException, match=r"^egress: 10\.1\.0\.1 cannot reach targets app.*2001:db8::5: give"):
+    with pytest.raises(
+        S2DSException, match=r"^egress: 10\.1\.0\.1 cannot reach targets app.*2001:db8::5: use addresses"
+    ):
         resolve(APP, "10.1.0.1")
     assert str(resolve(APP, "2001:db8::1")) == "[2001:db8::5]:7000"
 
@@ -101,7 +103,7 @@ def test_impossible_addresses(known: list[str]) -> None:
         resolve_targets(policy(), replace(SESSION, egress="10.1.0.1"), "targets", [Endpoint("2001:db8::5", 7000)])
     with pytest.raises(ValueRefused, match=r"same IP version \(policy: egress\.producer\)$"):
         resolve_targets(policy(), replace(SESSION, egress="1::"), "targets", [Endpoint("10.1.0.5", 7002)])
-    with pytest.raises(S2DSException, match=r"^egress: 1:: cannot reach targets\[1\] 127\.0\.0\.1:7002: give"):
+    with pytest.raises(S2DSException, match=r"^egress: 1:: cannot reach targets\[1\] 127\.0\.0\.1:7002: use addresses"):
         resolve(Endpoint("127.0.0.1", 7002), "1::", "targets[1]")
     known += ["192.0.2.1"]
     with pytest.raises(RefusedError, match="a loop"):

@@ -260,5 +260,5 @@ def test_tail(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("proxy", "runtime"), [("squid", "process"), ("s2ds", "cloud")])
 def test_what_this_version_does_not_have(site: Layout, proxy: str, runtime: str) -> None:
-    with pytest.raises(ValueRefused, match="this version has"):
+    with pytest.raises(ValueRefused, match="must be one of"):
         data_server(site, proxy, runtime, {}, _instance())

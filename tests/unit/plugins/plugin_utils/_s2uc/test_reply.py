@@ -161,9 +161,9 @@ def test_what_is_no_file(path: Any) -> None:
 
 def test_two_for_one(tmp_path: Path) -> None:
     path = write(tmp_path / "r.yml", REPLY)
-    assert "give one of them" in problem(path, path)
+    assert "specify only one of them" in problem(path, path)
     given = {**STREAM, "consumer": {"gateway": "gw-alcf", "certificate": CONSUMER}}
-    assert "give one of them" in problem(path, stream=given)
+    assert "specify only one of them" in problem(path, stream=given)
 
 
 def test_who_takes_replies(tmp_path: Path) -> None:

@@ -224,7 +224,7 @@ THERE = {"gw-a": {"sessions": [{"uid": UID, "role": "producer", "labels": {"stre
 @pytest.mark.parametrize(
     ("uids", "streams", "mistake"),
     [
-        (["nonsense"], [], 'uid: "nonsense" is not allowed: give a UUID'),
+        (["nonsense"], [], 'uid: "nonsense" is not allowed: must be a UUID'),
         (["tomograhpy"], [], f'; did you mean "tomography" (uid {UID})?'),
         ([UID[:-1] + ("0" if UID[-1] != "0" else "1")], [], f'; did you mean "tomography" (uid {UID})?'),
         ([], [{**STREAMS[0], "name": "tomograhpy"}], f'; did you mean "tomography" (uid {UID})?'),
