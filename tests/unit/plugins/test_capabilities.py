@@ -60,6 +60,14 @@ def test_documented_choices_match_the_table() -> None:
     assert set(options["transport"]["choices"]) == set(TRANSPORTS)
 
 
+def test_the_demo_has_each_runtime() -> None:
+    """Proxies are not listed there: the lookup returns them."""
+    (play, *_others) = yaml.safe_load((ROOT / "playbooks/demo.yml").read_text())
+    allowed = play["tasks"][0]["vars"]["demo_allowed"]
+    assert allowed["runtime"]["pattern"].split("|") == list(RUNTIMES)
+    assert allowed["runtime"]["text"] == f"{', '.join(list(RUNTIMES)[:-1])} or {list(RUNTIMES)[-1]}"
+
+
 def test_lookup_returns_the_table() -> None:
     rows: list[dict[str, Any]] = proxies.LookupModule().run([])
     assert [row["name"] for row in rows] == list(PROXIES)
