@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Tells a gateway of its part in the streams of a run: one call of each message, repeated once if it is lost.
+"""Sends control messages to a gateway: one call for each message, which is repeated once if it is lost.
 
-A refusal does not fail the task: the run says it once, at its end, with those of the other gateways.
+A refusal does not fail the task: the run reports it at its end, together with those of the other gateways.
 """
 
 from __future__ import annotations
@@ -15,19 +15,21 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, show
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import messages
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, registered
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import readable
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.inputs import read_inputs
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.module_call import call
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.opening import Opening
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output import unsupported
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.part import Part
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import given_plan
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.service_call import Service
 
 Result = dict[str, Any]
 _ARGUMENTS = frozenset(("message", "config", "plan", "planned", "service"))
+_MESSAGES = ("open", "request", "hello", "update", "undo", "release", "info")
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -47,10 +49,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         service = arguments.get("service") or {}
         self._service = Service(str(service.get("program") or ""), str(service.get("socket") or ""))
         message = str(arguments.get("message"))
-        if message not in ("open", "request", "hello", "update", "undo", "release", "info") or (
-            set(arguments) - _ARGUMENTS
-        ):
-            raise AnsibleError(f"stream_message takes {', '.join(sorted(_ARGUMENTS))}, and one of its messages")
+        if set(arguments) - _ARGUMENTS:
+            raise AnsibleError(unsupported(set(arguments) - _ARGUMENTS, _ARGUMENTS))
+        if message not in _MESSAGES:
+            raise AnsibleError(f"message must be one of: {', '.join(_MESSAGES)}, got: {show(message)}")
         try:
             self._plan = given_plan(arguments, self._variables)
             send: Callable[[], Result | None] = (
