@@ -5,7 +5,7 @@
 """A consumer application that receives images from an instrument, counts lost ones and computes a checksum.
 
 By hand:  python3 analysis.py --run gateways=127.0.0.3:5100 --size 2GiB
-Several runs follow each other in the order given. The exit status tells whether everything arrived as it was sent.
+Several runs follow each other in the order given. The exit status is 0 if everything arrived as it was sent.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def main() -> int:
     parser.add_argument("--no-checksum", action="store_true", help="receive only: measures the path, not the hashing")
     parser.add_argument("--source", help="address to connect from")
     parser.add_argument("--progress", help="file that tells how far it is, as JSON")
-    parser.add_argument("--background", metavar="LOG", help="go on in the background, logging to this file")
+    parser.add_argument("--background", metavar="LOG", help="continue in the background, logging to this file")
     options = parser.parse_args()
 
     size = min(options.size, options.at_most or options.size)

@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--frame-size", type=parse_size, default=4 << 20, help="size of an image (4MiB)")
     parser.add_argument("--idle", type=float, help="end after so many seconds without a consumer")
     parser.add_argument("--report", help="file that gets one JSON line for each acquisition")
-    parser.add_argument("--background", metavar="LOG", help="go on in the background, logging to this file")
+    parser.add_argument("--background", metavar="LOG", help="continue in the background, logging to this file")
     options = parser.parse_args()
 
     family = socket.AF_INET6 if ":" in options.listen[0] else socket.AF_INET

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Hands the collection's template of a proxy to the module, which may run where no role has installed it."""
+"""Passes the collection's template of a proxy to the module, which may run where no role has installed it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ROLES = Path(__file__).resolve().parents[2] / "roles"
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """Adds the option ``template`` where it is not given."""
+    """Adds the option ``template`` if it is omitted."""
 
     _supports_check_mode = True
     _supports_diff = True
@@ -32,7 +32,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
 
 def _template(proxy: str) -> str | None:
-    """Return the template of a proxy, or None for one that has none or does not exist, of which the module tells."""
+    """Return the template of a proxy, or None if it has none or does not exist, which the module reports."""
     found = sorted(_ROLES.glob(f"{proxy}/files/*.j2")) if proxy.isalnum() else []
     try:
         return found[0].read_text(encoding="utf-8") if found else None

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Reads and checks what a run is to do, once, before any gateway is asked."""
+"""Reads and validates the inputs of a run once, before any gateway is contacted."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _HEADLINE = "The description of the streams has errors."
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """Makes the plan of a run."""
+    """Creates the plan of a run."""
 
     _supports_check_mode = True
     _requires_connection = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return the plan, or fail with all that is wrong."""
+        """Return the plan, or fail with all errors of the description."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments, variables = self._task.args, task_vars or {}
         purpose = arguments.get("purpose")

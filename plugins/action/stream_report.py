@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Shows what came of a run, once for all gateways, from what they answered to its messages."""
+"""Displays the outcome of a run, once for all gateways, based on their answers to its messages."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     _requires_connection = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> Result:
-        """Show the report; fail where something is wrong."""
+        """Show the report, and fail if there are problems."""
         result: Result = super().run(tmp, task_vars)
         arguments = self._task.args
         reports = {
@@ -64,7 +64,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             raise AnsibleError(f"kind must be one of: {', '.join(reports)}, got: {show(arguments.get('kind'))}")
         self._hostvars = (task_vars or {})["hostvars"]
         self._check = bool(self._task.check_mode)
-        # The messages that open streams are those of several tasks, or of one.
+        # The messages that open streams are sent by several tasks, or by one.
         self._find = registered_steps if arguments["kind"] == "opening" else registered
         result.update(changed=False, msg=[])
         try:
@@ -80,7 +80,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return [self._answers(message) for message in ("request", "hello", "update")]
 
     def _opened(self, result: Result) -> Result:
-        """Write the tickets or replies and show the streams, if nothing went wrong before."""
+        """Write the tickets or replies and show the streams, unless something failed before."""
         answers = self._steps()[::-1]
         if any(stops_run(answer) for found in answers for answer in found.values()):
             return {**result, "skipped": True}
@@ -88,7 +88,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return result if result.get("refused") else self._show_opened(result)
 
     def _opening(self, result: Result) -> Result:
-        """Show what came of a task that opened the streams: the streams, or why they are not open."""
+        """Show the outcome of the task that opens streams: the streams, or why they are not open."""
         undone, written = self._answers("undo"), self._answers("opened")
         outcome: Result = next((answer for answer in written.values() if answer), {})
         if not any(stops_run(answer) for found in (*self._steps(), {"": outcome}) for answer in found.values()):
@@ -96,7 +96,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return self._say_failed(result, undone, outcome)
 
     def _show_opened(self, result: Result) -> Result:
-        """Show the streams, if nothing went wrong at all."""
+        """Show the streams, unless anything failed."""
         plan, answers = self._plan, self._steps()[::-1]
         if any(has_failed(answer) for found in answers for answer in found.values()):
             return result
@@ -112,7 +112,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         plan, steps = self._plan, self._steps()
         hints = key_hints(steps, plan.key_file, plan.key_given)
         lines = not_opened(steps, undone, plan.streams, plan.purpose, outcome, hints, self._check)
-        # From here on the run has said itself what came of its sessions.
+        # The report covers the sessions of the run, so the journal must not report them again.
         session_journal.close()
         return fail_with(lines, result)
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Writes the tickets or replies of a run, which hand over to the other facility what it needs of this half."""
+"""Writes the tickets or replies of a run, with what the other facility needs to know about this side."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def hand_over(plan: Plan, answers: Sequence[Results], check: bool) -> dict[str, 
     """Write the tickets or replies.
 
     Args:
-        plan: What the run is to do.
-        answers: What the gateways answered, the last message first.
+        plan: The plan of the run.
+        answers: The answers of the gateways, those to the last message first.
         check: Whether this is check mode.
 
     Returns:
-        Whether that changes anything; with ``refused`` and ``unwritten`` where it fails: one half of a stream is of no
-        use without what the other facility needs to know of it.
+        Whether this changes anything. If a file cannot be written, also ``refused`` and ``unwritten``, because one side
+        of a stream is useless without it.
     """
     written = []
     for made in exchange_files(plan.streams, answers, plan.purpose) if plan.ticket_dir is not None else ():

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Ctrl-C and SIGTERM in a worker that opens streams: it has time to release what it opened.
+"""Handling of Ctrl-C and SIGTERM in a worker that opens streams, so that it can release what it opened.
 
-Ansible would end the worker at once. Here the call that goes on is waited for, for some seconds, since an answer says
-what there is to release.
+By default, the worker would exit immediately. Instead, it waits some seconds for the current call, because the answer
+states what has to be released.
 """
 
 from __future__ import annotations
@@ -15,40 +15,40 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
-#: How long a call that goes on when the run is interrupted may still take, in seconds.
+#: Seconds to wait for the current call when the run is interrupted.
 GRACE = 5.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class InterruptedRun(BaseException):
-    """Somebody ended the run. Not an Exception, so that nothing on the way takes it for a failure of its own."""
+    """The run was interrupted. Not an Exception, so that it is not mistaken for a failure of a call."""
 
 
 class Interruption:
-    """Whether somebody ended the run."""
+    """The state of a run: whether it was interrupted."""
 
     def __init__(self) -> None:
         self.noticed = False
         self._armed = True
 
     def look(self) -> None:
-        """Stop here if somebody ended the run.
+        """Raise an exception if the run was interrupted.
 
         Raises:
-            InterruptedRun: Somebody did.
+            InterruptedRun: It was.
         """
         if self.noticed and self._armed:
             raise InterruptedRun
 
     def disarm(self) -> None:
-        """From now on nothing is stopped: what was opened is being released, or all is open."""
+        """Ignore interruptions from now on, because all streams are open or are being released."""
         self._armed = False
         if self.noticed:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _notice(self, _number: int, _frame: Any) -> None:
         if not self.noticed and self._armed:
-            # Until then, the alarm is that of the time limit of the task.
+            # Before that, the time limit of the task uses the alarm.
             signal.signal(signal.SIGALRM, self._stop)
             signal.setitimer(signal.ITIMER_REAL, GRACE)
         self.noticed = True
@@ -59,7 +59,7 @@ class Interruption:
 
 @contextlib.contextmanager
 def interruption() -> Iterator[Interruption]:
-    """Notice for a while what would end this process."""
+    """Record signals that would end this process, while the context is active."""
     state = Interruption()
     before = {signal.SIGALRM: signal.getsignal(signal.SIGALRM)}
     before.update({number: signal.signal(number, state._notice) for number in _SIGNALS})
