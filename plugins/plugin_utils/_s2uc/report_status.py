@@ -82,7 +82,7 @@ def status(
 
 def _check(shown: str) -> None:
     if shown not in _SHOWN:
-        raise ScistreamError(f"show: {show(shown)} is not allowed: choose from {', '.join(_SHOWN)}")
+        raise ScistreamError(f"show: {show(shown)} is not allowed: must be one of {', '.join(_SHOWN)}")
 
 
 def _sessions(sessions: Sequence[Any], shown: Sequence[Any], wanted: str) -> str:

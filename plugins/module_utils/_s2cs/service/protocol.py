@@ -67,12 +67,14 @@ def read_request(data: bytes) -> Call:
         raise ServiceError(BAD_REQUEST, f"{show(unknown[0])} is not a key of requests. Keys are {', '.join(_KEYS)}")
     action = document.get("action")
     if not isinstance(action, str) or action not in ACTIONS:
-        raise ServiceError(BAD_REQUEST, f"action: {show(action)} is not allowed: {', '.join(ACTIONS)}")
+        raise ServiceError(BAD_REQUEST, f"action: {show(action)} is not allowed: must be one of {', '.join(ACTIONS)}")
     check, config = document.get("check", False), document.get("config")
     if not isinstance(check, bool):
-        raise ServiceError(BAD_REQUEST, f"check: {show(check)} is not allowed: true or false")
+        raise ServiceError(BAD_REQUEST, f"check: {show(check)} is not allowed: must be true or false")
     if config is not None and (not isinstance(config, str) or len(config) > _MAX_PATH):
-        raise ServiceError(BAD_REQUEST, f"config: {show(config)} is not allowed: a path")
+        raise ServiceError(
+            BAD_REQUEST, f"config: {show(config)} is not allowed: must be a path of at most {_MAX_PATH} characters"
+        )
     try:
         arguments = check_arguments(action, document.get("arguments", {}))
     except ScistreamError as error:
@@ -109,7 +111,9 @@ def _constant(text: str) -> Any:
 def _check_version(document: dict[str, Any]) -> None:
     version = document.get("version")
     if not isinstance(version, str) or len(version) > _MAX_VERSION:
-        raise ServiceError(BAD_REQUEST, f"version: {show(version)} is not allowed: the version of the collection")
+        raise ServiceError(
+            BAD_REQUEST, f"version: {show(version)} is not allowed: must be the version of the collection"
+        )
     if document.get("protocol") == PROTOCOL and major_minor(version) == major_minor(VERSION):
         return
     remedy = (

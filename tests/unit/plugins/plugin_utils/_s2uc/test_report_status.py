@@ -126,7 +126,7 @@ def test_status_of_problems_only() -> None:
     assert lines[2] == "    WARNING: its container is paused"
     assert "WARNING: its last action (release) was interrupted" in lines[5]
     assert not any("well" in line for line in lines[1:-1])
-    with pytest.raises(ScistreamError, match='show: "some" is not allowed: choose from all, problems'):
+    with pytest.raises(ScistreamError, match='show: "some" is not allowed: must be one of all, problems'):
         report(results, "status", show="some")
 
 
