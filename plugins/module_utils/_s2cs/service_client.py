@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib
 import os
 import socket
+import struct
 import sys
 from typing import Sequence
 
@@ -23,6 +24,8 @@ MAX_REQUEST = 4 << 20
 MAX_ANSWER = 256 << 20
 # Time limit in seconds, longer than any action takes.
 _SECONDS = 900.0
+# Time limit in seconds for a place in the backlog of the socket.
+_CONNECT_SECONDS = 60
 
 #: Exit codes if there is no service, and if it exited before it answered.
 NO_SERVICE, NO_ANSWER = 3, 4
@@ -53,13 +56,17 @@ def ask(request: bytes, path: str | None = None) -> bytes:
     """
     path = path or SOCKET
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
-        connection.settimeout(_SECONDS)
+        # A connect() with a timeout of Python's would fail at once while the backlog is full.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _CONNECT_SECONDS, 0))
         try:
             connection.connect(path)
         except PermissionError:
             raise NoAccessError(f"this user may not use the service at {path}") from None
+        except BlockingIOError:
+            raise NoAnswerError(f"the service at {path} has too many calls at the moment; repeat the call") from None
         except (OSError, ValueError) as error:
             raise NoServiceError(f"no service answers at {path}: {error}") from None
+        connection.settimeout(_SECONDS)
         try:
             # A service that refuses an incomplete request has sent an answer.
             try:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service im
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.budget import Budget
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.schedule import Schedule
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.shapes import check_arguments
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_client import ask
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_protocol import (
     ServiceError,
     read_answer,
@@ -65,6 +68,26 @@ def test_another_version(other: str, remedy: str) -> None:
         protocol.read_request(request("info", {}, version=other))
     assert error.value.code == "version" and f"has version {VERSION}" in str(error.value)
     assert remedy in str(error.value)
+
+
+def test_call_waits_while_many_others_do(tmp_path: Path) -> None:
+    """A full backlog is not a service that is missing."""
+    path = str(tmp_path / "s")
+    answers: list[bytes] = []
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as other:
+        listener.bind(path)
+        listener.listen(0)
+        listener.settimeout(10)
+        other.connect(path)
+        thread = threading.Thread(target=lambda: answers.append(ask(b"{}", path)))
+        thread.start()
+        thread.join(0.1)
+        listener.accept()[0].close()
+        with listener.accept()[0] as connection:
+            assert connection.recv(10) == b"{}"
+            connection.sendall(b"answer\n")
+        thread.join()
+    assert answers == [b"answer\n"]
 
 
 def test_another_patch_version() -> None:
