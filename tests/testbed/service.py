@@ -103,7 +103,7 @@ def check_users(target: str) -> None:
     refused = run("s2cs", "release", session["uid"], user=bob)
     assert refused.returncode == 1 and f"belongs to {ann}" in refused.stderr, refused
     outside = run("s2cs", "info", user=OUTSIDER)
-    assert outside.returncode == 3 and not outside.stdout, outside
+    assert outside.returncode == 3 and not outside.stdout and f"the group {GROUP}" in outside.stderr, outside
     for path in ("/run/scistream/s2csd.sock", "/var/lib/scistream/s2cs.db", "/etc/scistream/s2cs.json"):
         assert run("test", "-r", path, user=ann).returncode, path
     assert run("s2cs", "release", session["uid"], user=ann).returncode == 0

@@ -61,7 +61,10 @@ def ask(request: bytes, path: str | None = None) -> bytes:
         try:
             connection.connect(path)
         except PermissionError:
-            raise NoAccessError(f"this user may not use the service at {path}") from None
+            raise NoAccessError(
+                f"this user may not use the service at {path}: have an administrator add it to the group "
+                f"{_group(path)}, and log in again"
+            ) from None
         except BlockingIOError:
             raise NoAnswerError(f"the service at {path} has too many calls at the moment; repeat the call") from None
         except (OSError, ValueError) as error:
@@ -77,6 +80,16 @@ def ask(request: bytes, path: str | None = None) -> bytes:
             return _read(connection, path)
         except OSError as error:
             raise NoAnswerError(f"the service at {path} did not answer: {error}; repeat the call") from None
+
+
+def _group(path: str) -> str:
+    """Return the name of the group that may use a socket."""
+    import grp
+
+    try:
+        return grp.getgrgid(os.stat(path).st_gid).gr_name
+    except (OSError, KeyError):
+        return "of its users"
 
 
 def _read(connection: socket.socket, path: str) -> bytes:

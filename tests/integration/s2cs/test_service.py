@@ -497,6 +497,9 @@ def test_program(served: S2CS, service: Service, application: Application) -> No
     assert service.run("drop", uid).returncode == 0
     nothing = service.run("drop", own_uid())
     assert nothing.returncode == 1 and b"has no session" in nothing.stderr
+    for options in ((), ("--json",)):
+        unknown = service.run("info", own_uid(), *options)
+        assert unknown.returncode == 1 and (options or b"has no session" in unknown.stderr), unknown
     wrong = service.run("release", "../etc")
     assert wrong.returncode == 1 and b"uid: " in wrong.stderr and wrong.stderr.count(b"\n") == 1
     assert service.run("release", uid).stdout.decode() == f"{uid} (producer): released\n"

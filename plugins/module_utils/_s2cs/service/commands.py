@@ -180,10 +180,15 @@ def call_service(
 def _info(given: argparse.Namespace) -> int:
     arguments = {"uid": None if given.uid is None else check_uid(given.uid), "role": given.role}
     result = call_service(given.socket, "info", arguments)
+    missing = given.uid is not None and not result.get("failed") and not result["sessions"]
     if given.json:
         json.dump(result, sys.stdout, indent=2)
         write_line()
-        return 1 if result.get("failed") else 0
+        return 1 if result.get("failed") or missing else 0
+    if missing:
+        side = f" with the role {given.role}" if given.role else ""
+        report(f"s2cs: gateway {result['gateway']['name']} has no session {given.uid}{side}")
+        return 1
     # The table includes the problems that are warnings of the module.
     if result.get("failed"):
         _report(result)
