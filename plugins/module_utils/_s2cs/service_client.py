@@ -22,8 +22,10 @@ _COMMANDS = "ansible_collections.scistream.gateway.plugins.module_utils._s2cs.se
 # Maximum sizes of a request and an answer in bytes.
 MAX_REQUEST = 4 << 20
 MAX_ANSWER = 256 << 20
-# Time limit in seconds, longer than any action takes.
-_SECONDS = 900.0
+# Time limits in seconds of the service for an action, and for waiting until it begins. What waits for something else
+# waits a little longer, so that the reason for a failure arrives at the caller.
+ACTION_SECONDS, QUEUE_SECONDS = 900.0, 60.0
+_SECONDS = ACTION_SECONDS + QUEUE_SECONDS + 60
 # Time limit in seconds for a place in the backlog of the socket.
 _CONNECT_SECONDS = 60
 

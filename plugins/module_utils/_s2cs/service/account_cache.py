@@ -10,10 +10,8 @@ import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.accounts import has_account
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.accounts import NOBODY, has_account
 
-# Shared by all users without an account.
-NOBODY = -1
 _SECONDS = 60.0
 _MAX_KNOWN, _MAX_PENDING, _MAX_THREADS = 4096, 64, 4
 

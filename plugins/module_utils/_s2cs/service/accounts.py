@@ -12,6 +12,9 @@ from __future__ import annotations
 import os
 import pwd
 
+# Shared by all users without an account.
+NOBODY = -1
+
 
 def has_account(uid: int) -> bool:
     """Tell whether a user has an account on this host. Root and the user of this process always have."""

@@ -23,7 +23,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.caller imp
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.gather import gather
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.perform import perform
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service import sockets
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.accounts import has_account
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.accounts import NOBODY, has_account
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.output import report
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.protocol import (
     Call,
@@ -34,6 +34,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.pr
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.shapes import INFO
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_client import MAX_REQUEST
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_protocol import (
+    BUSY,
     DENIED,
     INTERNAL,
     OTHER_CONFIG,
@@ -45,18 +46,46 @@ KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (REQUEST, HELLO, UPDATE
 _SECONDS = 30.0
 
 
-def handle(connection: socket.socket, config: str, user_socket: str, viewers: Collection[int]) -> None:
-    """Receive a request from the frontend, carry it out, and answer.
+class Passed:
+    """A call as the frontend passes it on.
 
     Args:
         connection: Connection of the frontend.
-        config: Path of the policy.
-        user_socket: Path of the socket for users.
-        viewers: Users who may only view sessions.
+        caller: Connection of the caller with the frontend, or None if it did not pass one.
+
+    Attributes:
+        uid: The caller, or ``NOBODY``.
     """
+
+    def __init__(self, connection: socket.socket, caller: socket.socket | None) -> None:
+        self.connection = connection
+        self.caller = caller
+        self.uid = NOBODY if caller is None else sockets.peer(caller)[1]
+
+    def close(self) -> None:
+        """Close both connections."""
+        self.connection.close()
+        if self.caller is not None:
+            self.caller.close()
+
+
+def handle(passed: Passed, config: str, viewers: Collection[int], busy: bool = False) -> None:
+    """Receive a request from the frontend, carry it out, and answer.
+
+    Args:
+        passed: The call.
+        config: Path of the policy.
+        viewers: Users who may only view sessions.
+        busy: Whether to refuse it, because there are too many calls.
+    """
+    connection = passed.connection
     connection.settimeout(_SECONDS)
     try:
-        caller, data = _receive(connection, user_socket)
+        # Read before anything is refused, because closing a connection with unread data would discard the answer.
+        data = _receive(connection)
+        if busy:
+            raise ServiceError(BUSY, "too many concurrent calls on this gateway: repeat the call later")
+        caller = _identify(passed)
         call = read_request(data)
         result = _result(call, caller, config, viewers)
         line = log_line(call, caller, result)
@@ -83,16 +112,8 @@ def log_line(call: Call, caller: Caller, result: Mapping[str, Any]) -> str:
     return f"{caller.name}: {call.action} of {which}: {outcome}"
 
 
-def _receive(connection: socket.socket, user_socket: str) -> tuple[Caller, bytes]:
-    """Return the user of the caller's connection, which the frontend passes along, and the request."""
-    _data, passed = sockets.receive_descriptors(connection, 1)
-    try:
-        accepted = len(passed) == 1 and sockets.is_accepted(passed[0], user_socket)
-        pid, uid = sockets.peer(passed[0]) if accepted else (0, -1)
-    finally:
-        for item in passed:
-            item.close()
-    # Read before anything is refused, because closing a connection with unread data would discard the answer.
+def _receive(connection: socket.socket) -> bytes:
+    """Return the request."""
     parts = []
     size = 0
     while size <= MAX_REQUEST:
@@ -101,13 +122,30 @@ def _receive(connection: socket.socket, user_socket: str) -> tuple[Caller, bytes
             break
         parts.append(part)
         size += len(part)
-    if not accepted:
+    return b"".join(parts)
+
+
+def _identify(passed: Passed) -> Caller:
+    """Return the user at the other end of the connection of the caller."""
+    if passed.caller is None:
         raise ServiceError(DENIED, "requests must be accompanied by the connection of the caller")
     # Subordinate users of user namespaces would each have limits of their own.
-    if not has_account(uid):
-        raise ServiceError(DENIED, f"user {uid} has no account on this gateway: do not call it in a user namespace")
+    if not has_account(passed.uid):
+        raise ServiceError(
+            DENIED, f"user {passed.uid} has no account on this gateway: do not call it in a user namespace"
+        )
+    if passed.uid:
+        return Caller(passed.uid)
     # Like a module, root acts on behalf of the user who logged in.
-    return Caller(uid) if uid else find_user_of_root(str(pid)), b"".join(parts)
+    process = sockets.PeerProcess(passed.caller)
+    try:
+        caller = find_user_of_root(str(process.pid))
+        # If it has exited, another process may have had its PID.
+        if process.has_exited():
+            raise ServiceError(DENIED, "the calling process has exited, so that its user cannot be determined")
+        return caller
+    finally:
+        process.close()
 
 
 def _result(call: Call, caller: Caller, config: str, viewers: Collection[int]) -> dict[str, Any]:

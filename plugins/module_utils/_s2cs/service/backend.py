@@ -6,12 +6,11 @@
 
 Each call and each round of housekeeping runs in a forked process, like an action in the process of a module. If one
 hangs or crashes, no other is affected, and its memory is freed when it exits. The main process does not read any data
-of callers.
+of callers. It only receives their connections, because the concurrent calls of each user are limited here too.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import selectors
 import signal
@@ -21,39 +20,46 @@ import time
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Callable, Collection
 
-from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, reason
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service import sockets
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.acting import handle
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.acting import Passed, handle
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.housekeeping import (
     maintain,
     release_expired,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.output import report
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.rounds import Round, run_round
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.schedule import Schedule
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.slots import Slots
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_client import (
+    ACTION_SECONDS,
+    QUEUE_SECONDS,
+)
 
-# Maximum number of concurrent calls. Others wait in the backlog of the socket.
-_MAX_CALLS = 64
-# Time in seconds after which a process is killed, longer than any action takes.
-_PROCESS_SECONDS = 1800.0
+# Maximum number of concurrent calls of all users and of one user, and of those that wait. Others wait in the backlog of
+# the socket.
+_MAX_CALLS, _MAX_USER_CALLS, _MAX_WAITING = 64, 8, 256
+# Of the concurrent calls, the numbers that are reserved for root and users who have no other call, and for root.
+_FIRST_CALLS, _ROOT_CALLS = 24, 8
+# Time limit in seconds for the connection of the caller to arrive.
+_ARRIVAL_SECONDS = 30.0
 _TICK_SECONDS = 1.0
 # Time in seconds for running calls to finish when the service is stopped.
 _STOP_SECONDS = 80.0
 
 
 @dataclass(frozen=True)
-class _Round:
-    """A round of housekeeping.
+class _Running:
+    """A call that is carried out.
 
     Args:
-        name: What it does.
-        pipe: Descriptor from which its report is read.
+        uid: The user who has a slot for it, or None.
         deadline: When it is killed.
     """
 
-    name: str
-    pipe: int
+    uid: int | None
     deadline: float
 
 
@@ -76,9 +82,14 @@ class Backend:
         self._config = config
         self._user_socket = user_socket
         self._viewers = viewers
-        # Deadlines of the calls by their pids.
-        self._calls: dict[int, float] = {}
-        self._rounds: dict[int, _Round] = {}
+        self._selector = selectors.DefaultSelector()
+        self._slots = Slots(_MAX_CALLS, _MAX_USER_CALLS, _FIRST_CALLS, _ROOT_CALLS)
+        # Connections of the frontend over which the connection of the caller has not arrived, with their deadlines.
+        self._arriving: dict[socket.socket, float] = {}
+        # Calls that wait for a slot, with their deadlines, in the order of their arrival.
+        self._waiting: dict[Passed, float] = {}
+        self._calls: dict[int, _Running] = {}
+        self._rounds: dict[int, Round] = {}
         self._schedule = Schedule()
         self._reported: dict[str, list[str]] = {}
         self._stopping = False
@@ -94,28 +105,26 @@ class Backend:
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
         deadline = 0.0
-        with selectors.DefaultSelector() as selector:
-            selector.register(wake, selectors.EVENT_READ)
+        with self._selector:
+            self._selector.register(wake, selectors.EVENT_READ, partial(_drain, wake))
             accepting = False
             while True:
-                accept = not self._stopping and len(self._calls) < _MAX_CALLS
+                accept = not self._stopping and len(self._arriving) + len(self._waiting) < _MAX_WAITING
                 if accept and not accepting:
-                    selector.register(self._listener, selectors.EVENT_READ)
+                    self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
                 elif accepting and not accept:
-                    selector.unregister(self._listener)
+                    self._selector.unregister(self._listener)
                 accepting = accept
-                ready = [key.fileobj for key, _events in selector.select(_TICK_SECONDS)]
-                if wake in ready:
-                    with suppress(BlockingIOError):
-                        os.read(wake, 4096)
+                for key, _events in self._selector.select(_TICK_SECONDS):
+                    key.data()
                 self._reap()
+                self._start_calls()
                 if self._stopping:
+                    # Calls that were accepted are carried out, because their callers would not know what was done.
                     deadline = deadline or time.monotonic() + _STOP_SECONDS
-                    if not self._calls or time.monotonic() > deadline:
+                    if not (self._calls or self._waiting or self._arriving) or time.monotonic() > deadline:
                         return
                     continue
-                if self._listener in ready:
-                    self._accept()
                 self._keep_house()
 
     def _stop(self, _number: int, _frame: Any) -> None:
@@ -126,14 +135,50 @@ class Backend:
             connection, _address = self._listener.accept()
         except OSError:
             return
-        with connection:
-            connection.setblocking(True)
-            _pid, uid = sockets.peer(connection)
-            if uid not in (self._frontend, os.geteuid()):
-                report(f"a connection of user {uid} was refused")
-                return
-            pid = self._fork(lambda: handle(connection, self._config, self._user_socket, self._viewers))
-            self._calls[pid] = time.monotonic() + _PROCESS_SECONDS
+        _pid, uid = sockets.peer(connection)
+        if uid not in (self._frontend, os.geteuid()):
+            report(f"a connection of user {uid} was refused")
+            connection.close()
+            return
+        connection.setblocking(False)
+        self._arriving[connection] = time.monotonic() + _ARRIVAL_SECONDS
+        self._selector.register(connection, selectors.EVENT_READ, partial(self._arrive, connection))
+
+    def _arrive(self, connection: socket.socket) -> None:
+        """Receive the connection of the caller, which determines the user."""
+        self._selector.unregister(connection)
+        del self._arriving[connection]
+        try:
+            data, passed = sockets.receive_descriptors(connection, 1)
+        except OSError:
+            data, passed = b"", []
+        if not data:
+            # The frontend has exited, or its caller has disconnected.
+            connection.close()
+            return
+        caller = passed.pop() if len(passed) == 1 and sockets.is_accepted(passed[0], self._user_socket) else None
+        for item in passed:
+            item.close()
+        self._waiting[Passed(connection, caller)] = time.monotonic() + QUEUE_SECONDS
+
+    def _start_calls(self) -> None:
+        """Start the calls for which there is a slot, and refuse those that have waited too long."""
+        now = time.monotonic()
+        for connection in [item for item, deadline in self._arriving.items() if now > deadline]:
+            self._selector.unregister(connection)
+            del self._arriving[connection]
+            connection.close()
+        for call, deadline in list(self._waiting.items()):
+            uid: int | None = call.uid
+            if not self._slots.take(call.uid):
+                if now <= deadline:
+                    continue
+                # Refused in a process too, which has to read the request first.
+                uid = None
+            del self._waiting[call]
+            pid = self._fork(partial(handle, call, self._config, self._viewers, uid is None))
+            self._calls[pid] = _Running(uid, now + ACTION_SECONDS)
+            call.close()
 
     def _fork(self, work: Callable[[], None]) -> int:
         """Do some work in a forked process, and return its pid."""
@@ -146,7 +191,13 @@ class Backend:
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
+            self._selector.close()
             self._listener.close()
+            # Otherwise the end of other answers would not be noticed before the end of this process.
+            for connection in self._arriving:
+                connection.close()
+            for call in self._waiting:
+                call.close()
             work()
             status = 0
         except BaseException:  # pylint: disable=broad-except
@@ -158,23 +209,24 @@ class Backend:
 
     def _reap(self) -> None:
         """Collect processes that have exited, and kill those that have passed their deadlines."""
-        deadlines = {**self._calls, **{pid: item.deadline for pid, item in self._rounds.items()}}
+        deadlines = {pid: item.deadline for pid, item in self._calls.items()}
+        deadlines.update((pid, item.deadline) for pid, item in self._rounds.items())
         for pid, deadline in deadlines.items():
             if time.monotonic() > deadline:
                 os.kill(pid, signal.SIGKILL)
-            if os.waitpid(pid, os.WNOHANG)[0]:
-                self._calls.pop(pid, None)
-                if pid in self._rounds:
-                    self._collect(self._rounds.pop(pid))
+            if not os.waitpid(pid, os.WNOHANG)[0]:
+                continue
+            call, finished = self._calls.pop(pid, None), self._rounds.pop(pid, None)
+            if call is not None and call.uid is not None:
+                self._slots.free(call.uid)
+            if finished is not None:
+                self._collect(finished)
 
-    def _collect(self, finished: _Round) -> None:
+    def _collect(self, finished: Round) -> None:
         """Evaluate the report of a round, and log new problems."""
-        with os.fdopen(finished.pipe, "rb") as stream:
-            data = stream.read()
-        try:
-            found = json.loads(data)
-        except ValueError:
-            found = {"error": f"{finished.name} was interrupted"}
+        if finished.is_open:
+            self._selector.unregister(finished.pipe)
+        found = finished.finish()
         problems = [found["error"]] if "error" in found else found["problems"]
         if finished.name == release_expired.__name__:
             self._schedule.finished(None if "error" in found else found)
@@ -193,20 +245,20 @@ class Backend:
 
     def _start_round(self, function: Callable[[str], dict[str, Any]]) -> None:
         receive, send = os.pipe()
-
-        def work() -> None:
-            os.close(receive)
-            try:
-                found = function(self._config)
-            except (ScistreamError, OSError) as error:
-                found = {"error": reason(error)}
-            # If this fails, the main process was killed, and nobody needs the report.
-            with suppress(BrokenPipeError), os.fdopen(send, "w", encoding="ascii") as stream:
-                json.dump(found, stream)
-
-        pid = self._fork(work)
+        pid = self._fork(partial(run_round, function, self._config, send))
         os.close(send)
-        self._rounds[pid] = _Round(function.__name__, receive, time.monotonic() + _PROCESS_SECONDS)
+        started = Round(function.__name__, receive, time.monotonic() + ACTION_SECONDS)
+        self._rounds[pid] = started
+        self._selector.register(receive, selectors.EVENT_READ, partial(self._read, started))
+
+    def _read(self, item: Round) -> None:
+        if not item.read():
+            self._selector.unregister(item.pipe)
+
+
+def _drain(pipe: int) -> None:
+    with suppress(BlockingIOError):
+        os.read(pipe, 4096)
 
 
 def act(path: str, config: str, frontend: int, user_socket: str, viewers: Collection[int] = ()) -> None:

@@ -22,8 +22,6 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.pr
 
 # Interval of maintenance in seconds.
 INTERVAL = 10.0
-# Maximum number of problems that are reported.
-_MAX_PROBLEMS = 20
 
 
 def release_expired(config: str) -> dict[str, Any]:
@@ -83,7 +81,7 @@ def maintain(config: str) -> dict[str, Any]:
     with closing(manager.store):
         problems = _restart_all(manager)
         manager.trim_logs()
-    return {"problems": problems[:_MAX_PROBLEMS]}
+    return {"problems": problems}
 
 
 def store_version(state_dir: str) -> list[int]:

@@ -7,13 +7,17 @@
 from __future__ import annotations
 
 import array
+import errno
 import os
+import select
 import socket
 import struct
 from contextlib import suppress
 
 _FIRST = 3
-_CREDENTIALS = struct.Struct("3i")
+_CREDENTIALS, _NUMBER = struct.Struct("3i"), struct.Struct("i")
+# Not in the module socket.
+_SO_PEERPIDFD = 77
 _BACKLOG = 128
 
 
@@ -40,6 +44,46 @@ def peer(connection: socket.socket) -> tuple[int, int]:
     data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, uid, _gid = _CREDENTIALS.unpack(data)
     return pid, uid
+
+
+class PeerProcess:
+    """The process at the other end of a connection.
+
+    Linux 6.5 and newer have a reference to the process itself. With others, a process that has exited after its call
+    could be mistaken for another one that was given the same PID in the meantime.
+
+    Attributes:
+        pid: Its PID.
+
+    Args:
+        connection: The connection.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.pid, _uid = peer(connection)
+        self._reference = -1
+        try:
+            data = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD, _NUMBER.size)
+        except OSError as error:
+            # ESRCH: the process has exited. Otherwise, the kernel does not have the option.
+            self._exited = error.errno == errno.ESRCH
+            return
+        self._exited = False
+        self._reference = _NUMBER.unpack(data)[0]
+
+    def has_exited(self) -> bool:
+        """Tell whether the process has exited. Without a reference, this is not known, and False."""
+        if self._reference < 0:
+            return self._exited
+        poll = select.poll()
+        poll.register(self._reference, select.POLLIN)
+        return bool(poll.poll(0))
+
+    def close(self) -> None:
+        """Close the reference."""
+        if self._reference >= 0:
+            os.close(self._reference)
+            self._reference = -1
 
 
 def is_accepted(item: socket.socket, path: str) -> bool:
@@ -73,10 +117,17 @@ def send_descriptor(connection: socket.socket, data: bytes, descriptor: int) -> 
 
 
 def receive_descriptors(connection: socket.socket, most: int) -> tuple[bytes, list[socket.socket]]:
-    """Return received data and the sockets passed with it."""
-    data, ancillary, _flags, _address = connection.recvmsg(most, socket.CMSG_SPACE(4 * array.array("i").itemsize))
+    """Return received data and the sockets passed with it. Other descriptors are closed."""
+    space = socket.CMSG_SPACE(4 * array.array("i").itemsize)
+    data, ancillary, _flags, _address = connection.recvmsg(most, space, socket.MSG_CMSG_CLOEXEC)
     found = array.array("i")
     for level, kind, content in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             found.frombytes(content[: len(content) - len(content) % found.itemsize])
-    return data, [socket.socket(fileno=number) for number in found]
+    passed = []
+    for number in found:
+        try:
+            passed.append(socket.socket(fileno=number))
+        except OSError:
+            os.close(number)
+    return data, passed
