@@ -17,11 +17,13 @@ class Budget:
     Args:
         total: Maximum for all users.
         for_user: Maximum for one user.
+        least: What each user can have in any case, so that small requests are served while others send large ones.
     """
 
-    def __init__(self, total: int, for_user: int) -> None:
+    def __init__(self, total: int, for_user: int, least: int = 0) -> None:
         self._total = total
         self._for_user = for_user
+        self._least = least
         self._reserved: Counter[int] = Counter()
 
     @contextmanager
@@ -32,7 +34,8 @@ class Budget:
         def reserve(count: int) -> bool:
             nonlocal reserved
             used = self._reserved[uid] + count
-            if uid and (used > self._for_user or sum(self._reserved.values()) + count > self._total):
+            full = sum(self._reserved.values()) + count > self._total
+            if uid and (used > self._for_user or (full and used > self._least)):
                 return False
             reserved += count
             self._reserved[uid] = used

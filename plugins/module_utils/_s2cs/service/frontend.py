@@ -8,7 +8,7 @@ The backend does not trust this part to identify the caller. Each request is for
 its caller, and the backend asks the kernel for the user at the other end.
 
 Slow or excessive callers only delay themselves: requests must arrive within a time limit, and the number of concurrent
-calls and the size of incomplete requests are limited for each user.
+calls and the size of requests that have not been forwarded are limited for each user. Answers are not kept at all.
 """
 
 from __future__ import annotations
@@ -16,17 +16,26 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections import Counter
 from contextlib import suppress
-from typing import Callable
+from typing import Any, Callable
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service import sockets
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.account_cache import Accounts
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.budget import Budget
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.hangups import Hangups
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.output import report
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.protocol import read_request, refusal
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.shapes import INFO
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_client import MAX_ANSWER, MAX_REQUEST
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.protocol import (
+    read_request,
+    refusal,
+    to_request,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.slots import Slots
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_client import (
+    ACTION_SECONDS,
+    MAX_ANSWER,
+    MAX_REQUEST,
+    QUEUE_SECONDS,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_protocol import (
     BAD_REQUEST,
     BUSY,
@@ -35,17 +44,17 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_pr
     ServiceError,
 )
 
-# Time limits in seconds for receiving a request, sending the answer, and the action.
+# Time limits in seconds for receiving a request and sending the answer.
 RECEIVE_SECONDS = 10.0
 _SEND_SECONDS = 30.0
-_ACTION_SECONDS = 900.0
-# Maximum number of concurrent calls. Calls of root are not limited, so that it can always act.
-MAX_CALLS, MAX_USER_CALLS = 128, 8
-# Of these, the number that is reserved for users who have no other call, so that a few users cannot take all.
-_FIRST_CALLS = 32
-# Maximum sizes of all requests until they are forwarded, and of all answers of info until they are sent.
-_MAX_BYTES, _MAX_USER_BYTES = 48 << 20, 2 * MAX_REQUEST
-_MAX_ANSWER_BYTES, _MAX_USER_ANSWER_BYTES = 160 << 20, 32 << 20
+# Time limits in seconds for connecting to the backend, and for its answer to begin. The backend ends an action itself.
+_CONNECT_SECONDS = 30.0
+_ANSWER_SECONDS = ACTION_SECONDS + QUEUE_SECONDS + 30
+# Maximum number of concurrent calls, and the part that is reserved for users who have no other call. Calls of root are
+# not limited, so that it can always act.
+MAX_CALLS, MAX_USER_CALLS, _FIRST_CALLS = 128, 8, 32
+# Maximum size of all requests until they are forwarded, and what each user can have in any case.
+_MAX_BYTES, _MAX_USER_BYTES, _LEAST_USER_BYTES = 48 << 20, 2 * MAX_REQUEST, 128 << 10
 _PIECE = 1 << 16
 
 
@@ -61,14 +70,14 @@ class Frontend:
         self._listener = listener
         self._backend = backend
         self._accounts = Accounts()
-        self._calls: Counter[int] = Counter()
-        self._requests = Budget(_MAX_BYTES, _MAX_USER_BYTES)
-        self._answers = Budget(_MAX_ANSWER_BYTES, _MAX_USER_ANSWER_BYTES)
+        self._calls = Slots(MAX_CALLS, MAX_USER_CALLS, _FIRST_CALLS)
+        self._requests = Budget(_MAX_BYTES, _MAX_USER_BYTES, _LEAST_USER_BYTES)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self) -> None:
         """Serve calls until this task is cancelled."""
         loop = asyncio.get_running_loop()
+        hangups = Hangups()
         self._listener.setblocking(False)
         while True:
             try:
@@ -78,54 +87,52 @@ class Frontend:
                 await asyncio.sleep(0.1)
                 continue
             connection.setblocking(False)
-            task = loop.create_task(self._handle(connection))
+            task = loop.create_task(self._handle(connection, hangups))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _handle(self, connection: socket.socket) -> None:
+    async def _handle(self, connection: socket.socket, hangups: Hangups) -> None:
         with connection:
             _pid, uid = sockets.peer(connection)
             uid = await self._accounts.find(uid) if uid else uid
-            if uid and not self._has_place(uid):
-                await self._answer(connection, refusal(ServiceError(BUSY, _busy("calls"))))
+            if not self._calls.take(uid):
+                await _answer(connection, refusal(ServiceError(BUSY, _busy("calls"))))
                 return
-            self._calls[uid] += uid != 0
             try:
-                await self._call(connection, uid)
+                await self._call(connection, uid, hangups)
+            except ServiceError as error:
+                await _answer(connection, refusal(error))
             except Exception as error:  # pylint: disable=broad-except
                 # An error in one call must not affect others.
                 report(f"a call of user {uid} failed: {type(error).__name__}: {error}")
-                await self._answer(connection, refusal(ServiceError(INTERNAL, "the service failed; see its log")))
+                await _answer(connection, refusal(ServiceError(INTERNAL, "the service failed; see its log")))
             finally:
-                self._calls[uid] -= uid != 0
-                if self._calls[uid] <= 0:
-                    del self._calls[uid]
+                self._calls.free(uid)
 
-    def _has_place(self, uid: int) -> bool:
-        """Tell whether a user may have another call."""
-        total, own = sum(self._calls.values()), self._calls[uid]
-        return own < MAX_USER_CALLS and total < (MAX_CALLS - _FIRST_CALLS if own else MAX_CALLS)
+    async def _call(self, connection: socket.socket, uid: int, hangups: Hangups) -> None:
+        """Forward a request and its answer.
 
-    async def _call(self, connection: socket.socket, uid: int) -> None:
+        Until the request has been forwarded, a caller that disconnects ends its call, and nothing is done. From then on
+        the action is completed in any case, because a part of it would be worse, and the caller learns the outcome by
+        repeating the call. It also counts for its user until then, but only takes the memory of a connection.
+        """
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as backend:
             backend.setblocking(False)
-            with self._answers.account(uid) as reserve:
-                try:
-                    action = await self._forward(connection, backend, uid)
-                    if not action:
-                        return
-                    # Answers of other actions are as large as their requests, and must not be lost.
-                    receive = self._receive_answer(backend, reserve if action == INFO else _unlimited)
-                    answer = await asyncio.wait_for(receive, _ACTION_SECONDS)
-                except ServiceError as error:
-                    answer = refusal(error)
-                await self._answer(connection, answer)
+            forwarding = asyncio.ensure_future(self._forward(connection, backend, uid))
+            with hangups.watch(connection) as gone:
+                waiting: list[asyncio.Future[Any]] = [forwarding, gone]
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if not forwarding.done():
+                forwarding.cancel()
+                await asyncio.wait([forwarding])
+            elif forwarding.result():
+                await _relay(backend, connection)
 
-    async def _forward(self, connection: socket.socket, backend: socket.socket, uid: int) -> str:
+    async def _forward(self, connection: socket.socket, backend: socket.socket, uid: int) -> bool:
         """Receive and validate a request, and forward it to the backend.
 
         Returns:
-            The action, or nothing if the caller has disconnected.
+            Whether it was forwarded. Otherwise, the caller has disconnected.
         """
         with self._requests.account(uid) as reserve:
             try:
@@ -137,39 +144,60 @@ class Frontend:
                     "connection after it",
                 ) from None
             except ConnectionError:
-                return ""
+                return False
             if not data:
-                return ""
-            action = read_request(data).action
+                return False
+            data = to_request(read_request(data))
             try:
-                await _connect(backend, self._backend)
+                await asyncio.wait_for(_connect(backend, self._backend), _CONNECT_SECONDS)
                 sockets.send_descriptor(backend, b"\n", connection.fileno())
-                await asyncio.get_running_loop().sock_sendall(backend, data)
+                await asyncio.wait_for(asyncio.get_running_loop().sock_sendall(backend, data), _ANSWER_SECONDS)
                 backend.shutdown(socket.SHUT_WR)
+            except asyncio.TimeoutError:
+                raise ServiceError(BUSY, _busy("calls")) from None
             except OSError as error:
                 raise _no_backend(error) from None
-            return action
+            return True
 
-    async def _receive_answer(self, backend: socket.socket, reserve: Callable[[int], bool]) -> bytes:
-        """Return the answer of the backend."""
-        try:
-            answer = await _read(backend, MAX_ANSWER, reserve)
-        except OSError as error:
-            raise _no_backend(error) from None
-        if not answer.endswith(b"\n"):
-            raise ServiceError(
-                INTERNAL,
-                "the backend of the service exited during the call: repeat the call, which completes or repairs the "
-                "interrupted action",
-            )
-        return answer
 
-    @staticmethod
-    async def _answer(connection: socket.socket, data: bytes) -> None:
-        loop = asyncio.get_running_loop()
-        # If this fails, the caller has disconnected.
-        with suppress(OSError, asyncio.TimeoutError):
-            await asyncio.wait_for(loop.sock_sendall(connection, data), _SEND_SECONDS)
+async def _relay(backend: socket.socket, connection: socket.socket) -> None:
+    """Forward the answer of the backend in pieces, as fast as the caller reads them.
+
+    Raises:
+        ServiceError: There is no answer.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        piece = await asyncio.wait_for(loop.sock_recv(backend, _PIECE), _ANSWER_SECONDS)
+    except asyncio.TimeoutError:
+        piece = b""
+    except OSError as error:
+        raise _no_backend(error) from None
+    if not piece:
+        raise ServiceError(
+            INTERNAL,
+            "the backend of the service exited during the call, or the action took longer than "
+            f"{ACTION_SECONDS:.0f} s: repeat the call, which completes or repairs the interrupted action",
+        )
+
+    async def send() -> None:
+        nonlocal piece
+        size = 0
+        while piece and size <= MAX_ANSWER:
+            size += len(piece)
+            await loop.sock_sendall(connection, piece)
+            piece = await loop.sock_recv(backend, _PIECE)
+
+    # If this fails, either side has disconnected or the caller does not read. An incomplete answer does not end with a
+    # line break, by which the caller notices.
+    with suppress(OSError, asyncio.TimeoutError):
+        await asyncio.wait_for(send(), _SEND_SECONDS)
+
+
+async def _answer(connection: socket.socket, data: bytes) -> None:
+    # If this fails, the caller has disconnected.
+    with suppress(OSError, asyncio.TimeoutError):
+        await asyncio.wait_for(asyncio.get_running_loop().sock_sendall(connection, data), _SEND_SECONDS)
 
 
 async def _read(connection: socket.socket, most: int, reserve: Callable[[int], bool]) -> bytes:
@@ -194,10 +222,6 @@ async def _connect(connection: socket.socket, path: str) -> None:
             return
         except BlockingIOError:
             await asyncio.sleep(0.02)
-
-
-def _unlimited(_count: int) -> bool:
-    return True
 
 
 def _no_backend(error: OSError) -> ServiceError:

@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Iterable, NoReturn
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, show
 from ansible_collections.scistream.gateway.plugins.module_utils._common.version import VERSION
@@ -26,6 +27,8 @@ _KEYS = ("protocol", "version", "action", "arguments", "check", "config")
 # JSON values are much larger in memory than in a request.
 _MAX_VALUES = 100_000
 _MAX_DIGITS = 18
+# Arguments have at most 4 levels.
+_MAX_DEPTH = 16
 _MAX_VERSION = 64
 _MAX_PATH = 4096
 
@@ -39,12 +42,14 @@ class Call:
         arguments: The options of its module.
         check: Whether to change nothing.
         config: Path of the policy that the caller expects, or None.
+        version: Version of the caller.
     """
 
     action: str
     arguments: dict[str, Any]
     check: bool = False
     config: str | None = None
+    version: str = VERSION
 
 
 def read_request(data: bytes) -> Call:
@@ -79,16 +84,54 @@ def read_request(data: bytes) -> Call:
         arguments = check_arguments(action, document.get("arguments", {}))
     except ScistreamError as error:
         raise ServiceError(BAD_REQUEST, str(error)) from None
-    return Call(action, arguments, check, config)
+    return Call(action, arguments, check, config, document["version"])
+
+
+def to_request(call: Call) -> bytes:
+    """Return a call as a request in its shortest form, so that the backend does not parse what callers have written."""
+    given = {name: value for name, value in call.arguments.items() if value is not None}
+    if "sessions" in given:
+        given["sessions"] = [
+            {name: value for name, value in item.items() if value is not None} for item in given["sessions"]
+        ]
+    document = {"protocol": PROTOCOL, "version": call.version, "action": call.action, "arguments": given}
+    if call.check:
+        document["check"] = True
+    if call.config is not None:
+        document["config"] = call.config
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _parse(data: bytes) -> Any:
     try:
-        return json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_int=_whole, parse_constant=_constant)
+        document = json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=_unique,
+            parse_int=_whole,
+            parse_float=_finite,
+            parse_constant=_constant,
+        )
     except RecursionError:
-        raise ServiceError(BAD_REQUEST, "the request is nested too deeply") from None
+        raise _too_deep() from None
     except ValueError as error:
         raise ServiceError(BAD_REQUEST, f"the request is not valid JSON: {error}") from None
+    # Deeper values could be parsed, but not shown or written.
+    level = [document]
+    for _depth in range(_MAX_DEPTH):
+        level = [item for value in level for item in _children(value)]
+        if not level:
+            return document
+    raise _too_deep()
+
+
+def _children(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def _too_deep() -> ServiceError:
+    return ServiceError(BAD_REQUEST, f"the request is nested too deeply: at most {_MAX_DEPTH} levels are allowed")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -104,8 +147,13 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-def _constant(text: str) -> Any:
-    raise ServiceError(BAD_REQUEST, f"the request is not valid JSON: {text} is not a number")
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _constant(text)
+
+
+def _constant(text: str) -> NoReturn:
+    raise ServiceError(BAD_REQUEST, f"the request is not valid JSON: {text[:32]} is not a number")
 
 
 def _check_version(document: dict[str, Any]) -> None:

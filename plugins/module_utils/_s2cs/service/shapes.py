@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Mapping
 
-from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ValueRefused, show
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import options
 
 INFO = "info"
@@ -42,7 +42,7 @@ def check_arguments(action: str, given: Any) -> dict[str, Any]:
         return {**_options("", given, allowed), "sessions": None}
     others = sorted(set(given) - {"sessions"})
     if others:
-        raise ValueRefused(others[0], "(given)", "specify either sessions or the options of a single session")
+        raise ValueRefused(_escaped(others[0]), "(given)", "specify either sessions or the options of a single session")
     items = given["sessions"]
     if not isinstance(items, list):
         raise ValueRefused("sessions", items, "must be a list")
@@ -54,7 +54,7 @@ def _options(where: str, given: Any, allowed: options.Options) -> dict[str, Any]
         raise ValueRefused(where.rstrip("."), given, "must be an object")
     for name in given:
         if name not in allowed.session:
-            raise ValueRefused(f"{where}{name[:64]}", "(given)", f"options are {', '.join(allowed.session)}")
+            raise ValueRefused(f"{where}{_escaped(name)}", "(given)", f"options are {', '.join(allowed.session)}")
     found: dict[str, Any] = {}
     for name, spec in allowed.session.items():
         value = given.get(name)
@@ -65,6 +65,11 @@ def _options(where: str, given: Any, allowed: options.Options) -> dict[str, Any]
             continue
         found[name] = _value(f"{where}{name}", value, spec)
     return found
+
+
+def _escaped(name: str) -> str:
+    """Return the name of an option that may not exist for use in a message."""
+    return show(name)[1:-1]
 
 
 def _value(name: str, value: Any, spec: Mapping[str, Any]) -> Any:

@@ -22,8 +22,11 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import res
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.restarts import MAX_ATTEMPTS, Attempts
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service import protocol
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.budget import Budget
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.rounds import Round, run_round
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.schedule import Schedule
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.shapes import check_arguments
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.slots import Slots
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.sockets import PeerProcess
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_client import ask
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_protocol import (
     ServiceError,
@@ -146,6 +149,103 @@ def test_budget() -> None:
         assert root(1000)
     with budget.account(2) as second:
         assert second(60) and not second(1)
+    # Everybody can have a little, even if others have taken the rest.
+    budget = Budget(100, 100, 10)
+    with budget.account(1) as first, budget.account(2) as second:
+        assert first(100) and second(10) and not second(1)
+
+
+def test_slots() -> None:
+    slots = Slots(10, 4, first=4, root=2)
+    # Those who have a call leave some for those who have none.
+    assert [slots.take(1) for _unused in range(5)] == [True] * 4 + [False]
+    assert [slots.take(2) for _unused in range(4)] == [True] * 2 + [False] * 2
+    assert slots.take(3) and slots.take(4) and not slots.take(5)
+    assert [slots.take(0) for _unused in range(3)] == [True] * 2 + [False]
+    slots.free(1)
+    assert not slots.take(5) and slots.take(0)
+    for uid in (0, 0, 2):
+        slots.free(uid)
+    assert slots.take(5) and not slots.take(1)
+    unlimited = Slots(1, 1, 0)
+    assert all(unlimited.take(0) for _unused in range(9)) and unlimited.take(1) and not unlimited.take(2)
+
+
+def test_requests_are_forwarded_in_their_shortest_form() -> None:
+    given = {"sessions": [{**REQUEST, "secret": "\u00e9", "num_conn": "3", "rate": None}]}
+    call = protocol.read_request(request("request", given, True, "/p"))
+    data = protocol.to_request(call)
+    assert protocol.read_request(data) == call
+    assert b" " not in data and b"null" not in data and "\u00e9".encode() in data and b'"num_conn":3' in data
+    single = protocol.read_request(request("hello", {"uid": UID, "role": "consumer", "secret": "x"}))
+    assert protocol.read_request(protocol.to_request(single)) == single
+
+
+@pytest.mark.parametrize("depth", [17, 500, 975, 976, 977, 990, 5000])
+def test_nested_requests(depth: int) -> None:
+    """At depths that can be parsed, showing the value would exceed the recursion limit."""
+    text = '{"protocol": 1, "version": "%s", "action": %s}'
+    with pytest.raises(ServiceError, match="nested too deeply") as error:
+        protocol.read_request((text % (VERSION, "[" * depth + "]" * depth)).encode())
+    assert error.value.code == "bad_request"
+    with pytest.raises(ServiceError, match="action"):
+        protocol.read_request((text % (VERSION, "[" * 10 + "]" * 10)).encode())
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "Infinity"])
+def test_numbers_that_are_none(number: str) -> None:
+    data = request("request", REQUEST).decode().replace('"check": false', f'"check": {number}')
+    with pytest.raises(ServiceError, match="is not a number"):
+        protocol.read_request(data.encode())
+
+
+@pytest.mark.parametrize("where", [{"sessions": [{"uid": UID, "a\n\x1b[1mb": 1}]}, {"uid": UID, "a\n\x1b[1mb": 1}])
+def test_names_of_options_are_escaped(where: dict[str, Any]) -> None:
+    for name in ("release", "info"):
+        with pytest.raises(ServiceError) as error:
+            protocol.read_request(request(name, where))
+        assert str(error.value).isprintable()
+
+
+def _run_round(found: dict[str, Any]) -> dict[str, Any]:
+    receive, send = os.pipe()
+    item = Round("release_expired", receive, 0.0)
+    worker = threading.Thread(target=run_round, args=(lambda _config: found, "", send))
+    worker.start()
+    while item.read():
+        time.sleep(0.01)
+    worker.join()
+    return item.finish()
+
+
+def test_reports_of_rounds_are_bounded() -> None:
+    """What does not fit into a pipe is read while the round is running."""
+    found = _run_round({"problems": ["x" * 100_000] * 100, "state_dir": "y" * 200_000})
+    assert found["problems"] == ["x" * 500] * 20 and len(found["state_dir"]) == 200_000
+    assert _run_round({"state_dir": "y" * (2 << 20)}) == {"error": "release_expired was interrupted"}
+
+
+def test_process_of_the_peer(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+        pid = os.fork()
+        if not pid:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.connect(str(tmp_path / "s"))
+                connection.recv(1)
+            os._exit(0)
+        accepted, _address = listener.accept()
+        with accepted:
+            process = PeerProcess(accepted)
+            assert process.pid == pid and not process.has_exited()
+            accepted.send(b"x")
+            # It exits, but its PID is not free until it is collected.
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+            known = tuple(map(int, os.uname().release.split("-")[0].split(".")[:2])) >= (6, 5)
+            assert process.has_exited() == known
+            process.close()
+        os.waitpid(pid, 0)
 
 
 def test_attempts_become_rare_and_end() -> None:
