@@ -10,11 +10,12 @@ import ipaddress
 import re
 import socket
 from dataclasses import dataclass
-from typing import Any, Sequence, Union
+from typing import Any, Callable, Sequence, Union
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, ValueRefused
 
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
+Find = Callable[[str], Sequence[str]]
 Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 
 _SHAPE = re.compile(
@@ -154,8 +155,22 @@ def within(network: Network, others: Sequence[Network]) -> bool:
     return any(network.version == other.version and network.subnet_of(other) for other in others)  # type: ignore[arg-type]
 
 
-def addresses(endpoint: Endpoint) -> list[Endpoint]:
+def look_up(host: str) -> list[str]:
+    """Return the addresses of a host name, in order of preference.
+
+    Raises:
+        OSError: It cannot be resolved.
+        UnicodeError: It is not a host name.
+    """
+    return [str(answer[4][0]) for answer in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)]
+
+
+def addresses(endpoint: Endpoint, find: Find = look_up) -> list[Endpoint]:
     """Return an endpoint with each address of its host name, in order of preference.
+
+    Args:
+        endpoint: The endpoint.
+        find: Resolves a host name, like ``look_up``.
 
     Raises:
         S2DSException: The host name cannot be resolved.
@@ -163,7 +178,7 @@ def addresses(endpoint: Endpoint) -> list[Endpoint]:
     if endpoint.address is not None:
         return [endpoint]
     try:
-        answers = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+        answers = find(endpoint.host)
     except (OSError, UnicodeError) as error:
         raise S2DSException(
             f"targets: host name {endpoint.host!r} of {endpoint} cannot be resolved here: {error}; "
@@ -172,7 +187,7 @@ def addresses(endpoint: Endpoint) -> list[Endpoint]:
     found: list[Endpoint] = []
     for answer in answers:
         # A link-local address includes its interface.
-        address = _address(str(answer[4][0]).partition("%")[0])
+        address = _address(answer.partition("%")[0])
         item = Endpoint(str(address), endpoint.port)
         if address is not None and item not in found:
             found.append(item)

@@ -15,11 +15,11 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.session_
     check_length,
     check_uid,
 )
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.admission import RefusedMessage
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.base import (
     Action,
     ActionFailed,
     Change,
-    RefusedMessage,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.kind import Kind
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.caller import Caller

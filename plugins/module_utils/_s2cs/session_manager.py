@@ -81,18 +81,22 @@ class SessionManager:
         """
         session = yield from self.find(uid, role)
         if session is None:
-            others = [other.role for other in self.store.all(uid)]
-            here = f"; here it has the role {', '.join(others)}" if others else ""
-            raise StateError(
-                f"uid: gateway {self.policy.gateway} has no session {uid} with the role {role}{here}; "
-                "request it first (s2cs_request)"
-            )
+            raise self.missing(uid, role)
         if session.is_expired and not self.check_mode:
             # If this fails, the next action on this session reports it.
             with suppress(ScistreamError, OSError):
                 yield from self.release(session)
         session.require_not_expired()
         return session
+
+    def missing(self, uid: str, role: str) -> StateError:
+        """Return the error for a session that does not exist."""
+        others = [other.role for other in self.store.all(uid)]
+        here = f"; here it has the role {', '.join(others)}" if others else ""
+        return StateError(
+            f"uid: gateway {self.policy.gateway} has no session {uid} with the role {role}{here}; "
+            "request it first (s2cs_request)"
+        )
 
     def find(self, uid: str, role: str) -> Steps[Session | None]:
         """Return a session or None, after repairing it if the last action on it was killed."""

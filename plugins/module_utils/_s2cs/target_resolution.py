@@ -11,8 +11,10 @@ from typing import Sequence
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import (
     OTHER_VERSION,
     Endpoint,
+    Find,
     addresses,
     fits,
+    look_up,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError
@@ -20,7 +22,13 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy imp
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import Session
 
 
-def resolve_targets(policy: Policy, session: Session, option: str, targets: Sequence[Endpoint]) -> list[Endpoint]:
+def resolve_targets(
+    policy: Policy,
+    session: Session,
+    option: str,
+    targets: Sequence[Endpoint],
+    find: Find = look_up,
+) -> list[Endpoint]:
     """Resolve targets.
 
     A host name is resolved to the first of its addresses that the policy allows and that can be reached. If a target
@@ -31,6 +39,7 @@ def resolve_targets(policy: Policy, session: Session, option: str, targets: Sequ
         session: The session before the change.
         option: Name of the option, for messages.
         targets: The targets, with host names or addresses.
+        find: Resolves a host name, like ``look_up``.
 
     Returns:
         The targets with IP addresses, in the same order.
@@ -41,13 +50,20 @@ def resolve_targets(policy: Policy, session: Session, option: str, targets: Sequ
     """
     before = dict(zip(session.targets, session.resolved))
     return [
-        _resolve_target(policy, session, f"{option}[{index}]", target, before.get(str(target)))
+        _resolve_target(policy, session, f"{option}[{index}]", target, before.get(str(target)), find)
         for index, target in enumerate(targets)
     ]
 
 
-def _resolve_target(policy: Policy, session: Session, option: str, target: Endpoint, before: str | None) -> Endpoint:
-    found = addresses(target)
+def _resolve_target(
+    policy: Policy,
+    session: Session,
+    option: str,
+    target: Endpoint,
+    before: str | None,
+    find: Find,
+) -> Endpoint:
+    found = addresses(target, find)
     found.sort(key=lambda item: str(item) != before)
     if target.address is not None:
         policy.check_target(option, session.role, target)

@@ -14,7 +14,7 @@ the session (``pending``), and the next action on that session repairs it first.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, Generic, Sequence, TypeVar
 
@@ -23,13 +23,20 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
     ValueRefused,
     reason,
 )
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.admission import (
+    LOCK_SECONDS,
+    AbsentSession,
+    Admission,
+    RefusedMessage,
+    still_running,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.concurrent_tasks import (
     Cancelled,
     Outcome,
     Steps,
     run_all,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError, StateError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import StoreError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import STREAMING, Session
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session_manager import SessionManager
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.transaction import Transaction
@@ -37,8 +44,6 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.s
 
 # Maximum number of failures in a message. The result contains all of them.
 _MAX_SHOWN = 5
-# Time limit in seconds for waiting for other actions on the same sessions.
-_LOCK_SECONDS = 60.0
 
 
 class Change:
@@ -97,15 +102,6 @@ class ActionFailed(ScistreamError):
         self.changes = changes
 
 
-@dataclass(frozen=True)
-class RefusedMessage:
-    """A message for one session that the policy does not allow."""
-
-    uid: str
-    role: str
-    error: ScistreamError
-
-
 Item = TypeVar("Item")
 
 
@@ -128,6 +124,7 @@ class Action(ABC, Generic[Item]):
         self.policy = manager.policy
         self.store = manager.store
         self.check_mode = manager.check_mode
+        self._admission = Admission(self)
 
     @abstractmethod
     def act(self, item: Item, transaction: Transaction) -> Steps[Change]:
@@ -161,19 +158,19 @@ class Action(ABC, Generic[Item]):
             if key in seen:
                 raise ValueRefused(f"sessions[{index}]", f"{key[1]} of {key[0]}", "list each session once")
             seen.add(key)
-        items = [self._permitted(item) for item in items]
+        items = [self._admission.admit(item) for item in items]
+        self.prepare([item for item in items if not isinstance(item, (RefusedMessage, AbsentSession))])
         if self.manager.keeps_house:
             self.manager.release_expired(keys)
             self.manager.trim_logs(keys)
-        # Those that are refused need no lock, so that nobody can hold the locks of others' sessions.
-        with self.store.locks.hold(
-            [_key(item) for item in items if not isinstance(item, RefusedMessage)], seconds=_LOCK_SECONDS
-        ) as locked:
+        exempt = [
+            isinstance(item, (RefusedMessage, AbsentSession)) or key in self._admission.briefly
+            for item, key in zip(items, keys)
+        ]
+        locks = [key for key, without in zip(keys, exempt) if not without]
+        with self.store.locks.hold(locks, seconds=LOCK_SECONDS) as locked:
             if not locked:
-                raise StateError(
-                    f"other actions on these sessions are still running after {_LOCK_SECONDS:.0f} s: wait until they "
-                    "have finished, and try again"
-                )
+                raise still_running()
             transactions = [Transaction(*key, self.independent) for key in keys]
             with starting_many() if len(items) > 1 else nullcontext():
                 outcomes = run_all(
@@ -193,36 +190,47 @@ class Action(ABC, Generic[Item]):
             raise ActionFailed(failures, changes, single=len(items) == 1)
         return changes
 
+    def prepare(self, items: Sequence[Item]) -> None:
+        """Do what takes long and needs no lock, for the sessions that the caller may act on."""
+
+    def absent(self, item: Item) -> AbsentSession:
+        """Return that nothing is to be done for a session that does not exist.
+
+        Raises:
+            StateError: It must exist.
+        """
+        uid, role = _key(item)
+        if not self.releases:
+            raise self.manager.missing(uid, role)
+        return AbsentSession(uid, role)
+
     def check_unlocked(self, item: Item, session: Session) -> None:
         """Check that the caller may act on a session, before it is locked. ``act`` checks it again.
 
         Raises:
-            ScistreamError: The caller may not.
+            RefusedError: The caller may not.
+            StateError: The caller may not, because of what the session is.
         """
 
-    def _permitted(self, item: Item | RefusedMessage) -> Item | RefusedMessage:
-        """Return the message for a session, or that it is refused, according to the session as it is now."""
+    def _act(self, item: Item | RefusedMessage | AbsentSession, transaction: Transaction) -> Steps[Change]:
+        if isinstance(item, AbsentSession):
+            return Change(item.uid, item.role, None, None)
         if isinstance(item, RefusedMessage):
-            return item
-        uid, role = _key(item)
-        try:
-            session = self.store.get(uid, role)
-            # The next action on an expired or unfinished session cleans it up for any caller.
-            if session is not None and not session.is_expired and not session.pending:
-                self.check_unlocked(item, session)
-        except RefusedError as error:
-            return RefusedMessage(uid, role, error)
-        except ScistreamError:
-            # Reported by the action.
-            pass
-        return item
-
-    def _act(self, item: Item | RefusedMessage, transaction: Transaction) -> Steps[Change]:
-        if isinstance(item, RefusedMessage):
-            session = self.store.get(item.uid, item.role)
-            transaction.independent = transaction.independent or (session is not None and session.state == STREAMING)
+            session = None
+            with suppress(StoreError):
+                session = self.store.get(item.uid, item.role)
+            independent = item.existing or (session is not None and session.state == STREAMING)
+            transaction.independent = transaction.independent or independent
             raise item.error
-        return (yield from self.act(item, transaction))
+        if _key(item) not in self._admission.briefly:
+            return (yield from self.act(item, transaction))
+        with ExitStack() as stack:
+            lock = self.store.locks.hold([_key(item)], seconds=LOCK_SECONDS)
+            # Waiting must not hold up the other sessions.
+            locked = yield lambda: stack.enter_context(lock)
+            if not locked:
+                raise still_running()
+            return (yield from self.act(item, transaction))
 
     def _roll_back(self, transactions: Sequence[Transaction], outcomes: Sequence[Outcome[Change]]) -> list[Failure]:
         """Roll back the failed sessions, or the whole call if one of them is not independent.

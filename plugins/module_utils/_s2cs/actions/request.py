@@ -26,7 +26,10 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.concurrent
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.control_messages import Request, read_request
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError, StateError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.limits import Usage
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ownership import check_administrator
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ownership import (
+    check_administrator,
+    is_administrator,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import (
     Session,
     hash_secret,
@@ -52,6 +55,12 @@ class RequestAction(Action[Request]):
         super().__init__(manager)
         # In check mode, the sessions that this call would have reserved so far.
         self._planned: list[Session] = []
+
+    def check_unlocked(self, item: Request, session: Session) -> None:
+        """Check that the stream is not that of another user."""
+        caller = self.manager.caller
+        if not is_administrator(self.policy, caller) and not (caller.known and caller.name == session.owner):
+            _check_same(item, self._new_session(item), session)
 
     def act(self, item: Request, transaction: Transaction) -> Steps[Change]:
         """Reserve the listeners of one session, and start the data server that binds them."""
@@ -132,16 +141,7 @@ class RequestAction(Action[Request]):
 
     def _existing(self, request: Request, new: Session, before: Session, transaction: Transaction) -> Steps[Change]:
         """Return an existing session with a new deadline, after changes that do not interrupt connections."""
-        differences = before.differences(new, request.specified)
-        if not secret_matches(before.secret_hash, request.secret):
-            differences.append("the secret is different")
-        if differences:
-            owner = "" if before.owner == new.owner else f" of {before.owner}"
-            raise StateError(
-                f"uid: session {before.uid} ({before.role}){owner} exists with different parameters: "
-                f"{'; '.join(differences)}; release it first, or use another uid "
-                "(which follows from the name of the stream)"
-            )
+        _check_same(request, new, before)
         after = before.updated(new, request.specified)
         _check_lifetime(before, after)
         if after.rate == before.rate:
@@ -174,6 +174,24 @@ class RequestAction(Action[Request]):
             clients=[str(network) for network in self.policy.check_clients("clients", request.role, [])],
         )
         return session.with_deadline()
+
+
+def _check_same(request: Request, new: Session, before: Session) -> None:
+    """Check that a request is for the existing session.
+
+    Raises:
+        StateError: It is for a different one.
+    """
+    differences = before.differences(new, request.specified)
+    if not secret_matches(before.secret_hash, request.secret):
+        differences.append("the secret is different")
+    if differences:
+        owner = "" if before.owner == new.owner else f" of {before.owner}"
+        raise StateError(
+            f"uid: session {before.uid} ({before.role}){owner} exists with different parameters: "
+            f"{'; '.join(differences)}; release it first, or use another uid "
+            "(which follows from the name of the stream)"
+        )
 
 
 def _launch(server: S2DS) -> None:

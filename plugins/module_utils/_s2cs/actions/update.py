@@ -21,6 +21,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.ki
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.concurrent_tasks import Steps
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.control_messages import Update, read_update
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import StateError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.name_lookup import NameLookup
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ownership import check_permission
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import (
     ANNOUNCED,
@@ -28,6 +29,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session im
     Session,
     format_endpoints,
 )
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session_manager import SessionManager
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.target_resolution import resolve_targets
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.transaction import Transaction
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.target_probe import find_unreachable
@@ -35,6 +37,25 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.ta
 
 class UpdateAction(Action[Update]):
     """UPDATE: set the targets of the listeners, and start forwarding."""
+
+    def __init__(self, manager: SessionManager) -> None:
+        super().__init__(manager)
+        self._names = NameLookup()
+
+    def prepare(self, items: Sequence[Update]) -> None:
+        """Resolve the targets before the sessions are locked, because name servers can be slow."""
+        targets = [target for item in items for target in self._announced(item)]
+        self._names.resolve(target.host for target in targets if target.address is None)
+
+    def _announced(self, item: Update) -> Sequence[Endpoint]:
+        if item.remote_listeners is not None:
+            return item.remote_listeners
+        # If this fails, the action reports it.
+        with suppress(ScistreamError):
+            session = self.store.get(item.uid, item.role)
+            if session is not None:
+                return parse_endpoints("producer_listeners", session.producer_listeners)
+        return []
 
     def check_unlocked(self, item: Update, session: Session) -> None:
         """Check the permission of the caller."""
@@ -83,7 +104,7 @@ class UpdateAction(Action[Update]):
                 format_endpoints(targets),
                 f"the session has num_conn {session.num_conn}: specify at most that many targets",
             )
-        resolved = resolve_targets(self.policy, session, option, targets)
+        resolved = resolve_targets(self.policy, session, option, targets, self._names.find)
         clients = self.policy.check_clients("clients", session.role, update.clients)
         return {
             "targets": format_endpoints(targets),

@@ -73,7 +73,7 @@ class Round:
                 self._data += piece
                 if not piece or len(self._data) > _MAX_BYTES:
                     break
-            # The process cannot write any more.
+            # The end of the report, or more than there can be, which the process then fails to write.
             os.close(self.pipe)
             self.is_open = False
             return False

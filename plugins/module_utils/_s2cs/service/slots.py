@@ -41,7 +41,7 @@ class Slots:
         return True
 
     def free(self, uid: int) -> None:
-        """Give back a slot of a user."""
+        """Release a slot of a user."""
         if uid or self._root is not None:
             self._taken[uid] -= 1
             if self._taken[uid] <= 0:
