@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
+import bisect
 import ipaddress
 import re
 import socket
 from dataclasses import dataclass
-from typing import Any, Callable, Sequence, Union
+from typing import Any, Callable, Iterable, Sequence, Union
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, ValueRefused
 
@@ -153,6 +154,30 @@ def parse_network(option: str, value: Any) -> Network:
 def within(network: Network, others: Sequence[Network]) -> bool:
     """Tell whether a network is within one of the others."""
     return any(network.version == other.version and network.subnet_of(other) for other in others)  # type: ignore[arg-type]
+
+
+class Networks:
+    """A set of networks.
+
+    Args:
+        networks: The networks.
+    """
+
+    def __init__(self, networks: Iterable[Network]) -> None:
+        listed = list(networks)
+        self._merged = {
+            version: sorted(ipaddress.collapse_addresses(item for item in listed if item.version == version))  # type: ignore[type-var]
+            for version in (4, 6)
+        }
+        self._first = {
+            version: [int(item.network_address) for item in merged] for version, merged in self._merged.items()
+        }
+
+    def __contains__(self, network: Network) -> bool:
+        """Tell whether a network is within this set."""
+        version = network.version
+        index = bisect.bisect_right(self._first[version], int(network.network_address)) - 1
+        return index >= 0 and within(network, [self._merged[version][index]])
 
 
 def look_up(host: str) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Sequence
 
-from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import Endpoint, Network, within
+from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import Endpoint, Network, Networks
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ValueRefused, show
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ENCRYPTIONS, MAX_LIFETIME
 from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_number
@@ -154,8 +154,10 @@ class Policy:
         allowed = list(self.clients.get(role, ()))
         if not networks:
             return allowed
+        # Merged, and searched by the addresses at which the networks begin, because both lists can be long.
+        merged = Networks(allowed)
         for network in networks:
-            if allowed and not within(network, allowed):
+            if allowed and network not in merged:
                 raise RefusedError(
                     f"{option}: {network} may not connect to listeners of the role {role} on gateway {self.gateway}; "
                     f"its policy {self.config} allows: {', '.join(map(str, allowed))}",

@@ -23,6 +23,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors imp
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec
 
 RESERVED, ANNOUNCED, STREAMING, EXPIRED = "reserved", "announced", "streaming", "expired"
+# Maximum size of a session in the store in bytes.
+MAX_DOCUMENT = 128 << 10
 STATES = (RESERVED, ANNOUNCED, STREAMING, EXPIRED)
 
 # Fields that the modules return. The hash of the secret is not among them.
@@ -192,6 +194,28 @@ class Session:
     def to_json(self) -> str:
         """Return the session as it is stored."""
         return json.dumps(asdict(self), sort_keys=True)
+
+    def require_storable(self, tolerance: int = 0) -> str:
+        """Check that this session is not too large to be stored, and return it as it is stored.
+
+        Every ``info`` reads and returns all sessions, so that a large one would hold up all users.
+
+        Args:
+            tolerance: Number of bytes by which the maximum may be exceeded.
+
+        Raises:
+            StateError: It is too large.
+        """
+        text = self.to_json()
+        if len(text) > MAX_DOCUMENT + tolerance:
+            sizes = {name: len(json.dumps(value)) for name, value in asdict(self).items()}
+            largest = sorted(sizes, key=lambda name: -sizes[name])[:3]
+            shown = ", ".join(f"{name} {sizes[name]}" for name in largest)
+            raise StateError(
+                f"uid: session {self.uid} ({self.role}) would take {len(text)} bytes in the session store, but at most "
+                f"{MAX_DOCUMENT} are allowed (largest: {shown}): use fewer or shorter values, or several streams"
+            )
+        return text
 
 
 def session_name(uid: str, role: str) -> str:

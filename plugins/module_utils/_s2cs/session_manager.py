@@ -211,6 +211,7 @@ class SessionManager:
         Raises:
             S2DSException: The data server cannot be changed. It and the session are as before.
         """
+        after.require_storable()
         server = self.data_server(after)
         plan: Plan = yield server.plan
         if self.check_mode:
@@ -247,6 +248,7 @@ class SessionManager:
 
     def save(self, before: Session, after: Session, transaction: Transaction) -> Steps[None]:
         """Save a session that an action changed, and register how to undo this."""
+        after.require_storable()
         if not self.check_mode and after != before:
             transaction.on_rollback(self.store.save, before)
             yield self.store.saving(after)

@@ -36,6 +36,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store_erro
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store_writes import Write
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import make_directory
 
+_TOLERANCE = 1024
+
 
 @dataclass(frozen=True)
 class UnreadableRow:
@@ -226,6 +228,7 @@ class Store:
 
         Raises:
             RefusedError: A limit is exceeded, or there are too few free ports.
+            StateError: The session is too large.
         """
         reserved: Session = self.reserving(session, address, chooser, limits)()
         return reserved
@@ -238,9 +241,8 @@ class Store:
             ports = self.choose(address, session.num_conn, chooser)
             host = f"[{address}]" if ":" in address else address
             reserved = session.replace(listeners=[f"{host}:{port}" for port in ports])
-            connection.execute(
-                "INSERT INTO session VALUES (?, ?, ?)", (reserved.uid, reserved.role, reserved.to_json())
-            )
+            document = reserved.require_storable()
+            connection.execute("INSERT INTO session VALUES (?, ?, ?)", (reserved.uid, reserved.role, document))
             connection.executemany(
                 "INSERT INTO port VALUES (?, ?, ?, ?)", [(address, port, session.uid, session.role) for port in ports]
             )
@@ -250,12 +252,17 @@ class Store:
         return Write(self.transaction, write)
 
     def save(self, session: Session) -> None:
-        """Save an existing session."""
+        """Save an existing session.
+
+        Raises:
+            StateError: It is too large. Actions check this before they change anything.
+        """
         self.saving(session)()
 
     def saving(self, session: Session) -> Write:
         """Return a step that saves an existing session."""
-        document = session.to_json()
+        # A session that was stored can also be stored with a pending action and other deadlines.
+        document = session.require_storable(_TOLERANCE)
 
         def write(connection: sqlite3.Connection) -> None:
             connection.execute(

@@ -16,12 +16,13 @@ from ansible_collections.scistream.gateway.tests.integration.s2cs.identity impor
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS, SECRET, own_uid
 from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import Application
 
-pytestmark = pytest.mark.parametrize("door", ["modules", "service"])
-
 OTHER_SECRET = "the-secret-of-somebody-else-0123456789abc"
 REQUEST = {"role": "producer", "encryption": "none", "secret": SECRET}
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can come in as several users")
+pytestmark = [
+    pytest.mark.parametrize("door", ["modules", "service"]),
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can come in as several users"),
+]
 
 
 @pytest.fixture

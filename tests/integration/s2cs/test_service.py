@@ -13,6 +13,7 @@ import pwd
 import random
 import signal
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.version import VERSION
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import service_client
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session_locks import SessionLocks
 from ansible_collections.scistream.gateway.tests.integration.s2cs.identity import ANN, BOB, OPERATOR, come_in_as
@@ -206,6 +208,40 @@ class TestUsers:
         finally:
             locks.close()
 
+    def test_locks_of_sessions_of_others(self, served: S2CS, service: Service) -> None:
+        """Neither unfinished nor expired sessions are locked for others, nor is a stream that others have."""
+        uids = {state: own_uid() for state in ("live", "unfinished", "expired")}
+        with served.used_by(ANN):
+            for uid in uids.values():
+                served.request(uid)
+        # Without the backend nobody repairs or releases them.
+        service.backend.send_signal(signal.SIGSTOP)
+        locks = SessionLocks(str(served.state / "lock"))
+        locks.open()
+        with contextlib.closing(sqlite3.connect(served.state / "s2cs.db")) as store, store:
+            for state, change in (("unfinished", {"pending": "update"}), ("expired", {"expires": 1700000000.5})):
+                found = json.loads(
+                    store.execute("SELECT document FROM session WHERE uid = ?", (uids[state],)).fetchone()[0]
+                )
+                document = json.dumps({**found, **change})
+                store.execute("UPDATE session SET document = ? WHERE uid = ?", (document, uids[state]))
+        service, served.service = service, None
+        other = {**REQUEST, "secret": SECRET[::-1]}
+        try:
+            with locks.hold([(uid, "producer") for uid in uids.values()]), served.used_by(BOB):
+                for state, uid in uids.items():
+                    which = {"uid": uid, "role": "producer"}
+                    hello = {**which, "producer_listeners": ["127.0.0.1:7000"], "secret": other["secret"]}
+                    word = "expired at" if state == "expired" else "secret"
+                    served.refused("hello", word, **hello)
+                    if state != "expired":
+                        served.refused("release", f"{BOB} may not release it", **which)
+                        served.refused("request", f"of {ANN}", "is different", uid=uid, **other)
+        finally:
+            locks.close()
+            served.service = service
+            service.backend.send_signal(signal.SIGCONT)
+
     def test_frontend_has_no_rights(self, service: Service) -> None:
         lines = Path(f"/proc/{service.frontend.pid}/status").read_text().splitlines()
         status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
@@ -233,6 +269,84 @@ class TestUsers:
             assert answer["error"]["code"] == "busy"
             for user in (ANN, BOB, ""):
                 assert "result" in service.call("info", {}, user=user)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to call as several users")
+def test_memory_of_the_frontend(served: S2CS, service: Service) -> None:
+    """Users who send much and read slowly: the memory is limited, and others are served."""
+    request = json.dumps({**BASE, "version": VERSION, "arguments": {"labels": {"a": "x" * 60}}})
+    large = request.encode()[:-1] + b" " * (3 << 20) + b"}"
+    users = ("bin", "daemon", "games", "mail", "news", "uucp", "proxy", "backup", "irc", "www-data")
+    before = _memory(service.frontend.pid)
+    with contextlib.ExitStack() as stack:
+        for user in users:
+            receive, send = os.pipe()
+            child = os.fork()
+            if not child:
+                os.setuid(pwd.getpwnam(user).pw_uid)
+                waiting = []
+                for number in range(8):
+                    connection = socket.socket(socket.AF_UNIX)
+                    connection.settimeout(2)
+                    with contextlib.suppress(OSError):
+                        connection.connect(service.socket)
+                        # Some requests lack their ends, and no answer is read.
+                        connection.sendall(large[:-1] if number % 2 else large)
+                        if not number % 2:
+                            connection.shutdown(socket.SHUT_WR)
+                    waiting.append(connection)
+                os.write(send, b"x")
+                time.sleep(60)
+                os._exit(0)
+            os.close(send)
+            stack.callback(os.close, receive)
+            stack.callback(os.waitpid, child, 0)
+            stack.callback(os.kill, child, signal.SIGKILL)
+            os.read(receive, 1)
+            for other in (ANN, ""):
+                assert "result" in service.call("info", {}, user=other)
+            # 48 MiB for all, and what reading one of them takes.
+            assert _memory(service.frontend.pid) < before + (96 << 20)
+    # All of them have hung up.
+    eventually("the end of all calls", lambda: len(os.listdir(f"/proc/{service.frontend.pid}/fd")) < 12)
+    assert "result" in service.call("info", {}, user="bin")
+
+
+def _memory(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_caller_that_hangs_up(served: S2CS, service: Service) -> None:
+    """Before its request is forwarded nothing is done, and its memory is free at once."""
+    service.backend.send_signal(signal.SIGSTOP)
+    try:
+        # As many as the backlog of the backend, and the buffers of the kernel, hold back.
+        request = json.dumps({**BASE, "version": VERSION, "action": "release", "arguments": {"sessions": []}})
+        sessions = [{"uid": own_uid(), "secret": "x" * 500} for _unused in range(1000)]
+        request = json.dumps({**json.loads(request), "arguments": {"sessions": sessions}})
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(service.socket)
+        connection.sendall(request.encode())
+        connection.shutdown(socket.SHUT_WR)
+        eventually("the call", lambda: len(os.listdir(f"/proc/{service.frontend.pid}/fd")) >= 9)
+        busy = len(os.listdir(f"/proc/{service.frontend.pid}/fd"))
+        connection.close()
+        eventually("its end", lambda: len(os.listdir(f"/proc/{service.frontend.pid}/fd")) <= busy - 2)
+    finally:
+        service.backend.send_signal(signal.SIGCONT)
+    assert served.done("info")["sessions"] == []
+    assert "release" not in service.log.read_text()
+
+
+def test_problems_of_the_policy_are_logged(served: S2CS, service: Service) -> None:
+    """They do not end the backend."""
+    served.request(own_uid(), hello_timeout=1)
+    kept = served.config.read_text()
+    served.config.write_text("{")
+    eventually("the problem in the log", lambda: str(served.config) in service.log.read_text())
+    assert service.backend.poll() is None
+    served.config.write_text(kept)
+    eventually("released", lambda: served.left() == [])
 
 
 def _connect_as(uid: int, connection: socket.socket, path: str) -> None:

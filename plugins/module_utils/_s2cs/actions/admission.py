@@ -137,7 +137,7 @@ class Admission:
             self._action.check_unlocked(item, session)
             return
         if self._action.reserves:
-            # Its uid belongs to whoever requests it first.
+            # Anybody may request its uid again.
             return
         try:
             self._action.check_unlocked(item, session)

@@ -67,6 +67,7 @@ class HelloAction(Action[Hello]):
             raise StateError(f"certificate: {which} has encryption none, which does not use certificates; omit it")
         if before.state == STREAMING and after.certificate != before.certificate:
             raise StateError(f"certificate: {which} is streaming with a different one; release it first (s2cs_release)")
+        after.require_storable()
         server = self.manager.data_server(after, key)
         plan: Plan = yield server.plan_credentials
         if plan.needed and not self.check_mode:

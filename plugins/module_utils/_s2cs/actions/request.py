@@ -136,6 +136,7 @@ class RequestAction(Action[Request]):
 
         found = self.store.choose(address, new.num_conn, choose_others)
         session = new.replace(listeners=[str(Endpoint(address, port)) for port in found])
+        session.require_storable()
         self._planned.append(session)
         return session
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import (
     Endpoint,
+    Networks,
     parse_address,
     parse_endpoint,
     parse_endpoints,
@@ -182,3 +183,22 @@ def test_resolve() -> None:
     assert resolve(Endpoint("0x7f000001", 5)) == Endpoint("127.0.0.1", 5)
     with pytest.raises(S2DSException, match=r"no-such-host\.invalid"):
         resolve(Endpoint("no-such-host.invalid", 5))
+
+
+def test_networks() -> None:
+    found = Networks([parse_network("n", text) for text in ("10.1.0.0/24", "10.1.1.0/24", "10.3.0.7", "2001:db8::/32")])
+    for text, inside in {
+        **dict.fromkeys(("10.1.0.0/23", "10.1.1.255", "10.3.0.7", "2001:db8::/32", "2001:db8:1::/48"), True),
+        **dict.fromkeys(
+            ("10.1.0.0/22", "10.0.255.255", "10.1.2.0", "10.3.0.6/31", "0.0.0.0/0", "::/0", "::a01:1"), False
+        ),
+    }.items():
+        assert (parse_network("n", text) in found) == inside, text
+    assert parse_network("n", "::1") not in Networks([])
+
+
+def test_many_networks() -> None:
+    """Searching one list for each item of the other would take minutes."""
+    many = [ipaddress.ip_network((0x0A000000 + 2 * number, 32)) for number in range(20_000)]
+    found = Networks(many)
+    assert all(item in found for item in many)

@@ -16,6 +16,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors imp
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ports import is_free, port_chooser
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import (
     ANNOUNCED,
+    MAX_DOCUMENT,
     RESERVED,
     STREAMING,
     Session,
@@ -174,3 +175,14 @@ def test_secrets() -> None:
 
 def test_timestamp() -> None:
     assert timestamp(1700000000.9) == "2023-11-14T22:13:20Z" and timestamp(None) is None
+
+
+def test_size_in_the_store() -> None:
+    largest = session("the-uid", labels={"a": ""})
+    room = MAX_DOCUMENT - len(largest.to_json())
+    full = largest.replace(labels={"a": "x" * room})
+    assert full.require_storable() == full.to_json() and len(full.to_json()) == MAX_DOCUMENT
+    with pytest.raises(StateError, match=rf"would take {MAX_DOCUMENT + 1} bytes.*at most {MAX_DOCUMENT}.*labels"):
+        largest.replace(labels={"a": "x" * (room + 1)}).require_storable()
+    # What is stored can always be marked as pending.
+    full.replace(pending="release", expires=1800000000.123456).require_storable(1024)
