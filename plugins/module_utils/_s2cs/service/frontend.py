@@ -125,7 +125,7 @@ class Frontend:
             if not forwarding.done():
                 forwarding.cancel()
                 await asyncio.wait([forwarding])
-            elif forwarding.result():
+            if not forwarding.cancelled() and forwarding.result():
                 await _relay(backend, connection)
 
     async def _forward(self, connection: socket.socket, backend: socket.socket, uid: int) -> bool:
@@ -147,11 +147,14 @@ class Frontend:
                 return False
             if not data:
                 return False
-            data = to_request(read_request(data))
+            short = _shorten(data)
+            del data
+            if isinstance(short, ServiceError):
+                raise short
             try:
                 await asyncio.wait_for(_connect(backend, self._backend), _CONNECT_SECONDS)
                 sockets.send_descriptor(backend, b"\n", connection.fileno())
-                await asyncio.wait_for(asyncio.get_running_loop().sock_sendall(backend, data), _ANSWER_SECONDS)
+                await asyncio.wait_for(asyncio.get_running_loop().sock_sendall(backend, short), _ANSWER_SECONDS)
                 backend.shutdown(socket.SHUT_WR)
             except asyncio.TimeoutError:
                 raise ServiceError(BUSY, _busy("calls")) from None
@@ -203,15 +206,27 @@ async def _answer(connection: socket.socket, data: bytes) -> None:
 async def _read(connection: socket.socket, most: int, reserve: Callable[[int], bool]) -> bytes:
     loop = asyncio.get_running_loop()
     data = bytearray()
-    while True:
-        piece = await loop.sock_recv(connection, _PIECE)
-        if not piece:
-            return bytes(data)
-        if len(data) + len(piece) > most:
-            raise ServiceError(TOO_LARGE, f"the request is larger than {most} bytes: specify fewer sessions")
-        if not reserve(len(piece)):
-            raise ServiceError(BUSY, _busy("calls"))
-        data += piece
+    try:
+        while True:
+            piece = await loop.sock_recv(connection, _PIECE)
+            if not piece:
+                return bytes(data)
+            if len(data) + len(piece) > most:
+                raise ServiceError(TOO_LARGE, f"the request is larger than {most} bytes: specify fewer sessions")
+            if not reserve(len(piece)):
+                raise ServiceError(BUSY, _busy("calls"))
+            data += piece
+    finally:
+        # The traceback of an error would otherwise keep the data.
+        data.clear()
+
+
+def _shorten(data: bytes) -> bytes | ServiceError:
+    """Return a request in its shortest form, or why it is refused, without a traceback that would keep the request."""
+    try:
+        return to_request(read_request(data))
+    except ServiceError as error:
+        return ServiceError(error.code, str(error))
 
 
 async def _connect(connection: socket.socket, path: str) -> None:
