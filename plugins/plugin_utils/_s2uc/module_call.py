@@ -15,6 +15,7 @@ from typing import Any
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.call_parts import call_in_parts
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import readable
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.service_call import Service
 
@@ -33,6 +34,12 @@ def call(
         The result of the module. If it failed, ``refused`` is true instead of ``failed``. If there was no answer,
         ``lost`` is true too. ``repeated`` is true if the first call was lost.
     """
+    return call_in_parts(module, arguments, lambda part: _repeat(action, module, part, task_vars, service))
+
+
+def _repeat(
+    action: ActionBase, module: str, arguments: Mapping[str, Any], task_vars: Mapping[str, Any], service: Service
+) -> dict[str, Any]:
     answer = _once(action, module, arguments, task_vars, service)
     if not answer.get("lost"):
         return answer
