@@ -63,7 +63,9 @@ options:
         exchange something before the UPDATE, such as a ticket, allow enough time for it.
     type: int
   sessions:
-    description: List of sessions, to manage more than one session with a single call.
+    description:
+      - List of sessions, to manage more than one session with a single call.
+      - Maximum number of sessions is 1024.
     type: list
     elements: dict
     suboptions:

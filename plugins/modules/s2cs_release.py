@@ -36,7 +36,9 @@ options:
       - Required for users who did not request the session and are not administrators of this gateway.
     type: str
   sessions:
-    description: List of sessions, to manage more than one session with a single call.
+    description:
+      - List of sessions, to manage more than one session with a single call.
+      - Maximum number of sessions is 1024.
     type: list
     elements: dict
     suboptions:

@@ -82,7 +82,9 @@ options:
     description: Names and texts that describe the session, such as a job ID, an experiment ID or a contact.
     type: dict
   sessions:
-    description: List of sessions, to manage more than one session with a single call.
+    description:
+      - List of sessions, to manage more than one session with a single call.
+      - Maximum number of sessions is 1024.
     type: list
     elements: dict
     suboptions:

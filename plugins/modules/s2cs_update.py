@@ -43,6 +43,7 @@ options:
       - Addresses or networks that may connect to the listeners. The policy must allow them.
       - For O(role=producer), this is the consumer's gateway.
       - If omitted, all clients that the policy allows may connect.
+      - Maximum number of items is 256.
     type: list
     elements: str
   peer_certificate: &peer_certificate
@@ -66,7 +67,9 @@ options:
     type: bool
     default: false
   sessions:
-    description: List of sessions, to manage more than one session with a single call.
+    description:
+      - List of sessions, to manage more than one session with a single call.
+      - Maximum number of sessions is 1024.
     type: list
     elements: dict
     suboptions:
