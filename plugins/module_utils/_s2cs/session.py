@@ -172,15 +172,18 @@ class Session:
             StateError: It has expired.
         """
         if self.is_expired:
-            why = f"its lifetime of {self.lifetime} s has ended"
-            if self.state == RESERVED and self.expires != self.end:
-                why = f"no HELLO was received within {self.hello_timeout} s"
-            if self.state == ANNOUNCED and self.expires != self.end:
-                why = f"no UPDATE was received within {self.update_timeout or self.hello_timeout} s of its HELLO"
             raise StateError(
-                f"uid: session {self.uid} ({self.role}) expired at {timestamp(self.expires)} because {why}; "
-                "request it again with s2cs_request"
+                f"uid: session {self.uid} ({self.role}) {self.why_expired()}; request it again with s2cs_request"
             )
+
+    def why_expired(self) -> str:
+        """Return when and why this session expired."""
+        why = f"its lifetime of {self.lifetime} s has ended"
+        if self.state == RESERVED and self.expires != self.end:
+            why = f"no HELLO was received within {self.hello_timeout} s"
+        if self.state == ANNOUNCED and self.expires != self.end:
+            why = f"no UPDATE was received within {self.update_timeout or self.hello_timeout} s of its HELLO"
+        return f"expired at {timestamp(self.expires)} because {why}"
 
     def to_result(self) -> dict[str, Any]:
         """Return the session as the modules return it."""

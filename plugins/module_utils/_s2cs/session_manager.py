@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 from typing import Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, ScistreamError
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import orphans
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import expired_sessions, orphans
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.caller import Caller, find_caller
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.concurrent_tasks import Steps, run_all
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import StateError, UnusableStoreError
@@ -93,6 +93,9 @@ class SessionManager:
         """Return the error for a session that does not exist."""
         others = [other.role for other in self.store.all(uid)]
         here = f"; here it has the role {', '.join(others)}" if others else ""
+        expired = expired_sessions.find(self.policy.layout.state_dir, uid, role)
+        if expired:
+            here = f"; an earlier one {expired}{here}"
         return StateError(
             f"uid: gateway {self.policy.gateway} has no session {uid} with the role {role}{here}; "
             "request it first (s2cs_request)"
@@ -162,7 +165,10 @@ class SessionManager:
                 if current is not None and current.is_expired:
                     expired.append(current)
             # A session that cannot be released must not block the others. The next action tries again.
-            for outcome in run_all([self.release(session) for session in expired]):
+            outcomes = run_all([self.release(session) for session in expired])
+            released = [session for session, outcome in zip(expired, outcomes) if outcome.error is None]
+            expired_sessions.record(self.policy.layout.state_dir, released)
+            for outcome in outcomes:
                 if outcome.error is not None and not isinstance(outcome.error, (ScistreamError, OSError)):
                     raise outcome.error
 

@@ -318,24 +318,37 @@ def _memory(pid: int) -> int:
 
 def test_caller_that_hangs_up(served: S2CS, service: Service) -> None:
     """Before its request is forwarded nothing is done, and its memory is free at once."""
+
+    def count() -> int:
+        return len(os.listdir(f"/proc/{service.frontend.pid}/fd"))
+
+    idle = count()
+    # More than the buffers of the kernel hold back.
+    sessions = [{"uid": own_uid(), "secret": "x" * 500} for _unused in range(1000)]
+    request = {**BASE, "version": VERSION, "action": "release", "arguments": {"sessions": sessions}}
     service.backend.send_signal(signal.SIGSTOP)
     try:
-        # As many as the backlog of the backend, and the buffers of the kernel, hold back.
-        request = json.dumps({**BASE, "version": VERSION, "action": "release", "arguments": {"sessions": []}})
-        sessions = [{"uid": own_uid(), "secret": "x" * 500} for _unused in range(1000)]
-        request = json.dumps({**json.loads(request), "arguments": {"sessions": sessions}})
-        connection = socket.socket(socket.AF_UNIX)
-        connection.connect(service.socket)
-        connection.sendall(request.encode())
-        connection.shutdown(socket.SHUT_WR)
-        eventually("the call", lambda: len(os.listdir(f"/proc/{service.frontend.pid}/fd")) >= 9)
-        busy = len(os.listdir(f"/proc/{service.frontend.pid}/fd"))
-        connection.close()
-        eventually("its end", lambda: len(os.listdir(f"/proc/{service.frontend.pid}/fd")) <= busy - 2)
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(service.socket)
+            connection.sendall(json.dumps(request).encode())
+            connection.shutdown(socket.SHUT_WR)
+            # The connections of the caller and with the backend.
+            eventually("the call", lambda: count() == idle + 2)
+        eventually("its end", lambda: count() == idle)
     finally:
         service.backend.send_signal(signal.SIGCONT)
     assert served.done("info")["sessions"] == []
     assert "release" not in service.log.read_text()
+
+
+def test_hello_after_expiry(served: S2CS) -> None:
+    """The service has released the session, and still knows why."""
+    uid = own_uid()
+    served.request(uid, hello_timeout=1)
+    eventually("released", lambda: served.left() == [])
+    hello = {"uid": uid, "role": "producer", "producer_listeners": ["127.0.0.1:7000"], "secret": SECRET}
+    served.refused("hello", f"no session {uid}", "expired at", "no HELLO was received within 1 s", **hello)
+    served.refused("hello", f"no session {uid} with the role consumer", **{**hello, "role": "consumer"})
 
 
 def test_problems_of_the_policy_are_logged(served: S2CS, service: Service) -> None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import expired_sessions
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError, StateError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ports import is_free, port_chooser
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import (
@@ -186,3 +188,17 @@ def test_size_in_the_store() -> None:
         largest.replace(labels={"a": "x" * (room + 1)}).require_storable()
     # What is stored can always be marked as pending.
     full.replace(pending="release", expires=1800000000.123456).require_storable(1024)
+
+
+def test_expired_sessions_are_remembered(tmp_path: Path) -> None:
+    assert expired_sessions.find(str(tmp_path), "the-uid", "producer") == ""
+    many = [session(str(number), expires=1700000060.0) for number in range(300)]
+    expired_sessions.record(str(tmp_path), many[:150])
+    expired_sessions.record(str(tmp_path), many[150:])
+    found = [expired_sessions.find(str(tmp_path), item.uid, "producer") for item in many]
+    assert found[-1] == "expired at 2023-11-14T22:14:20Z because no HELLO was received within 180 s"
+    assert sum(map(bool, found)) == 256 and expired_sessions.find(str(tmp_path), "299", "consumer") == ""
+    assert (tmp_path / "expired.json").stat().st_mode & 0o777 == 0o600 and len(list(tmp_path.iterdir())) == 1
+    for text in ("", "[]", '{"producer-299": 1}', '{"producer-299": ["x", "y"]}', "\xff"):
+        (tmp_path / "expired.json").write_text(text, encoding="latin-1")
+        assert expired_sessions.find(str(tmp_path), "299", "producer") == ""
