@@ -122,9 +122,10 @@ class Frontend:
             with hangups.watch(connection) as gone:
                 waiting: list[asyncio.Future[Any]] = [forwarding, gone]
                 await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            if not forwarding.done():
+            while not forwarding.done():
+                # Repeated, because wait_for ignores it if what it waits for has just happened.
                 forwarding.cancel()
-                await asyncio.wait([forwarding])
+                await asyncio.wait([forwarding], timeout=0.1)
             if not forwarding.cancelled() and forwarding.result():
                 await _relay(backend, connection)
 
