@@ -146,12 +146,14 @@ class Backend:
 
     def _arrive(self, connection: socket.socket) -> None:
         """Receive the connection of the caller, which determines the user."""
-        self._selector.unregister(connection)
-        del self._arriving[connection]
         try:
             data, passed = sockets.receive_descriptors(connection, 1)
+        except BlockingIOError:
+            return
         except OSError:
             data, passed = b"", []
+        self._selector.unregister(connection)
+        del self._arriving[connection]
         if not data:
             # The frontend has exited, or its caller has disconnected.
             connection.close()
@@ -198,6 +200,8 @@ class Backend:
                 connection.close()
             for call in self._waiting:
                 call.close()
+            for running in self._rounds.values():
+                running.close()
             work()
             status = 0
         except BaseException:  # pylint: disable=broad-except
@@ -245,7 +249,12 @@ class Backend:
 
     def _start_round(self, function: Callable[[str], dict[str, Any]]) -> None:
         receive, send = os.pipe()
-        pid = self._fork(partial(run_round, function, self._config, send))
+
+        def work() -> None:
+            os.close(receive)
+            run_round(function, self._config, send)
+
+        pid = self._fork(work)
         os.close(send)
         started = Round(function.__name__, receive, time.monotonic() + ACTION_SECONDS)
         self._rounds[pid] = started
@@ -253,7 +262,9 @@ class Backend:
 
     def _read(self, item: Round) -> None:
         if not item.read():
+            # In this order: what is closed first stays registered while another process has it open.
             self._selector.unregister(item.pipe)
+            item.close()
 
 
 def _drain(pipe: int) -> None:

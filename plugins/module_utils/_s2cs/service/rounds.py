@@ -64,25 +64,28 @@ class Round:
         os.set_blocking(self.pipe, False)
 
     def read(self) -> bool:
-        """Read what has been written so far, and return whether more can follow. If not, the pipe is closed."""
-        if not self.is_open:
-            return False
+        """Read what has been written so far, and return whether more can follow. If not, the pipe is to be closed."""
         with suppress(BlockingIOError):
-            while True:
+            while len(self._data) <= _MAX_BYTES:
                 piece = os.read(self.pipe, _PIECE)
+                if not piece:
+                    return False
                 self._data += piece
-                if not piece or len(self._data) > _MAX_BYTES:
-                    break
-            # The end of the report, or more than there can be, which the process then fails to write.
-            os.close(self.pipe)
-            self.is_open = False
+            # The process fails to write the rest.
             return False
         return True
 
+    def close(self) -> None:
+        """Close the pipe."""
+        if self.is_open:
+            os.close(self.pipe)
+            self.is_open = False
+
     def finish(self) -> dict[str, Any]:
         """Return the report after the process has exited: its ``problems``, or only an ``error``."""
-        if self.read():
-            os.close(self.pipe)
+        if self.is_open:
+            self.read()
+            self.close()
         try:
             found: dict[str, Any] = json.loads(self._data if len(self._data) <= _MAX_BYTES else b"")
         except ValueError:

@@ -214,6 +214,7 @@ def _run_round(found: dict[str, Any]) -> dict[str, Any]:
     worker.start()
     while item.read():
         time.sleep(0.01)
+    item.close()
     worker.join()
     return item.finish()
 
