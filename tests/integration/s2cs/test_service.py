@@ -242,6 +242,43 @@ class TestUsers:
             served.service = service
             service.backend.send_signal(signal.SIGCONT)
 
+    def test_backend_limits_the_calls_of_a_user(self, served: S2CS, service: Service) -> None:
+        """Even if the frontend does not: the rest waits, and others are served."""
+        with served.used_by(ANN):
+            uid = own_uid()
+            served.request(uid)
+        release = json.dumps({**BASE, "version": VERSION, "action": "release", "arguments": {"uid": uid}}).encode()
+        info = json.dumps({**BASE, "version": VERSION}).encode()
+        children = Path(f"/proc/{service.backend.pid}/task/{service.backend.pid}/children")
+        locks = SessionLocks(str(served.state / "lock"))
+        locks.open()
+        os.unlink(service.socket)
+        with contextlib.ExitStack() as stack:
+            listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+            listener.bind(service.socket)
+            listener.listen()
+            os.chmod(service.socket, 0o666)
+
+            def call(user: str, data: bytes) -> socket.socket:
+                caller = stack.enter_context(socket.socket(socket.AF_UNIX))
+                _connect_as(pwd.getpwnam(user).pw_uid, caller, service.socket)
+                accepted = stack.enter_context(listener.accept()[0])
+                connection = stack.enter_context(socket.socket(socket.AF_UNIX))
+                connection.connect(service.backend_socket)
+                socket.send_fds(connection, [b"\n"], [accepted.fileno()])
+                connection.sendall(data)
+                connection.shutdown(socket.SHUT_WR)
+                return connection
+
+            with contextlib.closing(locks), locks.hold([(uid, "producer")]):
+                waiting = [call(ANN, release) for _unused in range(12)]
+                for user in (BOB, "root"):
+                    assert b'"result"' in call(user, info).recv(1 << 20)
+                # One more can be a round of housekeeping.
+                assert 8 <= len(children.read_text().split()) <= 9
+            assert all(b'"result"' in connection.recv(1 << 20) for connection in waiting)
+        assert served.rows() == []
+
     def test_frontend_has_no_rights(self, service: Service) -> None:
         lines = Path(f"/proc/{service.frontend.pid}/status").read_text().splitlines()
         status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
