@@ -391,17 +391,6 @@ def test_hello_after_expiry(served: S2CS) -> None:
     assert "expired" not in served.refused("hello", f"no session {uid} with the role consumer", **consumer)
 
 
-def test_problems_of_the_policy_are_logged(served: S2CS, service: Service) -> None:
-    """They do not end the backend."""
-    served.request(own_uid(), hello_timeout=1)
-    kept = served.config.read_text()
-    served.config.write_text("{")
-    eventually("the problem in the log", lambda: str(served.config) in service.log.read_text())
-    assert service.backend.poll() is None
-    served.config.write_text(kept)
-    eventually("released", lambda: served.left() == [])
-
-
 def _connect_as(uid: int, connection: socket.socket, path: str) -> None:
     os.seteuid(uid)
     try:
