@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl  # noqa: F401 - HELLO and UPDATE need it, and this process is forked for each of them
 import sys
 import traceback
 from contextlib import suppress
