@@ -29,7 +29,7 @@ from typing import Any
 
 PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
 COLLECTIONS = Path(__file__).resolve().parents[4]
-LIBRARY = "ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.library"
+LIBRARY = "ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.installation"
 GATEWAYS = ("gw-a", "gw-b")
 EMPTY: dict[str, Any] = {"name": "Nothing", "hosts": "gateways", "gather_facts": False, "tasks": []}
 PING: dict[str, Any] = {**EMPTY, "name": "Ping", "tasks": [{"name": "Ping", "ansible.builtin.ping": None}]}

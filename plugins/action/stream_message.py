@@ -19,13 +19,13 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import messages
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, registered
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import readable
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.gateway_client import GatewayClient
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.inputs import read_inputs
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.module_call import call
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.opening import Opening
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output import unsupported
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.part import Part
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import given_plan
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.service_call import Service
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_opening import StreamOpening
 
 Result = dict[str, Any]
 _ARGUMENTS = frozenset(("message", "config", "plan", "planned", "service"))
@@ -56,7 +56,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         try:
             self._plan = given_plan(arguments, self._variables)
             send: Callable[[], Result | None] = (
-                self._open if message == "open" else getattr(self._part(self._answers), message)
+                self._open if message == "open" else getattr(self._client(self._answers), message)
             )
             answer = send()
         except (ScistreamError, AnsibleError) as error:
@@ -79,11 +79,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if len(gateways) > forks:
             # The tasks that wait would keep the others from starting.
             raise AnsibleError(f"{len(gateways)} gateways take part, {forks} at a time: use --forks {len(gateways)}")
-        opening = Opening(str(self._task._uuid), self._gateway, gateways, plan, self._check)
-        return opening.run(self._part)
+        opening = StreamOpening(str(self._task._uuid), self._gateway, gateways, plan, self._check)
+        return opening.run(self._client)
 
-    def _part(self, answers: Callable[[str], Results]) -> Part:
-        return Part(self._gateway, self._plan, self._ask, answers, self._key_text, self._check)
+    def _client(self, answers: Callable[[str], Results]) -> GatewayClient:
+        return GatewayClient(self._gateway, self._plan, self._ask, answers, self._key_text, self._check)
 
     def _ask(self, module: str, options: Mapping[str, Any]) -> Result:
         return call(self, module, {**self._config, **options}, self._variables, self._service)

@@ -319,7 +319,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import options
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.action_module import CONFIG, finish
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.gather import gather
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.info_result import gather
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_module import call_service
 
 

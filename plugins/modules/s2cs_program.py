@@ -67,7 +67,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, reason
 from ansible_collections.scistream.gateway.plugins.module_utils._common.version import VERSION
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service import library
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service import installation
 
 
 def main() -> None:
@@ -81,7 +81,7 @@ def main() -> None:
     )
     directory = module.params["directory"]
     try:
-        changed = library.install(directory, module.params["interpreter"], module.check_mode)
+        changed = installation.install(directory, module.params["interpreter"], module.check_mode)
     except (ScistreamError, OSError) as error:
         module.fail_json(msg=reason(error))
     module.exit_json(changed=changed, path=os.path.join(directory, "s2cs"), version=VERSION)

@@ -10,8 +10,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.kind import Kind
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.perform import perform
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.action_runner import perform
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.action_type import ActionType
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy_file import DEFAULT_CONFIG
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_module import call_service
 
@@ -30,27 +30,27 @@ class _Module(AnsibleModule):  # type: ignore[misc]
         super().log(msg if log_args is None else f"Invoked with {', '.join(sorted(log_args))}")
 
 
-def run(kind: Kind) -> None:
+def run(action_type: ActionType) -> None:
     """Run an action as a module, and exit.
 
     Args:
         kind: The kind of action.
     """
-    options, required = kind.options.session, kind.options.required
+    options, required = action_type.options.session, action_type.options.required
     # These let Ansible itself report missing options, in the single form as well.
     module = _Module(
         argument_spec={
             **CONFIG,
             **options,
-            "sessions": {"type": "list", "elements": "dict", "options": kind.options.item},
+            "sessions": {"type": "list", "elements": "dict", "options": action_type.options.item},
         },
         mutually_exclusive=[("sessions", name) for name in options],
         required_one_of=[("sessions", required[0])],
         required_by={required[0]: list(required[1:])} if required[1:] else {},
         supports_check_mode=True,
     )
-    result = call_service(kind.name, module.params, options, module.check_mode)
-    finish(module, result or perform(kind, module.params["config"], module.params, module.check_mode))
+    result = call_service(action_type.name, module.params, options, module.check_mode)
+    finish(module, result or perform(action_type, module.params["config"], module.params, module.check_mode))
 
 
 def finish(module: AnsibleModule, result: dict[str, Any]) -> None:

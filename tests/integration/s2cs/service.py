@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.version import VERSION
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service import library
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service import installation
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_client import ask
 
 FRONTEND = "list"
@@ -48,7 +48,7 @@ class Service:
         self.directory.chmod(0o755)
         self.programs = self.directory / "programs"
         self.programs.mkdir()
-        library.install(str(self.programs), PYTHON)
+        installation.install(str(self.programs), PYTHON)
         self.program = str(self.programs / "s2cs")
         self.socket, self.backend_socket = str(self.directory / "s2cs.sock"), str(self.directory / "backend/s2csd.sock")
         Path(self.backend_socket).parent.mkdir()

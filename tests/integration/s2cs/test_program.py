@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.version import VERSION
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service import library
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service import installation
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import call
 
 PYTHON = sys.executable
@@ -52,7 +52,7 @@ def test_another_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     states = []
     for number in range(3):
         states.append(os.readlink(tmp_path / "lib"))
-        monkeypatch.setattr(library, "VERSION", f"99.{number}")
+        monkeypatch.setattr(installation, "VERSION", f"99.{number}")
         assert install(tmp_path)["changed"]
         assert VERSION in version(tmp_path)
         found = {path.name for path in tmp_path.iterdir() if path.name.startswith("lib-")}
@@ -61,7 +61,7 @@ def test_another_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_damaged(tmp_path: Path) -> None:
     install(tmp_path)
-    next((tmp_path / "lib").rglob("perform.py")).write_text("")
+    next((tmp_path / "lib").rglob("action_runner.py")).write_text("")
     assert install(tmp_path)["changed"] and not install(tmp_path)["changed"]
     (tmp_path / "s2cs").unlink()
     assert install(tmp_path)["changed"] and not install(tmp_path)["changed"]

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import options
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.action_type import ActionType
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.base import Action, Change
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.kind import Kind
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.concurrent_tasks import Steps
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.control_messages import Release, read_release
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ownership import check_permission
@@ -60,4 +60,4 @@ class DropAction(Action[_One]):
         return Change(item.uid, item.role, session, session, repaired=True)
 
 
-DROP = Kind("drop", options.DROP, read_release, DropAction)
+DROP = ActionType("drop", options.DROP, read_release, DropAction)

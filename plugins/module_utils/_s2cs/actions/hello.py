@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import options
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.action_type import ActionType
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.base import Action, Change
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.kind import Kind
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.concurrent_tasks import Steps
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.control_messages import Hello, read_hello
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError, StateError
@@ -93,4 +93,4 @@ def _restore_credentials(before: S2DS) -> Steps[None]:
     yield before.write_credentials
 
 
-HELLO = Kind("hello", options.HELLO, read_hello, HelloAction)
+HELLO = ActionType("hello", options.HELLO, read_hello, HelloAction)

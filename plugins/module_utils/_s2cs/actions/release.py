@@ -11,8 +11,8 @@ from typing import Any, Collection, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import options
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.action_type import ActionType
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.base import Action, Change
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.kind import Kind
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.concurrent_tasks import Steps
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.control_messages import Release, read_release
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RowError, UnusableStoreError
@@ -100,4 +100,4 @@ class ReleaseAction(Action[ReleaseItem]):
         return counters
 
 
-RELEASE = Kind("release", options.RELEASE, read_release, ReleaseAction, lenient=True)
+RELEASE = ActionType("release", options.RELEASE, read_release, ReleaseAction, lenient=True)

@@ -20,8 +20,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
     ValueRefused,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import options, ports
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.action_type import ActionType
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.base import Action, Change
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.kind import Kind
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.concurrent_tasks import Steps, wait_turn
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.control_messages import Request, read_request
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError, StateError
@@ -224,4 +224,4 @@ def _check_lifetime(before: Session, after: Session) -> None:
         )
 
 
-REQUEST = Kind("request", options.REQUEST, read_request, RequestAction)
+REQUEST = ActionType("request", options.REQUEST, read_request, RequestAction)

@@ -16,8 +16,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.addresse
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import options
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.action_type import ActionType
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.base import Action, Change
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.kind import Kind
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.concurrent_tasks import Steps
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.control_messages import Update, read_update
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import StateError
@@ -155,4 +155,4 @@ def _peer_certificate(update: Update, session: Session) -> str | None:
     return found
 
 
-UPDATE = Kind("update", options.UPDATE, read_update, UpdateAction)
+UPDATE = ActionType("update", options.UPDATE, read_update, UpdateAction)

@@ -24,7 +24,7 @@ from functools import partial
 from typing import Any, Callable, Collection
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service import sockets
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.acting import Passed, handle
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.backend_call import Passed, handle
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.housekeeping import (
     maintain,
     release_expired,

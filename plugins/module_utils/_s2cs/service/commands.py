@@ -193,28 +193,28 @@ def _info(given: argparse.Namespace) -> int:
     if result.get("failed"):
         _report(result)
         return 1
-    from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.viewing import show_info
+    from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.display_commands import show_info
 
     show_info(result)
     return 0
 
 
 def _top(given: argparse.Namespace) -> int:
-    from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.viewing import run_top
+    from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.display_commands import run_top
 
     run_top(lambda: call_service(given.socket, "info", {}), given.interval)
     return 0
 
 
 def _web(given: argparse.Namespace) -> int:
-    from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.viewing import run_web
+    from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.display_commands import run_web
 
     run_web(lambda: call_service(given.socket, "info", {}), given.listen, given.page, given.name)
     return 0
 
 
 def _metrics(given: argparse.Namespace) -> int:
-    from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.viewing import write_metrics
+    from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.display_commands import write_metrics
 
     write_metrics(lambda: call_service(given.socket, "info", {}), given.output)
     return 0
@@ -302,7 +302,7 @@ def _user(name: str) -> int:
 
 
 def _direct(given: argparse.Namespace) -> int:
-    from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.direct import handle
+    from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.direct_call import handle
 
     sys.stdout.buffer.write(handle(sys.stdin.buffer.read(MAX_REQUEST + 1), given.caller))
     return 0

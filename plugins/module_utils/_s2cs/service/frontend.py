@@ -24,12 +24,12 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.ac
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.budget import Budget
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.hangups import Hangups
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.output import report
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.protocol import (
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.slots import Slots
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.wire_format import (
     read_request,
     refusal,
     to_request,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.slots import Slots
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_client import (
     ACTION_SECONDS,
     MAX_ANSWER,

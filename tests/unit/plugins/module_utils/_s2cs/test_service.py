@@ -20,11 +20,11 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 from ansible_collections.scistream.gateway.plugins.module_utils._common.version import VERSION
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import restarts
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.restarts import MAX_ATTEMPTS, Attempts
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service import protocol
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service import wire_format
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.argument_checks import check_arguments
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.budget import Budget
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.rounds import Round, run_round
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.schedule import Schedule
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.shapes import check_arguments
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.slots import Slots
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.sockets import PeerProcess
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_client import ask
@@ -39,16 +39,16 @@ REQUEST = {"uid": UID, "role": "producer", "secret": "x"}
 
 
 def test_a_request_is_read_as_it_was_written() -> None:
-    call = protocol.read_request(request("update", {"uid": UID, "role": "consumer"}, True, "/etc/p.json"))
+    call = wire_format.read_request(request("update", {"uid": UID, "role": "consumer"}, True, "/etc/p.json"))
     assert (call.action, call.check, call.config) == ("update", True, "/etc/p.json")
     assert call.arguments["role"] == "consumer" and call.arguments["probe_targets"] is False
-    assert protocol.read_request(request("info", {})).arguments == {"uid": None, "role": None, "secret": None}
+    assert wire_format.read_request(request("info", {})).arguments == {"uid": None, "role": None, "secret": None}
 
 
 def test_answers() -> None:
-    assert read_answer(protocol.answer({"changed": True})) == {"changed": True}
+    assert read_answer(wire_format.answer({"changed": True})) == {"changed": True}
     with pytest.raises(ServiceError, match="why") as error:
-        read_answer(protocol.refusal(ServiceError("busy", "why")))
+        read_answer(wire_format.refusal(ServiceError("busy", "why")))
     assert error.value.code == "busy"
     for data in (b"", b"[]", b"{}", b'{"result": 1}', b'{"error": {}}', b"\xff"):
         with pytest.raises(ServiceError, match="invalid"):
@@ -68,7 +68,7 @@ def test_answers() -> None:
 )
 def test_another_version(other: str, remedy: str) -> None:
     with pytest.raises(ServiceError) as error:
-        protocol.read_request(request("info", {}, version=other))
+        wire_format.read_request(request("info", {}, version=other))
     assert error.value.code == "version" and f"has version {VERSION}" in str(error.value)
     assert remedy in str(error.value)
 
@@ -95,7 +95,7 @@ def test_call_waits_while_many_others_do(tmp_path: Path) -> None:
 
 def test_another_patch_version() -> None:
     major, minor = VERSION.split(".")[:2]
-    assert protocol.read_request(request("info", {}, version=f"{major}.{minor}.99")).action == "info"
+    assert wire_format.read_request(request("info", {}, version=f"{major}.{minor}.99")).action == "info"
 
 
 def test_options_have_the_types_of_the_module() -> None:
@@ -173,12 +173,12 @@ def test_slots() -> None:
 
 def test_requests_are_forwarded_in_their_shortest_form() -> None:
     given = {"sessions": [{**REQUEST, "secret": "\u00e9", "num_conn": "3", "rate": None}]}
-    call = protocol.read_request(request("request", given, True, "/p"))
-    data = protocol.to_request(call)
-    assert protocol.read_request(data) == call
+    call = wire_format.read_request(request("request", given, True, "/p"))
+    data = wire_format.to_request(call)
+    assert wire_format.read_request(data) == call
     assert b" " not in data and b"null" not in data and "\u00e9".encode() in data and b'"num_conn":3' in data
-    single = protocol.read_request(request("hello", {"uid": UID, "role": "consumer", "secret": "x"}))
-    assert protocol.read_request(protocol.to_request(single)) == single
+    single = wire_format.read_request(request("hello", {"uid": UID, "role": "consumer", "secret": "x"}))
+    assert wire_format.read_request(wire_format.to_request(single)) == single
 
 
 @pytest.mark.parametrize("depth", [17, 500, 975, 976, 977, 990, 5000])
@@ -186,24 +186,24 @@ def test_nested_requests(depth: int) -> None:
     """At depths that can be parsed, showing the value would exceed the recursion limit."""
     text = '{"protocol": 1, "version": "%s", "action": %s}'
     with pytest.raises(ServiceError, match="nested too deeply") as error:
-        protocol.read_request((text % (VERSION, "[" * depth + "]" * depth)).encode())
+        wire_format.read_request((text % (VERSION, "[" * depth + "]" * depth)).encode())
     assert error.value.code == "bad_request"
     with pytest.raises(ServiceError, match="action"):
-        protocol.read_request((text % (VERSION, "[" * 10 + "]" * 10)).encode())
+        wire_format.read_request((text % (VERSION, "[" * 10 + "]" * 10)).encode())
 
 
 @pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "Infinity"])
 def test_numbers_that_are_none(number: str) -> None:
     data = request("request", REQUEST).decode().replace('"check": false', f'"check": {number}')
     with pytest.raises(ServiceError, match="is not a number"):
-        protocol.read_request(data.encode())
+        wire_format.read_request(data.encode())
 
 
 @pytest.mark.parametrize("where", [{"sessions": [{"uid": UID, "a\n\x1b[1mb": 1}]}, {"uid": UID, "a\n\x1b[1mb": 1}])
 def test_names_of_options_are_escaped(where: dict[str, Any]) -> None:
     for name in ("release", "info"):
         with pytest.raises(ServiceError) as error:
-            protocol.read_request(request(name, where))
+            wire_format.read_request(request(name, where))
         assert str(error.value).isprintable()
 
 

@@ -29,7 +29,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan impor
 Result = dict[str, Any]
 
 
-class Part:
+class GatewayClient:
     """What one gateway does in a run.
 
     Args:

@@ -15,13 +15,13 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.session_
     check_length,
     check_uid,
 )
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.action_type import ActionType
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.admission import RefusedMessage
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.base import (
     Action,
     ActionFailed,
     Change,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.kind import Kind
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.caller import Caller
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError, RowError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
@@ -31,7 +31,11 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store impo
 
 
 def perform(
-    kind: Kind, config: str, options: Mapping[str, Any], check_mode: bool = False, caller: Caller | None = None
+    action_type: ActionType,
+    config: str,
+    options: Mapping[str, Any],
+    check_mode: bool = False,
+    caller: Caller | None = None,
 ) -> dict[str, Any]:
     """Carry out an action, and return the result of the module, with ``failed`` and ``msg`` after a failure.
 
@@ -47,30 +51,32 @@ def perform(
     warnings: list[str] = []
     try:
         check_length("sessions", given, MAX_CALL_SESSIONS, "call it once for each part")
-        policy = load_policy(config, kind.lenient)
-        wanted = [_read(kind, item, policy, None if given is None else index) for index, item in enumerate(items)]
-        manager = SessionManager(policy, check_mode, kind.lenient, caller)
+        policy = load_policy(config, action_type.lenient)
+        wanted = [
+            _read(action_type, item, policy, None if given is None else index) for index, item in enumerate(items)
+        ]
+        manager = SessionManager(policy, check_mode, action_type.lenient, caller)
         if isinstance(manager.store, UnusableStore):
             warnings.append(str(manager.store.error))
         try:
-            changes = kind.action(manager).run(wanted)
+            changes = action_type.action(manager).run(wanted)
         finally:
             warnings += [str(RowError(row.uid, row.role, row.why)) for row in manager.store.unreadable]
             manager.store.close()
     except ActionFailed as error:
         failed = [{"uid": item.uid, "role": item.role, "msg": item.message} for item in error.failures]
-        result = {"failed_sessions": failed, **_results(error.changes, False, kind.action)}
+        result = {"failed_sessions": failed, **_results(error.changes, False, action_type.action)}
         return {"failed": True, "msg": str(error), **result, **_warned(warnings)}
     except (ScistreamError, OSError) as error:
         return {"failed": True, "msg": reason(error), **_warned(warnings)}
-    return {**_results(changes, given is None, kind.action), **_warned(warnings)}
+    return {**_results(changes, given is None, action_type.action), **_warned(warnings)}
 
 
 def _warned(warnings: Sequence[str]) -> dict[str, Any]:
     return {"warnings": list(warnings)} if warnings else {}
 
 
-def _read(kind: Kind, item: Any, policy: Policy, index: int | None) -> Any:
+def _read(action_type: ActionType, item: Any, policy: Policy, index: int | None) -> Any:
     """Return the message for one session, or a RefusedMessage if the policy does not allow it.
 
     Args:
@@ -83,7 +89,7 @@ def _read(kind: Kind, item: Any, policy: Policy, index: int | None) -> Any:
         ScistreamError: An option is invalid under any policy.
     """
     try:
-        return kind.read(item, policy)
+        return action_type.read(item, policy)
     except ScistreamError as error:
         if index is None:
             raise

@@ -29,7 +29,7 @@ _PAUSE, _LONGEST_PAUSE = 0.002, 0.02
 _LOST = {"refused": True, "lost": True}
 
 
-class Meeting:
+class Rendezvous:
     """The meeting of a task, for one of its workers.
 
     Args:
@@ -54,19 +54,19 @@ class Meeting:
         self._look = look
         self._patience = patience
         os.makedirs(self._directory, 0o700, exist_ok=True)
-        self._lock = self._come()
+        self._lock = self._join()
 
-    def __enter__(self) -> Meeting:
+    def __enter__(self) -> Rendezvous:
         return self
 
     def __exit__(self, *_what: object) -> None:
         os.close(self._lock)
 
-    def tell(self, message: str, answer: Mapping[str, Any] | None) -> None:
+    def publish(self, message: str, answer: Mapping[str, Any] | None) -> None:
         """Tell the others what this gateway answered; None if it was not asked."""
         self._write(self._path(self._gateway, message), json.dumps(answer or {}))
 
-    def hear(self, message: str) -> dict[str, Answer]:
+    def collect(self, message: str) -> dict[str, Answer]:
         """Wait until all have told their answers to a message, or ended; return the answers by gateway."""
         found: dict[str, Answer] = {}
         begin, pause = time.monotonic(), _PAUSE
@@ -98,7 +98,7 @@ class Meeting:
             return {**_LOST, "msg": "its part of the run did not begin"}
         return None
 
-    def _come(self) -> int:
+    def _join(self) -> int:
         """Take part; return the lock, which exists only while it is held.
 
         Raises:

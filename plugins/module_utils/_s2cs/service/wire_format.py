@@ -13,7 +13,10 @@ from typing import Any, Iterable, NoReturn
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, show
 from ansible_collections.scistream.gateway.plugins.module_utils._common.version import VERSION
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.shapes import ACTIONS, check_arguments
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.argument_checks import (
+    ACTIONS,
+    check_arguments,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_client import MAX_REQUEST
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_protocol import (
     BAD_REQUEST,

@@ -21,15 +21,15 @@ from ansible.utils.display import Display
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, has_failed, stops_run
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import readable
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.gateway_client import GatewayClient
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.handover import hand_over
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.interruption import (
     InterruptedRun,
     Interruption,
     interruption,
 )
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.meeting import Meeting
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.part import Part
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import Plan
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.rendezvous import Rendezvous
 
 Result = dict[str, Any]
 MESSAGES = ("request", "hello", "update")
@@ -37,7 +37,7 @@ MESSAGES = ("request", "hello", "update")
 _SHOWN = {"request": "REQ", "hello": "HELLO", "update": "UPDATE", "opened": "files", "undo": "REL"}
 
 
-class Opening:
+class StreamOpening:
     """One gateway's share.
 
     Args:
@@ -57,7 +57,7 @@ class Opening:
         self._steps: dict[str, Result] = {}
         self._heard: dict[str, Results] = {}
 
-    def run(self, make: Callable[[Callable[[str], Results]], Part]) -> Result:
+    def run(self, make: Callable[[Callable[[str], Results]], GatewayClient]) -> Result:
         """Open the streams.
 
         Args:
@@ -66,37 +66,39 @@ class Opening:
         Returns:
             ``steps``, the answers of this gateway by message; the rest as of the last step.
         """
-        part = make(self._answers)
+        client = make(self._answers)
         interrupted = False
         with interruption() as state:
             try:
-                with Meeting(self._name, self._gateway, self._gateways, state.look) as meeting:
+                with Rendezvous(self._name, self._gateway, self._gateways, state.look) as rendezvous:
                     for message in MESSAGES:
-                        self._step(message, getattr(part, message), meeting, state)
+                        self._step(message, getattr(client, message), rendezvous, state)
                     # The files of all are written by one.
                     writer = self._gateway == self._gateways[0]
-                    self._step("opened", self._write if writer else _nothing, meeting, state)
+                    self._step("opened", self._write if writer else _nothing, rendezvous, state)
             except InterruptedRun:
                 interrupted = True
                 _end_children()
             except BaseException:
                 # A defect, or the time limit of the task.
                 state.disarm()
-                _guarded(lambda: part.undo(True))
+                _guarded(lambda: client.undo(True))
                 raise
             state.disarm()
-            undone = _guarded(lambda: part.undo(interrupted))
+            undone = _guarded(lambda: client.undo(interrupted))
             if undone is not None:
                 self._steps["undo"] = undone
             return self._interrupted() if interrupted else self._result()
 
-    def _step(self, message: str, send: Callable[[], Result | None], meeting: Meeting, state: Interruption) -> None:
+    def _step(
+        self, message: str, send: Callable[[], Result | None], rendezvous: Rendezvous, state: Interruption
+    ) -> None:
         answer = _guarded(send)
         if answer is not None:
             self._steps[message] = answer
         state.look()
-        meeting.tell(message, answer)
-        self._heard[message] = {**{gateway: {} for gateway in self._plan.gateways}, **meeting.hear(message)}
+        rendezvous.publish(message, answer)
+        self._heard[message] = {**{gateway: {} for gateway in self._plan.gateways}, **rendezvous.collect(message)}
 
     def _write(self) -> Result | None:
         answers = [self._answers(message) for message in reversed(MESSAGES)]

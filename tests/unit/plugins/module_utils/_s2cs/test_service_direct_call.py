@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.version import VERSION
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.direct import handle
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.direct_call import handle
 
 
 def request(**more: object) -> bytes:

@@ -15,7 +15,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy imp
 
 
 @dataclass(frozen=True)
-class Kind:
+class ActionType:
     """A kind of action on sessions, the same for modules and the service.
 
     Args:

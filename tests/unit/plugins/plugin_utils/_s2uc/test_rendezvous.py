@@ -19,7 +19,7 @@ import pytest
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import interruption as signals
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.interruption import InterruptedRun, interruption
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.meeting import Meeting
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.rendezvous import Rendezvous
 
 GATEWAYS = ("gw-a", "gw/b")
 FORK = multiprocessing.get_context("fork")
@@ -38,53 +38,53 @@ def started(work: Callable[[], None]) -> Any:
 
 def test_answers_reach_all(name: str) -> None:
     def work() -> None:
-        with Meeting(name, "gw/b", GATEWAYS) as meeting:
-            meeting.tell("request", {"sessions": [1]})
-            assert meeting.hear("request")["gw-a"] == {}
-            meeting.tell("hello", {"sessions": [2]})
+        with Rendezvous(name, "gw/b", GATEWAYS) as rendezvous:
+            rendezvous.publish("request", {"sessions": [1]})
+            assert rendezvous.collect("request")["gw-a"] == {}
+            rendezvous.publish("hello", {"sessions": [2]})
 
     other = started(work)
-    with Meeting(name, "gw-a", GATEWAYS) as meeting:
-        meeting.tell("request", None)
-        assert meeting.hear("request") == {"gw-a": {}, "gw/b": {"sessions": [1]}}
-        meeting.tell("hello", {})
+    with Rendezvous(name, "gw-a", GATEWAYS) as rendezvous:
+        rendezvous.publish("request", None)
+        assert rendezvous.collect("request") == {"gw-a": {}, "gw/b": {"sessions": [1]}}
+        rendezvous.publish("hello", {})
         # Told before it ended, and still there.
         other.join()
-        assert meeting.hear("hello") == {"gw-a": {}, "gw/b": {"sessions": [2]}}
+        assert rendezvous.collect("hello") == {"gw-a": {}, "gw/b": {"sessions": [2]}}
     assert other.exitcode == 0
 
 
 def test_a_worker_that_is_killed_is_not_waited_for(name: str) -> None:
     def work() -> None:
-        with Meeting(name, "gw/b", GATEWAYS) as meeting:
-            meeting.tell("request", {})
+        with Rendezvous(name, "gw/b", GATEWAYS) as rendezvous:
+            rendezvous.publish("request", {})
             os.kill(os.getpid(), signal.SIGKILL)
 
     other = started(work)
-    with Meeting(name, "gw-a", GATEWAYS) as meeting:
-        meeting.tell("request", {})
-        assert meeting.hear("request")["gw/b"] == {}
-        meeting.tell("hello", {})
-        answer = meeting.hear("hello")["gw/b"]
+    with Rendezvous(name, "gw-a", GATEWAYS) as rendezvous:
+        rendezvous.publish("request", {})
+        assert rendezvous.collect("request")["gw/b"] == {}
+        rendezvous.publish("hello", {})
+        answer = rendezvous.collect("hello")["gw/b"]
     other.join()
     assert answer["refused"] and answer["lost"] and "ended early" in answer["msg"]
 
 
 def test_a_worker_that_does_not_begin_is_not_waited_for(name: str) -> None:
-    with Meeting(name, "gw-a", GATEWAYS, patience=0.05) as meeting:
-        meeting.tell("request", {})
-        answer = meeting.hear("request")["gw/b"]
+    with Rendezvous(name, "gw-a", GATEWAYS, patience=0.05) as rendezvous:
+        rendezvous.publish("request", {})
+        answer = rendezvous.collect("request")["gw/b"]
         assert answer["refused"] and "did not begin" in answer["msg"]
         # The others have given up: it must not open anything now.
         with pytest.raises(ScistreamError, match="began too late"):
-            Meeting(name, "gw/b", GATEWAYS)
+            Rendezvous(name, "gw/b", GATEWAYS)
 
 
 def test_who_waits_can_be_interrupted(name: str) -> None:
-    with interruption() as state, Meeting(name, "gw-a", GATEWAYS, state.look) as meeting:
+    with interruption() as state, Rendezvous(name, "gw-a", GATEWAYS, state.look) as rendezvous:
         os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(InterruptedRun):
-            meeting.hear("request")
+            rendezvous.collect("request")
 
 
 def test_a_call_that_hangs_is_ended_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,25 +14,25 @@ import traceback
 from contextlib import suppress
 from typing import Any, Collection, Mapping
 
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.action_runner import perform
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.action_type import ActionType
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.drop import DROP
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.hello import HELLO
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.kind import Kind
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.release import RELEASE
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.request import REQUEST
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.update import UPDATE
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.caller import Caller, find_user_of_root
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.gather import gather
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.perform import perform
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.info_result import gather
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service import sockets
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.accounts import NOBODY, has_account
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.argument_checks import INFO
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.output import report
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.protocol import (
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.wire_format import (
     Call,
     answer,
     read_request,
     refusal,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.shapes import INFO
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_client import MAX_REQUEST
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_protocol import (
     BUSY,
@@ -42,7 +42,9 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_pr
     ServiceError,
 )
 
-KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (REQUEST, HELLO, UPDATE, RELEASE, DROP)}
+ACTION_TYPES: Mapping[str, ActionType] = {
+    action_type.name: action_type for action_type in (REQUEST, HELLO, UPDATE, RELEASE, DROP)
+}
 # Time limit in seconds for receiving the request from the frontend and sending the answer.
 _SECONDS = 30.0
 
@@ -158,4 +160,4 @@ def _result(call: Call, caller: Caller, config: str, viewers: Collection[int]) -
         return gather(config, call.arguments)
     if caller.uid in viewers:
         raise ServiceError(DENIED, f"action: {caller.name} may only use info on this gateway")
-    return perform(KINDS[call.action], config, call.arguments, call.check, caller)
+    return perform(ACTION_TYPES[call.action], config, call.arguments, call.check, caller)

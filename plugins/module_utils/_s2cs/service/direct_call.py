@@ -12,17 +12,17 @@ import traceback
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.version import VERSION
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.action_runner import perform
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.caller import find_caller
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.gather import gather
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.perform import perform
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.info_result import gather
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy_file import DEFAULT_CONFIG
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.acting import KINDS, log_line
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.protocol import (
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.argument_checks import INFO
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.backend_call import ACTION_TYPES, log_line
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.wire_format import (
     answer,
     read_request,
     refusal,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.shapes import INFO
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_protocol import (
     INTERNAL,
     ServiceError,
@@ -56,7 +56,7 @@ def _result(data: bytes) -> dict[str, Any]:
     if call.action == INFO:
         return gather(config, call.arguments)
     # Without a service, the action also releases expired sessions, as in a module.
-    result = perform(KINDS[call.action], config, call.arguments, call.check)
+    result = perform(ACTION_TYPES[call.action], config, call.arguments, call.check)
     line = log_line(call, find_caller(), result)
     if line:
         # Where a module of Ansible logs that it was called.
