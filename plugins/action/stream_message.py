@@ -33,13 +33,13 @@ _MESSAGES = ("open", "request", "hello", "update", "undo", "release", "info")
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """One control message on one gateway, or all of those that open its streams."""
+    """Sends one control message to one gateway, or all messages that open its streams."""
 
     _supports_check_mode = True
     _supports_diff = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> Result:
-        """Send the message, where this gateway takes part."""
+        """Send the message, if this gateway participates in the run."""
         result: Result = super().run(tmp, task_vars)
         arguments = self._task.args
         self._variables = task_vars or {}
@@ -65,7 +65,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return result
 
     def _open(self) -> Result | None:
-        """Send all that opens the streams, in step with the tasks of the other gateways."""
+        """Send the messages that open the streams, in step with the workers of the other gateways."""
         plan = self._plan
         present = self._variables.get("ansible_play_hosts") or plan.gateways
         gateways = [
@@ -77,8 +77,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return None
         forks = int(self._variables.get("ansible_forks") or 1)
         if len(gateways) > forks:
-            # The tasks that wait would keep the others from starting.
-            raise AnsibleError(f"{len(gateways)} gateways take part, {forks} at a time: use --forks {len(gateways)}")
+            # The workers that wait would prevent the others from starting.
+            raise AnsibleError(
+                f"{len(gateways)} gateways participate, but --forks is {forks}: use --forks {len(gateways)}"
+            )
         opening = StreamOpening(str(self._task._uuid), self._gateway, gateways, plan, self._check)
         return opening.run(self._client)
 
@@ -89,11 +91,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return call(self, module, {**self._config, **options}, self._variables, self._service)
 
     def _key_text(self) -> str | None:
-        """Return the user's key itself, if it is given; it is in no argument of the task, for these may be shown."""
+        """Return the text of the user's key, if it is set. It is no argument of the task, as these may be displayed."""
         if not self._plan.key_given:
             return None
         return read_inputs(self._loader, self._templar, self._variables).key()
 
     def _answers(self, message: str) -> Results:
-        """Return what the gateways answered to an earlier message of this play."""
+        """Return the answers of the gateways to an earlier message of this play."""
         return registered(self._variables["hostvars"], self._plan.gateways, message)

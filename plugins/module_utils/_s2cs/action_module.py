@@ -34,7 +34,7 @@ def run(action_type: ActionType) -> None:
     """Run an action as a module, and exit.
 
     Args:
-        kind: The kind of action.
+        action_type: The type of action.
     """
     options, required = action_type.options.session, action_type.options.required
     # These let Ansible itself report missing options, in the single form as well.

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Actions on sessions with the results of modules, for modules and the service."""
+"""Carrying out an action on sessions, with the result of its module, for modules and the service."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def perform(
     """Carry out an action, and return the result of the module, with ``failed`` and ``msg`` after a failure.
 
     Args:
-        kind: The kind of action.
+        action_type: The type of action.
         config: Path of the policy.
         options: The options: ``sessions``, or those of a single session.
         check_mode: Whether to decide as usual, but change nothing.
@@ -80,7 +80,7 @@ def _read(action_type: ActionType, item: Any, policy: Policy, index: int | None)
     """Return the message for one session, or a RefusedMessage if the policy does not allow it.
 
     Args:
-        kind: The kind of action.
+        action_type: The type of action.
         item: The options.
         policy: The policy.
         index: Index of the session in ``sessions``, or None for the single form, in which every error is raised.

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Information about sessions and the gateway with the results of the module, for modules and the service."""
+"""The result of the module s2cs_info, for the module and the service."""
 
 from __future__ import annotations
 

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The part of one gateway in the streams of a run: what it is asked, after what all gateways answered so far.
+"""The client of one gateway in a run: it sends control messages, which depend on the answers of all gateways so far.
 
-Secrets and private keys are made in here, where they are sent, and are in no argument and no result of a task.
+It derives secrets and creates private keys where they are sent, so that no argument or result of a task contains them.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ Result = dict[str, Any]
 
 
 class GatewayClient:
-    """What one gateway does in a run.
+    """Sends the control messages of a run to one gateway.
 
     Args:
         gateway: The gateway.
-        plan: What the run is to do.
+        plan: The plan of the run.
         ask: Calls a module on this gateway, with its options.
-        answers: Returns what the gateways answered to an earlier message of this run.
-        key: Returns the user's key itself, if it is given as such.
+        answers: Returns the answers of the gateways to an earlier message of this run.
+        key: Returns the text of the user's key, or None if it is in a file.
         check: Whether this is check mode.
     """
 
@@ -56,7 +56,7 @@ class GatewayClient:
         self._answers = answers
         self._key_text = key
         self._check = check
-        #: Whether REQ was sent, and no answer came yet.
+        #: Whether REQ was sent and has not been answered yet.
         self.asking = False
 
     def request(self) -> Result | None:
@@ -103,7 +103,7 @@ class GatewayClient:
         return self._judged(self._call("s2cs_update", entries))
 
     def undo(self, interrupted: bool = False) -> Result | None:
-        """Release what this run opened on this gateway, if anything went wrong on any, or the run is interrupted."""
+        """Release what this run opened on this gateway if any gateway failed, or if the run was interrupted."""
         if self._check or not (interrupted or self._anything_wrong()):
             return None
         asked = self._answers("request").get(self._gateway) or {}
@@ -125,7 +125,7 @@ class GatewayClient:
         return answer
 
     def _reserved(self) -> tuple[list[Result], bool]:
-        """Return the sessions of this run that are reserved; and whether nobody knows."""
+        """Return the reserved sessions of this run, and whether they are unknown."""
         wanted = [{"uid": stream.uid, "role": role} for stream, role in self._sides()]
         answer = self.info()
         if has_failed(answer):
@@ -157,7 +157,7 @@ class GatewayClient:
         return load_key(self._plan.key_file, not self._check, self._key_text())
 
     def _judged(self, answer: Result) -> Result:
-        """Find out whether a refusal concerns streams alone that were open before, and are so now."""
+        """Determine whether only streams were refused that were open before and still are."""
         failed = answer.get("failed_sessions") or []
         if not failed or not has_failed(answer) or answer.get("lost"):
             return answer
@@ -174,13 +174,13 @@ class GatewayClient:
         return new_sessions(asked.get(self._gateway) or {}) if self._check else []
 
     def _unready(self, asked: Results) -> list[Result]:
-        """In check mode HELLO announces nothing, so that there is nothing that could be updated."""
+        """Return the sessions that cannot be updated in check mode, because HELLO announced nothing."""
         own = asked.get(self._gateway) or {}
         return [item for item in own.get("sessions") or [] if self._check and item.get("state") == "reserved"]
 
 
 def _joined(later: Any, earlier: Any) -> Result:
-    """Return the sessions of two messages, each as the later one left it."""
+    """Return the sessions in the answers to two messages, each in its latest state."""
     found = {}
     for answer in (earlier, later):
         for session in (answer or {}).get("sessions") or []:

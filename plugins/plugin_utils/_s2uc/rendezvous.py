@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where the workers of one task, each with a gateway of its own, tell each other what their gateways answered.
+"""Exchange of the answers of gateways between the workers of one task.
 
-Ansible gives each host of a task a process with a connection of its own. These meet in the directory that Ansible makes
-for a run alone and removes at its end. A worker holds a lock for as long as it takes part, by which the others see that
-it has ended. No secret is in what they tell.
+Ansible runs a task for each host in a separate process. These exchange files in the directory that Ansible creates for
+each run and removes at its end. Each worker holds a lock while it participates, so that the others notice when it has
+exited. The files contain no secrets.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from ansible import constants as C
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
 
 Answer = dict[str, Any]
-#: How long a worker waits for another one that Ansible has not started: it failed before, or the machine is busy.
+#: Seconds to wait for a worker that Ansible has not started, because its host failed or the machine is busy.
 PATIENCE = 20.0
 _PAUSE, _LONGEST_PAUSE = 0.002, 0.02
 _LOST = {"refused": True, "lost": True}
 
 
 class Rendezvous:
-    """The meeting of a task, for one of its workers.
+    """The exchange of a task, from the perspective of one of its workers.
 
     Args:
-        name: Of the task, the same for all its workers.
-        gateway: The one of this worker.
-        gateways: Those whose workers take part.
-        look: Called while this worker waits; may raise what ends the wait.
-        patience: How long to wait for a worker that has not come yet, in seconds.
+        name: Name of the task, the same for all workers.
+        gateway: The gateway of this worker.
+        gateways: The gateways whose workers participate.
+        look: Called while this worker waits. It may raise an exception to end the wait.
+        patience: Seconds to wait for a worker that has not started.
     """
 
     def __init__(
@@ -63,11 +63,11 @@ class Rendezvous:
         os.close(self._lock)
 
     def publish(self, message: str, answer: Mapping[str, Any] | None) -> None:
-        """Tell the others what this gateway answered; None if it was not asked."""
+        """Publish the answer of this gateway to a message, or None if it was not sent."""
         self._write(self._path(self._gateway, message), json.dumps(answer or {}))
 
     def collect(self, message: str) -> dict[str, Answer]:
-        """Wait until all have told their answers to a message, or ended; return the answers by gateway."""
+        """Wait until each worker has published its answer to a message or exited, and return the answers by gateway."""
         found: dict[str, Answer] = {}
         begin, pause = time.monotonic(), _PAUSE
         while True:
@@ -83,8 +83,8 @@ class Rendezvous:
             pause = min(pause * 1.5, _LONGEST_PAUSE)
 
     def _answer(self, gateway: str, message: str, late: bool) -> Answer | None:
-        """Return an answer, or what stands for it if none will come; None if it may still come."""
-        # In this order: a worker tells its answer before it ends.
+        """Return an answer, or an error in its place if there will be none. None if it may still be published."""
+        # In this order, because a worker publishes its answer before it exits.
         ended = self._has_ended(gateway)
         try:
             with open(self._path(gateway, message), encoding="ascii") as file:
@@ -93,16 +93,16 @@ class Rendezvous:
         except FileNotFoundError:
             pass
         if ended:
-            return {**_LOST, "msg": "its part of the run ended early"}
+            return {**_LOST, "msg": "its worker process exited early"}
         if late and ended is None and self._exclude(gateway):
-            return {**_LOST, "msg": "its part of the run did not begin"}
+            return {**_LOST, "msg": "its worker process did not start in time"}
         return None
 
     def _join(self) -> int:
-        """Take part; return the lock, which exists only while it is held.
+        """Join the exchange, and return the lock. Its file never exists without being locked.
 
         Raises:
-            ScistreamError: The others did not wait for this one any longer.
+            ScistreamError: The others have stopped waiting for this worker.
         """
         place = self._path(self._gateway, "here")
         descriptor = os.open(f"{place}.new", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -111,11 +111,11 @@ class Rendezvous:
             os.link(f"{place}.new", place)
         except FileExistsError:
             os.close(descriptor)
-            raise ScistreamError("its part of the run began too late") from None
+            raise ScistreamError("this worker process started too late") from None
         return descriptor
 
     def _exclude(self, gateway: str) -> bool:
-        """Take the place of a worker that has not come, so that it does not begin when the others have given up."""
+        """Exclude a worker that has not started, so that it cannot start after the others stopped waiting for it."""
         place = self._path(gateway, "here")
         self._write(f"{place}.late", "")
         try:
@@ -125,7 +125,7 @@ class Rendezvous:
         return True
 
     def _has_ended(self, gateway: str) -> bool | None:
-        """Tell whether a worker has ended; None if it has not come yet."""
+        """Tell whether a worker has exited. None if it has not started."""
         if gateway == self._gateway:
             return False
         try:
@@ -144,7 +144,7 @@ class Rendezvous:
         return os.path.join(self._directory, f"{self._numbers[gateway]}.{what}")
 
     def _write(self, path: str, text: str) -> None:
-        """Write a file that is whole as soon as it is there."""
+        """Write a file atomically."""
         draft = f"{path}.{self._numbers[self._gateway]}"
         with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
             file.write(text)

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Calls of the program ``s2cs`` on a gateway, over the connection that Ansible has, instead of modules.
+"""Calls of the program ``s2cs`` on a gateway over Ansible's connection, instead of modules.
 
-It passes a call to the service, or carries it out itself where no service answers the user of the connection. Either is
-several times faster than a module, which Ansible has to assemble, send and compile.
+The program passes a call to the service, or carries it out itself if no service accepts the user of the connection.
+Both are several times faster than a module, which Ansible has to assemble, transfer and compile.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ class Service:
     def __init__(self, program: str, socket: str) -> None:
         self._program = shlex.quote(program)
         self._socket = shlex.quote(socket)
-        # Whether the service and the program may answer: until they do not.
+        # Whether to try the service and the program, until one of them does not answer.
         self._serves = bool(program and socket)
         self.answers = bool(program)
 
     def call(self, action: ActionBase, module: str, arguments: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Have the service or the program do what a module does.
+        """Carry out the action of a module through the service or the program.
 
         Args:
             action: The running action.
@@ -73,8 +73,8 @@ class Service:
         data = json.dumps(request).encode()
         direct = f"{self._program} direct --caller {VERSION}"
         if self._serves:
-            # Without become, because the service knows its callers by their users. The shell finds out fastest whether
-            # there is a socket; without become there is nothing else to try then.
+            # Without become, because the service identifies its callers by their users. The shell is the fastest way to
+            # find out whether there is a socket.
             otherwise = f"exit {_NOTHING_DONE}" if action._connection.become else direct
             command = (
                 f"if [ -S {self._socket} ]; then {self._program} call --socket {self._socket}; else {otherwise}; fi"
@@ -84,7 +84,7 @@ class Service:
                 return self._result(done["stdout"])
             self._serves = False
             if done["rc"] != _NOTHING_DONE or not action._connection.become:
-                # The module knows best what this user lacks.
+                # The module reports best what this user lacks.
                 return self._failed(done)
         if not action._is_pipelining_enabled("new"):
             return None
@@ -92,20 +92,20 @@ class Service:
         return self._result(done["stdout"]) if done["rc"] == 0 else self._failed(done)
 
     def _failed(self, done: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return the result of a call that did not answer; None if nothing was done."""
+        """Return the result of a call without an answer. None if nothing was done."""
         self.answers = False
         if done["rc"] in (_NOTHING_DONE, *_UNKNOWN):
             return None
         return {**_LOST, "msg": done["stderr"].strip() or "the program s2cs exited without an answer"}
 
     def _result(self, text: str) -> dict[str, Any] | None:
-        """Return the result in an answer; None if the module has to be called."""
+        """Return the result in an answer. None if the module has to be called."""
         try:
             answer = json.loads(text)
             error = answer.get("error")
             result = dict(answer["result"]) if error is None else {"failed": True, "msg": str(error["msg"])}
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            # Something else answered if there is any text.
+            # If there is any text, it is not from the service.
             self.answers = not text.strip()
             return {**_LOST, "msg": "the service exited before it answered"}
         if error is None:

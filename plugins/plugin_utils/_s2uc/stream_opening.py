@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""REQ, HELLO and UPDATE of one gateway in one task, in step with those of the other gateways of the run.
+"""REQ, HELLO and UPDATE for one gateway in one task, in step with the other gateways of the run.
 
-No message is sent before all gateways answered the one before. If anything goes wrong anywhere, or somebody interrupts
-the run, each releases what the run opened on its gateway.
+A message is only sent when all gateways have answered the previous one. If anything fails on any gateway, or the run is
+interrupted, each worker releases what the run opened on its gateway.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.rendezvous
 
 Result = dict[str, Any]
 MESSAGES = ("request", "hello", "update")
-#: What is shown of a step, and what the step is called there.
+#: Displayed name of each step.
 _SHOWN = {"request": "REQ", "hello": "HELLO", "update": "UPDATE", "opened": "files", "undo": "REL"}
 
 
 class StreamOpening:
-    """One gateway's share.
+    """Opens the streams of a run on one gateway.
 
     Args:
-        name: Of the task that all gateways share.
+        name: Name of the task, the same for all gateways.
         gateway: The gateway.
-        gateways: All that take part.
-        plan: What the run is to do.
+        gateways: All gateways of the run.
+        plan: The plan of the run.
         check: Whether this is check mode.
     """
 
@@ -61,10 +61,10 @@ class StreamOpening:
         """Open the streams.
 
         Args:
-            make: Makes the part of this gateway, given where earlier answers are found.
+            make: Creates the client of this gateway from a function that returns earlier answers.
 
         Returns:
-            ``steps``, the answers of this gateway by message; the rest as of the last step.
+            ``steps`` with the answers of this gateway by message, and the common results of a task.
         """
         client = make(self._answers)
         interrupted = False
@@ -73,7 +73,7 @@ class StreamOpening:
                 with Rendezvous(self._name, self._gateway, self._gateways, state.look) as rendezvous:
                     for message in MESSAGES:
                         self._step(message, getattr(client, message), rendezvous, state)
-                    # The files of all are written by one.
+                    # One worker writes the files of all gateways.
                     writer = self._gateway == self._gateways[0]
                     self._step("opened", self._write if writer else _nothing, rendezvous, state)
             except InterruptedRun:
@@ -111,14 +111,14 @@ class StreamOpening:
         return self._heard.get(message) or ({self._gateway: own} if own else {})
 
     def _interrupted(self) -> Result:
-        """Return a short result, which nobody reads."""
+        """Return a minimal result, which is not displayed."""
         return {"changed": False, "refused": True, "msg": "interrupted", "steps": {}}
 
     def _result(self) -> Result:
         steps = self._steps
         Display().display(f"{self._gateway}: {', '.join(f'{_SHOWN[name]} {_outcome(steps[name])}' for name in steps)}")
         result: Result = {"changed": any(answer.get("changed") for answer in steps.values()), "steps": steps}
-        # Ansible only shows those of the task itself.
+        # Ansible only displays the warnings of the task itself.
         warnings = [warning for answer in steps.values() for warning in answer.pop("warnings", None) or []]
         if warnings:
             result["warnings"] = list(dict.fromkeys(warnings))

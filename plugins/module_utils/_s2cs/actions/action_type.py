@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The kinds of actions: their options, how these are read, and the action itself."""
+"""Types of actions: their options, how these are read, and the class that carries them out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy imp
 
 @dataclass(frozen=True)
 class ActionType:
-    """A kind of action on sessions, the same for modules and the service.
+    """A type of action on sessions, the same for modules and the service.
 
     Args:
         name: Name of the action.

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The protocol of the service on its own side: strict validation of requests, and answers."""
+"""Requests and answers as the service receives and sends them: strict validation of requests, and JSON of answers."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def test_answers_reach_all(name: str) -> None:
         rendezvous.publish("request", None)
         assert rendezvous.collect("request") == {"gw-a": {}, "gw/b": {"sessions": [1]}}
         rendezvous.publish("hello", {})
-        # Told before it ended, and still there.
+        # Published before it exited, and still there.
         other.join()
         assert rendezvous.collect("hello") == {"gw-a": {}, "gw/b": {"sessions": [2]}}
     assert other.exitcode == 0
@@ -67,16 +67,16 @@ def test_a_worker_that_is_killed_is_not_waited_for(name: str) -> None:
         rendezvous.publish("hello", {})
         answer = rendezvous.collect("hello")["gw/b"]
     other.join()
-    assert answer["refused"] and answer["lost"] and "ended early" in answer["msg"]
+    assert answer["refused"] and answer["lost"] and "exited early" in answer["msg"]
 
 
 def test_a_worker_that_does_not_begin_is_not_waited_for(name: str) -> None:
     with Rendezvous(name, "gw-a", GATEWAYS, patience=0.05) as rendezvous:
         rendezvous.publish("request", {})
         answer = rendezvous.collect("request")["gw/b"]
-        assert answer["refused"] and "did not begin" in answer["msg"]
+        assert answer["refused"] and "did not start in time" in answer["msg"]
         # The others have given up: it must not open anything now.
-        with pytest.raises(ScistreamError, match="began too late"):
+        with pytest.raises(ScistreamError, match="started too late"):
             Rendezvous(name, "gw/b", GATEWAYS)
 
 
