@@ -11,6 +11,7 @@ of callers. It only receives their connections, because the concurrent calls of 
 
 from __future__ import annotations
 
+import gc
 import os
 import selectors
 import signal
@@ -279,4 +280,7 @@ def act(path: str, config: str, frontend: int, user_socket: str, viewers: Collec
     listener = sockets.listen(path, 0o600)
     if created and frontend != os.geteuid():
         os.chown(path, frontend, -1)
+    # So that collections of garbage in the forked processes do not copy this memory.
+    gc.collect()
+    gc.freeze()
     Backend(listener, frontend, config, user_socket, viewers).run()

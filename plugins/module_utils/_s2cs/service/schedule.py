@@ -19,6 +19,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.ho
 _FIRST_PAUSE, _MAX_PAUSE = 5.0, 300.0
 # If a round takes longer, another one is started, which skips the sessions that are locked by the first.
 _LATE_SECONDS, _MAX_ROUNDS = 3.0, 8
+# Minimum time in seconds between rounds that only find out when the sessions of a changed store expire.
+_CHANGE_SECONDS = 1.0
 
 
 @dataclass
@@ -53,7 +55,9 @@ class Schedule:
             return True
         if not self.state_dir:
             return self.retry_at is None
-        return (self.next is not None and now > self.next) or store_version(self.state_dir) != self.store
+        if self.next is not None and now > self.next:
+            return True
+        return time.monotonic() > self.started + _CHANGE_SECONDS and store_version(self.state_dir) != self.store
 
     def should_maintain(self) -> bool:
         """Return whether to start another round that looks after data servers and logs."""

@@ -292,6 +292,10 @@ def test_schedule(tmp_path: Path) -> None:
     assert not schedule.should_release(0)
     assert schedule.should_maintain() and not schedule.should_maintain()
     store.write_text("changed")
+    # An action changes the store several times.
+    schedule.started = time.monotonic()
+    assert not schedule.should_release(0)
+    schedule.started -= 60
     assert schedule.should_release(0)
     schedule.finished(_report(tmp_path, next=time.time() - 1))
     assert schedule.should_release(0)
