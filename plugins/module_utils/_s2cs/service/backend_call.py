@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-import ssl  # noqa: F401 - HELLO and UPDATE need it, and this process is forked for each of them
+import ssl  # noqa: F401 - loaded before the process is forked for each call
 import sys
 import traceback
 from contextlib import suppress
@@ -41,6 +41,10 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_pr
     OTHER_CONFIG,
     ServiceError,
 )
+
+# Like ssl. Other proxies and runtimes are loaded when they are used.
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.s2ds import NativeProxy  # noqa: F401
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.process import ProcessRuntime  # noqa: F401
 
 ACTION_TYPES: Mapping[str, ActionType] = {
     action_type.name: action_type for action_type in (REQUEST, HELLO, UPDATE, RELEASE, DROP)
