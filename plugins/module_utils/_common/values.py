@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import re
-from decimal import Decimal
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ValueRefused
@@ -64,6 +63,9 @@ def check_rate(value: Any) -> int | None:
     match = (
         _RATE.fullmatch(str(value)) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else None
     )
+    # Few sessions have a rate.
+    from decimal import Decimal
+
     rate = int(Decimal(match.group("number")) * _UNITS[match.group("unit")]) if match else 0
     if not MIN_RATE <= rate <= MAX_RATE:
         raise ValueRefused("rate", value, "must be bits per second from 8 kbit to 10 Tbit, such as 10Gbit or 500Mbit")

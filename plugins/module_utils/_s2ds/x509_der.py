@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from calendar import timegm
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.pem import LOOSE_CERTIFICATE
@@ -98,10 +98,10 @@ def _time(tag: int, content: bytes) -> float:
     match = _TIME.fullmatch(content.decode("ascii"))
     if match is None or (tag == _UTC_TIME) != (len(match.group(1)) == _SHORT_YEAR):
         raise ValueError("it has an unknown time")
-    year, *rest = map(int, match.groups())
+    year, month, day, hour, minute, second = map(int, match.groups())
     if tag == _UTC_TIME:
         year += 2000 if year < 50 else 1900
-    return float(timegm((year, *rest)))
+    return datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc).timestamp()
 
 
 def _dns_names(content: bytes) -> list[str]:

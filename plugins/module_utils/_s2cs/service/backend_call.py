@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import socket
-import ssl  # noqa: F401 - loaded before the process is forked for each call
 import sys
 import traceback
 from contextlib import suppress
@@ -42,9 +41,12 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_pr
     ServiceError,
 )
 
-# Like ssl. Other proxies and runtimes are loaded when they are used.
+# Loaded before this process is forked for each call. Other proxies and runtimes are loaded when they are used.
+# pylint: disable=unused-import
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.s2ds import NativeProxy  # noqa: F401
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.process import ProcessRuntime  # noqa: F401
+
+# pylint: enable=unused-import
 
 ACTION_TYPES: Mapping[str, ActionType] = {
     action_type.name: action_type for action_type in (REQUEST, HELLO, UPDATE, RELEASE, DROP)
