@@ -39,10 +39,11 @@ MAX_MEMORY = 24000
 # A web server of a gateway whose policy changes.
 CHANGES = """
 import functools, sys
-from {package} import viewing, web
+from {package} import display_commands, web
 addresses = iter({addresses})
 web.serve = functools.partial(web.serve, interval=0.1)
-viewing.run_web(lambda: {{"sessions": [], "gateway": {{"status_address": next(addresses)}}}}, None, sys.argv[1])
+call = lambda: {{"sessions": [], "gateway": {{"status_address": next(addresses)}}}}
+display_commands.run_web(call, None, sys.argv[1])
 """
 
 
