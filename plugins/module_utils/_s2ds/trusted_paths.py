@@ -15,7 +15,7 @@ import grp
 import os
 import pwd
 import stat
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Mapping, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, ScistreamError
@@ -44,7 +44,7 @@ def read(path: str, limit: int) -> bytes:
         UnsuitableFileError: It is not a regular file, or it is too large.
         OSError: It does not exist, or cannot be read.
     """
-    found = _walk(path)
+    found, _where = _walk(path)
     try:
         _require_file(os.fstat(found))
         with open(f"/proc/self/fd/{found}", "rb") as stream:
@@ -63,14 +63,22 @@ def check(path: str) -> None:
         UntrustedPathError: Someone else can write to it, or could create it.
     """
     with suppress(FileNotFoundError):
-        os.close(_walk(path))
+        os.close(_walk(path)[0])
 
 
-def _walk(path: str) -> int:
-    """Return a descriptor of what a path leads to, after checking it and every directory on the way."""
-    names = os.path.join(os.getcwd(), path).split("/")[::-1]
-    here = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    where = "/"
+def _walk(path: str, start: tuple[int, str] | None = None) -> tuple[int, str]:
+    """Return a descriptor and the path of what a path leads to, after checking it and every directory on the way.
+
+    Args:
+        path: The path.
+        start: What this returned for the directory from which a relative path starts. It has been checked up to there.
+    """
+    if start is None:
+        here, where = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), "/"
+        path = os.path.join(os.getcwd(), path)
+    else:
+        here, where = os.dup(start[0]), start[1]
+    names = path.split("/")[::-1]
     links = 0
     try:
         shared = _check_owner_and_mode(where, os.fstat(here))
@@ -108,7 +116,27 @@ def _walk(path: str) -> int:
     except BaseException:
         os.close(here)
         raise
-    return here
+    return here, where
+
+
+class _Checked:
+    """Checks many paths, and the directories that they have in common only once."""
+
+    def __init__(self) -> None:
+        self._directories: dict[str, tuple[int, str]] = {}
+
+    def check(self, path: str) -> None:
+        """Do what the function ``check`` does."""
+        directory, name = os.path.split(path)
+        with suppress(FileNotFoundError):
+            if directory not in self._directories:
+                self._directories[directory] = _walk(directory)
+            os.close(_walk(name, self._directories[directory])[0])
+
+    def close(self) -> None:
+        """Close the directories."""
+        while self._directories:
+            os.close(self._directories.popitem()[1][0])
 
 
 def _check_owner_and_mode(where: str, info: os.stat_result) -> bool:
@@ -221,14 +249,15 @@ def untrusted(paths: Mapping[str, Sequence[str]]) -> list[str]:
     if os.geteuid() != 0:
         return []
     problems = []
-    for option, items in paths.items():
-        for path in items:
-            try:
-                check(path)
-            except UntrustedPathError as error:
-                problems.append(f"{option}: {error}; it must be owned by root and not be writable by others")
-                break
-            except OSError as error:
-                problems.append(f"{option}: {path}: {error.strerror}")
-                break
+    with closing(_Checked()) as checked:
+        for option, items in paths.items():
+            for path in items:
+                try:
+                    checked.check(path)
+                except UntrustedPathError as error:
+                    problems.append(f"{option}: {error}; it must be owned by root and not be writable by others")
+                    break
+                except OSError as error:
+                    problems.append(f"{option}: {path}: {error.strerror}")
+                    break
     return problems

@@ -52,6 +52,8 @@ def refused(path: Path, *words: str) -> None:
         with pytest.raises(UntrustedPathError) as error:
             use()
         assert all(word in str(error.value) for word in words), error.value
+    found = trusted_paths.untrusted({"option": [str(path.parent.parent), str(path)]})
+    assert [line.startswith("option: ") and all(word in line for word in words) for line in found] == [True], found
 
 
 def test_good(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,3 +145,21 @@ def test_group_of_nobody_else(file: Path) -> None:
     if shutil.which("setfacl"):
         subprocess.run(["setfacl", "-m", f"u:{STRANGER}:rw", file], check=True)
         refused(file, "by the group root")
+
+
+def test_files_of_a_directory(file: Path) -> None:
+    """The directories that files have in common are checked once, and each file on its own."""
+    files = [file, *(file.with_name(name) for name in ("a", "b", "missing"))]
+    for path in files[1:3]:
+        path.write_text("")
+    descriptors = os.listdir("/proc/self/fd")
+    assert not trusted_paths.untrusted({"one": [*map(str, files), f"{file.parent}/", f"{file.parent}/../etc/a"]})
+    shutil.chown(files[1], STRANGER)
+    files[2].unlink()
+    files[2].symlink_to("a")
+    (one, two) = trusted_paths.untrusted(
+        {"one": [str(file), str(files[2])], "two": [str(files[1])], "three": [str(file)]}
+    )
+    assert one.startswith("one: ") and two.startswith("two: ")
+    assert all(f"{files[1]} belongs to nobody" in line for line in (one, two))
+    assert len(os.listdir("/proc/self/fd")) == len(descriptors)
