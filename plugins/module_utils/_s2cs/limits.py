@@ -36,7 +36,7 @@ class Usage:
     owner_num_conn: int
 
     @classmethod
-    def of(cls, sessions: Sequence[Session], owner: str) -> Usage:
+    def of(cls, sessions: Sequence[Session], owner: str | None) -> Usage:
         """Return what sessions use, in total and of an owner."""
         own = [session.num_conn for session in sessions if session.owner == owner]
         return cls(len(sessions), len(own), sum(own))
@@ -83,6 +83,10 @@ class Limits:
             return None
         found: int | None = getattr(self, name)
         return found
+
+    def apply_to(self, owner: str) -> bool:
+        """Return whether any of these limits depends on what the sessions of an owner use."""
+        return any(self._owner_limit(name, owner) is not None for name in ("owner_sessions", "owner_num_conn"))
 
     def check(self, wanted: Session, present: Usage) -> None:
         """Check that a new session does not exceed the limits.

@@ -59,7 +59,7 @@ class SessionManager:
             if lenient:
                 try:
                     # Opening it succeeds even if only its beginning is intact.
-                    store.read_all()
+                    store.require_readable()
                 except BaseException:
                     store.close()
                     raise

@@ -153,16 +153,17 @@ class Store:
         where, values = ("WHERE uid = ?", [uid]) if uid else ("", [])
         found: list[Session] = []
         self.unreadable = []
-        for key, role, document in self.read_all(where, *values):
+        for key, role, document in self._read(f"SELECT uid, role, document FROM session {where}", *values):
             try:
                 found.append(_session(key, role, document))
             except ValueError as error:
                 self.unreadable.append(UnreadableRow(str(key), str(role), str(error)))
         return found
 
-    def read_all(self, where: str = "", *values: str) -> list[tuple[Any, ...]]:
-        """Return the uid, role and document of all sessions without validating them, which fails in a damaged store."""
-        return self._read(f"SELECT uid, role, document FROM session {where}", *values)
+    def require_readable(self) -> None:
+        """Read the rows of all sessions without returning them, which fails in a damaged store."""
+        # SQLite could determine the length of a value without reading it.
+        self._read("SELECT max(uid), max(role), max(document) FROM session")
 
     def keys(self) -> set[tuple[str, str]]:
         """Return uid and role of all sessions, including those whose rows cannot be read."""
@@ -189,8 +190,12 @@ class Store:
                         found.append(session)
         return found
 
-    def usage(self, owner: str) -> Usage:
-        """Return what all sessions use, in total and of an owner, without reading them completely."""
+    def usage(self, owner: str | None) -> Usage:
+        """Return what all sessions use, in total and of an owner, without reading them completely.
+
+        Args:
+            owner: The owner. None takes a fraction of the time, and returns only the total.
+        """
         found = store_queries.usage(self._connection, owner)
         return Usage.of(self.all(), owner) if found is None else found
 
@@ -237,7 +242,7 @@ class Store:
         """Return a step that does what ``reserve`` does."""
 
         def write(connection: sqlite3.Connection) -> Session:
-            limits.check(session, self.usage(session.owner))
+            limits.check(session, self.usage(session.owner if limits.apply_to(session.owner) else None))
             ports = self.choose(address, session.num_conn, chooser)
             host = f"[{address}]" if ":" in address else address
             reserved = session.replace(listeners=[f"{host}:{port}" for port in ports])

@@ -27,9 +27,10 @@ def expirations(connection: sqlite3.Connection) -> list[tuple[Any, Any, Any]] | 
     return _values(connection, _EXPIRATIONS)
 
 
-def usage(connection: sqlite3.Connection, owner: str) -> Usage | None:
-    """Return what all sessions use, in total and of an owner."""
-    total, own = _values(connection, _TOTAL), _values(connection, _OWN, owner)
+def usage(connection: sqlite3.Connection, owner: str | None) -> Usage | None:
+    """Return what all sessions use, in total and of an owner if there is one."""
+    total = _values(connection, _TOTAL)
+    own = [(0, 0)] if owner is None else _values(connection, _OWN, owner)
     return None if total is None or own is None else Usage(total[0][0], own[0][0], int(own[0][1] or 0))
 
 

@@ -117,8 +117,33 @@ def test_values_of_many_sessions(tmp_path: Path) -> None:
             connection.execute("INSERT INTO session VALUES (?, 'producer', ?)", (uid, document))
     usage = store.usage("me")
     assert (usage.sessions, usage.owner_sessions, usage.owner_num_conn) == (7, 4, 4)
+    total = store.usage(None)
+    assert (total.sessions, total.owner_sessions, total.owner_num_conn) == (7, 0, 0)
+    store.require_readable()
     assert sorted(store.expirations()) == [("b", "producer"), ("c", "producer"), ("n", "producer")]
     assert [found.uid for found in store.expired()] == ["b"]
+    store.close()
+
+
+@pytest.mark.parametrize("part", ["leaf", "rest of a row"])
+def test_damage_behind_the_beginning(tmp_path: Path, part: str) -> None:
+    """A store can be opened although some of its pages are damaged."""
+    store = Store(str(tmp_path))
+    for number in range(20):
+        reserve(store, f"{number:02}")
+    with store.transaction() as connection:
+        # More than a page can contain.
+        connection.execute("UPDATE session SET document = ? WHERE uid = '10'", (f"{'x' * 20000}",))
+    store.close()
+    path = tmp_path / "s2cs.db"
+    content = path.read_bytes()
+    where = content.index(b"x" * 4000) if part == "rest of a row" else content.index(b'"uid": "15"')
+    start = where - where % 4096
+    path.write_bytes(content[:start] + b"\xff" * 4096 + content[start + 4096 :])
+    store = Store(str(tmp_path))
+    assert store.get("00", "producer") is not None or part == "leaf"
+    with pytest.raises(StoreError, match="damaged"):
+        store.require_readable()
     store.close()
 
 
