@@ -176,7 +176,10 @@ def test_check_do_again_change(gateway: Gateway) -> None:
     assert not gateway.root.exists()
     assert '"gateway": "gw"' in outcome.output
 
-    assert gateway.ok().changed == outcome.changed
+    done = gateway.ok()
+    assert done.changed == outcome.changed
+    # What the gateway allows now.
+    assert "producer: listens on " in done.output
     assert gateway.policy["listen"] == LISTEN
     assert gateway.policy["proxies"] == {"s2ds": {"runtimes": ["process"], "settings": {}}}
     assert gateway.policy["supervisor"] == "process"

@@ -14,6 +14,7 @@ import random
 import signal
 import socket
 import sqlite3
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -279,6 +280,38 @@ class TestUsers:
             assert all(b'"result"' in connection.recv(1 << 20) for connection in waiting)
         assert served.rows() == []
 
+    @pytest.mark.parametrize("calls", [0, 8], ids=["received", "refused"])
+    def test_descriptors_that_linger(self, service: Service, calls: int) -> None:
+        """Whoever closes the last reference to such a connection waits for minutes."""
+        # Looks up the user, so that the calls are counted in their order.
+        assert service.run("info", user=ANN).returncode == 0
+        with contextlib.ExitStack() as stack:
+            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            lingering = socket.create_connection(listener.getsockname())
+            peer = stack.enter_context(listener.accept()[0])
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+            lingering.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    lingering.send(bytes(1 << 16))
+            lingering.setblocking(True)
+            lingering.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 300))
+            callers = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _unused in range(calls + 1)]
+            for caller in callers:
+                _connect_as(pwd.getpwnam(ANN).pw_uid, caller, service.socket)
+                if caller is callers[-1]:
+                    # Until the descriptor is underway.
+                    os.kill(service.frontend.pid, signal.SIGSTOP)
+                    socket.send_fds(caller, [b"{"], [lingering.fileno()])
+                    lingering.close()
+                    os.kill(service.frontend.pid, signal.SIGCONT)
+                else:
+                    caller.sendall(b"{")
+            answer = json.loads(callers[-1].makefile().read())
+            assert answer["error"]["code"] == ("busy" if calls else "bad_request")
+            # Would not be answered within its own limit.
+            assert json.loads(service.run("info", "--json", user=BOB).stdout)["sessions"] == []
+
     def test_frontend_has_no_rights(self, service: Service) -> None:
         lines = Path(f"/proc/{service.frontend.pid}/status").read_text().splitlines()
         status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
@@ -518,7 +551,7 @@ def test_expired_sessions_are_released_with_their_connections(
         with contextlib.suppress(ConnectionResetError):
             assert connection.recv(1) == b""
     eventually("the release", lambda: not served.rows() and not served.left())
-    assert f"producer of {session['uid']} was released" in service.log.read_text()
+    assert f"producer of {session['uid']} had expired and was released" in service.log.read_text()
     late = time.time() - served_end(session)
     assert late < 20, f"released {late:.1f} s late"
 

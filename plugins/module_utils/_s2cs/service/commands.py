@@ -239,7 +239,7 @@ def _release(given: argparse.Namespace) -> int:
 
 
 def _drop(given: argparse.Namespace) -> int:
-    return _run_action(given, "drop", "its connections were closed")
+    return _run_action(given, "drop", "disconnected from its applications")
 
 
 def _run_action(given: argparse.Namespace, action: str, done: str) -> int:

@@ -22,6 +22,7 @@ from typing import Any, Callable
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service import sockets
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.account_cache import Accounts
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.budget import Budget
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.disposal import Disposal
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.hangups import Hangups
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.output import report
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.slots import Slots
@@ -56,6 +57,8 @@ MAX_CALLS, MAX_USER_CALLS, _FIRST_CALLS = 128, 8, 32
 # Maximum size of all requests until they are forwarded, and what each user can have in any case.
 _MAX_BYTES, _MAX_USER_BYTES, _LEAST_USER_BYTES = 48 << 20, 2 * MAX_REQUEST, 128 << 10
 _PIECE = 1 << 16
+# Maximum number of connections, most of which are those of callers who are told that there are too many.
+_MAX_CONNECTIONS = 512
 
 
 class Frontend:
@@ -73,13 +76,17 @@ class Frontend:
         self._calls = Slots(MAX_CALLS, MAX_USER_CALLS, _FIRST_CALLS)
         self._requests = Budget(_MAX_BYTES, _MAX_USER_BYTES, _LEAST_USER_BYTES)
         self._tasks: set[asyncio.Task[None]] = set()
+        # Connections from which everything has been received.
+        self._drained: set[socket.socket] = set()
 
     async def serve(self) -> None:
         """Serve calls until this task is cancelled."""
         loop = asyncio.get_running_loop()
-        hangups = Hangups()
+        hangups, disposal = Hangups(), Disposal()
         self._listener.setblocking(False)
         while True:
+            while len(self._tasks) >= _MAX_CONNECTIONS:
+                await asyncio.sleep(0.01)
             try:
                 connection, _address = await loop.sock_accept(self._listener)
             except OSError as error:
@@ -87,29 +94,40 @@ class Frontend:
                 await asyncio.sleep(0.1)
                 continue
             connection.setblocking(False)
-            task = loop.create_task(self._handle(connection, hangups))
+            task = loop.create_task(self._handle(connection, hangups, disposal))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _handle(self, connection: socket.socket, hangups: Hangups) -> None:
-        with connection:
-            _pid, uid = sockets.peer(connection)
-            uid = await self._accounts.find(uid) if uid else uid
-            if not self._calls.take(uid):
-                await _answer(connection, refusal(ServiceError(BUSY, _busy("calls"))))
-                return
-            try:
-                await self._call(connection, uid, hangups)
-            except ServiceError as error:
-                await _answer(connection, refusal(error))
-            except Exception as error:  # pylint: disable=broad-except
-                # An error in one call must not affect others.
-                report(f"a call of user {uid} failed: {type(error).__name__}: {error}")
-                await _answer(connection, refusal(ServiceError(INTERNAL, "the service failed; see its log")))
-            finally:
-                self._calls.free(uid)
+    async def _handle(self, connection: socket.socket, hangups: Hangups, disposal: Disposal) -> None:
+        try:
+            await self._serve_one(connection, hangups, disposal)
+        finally:
+            if connection in self._drained:
+                self._drained.remove(connection)
+                connection.close()
+            else:
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+                disposal.close([connection.detach()])
 
-    async def _call(self, connection: socket.socket, uid: int, hangups: Hangups) -> None:
+    async def _serve_one(self, connection: socket.socket, hangups: Hangups, disposal: Disposal) -> None:
+        _pid, uid = sockets.peer(connection)
+        uid = await self._accounts.find(uid) if uid else uid
+        if not self._calls.take(uid):
+            await _answer(connection, refusal(ServiceError(BUSY, _busy("calls"))))
+            return
+        try:
+            await self._call(connection, uid, hangups, disposal)
+        except ServiceError as error:
+            await _answer(connection, refusal(error))
+        except Exception as error:  # pylint: disable=broad-except
+            # An error in one call must not affect others.
+            report(f"a call of user {uid} failed: {type(error).__name__}: {error}")
+            await _answer(connection, refusal(ServiceError(INTERNAL, "the service failed; see its log")))
+        finally:
+            self._calls.free(uid)
+
+    async def _call(self, connection: socket.socket, uid: int, hangups: Hangups, disposal: Disposal) -> None:
         """Forward a request and its answer.
 
         Until the request has been forwarded, a caller that disconnects ends its call, and nothing is done. From then on
@@ -118,7 +136,7 @@ class Frontend:
         """
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as backend:
             backend.setblocking(False)
-            forwarding = asyncio.ensure_future(self._forward(connection, backend, uid))
+            forwarding = asyncio.ensure_future(self._forward(connection, backend, uid, disposal))
             with hangups.watch(connection) as gone:
                 waiting: list[asyncio.Future[Any]] = [forwarding, gone]
                 await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -129,7 +147,7 @@ class Frontend:
             if not forwarding.cancelled() and forwarding.result():
                 await _relay(backend, connection)
 
-    async def _forward(self, connection: socket.socket, backend: socket.socket, uid: int) -> bool:
+    async def _forward(self, connection: socket.socket, backend: socket.socket, uid: int, disposal: Disposal) -> bool:
         """Receive and validate a request, and forward it to the backend.
 
         Returns:
@@ -137,7 +155,7 @@ class Frontend:
         """
         with self._requests.account(uid) as reserve:
             try:
-                data = await asyncio.wait_for(_read(connection, MAX_REQUEST, reserve), RECEIVE_SECONDS)
+                data = await asyncio.wait_for(_read(connection, MAX_REQUEST, reserve, disposal), RECEIVE_SECONDS)
             except asyncio.TimeoutError:
                 raise ServiceError(
                     BAD_REQUEST,
@@ -146,6 +164,7 @@ class Frontend:
                 ) from None
             except ConnectionError:
                 return False
+            self._drained.add(connection)
             if not data:
                 return False
             short = _shorten(data)
@@ -204,12 +223,13 @@ async def _answer(connection: socket.socket, data: bytes) -> None:
         await asyncio.wait_for(asyncio.get_running_loop().sock_sendall(connection, data), _SEND_SECONDS)
 
 
-async def _read(connection: socket.socket, most: int, reserve: Callable[[int], bool]) -> bytes:
-    loop = asyncio.get_running_loop()
+async def _read(connection: socket.socket, most: int, reserve: Callable[[int], bool], disposal: Disposal) -> bytes:
     data = bytearray()
     try:
         while True:
-            piece = await loop.sock_recv(connection, _PIECE)
+            piece, descriptors = await disposal.receive(connection, _PIECE)
+            if descriptors:
+                raise ServiceError(BAD_REQUEST, "the request contains descriptors: send data only")
             if not piece:
                 return bytes(data)
             if len(data) + len(piece) > most:

@@ -13,6 +13,7 @@ import shutil
 import signal
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -105,10 +106,15 @@ def serves(session: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    found = Site(tmp_path)
+def site() -> Iterator[Site]:
+    # The path of a socket is short.
+    directory = Path(tempfile.mkdtemp())
+    found = Site(directory)
     yield found
-    found.end()
+    try:
+        found.end()
+    finally:
+        shutil.rmtree(directory)
 
 
 @pytest.mark.parametrize("many", [False, True])

@@ -207,7 +207,7 @@ def test_a_connection_gets_its_turn_beside_a_busy_one(sealed: Any) -> None:
     inner = sealed.gateway("accept", target.address, workers=1)
     outer = sealed.gateway("connect", sealed.address(inner), workers=1)
     (bulk, sink), (client, echo) = (sealed.bed.link(outer, target) for _unused in range(2))
-    size, turns = 192 * MIB, [0, 0.0]
+    size, turns = 192 * MIB, [0]
     over: list[bool] = []
 
     def receive() -> None:
@@ -216,17 +216,15 @@ def test_a_connection_gets_its_turn_beside_a_busy_one(sealed: Any) -> None:
 
     def ask() -> None:
         while not over:
-            begin = time.monotonic()
             client.send(b"x" * 64)
             assert echo.receive(64) == b"x" * 64
             echo.send(b"y" * 64)
             assert client.receive(64) == b"y" * 64
             turns[0] += 1
-            turns[1] = max(turns[1], time.monotonic() - begin)
 
     sealed.bed.together(lambda: (bulk.send(bytes(size)), bulk.end()), receive, ask)
-    assert turns[0] >= 20
-    assert turns[1] < 1
+    # If it had to wait for the busy one, there would be one or two.
+    assert turns[0] >= 5
 
 
 def test_a_hundred_connections_at_once(sealed: Any) -> None:
