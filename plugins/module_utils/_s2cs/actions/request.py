@@ -187,11 +187,12 @@ def _check_same(request: Request, new: Session, before: Session) -> None:
     if not secret_matches(before.secret_hash, request.secret):
         differences.append("the secret is different")
     if differences:
-        owner = "" if before.owner == new.owner else f" of {before.owner}"
+        own = before.owner == new.owner
+        remedy = "release it first" if own else f"ask {before.owner} to release it"
         raise StateError(
-            f"uid: session {before.uid} ({before.role}){owner} exists with different parameters: "
-            f"{'; '.join(differences)}; release it first, or use another uid "
-            "(which follows from the name of the stream)"
+            f"uid: session {before.uid} ({before.role}){'' if own else f' of {before.owner}'} exists with different "
+            f"parameters: {'; '.join(differences)}; {remedy}, or use another uid (which follows from the name of the "
+            "stream)"
         )
 
 

@@ -270,7 +270,11 @@ def _secret(path: str | None, needed: bool) -> str | None:
     if path is not None:
         with open(path, encoding="utf-8") as stream:
             return stream.read(4096).strip()
-    return getpass.getpass("Secret of the stream: ") if needed else None
+    if not needed:
+        return None
+    if not sys.stdin.isatty():
+        raise ScistreamError("the secret of the stream is missing: specify --secret-file, or run this in a terminal")
+    return getpass.getpass("Secret of the stream: ")
 
 
 def _call(given: argparse.Namespace) -> int:
