@@ -4,10 +4,10 @@
 
 """Closes descriptors that came from callers, without waiting.
 
-A caller can send descriptors with its request, for example of a TCP connection that lingers. Whoever closes the last
-reference to it waits for as long as the caller has chosen, and so does whoever closes a connection in which it has not
-been received yet. An exiting process does not wait. A forked process therefore holds these descriptors while they are
-closed here, and then exits.
+A caller can send descriptors with its request, for example of a TCP connection that lingers. The process that closes
+the last reference to such a connection waits for as long as the caller has chosen, also if it closes a connection
+from which the descriptor has not been received yet. Only an exiting process does not wait. A forked process therefore
+holds these descriptors while they are closed here, and then exits.
 """
 
 from __future__ import annotations
