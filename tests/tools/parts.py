@@ -212,11 +212,12 @@ def molecule(job: Job) -> None:
 # The long ones first: they start first.
 PARTS = (
     Part("integration", integration, "test", ("checks", "integration")),
-    Part("gateways", gateways, "test", ("checks", "integration", "containers")),
     Part("containers", containers, "test", ("checks", "integration", "containers")),
     Part("examples", examples, "test", ("checks", "integration"), lane=SHORT),
     Part("web", web, "test", ("checks", "integration", "web"), lane=SHORT),
     Part("versions", core_versions.versions, "test", lane=SHORT),
+    # Not the first one: the part containers starts the engine meanwhile.
+    Part("gateways", gateways, "test", ("checks", "integration", "containers"), lane=SHORT),
     Part("sanity", ansible_test.sanity, "test", lane=SHORT),
     Part("units", ansible_test.units, "test", ("checks", "integration"), lane=SHORT),
     Part("unit", unit, "test", ("checks", "integration"), lane=SHORT),
