@@ -12,11 +12,13 @@ used by one thread. What tasks write to the store at the same time is written to
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import Any, Callable, Generator, Generic, Sequence, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Generator, Generic, Sequence, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 T = TypeVar("T")
 Steps = Generator[Callable[[], Any], Any, T]
@@ -72,6 +74,9 @@ def run_all(tasks: Sequence[Steps[T]], cancels: Callable[[int], bool] = lambda i
     if len(tasks) == 1:
         return [_run_one(tasks[0])]
     group = _Group(tasks, cancels)
+    # Calls for one session, which are most, need no threads.
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(max_workers=min(_MAX_THREADS, max(1, len(tasks)))) as pool:
         group.run(pool)
     return group.outcomes

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import secrets
+import os
 import time
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
@@ -291,7 +291,7 @@ def timestamp(seconds: float | None) -> str | None:
 
 def hash_secret(secret: str) -> str:
     """Return the salted hash of a secret for the store. Secrets are long, so a slow hash is not required."""
-    salt = secrets.token_hex(16)
+    salt = os.urandom(16).hex()
     return f"{salt}${hashlib.sha256((salt + secret).encode()).hexdigest()}"
 
 

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import json
 import os
 import pwd
@@ -274,6 +273,8 @@ def _secret(path: str | None, needed: bool) -> str | None:
         return None
     if not sys.stdin.isatty():
         raise ScistreamError("the secret of the stream is missing: specify --secret-file, or run this in a terminal")
+    import getpass
+
     return getpass.getpass("Secret of the stream: ")
 
 
