@@ -126,7 +126,8 @@ def test_both_processes_are_as_if_executed(site: Site, many: bool) -> None:
             found = [serves(session) for session in sessions]
     finally:
         del os.environ["SCISTREAM_SECRET"]
-    for session, about in zip(sessions, found, strict=True):
+    for index, session in enumerate(sessions):
+        about = found[index]
         supervisor, forwarder = about["pid"], about["child"]
         assert f"supervise.py --directory {session} " in command_line(supervisor)
         expected = f"{sys.executable} -I {site.programs / 's2ds'} --directory {session}"
