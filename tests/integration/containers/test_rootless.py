@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
+import pkgutil
 import shutil
 import sys
 import tempfile
@@ -48,6 +50,10 @@ def as_nobody(groups: list[int], action: Callable[[S2CS], None], images: dict[st
     # As nobody the interpreter may be out of reach, and with it what is not loaded yet.
     for name in ("request", "hello", "update", "release", "info"):
         importlib.import_module(f"{MODULES}.s2cs_{name}")
+    internal = importlib.util.find_spec("ansible.module_utils._internal")
+    if internal is not None:
+        for found in pkgutil.walk_packages(internal.submodule_search_locations, f"{internal.name}."):
+            importlib.import_module(found.name)
     for name in ("ascii", "idna", "latin_1", "unicode_escape"):
         importlib.import_module(f"encodings.{name}")
     assert jinja2.sandbox and container_docker and all(map(proxy_class, PROXIES))

@@ -6,16 +6,19 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes import container as container_user
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker import limits as container_limits
 from ansible_collections.scistream.gateway.tests.integration.containers.harness import (
     container,
@@ -58,6 +61,47 @@ def test_a_paused_container(
     docker("pause", name)
     stream.release()
     assert not gateway.left() and not left_on_engine(gateway)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives containers another user")
+@pytest.mark.parametrize("there", [False, True])
+def test_a_user_who_comes_or_goes(
+    make_gateway: Callable[..., S2CS],
+    images: dict[str, str],
+    runtime: str,
+    there: bool,
+    application: Application,
+    other_application: Application,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A container keeps its user, and so its files, whatever becomes of the user and of the policy."""
+    uids = {"before": 51234 if there else None, "after": None if there else 51234}
+    when = "before"
+
+    def find(name: str) -> SimpleNamespace:
+        if uids[when] is None:
+            raise KeyError(name)
+        return SimpleNamespace(pw_uid=uids[when], pw_gid=51235)
+
+    monkeypatch.setattr(container_user, "pwd", SimpleNamespace(getpwnam=find))
+    gateway = make_gateway(dedicated_users=True)
+    stream = open_stream(gateway, "haproxy", runtime, application.endpoint)
+    user = container(gateway, stream)["Config"]["User"]
+    assert user == ("51234:51235" if there else "65532:65532")
+    when = "after"
+    stream.point(other_application.endpoint)
+    assert exchange(stream.listener) == b"two:hello"
+    # The next one needs a new container, which still is the owner of its files.
+    docker("rm", "--force", container(gateway, stream)["Id"])
+    stream.point(application.endpoint)
+    assert container(gateway, stream)["Config"]["User"] == user
+    assert exchange(stream.listener) == b"one:hello"
+    gateway.write_policy(proxies=offer(images, container_user=51236))
+    stream.point(other_application.endpoint)
+    assert container(gateway, stream)["Config"]["User"] == user
+    assert exchange(stream.listener) == b"two:hello"
+    another = open_stream(gateway, "haproxy", runtime, application.endpoint)
+    assert container(gateway, another)["Config"]["User"] == "51236:51236"
 
 
 def test_the_log_of_before_is_no_reason(

@@ -45,18 +45,25 @@ class ProxyContainer(Runtime):
 
     def user(self) -> int:
         """Return the UID that runs the program, which is never root."""
-        if self.settings.container_user is not None:
-            return self.settings.container_user
-        if os.geteuid():
-            return os.geteuid()
-        if self.layout.dedicated_users:
-            with suppress(KeyError):
-                return pwd.getpwnam(self.task.user).pw_uid
-        return _NOBODY
+        return self._account()[0]
 
     def group(self) -> int:
         """Return the GID that runs the program."""
-        if self.settings.container_user is None and not os.geteuid() and self.layout.dedicated_users:
+        return self._account()[1]
+
+    def _account(self) -> tuple[int, int]:
+        own, given = os.geteuid(), self.settings.container_user
+        if own:
+            return (own, os.getegid()) if given is None or given == own else (given, given)
+        # A data server keeps its account, and with it its files, whatever becomes of the proxy's user and the policy.
+        with suppress(OSError):
+            run = os.lstat(os.path.join(self.home, "run"))
+            if run.st_uid and run.st_gid:
+                return run.st_uid, run.st_gid
+        if given is not None:
+            return given, given
+        if self.layout.dedicated_users:
             with suppress(KeyError):
-                return pwd.getpwnam(self.task.user).pw_gid
-        return os.getegid() if self.user() == os.geteuid() else self.user()
+                entry = pwd.getpwnam(self.task.user)
+                return entry.pw_uid, entry.pw_gid
+        return _NOBODY, _NOBODY

@@ -16,7 +16,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.d
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.managed_container import (
     ManagedContainer,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Control
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Access, Control
 
 if TYPE_CHECKING:
     from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
@@ -50,6 +50,11 @@ class EngineContainer(ManagedContainer):
     def owner(self) -> Sequence[int]:
         """Return the UID and GID that own the directory: those of this process and of the program."""
         return os.geteuid(), self.group()
+
+    def access(self) -> Access:
+        """Return who may access the files. The owner of ``run`` records the account of the program."""
+        access = super().access()
+        return access if os.geteuid() else access._replace(run=(self.user(), self.group(), 0o770))
 
     def secret_access(self) -> Sequence[int]:
         """Return UID, GID and mode of a secret. Only root can give it to another user."""
