@@ -39,19 +39,15 @@ EXAMPLES = "tests/integration/examples"
 # Programs of one file, or several beside each other.
 SCRIPTS = ("roles/*/files/*.py", "playbooks/files/*.py", "benchmarks/**/*.py")
 
-# The long parts run two at a time, the others beside them, one after the other.
-LONG, SHORT = "long", "short"
-
 
 @dataclass
 class Part:
-    """A part by name, the packages of the machine that it asks for (see packages.txt), and beside which it runs."""
+    """A part by name, and the packages of the machine that it asks for (see packages.txt)."""
 
     name: str
     action: Callable[[Job], None]
     group: str
     needs: tuple[str, ...] = ("checks",)
-    lane: str = LONG
 
 
 def ruff(job: Job) -> None:
@@ -209,30 +205,30 @@ def molecule(job: Job) -> None:
     job.run("molecule", *(job.workspace.arguments or ["test", "--all"]))
 
 
-# The long ones first: they start first.
+# They start in this order: the long ones first, so that none of them is alone at the end.
 PARTS = (
     Part("integration", integration, "test", ("checks", "integration")),
     Part("containers", containers, "test", ("checks", "integration", "containers")),
-    Part("examples", examples, "test", ("checks", "integration"), lane=SHORT),
-    Part("web", web, "test", ("checks", "integration", "web"), lane=SHORT),
-    Part("versions", core_versions.versions, "test", lane=SHORT),
+    Part("examples", examples, "test", ("checks", "integration")),
     # Not the first one: the part containers starts the engine meanwhile.
-    Part("gateways", gateways, "test", ("checks", "integration", "containers"), lane=SHORT),
-    Part("sanity", ansible_test.sanity, "test", lane=SHORT),
-    Part("units", ansible_test.units, "test", ("checks", "integration"), lane=SHORT),
-    Part("unit", unit, "test", ("checks", "integration"), lane=SHORT),
-    Part("ansible-lint", ansible_lint, "lint", lane=SHORT),
-    Part("nox", nox, "lint", lane=SHORT),
-    Part("mypy", mypy, "lint", lane=SHORT),
-    Part("docsite", rendered, "lint", lane=SHORT),
-    Part("docs", docs, "lint", lane=SHORT),
-    Part("execution-env", execution_environment, "lint", lane=SHORT),
-    Part("gateway-python", gateway_python, "lint", lane=SHORT),
-    Part("changelog", changelog, "lint", lane=SHORT),
-    Part("workflows", workflows, "lint", lane=SHORT),
-    Part("shellcheck", shellcheck, "lint", lane=SHORT),
-    Part("ruff", ruff, "lint", lane=SHORT),
-    Part("artifact", built, "lint", lane=SHORT),
+    Part("gateways", gateways, "test", ("checks", "integration", "containers")),
+    Part("versions", core_versions.versions, "test"),
+    Part("web", web, "test", ("checks", "integration", "web")),
+    Part("sanity", ansible_test.sanity, "test"),
+    Part("units", ansible_test.units, "test", ("checks", "integration")),
+    Part("unit", unit, "test", ("checks", "integration")),
+    Part("ansible-lint", ansible_lint, "lint"),
+    Part("nox", nox, "lint"),
+    Part("mypy", mypy, "lint"),
+    Part("docsite", rendered, "lint"),
+    Part("docs", docs, "lint"),
+    Part("execution-env", execution_environment, "lint"),
+    Part("gateway-python", gateway_python, "lint"),
+    Part("changelog", changelog, "lint"),
+    Part("workflows", workflows, "lint"),
+    Part("shellcheck", shellcheck, "lint"),
+    Part("ruff", ruff, "lint"),
+    Part("artifact", built, "lint"),
     Part("molecule", molecule, "bed", ("checks", "integration", "containers")),
     Part("units-all", ansible_test.units_all, "bed", ("checks", "integration")),
 )

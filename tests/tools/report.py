@@ -25,7 +25,7 @@ import packages
 from interpreters import controller, for_tests, newest_core
 from job import Job, Workspace
 from layout import CACHE
-from parts import LONG, SHORT, Part
+from parts import Part
 
 HEARTBEAT = 30
 LEFT_OVER = 24 * 60 * 60
@@ -86,13 +86,10 @@ def _variables(venv: Path) -> dict[str, str]:
 
 
 def _side_by_side(parts: Sequence[Part], workspace: Workspace) -> list[Job]:
-    """Run two long parts at a time, and the short ones beside them, by the processors left."""
+    """Run the parts in their order, one more at a time than there are processors, because most wait for others."""
     done: list[Job] = []
-    processors = os.cpu_count() or 2
-    beside = processors - 1 if any(part.lane == LONG for part in parts) else processors
-    with ThreadPoolExecutor(2) as long, ThreadPoolExecutor(max(1, beside)) as short:
-        lanes = {LONG: long, SHORT: short}
-        jobs = {lanes[part.lane].submit(_begin, part, workspace): part for part in parts}
+    with ThreadPoolExecutor((os.cpu_count() or 2) + 1) as pool:
+        jobs = {pool.submit(_begin, part, workspace): part for part in parts}
         left: set[Future[Job]] = set(jobs)
         try:
             while left:
