@@ -92,9 +92,9 @@ def test_an_engine_that_does_not_fit(gateway: Gateway, runtime: str, engine: dic
             "s2cs_default_runtime": runtime,
             f"{runtime}_socket": f"{own.root}/docker.sock",
         }
-        for arguments in ((), ("--check",)):
-            outcome = gateway.provision(*arguments, **given)
-            assert outcome.status and words in outcome.output, outcome.output
+        # Whether check mode is used makes no difference to the check; each is tried with one of the engines.
+        outcome = gateway.provision(*(["--check"] if "maps_users" in engine else []), **given)
+        assert outcome.status and words in outcome.output, outcome.output
 
 
 @pytest.mark.parametrize("runtime", ["docker", "dockersock"])

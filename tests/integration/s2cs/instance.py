@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib
 import itertools
@@ -84,6 +85,8 @@ class Call:
 
     def _run(self, main: Any, options: dict[str, Any]) -> NoReturn:
         status = 70
+        # What the module registers is to be done at its end, such as removing its temporary files; the rest is not its.
+        atexit._clear()
         try:
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             os.dup2(self._output.fileno(), 1)
@@ -98,6 +101,7 @@ class Call:
             sys.excepthook(*sys.exc_info())
         finally:
             with contextlib.suppress(Exception):
+                atexit._run_exitfuncs()
                 sys.stdout.flush()
                 sys.stderr.flush()
             os._exit(status)
