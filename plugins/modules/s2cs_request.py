@@ -11,7 +11,8 @@ short_description: Reserve the listeners of a stream on this gateway (REQ)
 version_added: 0.1.0
 description:
   - Reserves listeners for one role of a stream, and starts a data server that binds them if the proxy supports this.
-  - Repeating the request returns the same listeners.
+  - Repeating the request returns the same listeners. A session that is requested anew within 30 days of its release
+    gets the ports that it had, as far as they are free.
   - A request for an existing session can change its O(rate), O(hello_timeout), O(lifetime) and O(labels) without
     interrupting connections. Any other difference is an error, and the message lists the differences.
   - Repeating the request also restarts a data server that died, and restarts the timeout for the next message.
@@ -37,6 +38,17 @@ options:
     description: Number of listeners. The policy of the gateway sets the maximum.
     type: int
     default: 1
+  ports: &ports
+    description:
+      - Ports of the listeners, one for each, in the order of RV(session.listeners). For one listener, a single port.
+      - They must be in the port range of the policy. If one of them is in use, the request fails, and the message says
+        by whom.
+      - If omitted, the ports that the session had before its last release are used if they are free, otherwise the next
+        free ports of the range.
+      - The ports of an existing session cannot be changed. If omitted, they are kept.
+    type: list
+    elements: int
+    version_added: 0.2.0
   rate: &rate
     description:
       - Limit for the whole session in each direction, in bits per second, such as V(10Gbit) or V(500Mbit).
@@ -95,6 +107,7 @@ options:
         <<: *role
         required: true
       num_conn: *num_conn
+      ports: *ports
       rate: *rate
       proxy: *proxy
       runtime: *runtime
@@ -128,6 +141,15 @@ EXAMPLES = r"""
 - name: Show where it listens
   ansible.builtin.debug:
     msg: "{{ reserved.session.listeners }}"
+
+- name: Reserve two listeners on ports that the firewall allows
+  scistream.gateway.s2cs_request:
+    uid: 0c5d7c1e-64b5-4d6a-8a1b-0f3f4f0f8f11
+    role: producer
+    num_conn: 2
+    ports: [5150, 5151]
+    secret: "{{ lookup('ansible.builtin.password', 'detector.secret', length=32) }}"
+  delegate_to: gw-aps
 
 - name: Reserve the listeners of two streams with one call, the second stream without encryption
   scistream.gateway.s2cs_request:

@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_number, whole_number
 
 ROLES = ("producer", "consumer")
 ENCRYPTIONS = ("tls", "none")
@@ -63,6 +64,31 @@ def check_length(option: str, values: Any, maximum: int, what: str) -> None:
     """
     if isinstance(values, (list, tuple)) and len(values) > maximum:
         raise ValueRefused(option, f"({len(values)} items)", f"at most {maximum}; {what}")
+
+
+def check_ports(option: str, value: Any, num_conn: int) -> list[int]:
+    """Return the ports of the listeners of a session. A single port is a list of one.
+
+    Args:
+        option: Name of the option, for the message.
+        value: The ports.
+        num_conn: Number of listeners.
+
+    Raises:
+        ValueRefused: The value is not a list of different ports, one for each listener.
+    """
+    ports = list(value) if isinstance(value, (list, tuple)) else [value]
+    if len(ports) != num_conn:
+        raise ValueRefused(option, value, f"specify one port for each listener; num_conn is {num_conn}")
+    seen: set[int] = set()
+    for index, item in enumerate(ports):
+        where = f"{option}[{index}]" if isinstance(value, (list, tuple)) else option
+        port = check_number(where, whole_number(item, 5), 1, 65535)
+        if port in seen:
+            raise ValueRefused(where, port, "it is a duplicate; specify each port once")
+        seen.add(port)
+        ports[index] = port
+    return ports
 
 
 def check_gateway(option: str, value: Any) -> str:

@@ -25,6 +25,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.session_
     TRANSPORTS,
     check_labels,
     check_length,
+    check_ports,
     check_secret,
     check_uid,
 )
@@ -58,6 +59,7 @@ class Request:
         labels: Names and texts that describe the session.
         transport: Transport protocol of the listeners.
         lifetime: Maximum lifetime in seconds, or None for no limit.
+        ports: Ports of the listeners. If empty, S2CS selects them.
         specified: Names of the options whose values do not come from the defaults of the policy.
     """
 
@@ -73,6 +75,7 @@ class Request:
     labels: dict[str, str] = field(default_factory=dict)
     transport: str = "tcp"
     lifetime: int | None = None
+    ports: tuple[int, ...] = ()
     specified: frozenset[str] = frozenset()
 
 
@@ -148,10 +151,12 @@ def read_request(options: Mapping[str, Any], policy: Policy) -> Request:
     runtime = options.get("runtime") or policy.default_runtime
     policy.check_proxy(proxy, runtime)
     encryption = check_choice("encryption", options.get("encryption") or "tls", ENCRYPTIONS)
+    num_conn = policy.check_connections(options.get("num_conn", 1))
+    ports = options.get("ports")
     return Request(
         uid=check_uid(options.get("uid")),
         role=role,
-        num_conn=policy.check_connections(options.get("num_conn", 1)),
+        num_conn=num_conn,
         rate=check_rate(options.get("rate")),
         proxy=proxy,
         runtime=runtime,
@@ -161,6 +166,7 @@ def read_request(options: Mapping[str, Any], policy: Policy) -> Request:
         labels=check_labels(options.get("labels")),
         transport=check_choice("transport", options.get("transport") or "tcp", TRANSPORTS),
         lifetime=policy.check_lifetime(options.get("lifetime")),
+        ports=() if ports is None else tuple(policy.check_ports(check_ports("ports", ports, num_conn))),
         specified=frozenset(_FIXED_DEFAULTS + [name for name in _POLICY_DEFAULTS if options.get(name)]),
     )
 

@@ -43,6 +43,7 @@ REQUEST = Options(
         **_UID,
         **_ROLE,
         "num_conn": {"type": "int", "default": 1},
+        "ports": {"type": "list", "elements": "int"},
         "rate": {"type": "str"},
         "proxy": {"type": "str"},
         "runtime": {"type": "str"},

@@ -97,6 +97,17 @@ class Policy:
         rule = "limits.num_conn" if self.max_connections == self.limits.num_conn else "port_range"
         return _at_most("num_conn", number, self.max_connections, rule)
 
+    def check_ports(self, ports: Sequence[int]) -> Sequence[int]:
+        """Return the ports that a request specifies if they are allowed."""
+        low, high = self.port_range
+        for index, port in enumerate(ports):
+            if not low <= port <= high:
+                raise RefusedError(
+                    f"ports[{index}]: {port} is not allowed: must be in the range {low}-{high} of this gateway",
+                    "port_range",
+                )
+        return ports
+
     def check_hello_timeout(self, seconds: int | None) -> int:
         """Return the timeout for the HELLO in seconds: the requested one, or the default."""
         if seconds is None:

@@ -11,7 +11,7 @@ import random
 import socket
 from typing import Callable, Collection, List, Mapping, Sequence
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError, StateError
 
 #: Selects ports, given the ports that are taken and the last one that was assigned.
 PortChooser = Callable[[Sequence[int], int], List[int]]
@@ -47,7 +47,16 @@ def is_free(address: str, port: int) -> bool:
     return True
 
 
-def port_chooser(address: str, port_range: tuple[int, int], count: int, random_start: bool = False) -> PortChooser:
+def port_chooser(
+    address: str,
+    port_range: tuple[int, int],
+    count: int,
+    random_start: bool = False,
+    preferred: Sequence[int] = (),
+    own: Collection[int] = (),
+    reserved: Collection[int] = (),
+    avoided: Collection[int] = (),
+) -> PortChooser:
     """Return a function that selects free ports, starting after the last one that was assigned.
 
     A released port is therefore reused as late as possible, so that late clients of an old stream do not connect to a
@@ -59,28 +68,69 @@ def port_chooser(address: str, port_range: tuple[int, int], count: int, random_s
         count: Number of ports.
         random_start: Whether to start at a random port instead. Two control servers that share a range and have chosen
             the same ports would otherwise choose the same ports again.
+        preferred: The ports to select if they are free, for each listener.
+        own: Ports that are free although they are in use, because their session will be replaced.
+        reserved: Ports that must not be selected, because other sessions of the call specify them.
+        avoided: Ports to select only if no others are left.
     """
     low, high = port_range
     # Results of earlier tests, because the store is locked for others during the second call.
-    free: dict[int, bool] = {}
+    free: dict[int, bool] = dict.fromkeys(own, True)
+
+    def test(port: int) -> bool:
+        if port not in free:
+            free[port] = is_free(address, port)
+        return free[port]
 
     def choose(taken: Sequence[int], last: int) -> list[int]:
         start = last + 1 if low <= last < high else low
         if random_start:
             # This does not have to be secret, only different from the other control server.
             start = random.SystemRandom().randint(low, high)
-        unavailable = set(taken)
-        found: list[int] = []
-        for port in (*range(start, high + 1), *range(low, start)):
-            if port in unavailable:
-                continue
-            if port not in free:
+        unavailable = {*taken, *reserved}.difference(own)
+        kept = {
+            index: port
+            for index, port in enumerate(preferred[:count])
+            if low <= port <= high and port not in unavailable and test(port)
+        }
+        candidates = [port for port in (*range(start, high + 1), *range(low, start)) if port not in unavailable]
+        if avoided:
+            candidates.sort(key=lambda port: port in avoided)
+        # Lazily, because each port that is tested takes time.
+        others = (port for port in candidates if port not in kept.values() and test(port))
+        found = [kept[index] if index in kept else next(others, None) for index in range(count)]
+        chosen = [port for port in found if port is not None]
+        if len(chosen) < count:
+            raise RefusedError(_too_few(address, port_range, count, unavailable, free), "port_range")
+        return chosen
+
+    return choose
+
+
+def specified_chooser(
+    address: str, specified: Sequence[int], own: Collection[int], holder: Callable[[int, bool], str]
+) -> PortChooser:
+    """Return a function that selects the ports that a request specifies, if all of them are free.
+
+    Args:
+        address: Address of the listeners.
+        specified: The ports.
+        own: Ports that are free although they are in use, because their session will be replaced.
+        holder: Returns who has a port, given whether that is a session of this gateway, for messages.
+    """
+    free: dict[int, bool] = dict.fromkeys(own, True)
+
+    def choose(taken: Sequence[int], _last: int) -> list[int]:
+        unavailable = set(taken).difference(own)
+        problems = []
+        for port in specified:
+            if port not in unavailable and port not in free:
                 free[port] = is_free(address, port)
-            if free[port]:
-                found.append(port)
-                if len(found) == count:
-                    return found
-        raise RefusedError(_too_few(address, port_range, count, unavailable, free), "port_range")
+            if port in unavailable or not free[port]:
+                problems.append(f"{port} at {address} is {holder(port, port in unavailable)}")
+        if problems:
+            raise StateError(f"ports: {'; '.join(problems)}: specify other ports, or release or stop what uses them")
+        return list(specified)
 
     return choose
 

@@ -14,7 +14,11 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import expired_sessions, orphans
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.caller import Caller, find_caller
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.concurrent_tasks import Steps, run_all
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import StateError, UnusableStoreError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import (
+    StateError,
+    StoreError,
+    UnusableStoreError,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import STREAMING, Session
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store import Store, UnusableStore
@@ -287,4 +291,10 @@ class SessionManager:
             with suppress(ScistreamError):
                 self.store.save(session)
             raise
+        if session.pending != "request":
+            # With its ports, unless it was never reserved completely, perhaps because of them.
+            with suppress(StoreError):
+                yield self.store.retiring(session)
+                return
+        # Without, because there is no space for them on a full disk.
         yield self.store.deleting(session.uid, session.role)

@@ -17,9 +17,14 @@ import sqlite3
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Iterator
+from typing import Any, Collection, Iterator
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import database, store_files, store_queries
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import (
+    database,
+    previous_ports,
+    store_files,
+    store_queries,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import (
     RowError,
     StoreError,
@@ -219,6 +224,15 @@ class Store:
         taken = set(self.ports(address))
         return chooser(sorted(taken), last[0][0] if last else 0)[:count]
 
+    def holder(self, address: str, port: int) -> tuple[str, str] | None:
+        """Return uid and role of the session to which a port belongs, or None."""
+        row = self._read("SELECT uid, role FROM port WHERE address = ? AND port = ?", address, str(port))
+        return (str(row[0][0]), str(row[0][1])) if row else None
+
+    def previous_ports(self, uid: str, role: str, address: str) -> list[int]:
+        """Return the ports that a session had on an address before it was released, if they are known."""
+        return previous_ports.recall(self._connection, uid, role, address)
+
     def reserve(self, session: Session, address: str, chooser: PortChooser, limits: Limits) -> Session:
         """Add a new session and reserve its ports in one transaction.
 
@@ -238,8 +252,10 @@ class Store:
         reserved: Session = self.reserving(session, address, chooser, limits)()
         return reserved
 
-    def reserving(self, session: Session, address: str, chooser: PortChooser, limits: Limits) -> Write:
-        """Return a step that does what ``reserve`` does."""
+    def reserving(
+        self, session: Session, address: str, chooser: PortChooser, limits: Limits, wished: Collection[int] = ()
+    ) -> Write:
+        """Return a step that does what ``reserve`` does. Wished ports do not count as assigned in turn."""
 
         def write(connection: sqlite3.Connection) -> Session:
             limits.check(session, self.usage(session.owner if limits.apply_to(session.owner) else None))
@@ -251,7 +267,9 @@ class Store:
             connection.executemany(
                 "INSERT INTO port VALUES (?, ?, ?, ?)", [(address, port, session.uid, session.role) for port in ports]
             )
-            connection.execute("INSERT OR REPLACE INTO last_port VALUES (?, ?)", (address, ports[-1]))
+            in_turn = [port for port in ports if port not in wished]
+            if in_turn:
+                connection.execute("INSERT OR REPLACE INTO last_port VALUES (?, ?)", (address, in_turn[-1]))
             return reserved
 
         return Write(self.transaction, write)
@@ -282,9 +300,15 @@ class Store:
 
     def deleting(self, uid: str, role: str) -> Write:
         """Return a step that deletes a session and releases its ports."""
+        return Write(self.transaction, lambda connection: _delete(connection, uid, role))
+
+    def retiring(self, session: Session) -> Write:
+        """Return a step that deletes a session, releases its ports and remembers them."""
 
         def write(connection: sqlite3.Connection) -> None:
-            connection.execute("DELETE FROM session WHERE uid = ? AND role = ?", (uid, role))
+            # First, so that the space of its row can be used.
+            _delete(connection, session.uid, session.role)
+            previous_ports.remember(connection, session)
 
         return Write(self.transaction, write)
 
@@ -318,6 +342,10 @@ class UnusableStore(Store):
             UnusableStoreError: Always.
         """
         raise self.error
+
+
+def _delete(connection: sqlite3.Connection, uid: str, role: str) -> None:
+    connection.execute("DELETE FROM session WHERE uid = ? AND role = ?", (uid, role))
 
 
 def _session(uid: Any, role: Any, document: Any) -> Session:

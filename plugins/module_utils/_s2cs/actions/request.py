@@ -30,6 +30,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ownership 
     check_administrator,
     is_administrator,
 )
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.port_selection import PortSelection
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import (
     Session,
     hash_secret,
@@ -53,6 +54,7 @@ class RequestAction(Action[Request]):
 
     def __init__(self, manager: SessionManager) -> None:
         super().__init__(manager)
+        self._ports = PortSelection(manager, [])
         # In check mode, the sessions that this call would have reserved so far.
         self._planned: list[Session] = []
 
@@ -61,6 +63,10 @@ class RequestAction(Action[Request]):
         caller = self.manager.caller
         if not is_administrator(self.policy, caller) and not (caller.known and caller.name == session.owner):
             _check_same(item, self._new_session(item), session)
+
+    def prepare(self, items: Sequence[Request]) -> None:
+        """Look at the ports that the requests specify together."""
+        self._ports = PortSelection(self.manager, items)
 
     def act(self, item: Request, transaction: Transaction) -> Steps[Change]:
         """Reserve the listeners of one session, and start the data server that binds them."""
@@ -90,8 +96,7 @@ class RequestAction(Action[Request]):
     def _reserve(self, server: S2DS, new: Session, address: str, transaction: Transaction) -> Steps[Session]:
         """Reserve ports, start the data server and wait for it. If another program takes a port, try other ports."""
         for attempts_left in reversed(range(_PORT_ATTEMPTS)):
-            random_start = attempts_left < _PORT_ATTEMPTS - 1
-            chooser = ports.port_chooser(address, self.policy.port_range, new.num_conn, random_start=random_start)
+            chooser = self._ports.chooser(new, address, other_ports=attempts_left < _PORT_ATTEMPTS - 1)
             # Ports are tested before the transaction, because it blocks other writers.
             with suppress(RefusedError):
                 self.store.choose(address, new.num_conn, chooser)
@@ -99,7 +104,9 @@ class RequestAction(Action[Request]):
             # Registered before, because this call may be interrupted immediately after the reservation.
             transaction.on_rollback(self.manager.release, wanted)
             try:
-                reserved: Session = yield self.store.reserving(wanted, address, chooser, self.policy.limits)
+                reserved: Session = yield self.store.reserving(
+                    wanted, address, chooser, self.policy.limits, self._ports.wished(new)
+                )
             except ScistreamError:
                 transaction.clear()
                 raise
@@ -115,13 +122,14 @@ class RequestAction(Action[Request]):
                 transaction.clear()
                 # The port may be free again by now, but the data server reported that it was in use.
                 free = all(ports.is_free(item.host, item.port) for item in reserved.spec().listeners)
-                if not attempts_left or (free and _PORT_TAKEN not in str(error)):
+                fixed = self._ports.is_specified(new)
+                if not attempts_left or fixed or (free and _PORT_TAKEN not in str(error)):
                     raise
         raise AssertionError("the last attempt returns or raises")
 
     def _plan(self, new: Session, address: str) -> Session:
         """Return the session that would be reserved (check mode)."""
-        chooser = ports.port_chooser(address, self.policy.port_range, new.num_conn)
+        chooser = self._ports.chooser(new, address)
         live = [session for session in self.store.all() if not session.is_expired]
         self.policy.limits.check(new, Usage.of([*live, *self._planned], new.owner))
         planned = [
@@ -184,6 +192,9 @@ def _check_same(request: Request, new: Session, before: Session) -> None:
         StateError: It is for a different one.
     """
     differences = before.differences(new, request.specified)
+    present = [listener.port for listener in before.spec().listeners]
+    if request.ports and list(request.ports) != present:
+        differences.append(f"ports is {present}, requested {list(request.ports)}")
     if not secret_matches(before.secret_hash, request.secret):
         differences.append("the secret is different")
     if differences:

@@ -108,6 +108,9 @@ def _flag(value: Any) -> bool:
 
 
 def _list(value: Any) -> list[Any]:
+    if isinstance(value, int) and not isinstance(value, bool):
+        # As Ansible does.
+        return [value]
     if not isinstance(value, list):
         raise ValueError
     return value
