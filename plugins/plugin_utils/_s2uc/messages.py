@@ -69,6 +69,8 @@ def requests(sides: Iterable[Side], key: bytes) -> list[Entry]:
             "labels": stream.labels,
             "secret": stream_secret(key, stream.uid),
         }
+        if stream.ports.get(role):
+            entry["ports"] = stream.ports[role]
         for option in ("rate", "proxy", "runtime", "transport", "hello_timeout", "lifetime"):
             if getattr(stream, option) is not None:
                 entry[option] = getattr(stream, option)

@@ -75,6 +75,7 @@ class Stream:
     """One stream of a description. For attributes that are None, the policy of the gateway applies.
 
     Attributes:
+        ports: Ports of the listeners of each gateway, by role. If omitted, the gateway selects them.
         certificates: Certificates of gateways that are not part of this run, by role, from a ticket or reply.
         ticket: Fingerprint of the specified ticket.
         reply: Fingerprint of the specified reply.
@@ -89,6 +90,7 @@ class Stream:
     remote_listeners: list[str] = field(default_factory=list)
     consumer_address: list[str] = field(default_factory=list)
     clients: list[str] = field(default_factory=list)
+    ports: dict[str, list[int]] = field(default_factory=dict)
     num_conn: int = 1
     rate: str | None = None
     proxy: str | None = None

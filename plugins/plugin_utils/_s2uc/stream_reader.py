@@ -37,6 +37,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream imp
     check_num_conn,
     stream_uid,
 )
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_ports import ports_of, ports_used_twice
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.ticket import add_reply, expand_ticket
 
 #: Purposes for which a stream can be specified by a ticket.
@@ -54,8 +55,8 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
 }
 _STREAM_KEYS = frozenset((*_CHECKS, "name", "uid", "producer", "consumer", "rate", "labels"))
 _SIDE_KEYS = {
-    "producer": frozenset(("gateway", "listeners", "remote_listeners", "certificate")),
-    "consumer": frozenset(("gateway", "address", "clients", "certificate")),
+    "producer": frozenset(("gateway", "listeners", "ports", "remote_listeners", "certificate")),
+    "consumer": frozenset(("gateway", "address", "clients", "ports", "certificate")),
 }
 
 
@@ -94,6 +95,7 @@ def read_streams(
                     f"stream {show(stream.name)}: {attribute}: {show(text)} is used twice; each stream needs its own"
                 )
             seen.add(text)
+    problems += ports_used_twice(streams)
     if PURPOSES[purpose]:
         for path in replies:
             try:
@@ -155,6 +157,8 @@ class StreamReader:
             self._problems(take_certificates(stream, sides, self.purpose))
             self._listeners(stream, sides["producer"])
             self._networks(stream, sides["consumer"])
+            for role in self.opens:
+                stream.ports[role] = self._try(f"{role}.ports", sides[role].get("ports"), ports_of(stream), [])
         if self.purpose == "release" and gateways is not None:
             self._within_reach(stream, gateways)
         return stream

@@ -115,6 +115,8 @@ def test_request_sends_what_was_given_and_leaves_the_rest_to_the_policy() -> Non
     }
     (entry,) = requests(streams(rate="1Gbit", proxy="nginx", hello_timeout=9, lifetime="2h"), "gw-b")
     assert (entry["role"], entry["rate"], entry["proxy"], entry["hello_timeout"]) == ("consumer", "1Gbit", "nginx", 9)
+    pinned = streams(producer={"gateway": "gw-a", "listeners": ["10.1.0.5:7000"], "ports": 5150})
+    assert requests(pinned, "gw-a")[0]["ports"] == [5150] and "ports" not in requests(pinned, "gw-b")[0]
     assert entry["lifetime"] == 7200
     assert "runtime" not in entry
 

@@ -53,6 +53,24 @@ def test_everything_given() -> None:
     assert stream.labels == {"stream": "tomography", "experiment": "42"}
 
 
+def test_ports() -> None:
+    stream = read(num_conn=2, producer__ports=[5101, "5100"], consumer__ports=[5100, 5101])
+    assert stream.ports == {"producer": [5101, 5100], "consumer": [5100, 5101]}
+    assert read(consumer__ports="5100").ports == {"producer": [], "consumer": [5100]}
+    # Those of the side that another facility opens do not matter.
+    assert read("inbound", consumer__ports="any").ports == {"producer": []}
+    (problem,) = problems([description(num_conn=2, consumer__ports=[5100, 5100])])
+    assert "consumer.ports[1]: 5100" in problem and "duplicate" in problem
+
+
+def test_ports_of_several_streams() -> None:
+    first = description(producer__ports=5100, consumer__ports=5100)
+    problem = problems([first, description(name="other", consumer__ports=5100, producer__ports=5101)])
+    assert problem == [
+        'stream "other": consumer.ports: 5100 is also specified by stream "tomography"; each stream needs its own'
+    ]
+
+
 def test_uid_never_changes() -> None:
     assert stream_uid("tomography", "gw-aps", "gw-alcf") == "61af1fbf-e7b6-5afe-9b2d-e2561cdab76d"
 
@@ -193,6 +211,14 @@ def test_hostile_rates(rate: Any) -> None:
         ("consumer__clients", ["10.0.0.1/8"], "host bits"),
         ("consumer__clients", "anyone", "network"),
         ("consumer__address", 5, "list"),
+        ("consumer__ports", 0, "1 to 65535"),
+        ("consumer__ports", 65536, "1 to 65535"),
+        ("consumer__ports", "5100-5101", "1 to 65535"),
+        ("consumer__ports", [True], "1 to 65535"),
+        ("consumer__ports", [[5100]], "1 to 65535"),
+        ("consumer__ports", {"5100": 1}, "1 to 65535"),
+        ("producer__ports", [5100, 5101], "num_conn is 1"),
+        ("producer__ports", [], "num_conn is 1"),
         ("encryption", "rot13", "none, tls"),
         ("encryption", True, "none, tls"),
         ("encryption", "", "none, tls"),

@@ -141,6 +141,9 @@ def test_the_only_gateway_is_the_one_that_is_meant(tmp_path: Path) -> None:
     chosen = {**plain, "consumer": {"gateway": "other", "clients": "10.2.0.5"}, "proxy": "nginx"}
     (stream,) = read_streams([chosen], "outbound", ["one", "other"])
     assert (stream.gateways["consumer"], stream.clients, stream.proxy) == ("other", ["10.2.0.5/32"], "nginx")
+    ports = list(range(5100, 5100 + stream.num_conn))
+    chosen = {**plain, "consumer": {"gateway": "own", "ports": ports}}
+    assert read_streams([chosen], "outbound", ["own"])[0].ports == {"consumer": ports}
 
 
 def test_empty_choices_of_the_command_line_are_none(tmp_path: Path) -> None:
