@@ -19,6 +19,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting
     listed,
     readable,
     size,
+    targets_with_addresses,
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.messages import roles_at
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream
@@ -172,8 +173,13 @@ def _status_line(session: Mapping[str, Any], now: datetime) -> str:
         parts.append("running")
     parts.extend(_counted(session.get("counters") or {}, now))
     parts.append(f"listens on {listed(session.get('listeners') or [])}")
+    if session.get("targets"):
+        parts.append(f"forwards to {readable(listed(targets_with_addresses(session)))}")
+    if session.get("owner"):
+        parts.append(f"owner {readable(str(session['owner']))}")
     if session.get("created"):
-        parts.append(f"age {duration((now - parse_time(session['created'])).total_seconds())}")
+        start = parse_time(session["created"])
+        parts += [f"started {start:%Y-%m-%d %H:%M:%SZ}", f"age {duration((now - start).total_seconds())}"]
     if session.get("expires"):
         parts.append(f"expires in {duration((parse_time(session['expires']) - now).total_seconds())}")
     return ", ".join(parts) + f" (uid {session['uid']})"

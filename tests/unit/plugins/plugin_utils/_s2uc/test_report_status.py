@@ -57,9 +57,24 @@ def test_status_is_one_line_for_a_session() -> None:
     assert lines == [
         "gw-a: 1 session, 1 of 101 ports used",
         "  tomography producer: streaming, running, connections 1 open, 4 in all, 2.0 GiB to the consumer, "
-        f"96 B to the producer, listens on 192.0.2.1:5100, age 1h 5m (uid {UID})",
+        "96 B to the producer, listens on 192.0.2.1:5100, forwards to 10.1.0.5:7000, started 2026-01-31 12:00:00Z, "
+        f"age 1h 5m (uid {UID})",
         "    WARNING: not encrypted between the gateways",
     ]
+
+
+def test_status_shows_owner_and_targets() -> None:
+    targets = [f"daq{number}.example.org:7000" for number in range(6)]
+    resolved = [f"10.1.0.{number}:7000" for number in range(6)]
+    named = session("producer", running=True, owner="ann\x1b[1m", targets=targets, resolved=resolved)
+    waiting = session("consumer", state="reserved", owner="bob", targets=[])
+    lines = report_status.status({"gw-a": {"sessions": [named]}, "gw-b": {"sessions": [waiting]}})
+    assert (
+        "forwards to daq0.example.org:7000 (10.1.0.0), daq1.example.org:7000 (10.1.0.1), "
+        "daq2.example.org:7000 (10.1.0.2), daq3.example.org:7000 (10.1.0.3) and 2 more, owner ann?[1m, started"
+        in lines[1]
+    )
+    assert "owner bob" in lines[-2] and "forwards" not in lines[-2]
 
 
 @pytest.mark.parametrize(
