@@ -29,7 +29,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_ope
 
 Result = dict[str, Any]
 _ARGUMENTS = frozenset(("message", "config", "plan", "planned", "service"))
-_MESSAGES = ("open", "request", "hello", "update", "undo", "release", "info")
+_MESSAGES = ("open", "request", "hello", "update", "undo", "release", "permitted", "drop", "info")
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]

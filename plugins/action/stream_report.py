@@ -12,7 +12,7 @@ from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, show
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import session_journal
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import all_sessions, session_journal
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import (
     Results,
     has_failed,
@@ -22,12 +22,14 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers im
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.handover import hand_over
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output import (
+    ask,
     fail_with,
     show_lines,
     unsupported,
     warn_unencrypted,
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import given_plan
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_dropped import dropped, not_dropped
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_failed import key_hints, not_opened
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_missing import missing, misspelled
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_opened import opened
@@ -55,7 +57,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             "opening": self._opening,
             "status": self._status,
             "misspelled": self._misspelled,
+            "confirm": self._confirm,
             "released": self._released,
+            "dropped": self._dropped,
         }
         if set(arguments) - _ARGUMENTS:
             raise AnsibleError(unsupported(set(arguments) - _ARGUMENTS, _ARGUMENTS))
@@ -125,7 +129,32 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _misspelled(self, result: Result) -> Result:
         return fail_with(misspelled(self._answers("info"), self._plan.uids, self._plan.streams), result)
 
+    def _confirm(self, result: Result) -> Result:
+        """Ask whether to release all sessions, unless nothing would be released."""
+        text = all_sessions.question(self._answers("info"), self._answers("permitted"))
+        if not text or self._check or not self._plan.confirm:
+            return result
+        answer = ask(f"{text} Enter yes to release them, or anything else to cancel:")
+        if answer is None:
+            return fail_with([f"Nothing was released. {text} Set -e confirm=false, as there is no terminal."], result)
+        return result if answer.lower() in ("yes", "y") else fail_with(["Nothing was released."], result)
+
+    def _dropped(self, result: Result) -> Result:
+        plan, before, answers = self._plan, self._answers("info"), self._answers("drop")
+        uids = [*(str(uid).lower() for uid in plan.uids), *(stream.uid for stream in plan.streams)]
+        result["msg"] = show_lines(dropped(answers, before, uids, self._check))
+        wrong = [*missing(before, plan.uids, plan.streams, strict=True), *not_dropped(answers, plan.streams)]
+        return fail_with([*wrong, *key_hints([answers], plan.key_file, plan.key_given)] if wrong else [], result)
+
+    def _released_all(self, result: Result) -> Result:
+        before, predicted, answers = (self._answers(message) for message in ("info", "permitted", "release"))
+        lines = released(answers, gateways=self._plan.gateways, check_mode=self._check, before=before)
+        result["msg"] = show_lines([*lines, *all_sessions.left(before, predicted)])
+        return fail_with(unreleased(all_sessions.outcomes(before, predicted, answers)), result)
+
     def _released(self, result: Result) -> Result:
+        if self._plan.all:
+            return self._released_all(result)
         plan, answers = self._plan, self._answers("release")
         lines = released(answers, plan.streams, plan.uids, plan.gateways, self._check, self._answers("info"))
         result["msg"] = show_lines(lines)

@@ -21,8 +21,9 @@ description:
   - O(message=open) sends the three messages that open streams. All gateways are handled concurrently, and each
     task waits for the answers of the others. This requires at least one fork for each gateway.
   - For the messages one by one, the answers to earlier messages are read from the variables C(scistream_request),
-    C(scistream_hello) and C(scistream_update), in which the playbooks register the results of this module, and from
-    C(scistream_opened), the result of M(scistream.gateway.stream_report).
+    C(scistream_hello), C(scistream_update), C(scistream_info) and C(scistream_permitted), in which the playbooks
+    register the results of this module, and from C(scistream_opened), the result of
+    M(scistream.gateway.stream_report).
   - With O(service), the service of the control server carries out the message without C(become), if the user of the
     connection may use it. Otherwise, the program C(s2cs) does, which the role P(scistream.gateway.s2cs#role) installed,
     and if it is missing or has another version, the module.
@@ -45,6 +46,10 @@ options:
       hello: HELLO, which announces the applications.
       update: UPDATE, which points the listeners at their targets.
       release: REL, which releases sessions.
+      permitted: >-
+        REL for all sessions of the gateway, only in check mode. Its result lists those that the user may release, for a
+        subsequent O(message=release).
+      drop: Closes the connections of sessions without releasing them, see M(scistream.gateway.s2cs_drop).
       undo: REL for the sessions that this run created, if anything failed on any gateway.
       info: Queries the sessions.
   config:
@@ -149,7 +154,7 @@ new_sessions:
   sample: [{uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427, role: producer}]
 changed_sessions:
   description: Sessions that the call changed, each with its C(uid) and C(role).
-  returned: for O(message=request), O(message=hello) and O(message=update), if the gateway answered
+  returned: for O(message=request), O(message=hello), O(message=update) and O(message=drop), if the gateway answered
   type: list
   elements: dict
   sample: [{uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427, role: producer}]
@@ -178,7 +183,7 @@ problems:
     - "stream 'tomography': the consumer gateway has 2 listeners, the producer gateway 4; both need the same number"
 released:
   description: Sessions that were released, as returned by M(scistream.gateway.s2cs_release).
-  returned: for O(message=release) and O(message=undo), if the gateway answered
+  returned: for O(message=release), O(message=permitted) and O(message=undo), if the gateway answered
   type: list
   elements: dict
   sample:

@@ -13,8 +13,8 @@ version_added: 0.1.0
 description:
   - Shows the answers of all gateways to the messages of the play, once, on the control node.
   - The answers are the results of M(scistream.gateway.stream_message), registered as C(scistream_request),
-    C(scistream_hello), C(scistream_update), C(scistream_release) and C(scistream_info). The result of this module for
-    O(kind=opened) is registered as C(scistream_opened).
+    C(scistream_hello), C(scistream_update), C(scistream_release), C(scistream_permitted), C(scistream_drop) and
+    C(scistream_info). The result of this module for O(kind=opened) is registered as C(scistream_opened).
 author: SciStream gateway developers (@scistream)
 extends_documentation_fragment:
   - scistream.gateway._attributes.control_node
@@ -32,7 +32,12 @@ options:
         registered as C(scistream_opening).
       status: The sessions. Fails if a gateway did not answer, or a requested session does not exist.
       misspelled: Fails if requested sessions do not exist, but similar ones do.
+      confirm: >-
+        Asks whether to release all sessions of the gateways that the user may release, with their number. Fails if the
+        answer is not V(yes), or if there is no terminal. Does nothing if there are none, in check mode, and if the
+        variable C(confirm) is V(false).
       released: What was released. Fails if anything was not.
+      dropped: Which connections were closed. Fails if a requested stream does not exist.
   plan:
     description:
       - The plan of the run, as returned by M(scistream.gateway.stream_plan).

@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import check_uid
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import messages, session_journal
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import all_sessions, messages, session_journal
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import (
     Results,
     has_failed,
@@ -138,10 +139,33 @@ class GatewayClient:
         return [item for item in wanted if item in found], False
 
     def release(self) -> Result | None:
+        if self._plan.all:
+            entries = all_sessions.permitted(self._own("permitted"), self._optional_key())
+        else:
+            entries = self._requested()
+        return self._call("s2cs_release", entries) if entries else None
+
+    def permitted(self) -> Result | None:
+        """Find out which of its sessions the user may release, by a REL in check mode for all of them."""
+        if not self._check:
+            raise ScistreamError("message: permitted requires check_mode: true for the task")
+        entries = all_sessions.sessions_of(self._own("info"), self._optional_key())
+        return self._call("s2cs_release", entries) if entries else None
+
+    def drop(self) -> Result | None:
+        entries = messages.drops(self._own("info"), self._requested())
+        return self._call("s2cs_drop", entries) if entries else None
+
+    def _requested(self) -> list[messages.Entry]:
         plan = self._plan
         uids = [check_uid(uid) for uid in plan.uids]
-        entries = messages.releases(plan.streams, self._gateway, uids, key_if_any(plan.key_file, self._key_text()))
-        return self._call("s2cs_release", entries) if entries else None
+        return messages.releases(plan.streams, self._gateway, uids, self._optional_key())
+
+    def _own(self, message: str) -> Mapping[str, Any]:
+        return self._answers(message).get(self._gateway) or {}
+
+    def _optional_key(self) -> bytes | None:
+        return key_if_any(self._plan.key_file, self._key_text())
 
     def info(self) -> Result:
         """Return its sessions."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.utils.vars import load_extra_vars
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, show
@@ -26,7 +27,10 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.document i
 
 PREFIX = "scistream_"
 #: Variables that also have a short name.
-SHORT = ("streams", "ticket", "reply", "uid", "uids", "encryption", "consumer_gateway", "ticket_dir", "show")
+SHORT = (
+    *("streams", "ticket", "reply", "uid", "uids", "encryption", "consumer_gateway", "ticket_dir", "show"),
+    *("all", "confirm"),
+)
 KEY, KEY_FILE, PROBE = PREFIX + "key", PREFIX + "key_file", PREFIX + "probe"
 
 
@@ -120,6 +124,26 @@ class Inputs:
         name = self._first("show")
         return str(self._value(name)) if name else "all"
 
+    def all(self) -> bool:
+        """Return whether all sessions are meant. Extra variables that specify some of them take precedence over others.
+
+        Raises:
+            InputError: Extra variables specify both.
+        """
+        name = self._first("all")
+        if name is None or not self._flag(name):
+            return False
+        given = (self._first(option) for option in ("uid", "uids", "ticket", "streams"))
+        some = [other for other in given if other in self.extra]
+        if some and name in self.extra:
+            raise InputError(f"{name}: it means all sessions, so {' and '.join(map(str, some))} must not be specified")
+        return not some
+
+    def confirm(self) -> bool:
+        """Return whether to ask before all sessions are released."""
+        name = self._first("confirm")
+        return name is None or self._flag(name)
+
     def key(self) -> str:
         """Return the user's key, empty if it is not given as a variable."""
         if self.variables.get(KEY) is None:
@@ -140,7 +164,7 @@ class Inputs:
         """Return one sentence for each variable with a short name that is ignored, as it is not an extra variable."""
         return [
             f"{name}: it is only read as an extra variable (-e): rename it to {PREFIX}{name}"
-            for name in ("streams", "ticket", "reply", "uid", "uids")
+            for name in ("streams", "ticket", "reply", "uid", "uids", "all")
             if name in self.variables and name not in self.extra and PREFIX + name not in self.variables
         ]
 
@@ -177,6 +201,13 @@ class Inputs:
 
     def _value(self, name: str) -> Any:
         return self.template(self.variables[name])
+
+    def _flag(self, name: str) -> bool:
+        value = self._value(name)
+        try:
+            return bool(boolean(value))
+        except TypeError:
+            raise InputError(f"{name}: {show(value)} is not allowed: must be true or false") from None
 
     def _data(self, name: str) -> Any:
         """Return data that may come from someone else. A document is never templated, a path or expression is."""

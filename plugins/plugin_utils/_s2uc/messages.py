@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The messages REQ, HELLO, UPDATE and REL to one gateway, as the option ``sessions`` of the modules."""
+"""The messages REQ, HELLO, UPDATE, REL and DROP to one gateway, as the option ``sessions`` of the modules."""
 
 from __future__ import annotations
 
@@ -202,3 +202,19 @@ def releases(streams: Sequence[Stream], gateway: str, uids: Sequence[str], key: 
         for entry in entries:
             entry["secret"] = stream_secret(key, entry["uid"])
     return entries
+
+
+def drops(answer: Mapping[str, Any], requested: Iterable[Entry]) -> list[Entry]:
+    """Return the sessions of a DROP: those of the requested ones that the gateway has, and that can have connections.
+
+    Args:
+        answer: Answer of the gateway to s2cs_info.
+        requested: Sessions as ``releases`` returns them.
+    """
+    streaming = [session_key(item) for item in answer.get("sessions") or [] if item.get("state") == "streaming"]
+    return [
+        {**entry, "role": role}
+        for entry in requested
+        for role in ([entry["role"]] if "role" in entry else ROLES)
+        if (entry["uid"], role) in streaming
+    ]

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ansible import constants as C
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsiblePromptInterrupt, AnsiblePromptNoninteractive
 from ansible.utils.display import Display
 
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import readable
@@ -55,6 +55,17 @@ def fail_with(texts: Sequence[Any], result: dict[str, Any], headline: str | None
     if hasattr(AnsibleActionFail, "omit_exception_key"):
         raise _ShownError(headline, result=result)
     return {**result, "failed": True}
+
+
+def ask(question: str) -> str | None:
+    """Ask the user a question, and return the answer, empty after Ctrl-C. None if there is no terminal."""
+    try:
+        answer = Display().prompt_until(question)
+    except AnsiblePromptNoninteractive:
+        return None
+    except AnsiblePromptInterrupt:
+        return ""
+    return answer.decode("utf-8", "replace").strip() if isinstance(answer, bytes) else str(answer).strip()
 
 
 def unsupported(given: Iterable[str], supported: Iterable[str]) -> str:

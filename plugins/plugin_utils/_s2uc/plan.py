@@ -28,6 +28,7 @@ READ_PURPOSES = {
     "inbound": "inbound",
     "outbound": "outbound",
     "release": "release",
+    "drop": "release",
     "status": "release",
 }
 
@@ -46,6 +47,8 @@ class Plan:
         ticket_dir: Directory for tickets and replies, None if the run writes none.
         probe: Whether gateways probe the producer applications.
         show: Sessions that a status shows: ``all`` or ``problems``.
+        all: Whether to release all sessions of the gateways.
+        confirm: Whether to ask before that.
     """
 
     purpose: str = "status"
@@ -57,6 +60,8 @@ class Plan:
     ticket_dir: str | None = None
     probe: bool = True
     show: str = "all"
+    all: bool = False
+    confirm: bool = True
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Plan:
@@ -119,17 +124,21 @@ def make_plan(
     reads = READ_PURPOSES[purpose]
     opens = bool(PURPOSES[reads])
     problems: list[str] = []
-    given = _try(inputs.streams, problems, [])
+    everything = purpose == "release" and _try(inputs.all, problems, False)
+    confirm = _try(inputs.confirm, problems, True) if everything else True
+    given = [] if everything or problems else _try(inputs.streams, problems, [])
     key = _try(inputs.key, problems, "")
     if problems:
         raise DescriptionError(problems)
-    uids, replies, key_file = inputs.uids(), inputs.replies(), inputs.key_file()
+    uids, replies, key_file = [] if everything else inputs.uids(), inputs.replies(), inputs.key_file()
     # Without a selection, stream_status shows all sessions.
-    if not given and not uids and purpose != "status":
+    if not given and not uids and not everything and purpose != "status":
         problems = inputs.ignored()
-        if purpose == "release":
+        if not opens:
+            what = "what to release" if purpose == "release" else "whose connections to close"
+            other = "; 'all' releases all sessions of the gateways" if purpose == "release" else ""
             problems.append(
-                "Specify what to release with 'streams' (the description), 'ticket' (a file), 'uid' or a list 'uids'."
+                f"Specify {what} with 'streams' (the description), 'ticket' (a file), 'uid' or a list 'uids'{other}."
             )
     streams: list[Stream] = []
     if given or opens:
@@ -145,7 +154,8 @@ def make_plan(
         except KeyFileError as error:
             if opens:
                 raise DescriptionError([str(error)]) from None
-            show(f"Sessions are released without the secrets of their streams: {error}.")
+            done = "Connections are closed" if purpose == "drop" else "Sessions are released"
+            show(f"{done} without the secrets of their streams: {error}.")
     return Plan(
         purpose=purpose,
         gateways=list(gateways),
@@ -156,6 +166,8 @@ def make_plan(
         ticket_dir=_directory(inputs.ticket_dir()) if opens and purpose != "open" else None,
         probe=inputs.probe(),
         show=inputs.show(),
+        all=everything,
+        confirm=confirm,
     )
 
 

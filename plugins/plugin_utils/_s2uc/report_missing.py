@@ -37,8 +37,17 @@ def misspelled(results: Results, uids: Sequence[str] = (), streams: Sequence[Str
     return [line for line, is_mistake in _missing(there, uids, streams) if is_mistake]
 
 
-def missing(results: Results, uids: Sequence[str] = (), streams: Sequence[Stream] = ()) -> list[str]:
-    """Return the gateways that did not answer, and the requested sessions that do not exist."""
+def missing(
+    results: Results, uids: Sequence[str] = (), streams: Sequence[Stream] = (), strict: bool = False
+) -> list[str]:
+    """Return the gateways that did not answer, and the requested sessions that do not exist.
+
+    Args:
+        results: Answers of the gateways to s2cs_info.
+        uids: Uids of requested sessions.
+        streams: Requested streams.
+        strict: Whether to include streams that may never have been open.
+    """
     gateways_by_message: dict[str, list[str]] = {}
     for gateway, answer in results.items():
         if has_failed(answer):
@@ -46,7 +55,7 @@ def missing(results: Results, uids: Sequence[str] = (), streams: Sequence[Stream
     lines = [f"{', '.join(where)}: {why}" for why, where in gateways_by_message.items()]
     asked = [str(uid) for uid in uids]
     for line, is_mistake in _missing(_existing(results), uids, streams):
-        if is_mistake or any(uid in line for uid in asked):
+        if strict or is_mistake or any(uid in line for uid in asked):
             lines.append(line)
     return lines
 

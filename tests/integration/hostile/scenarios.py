@@ -72,10 +72,12 @@ class Scene:
 
     def prepare(self) -> None:
         """Bring the session to the state in which the module is called."""
-        if self.module in ("s2cs_hello", "s2cs_update"):
+        if self.module in ("s2cs_hello", "s2cs_update", "s2cs_drop"):
             self._done("s2cs_request", secret=SECRET, role="producer", encryption="none")
-        if self.module == "s2cs_update":
+        if self.module in ("s2cs_update", "s2cs_drop"):
             self._done("s2cs_hello", secret=SECRET, role="producer", producer_listeners=["127.0.0.1:7002"])
+        if self.module == "s2cs_drop":
+            self._done("s2cs_update", role="producer")
 
     def start_anew(self) -> None:
         """Undo what a call did whose value was allowed after all."""
