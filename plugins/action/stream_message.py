@@ -29,7 +29,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_ope
 
 Result = dict[str, Any]
 _ARGUMENTS = frozenset(("message", "config", "plan", "planned", "service"))
-_MESSAGES = ("open", "request", "hello", "update", "undo", "release", "permitted", "drop", "info")
+_MESSAGES = ("open", "request", "hello", "update", "undo", "release", "drop", "info")
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -87,8 +87,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _client(self, answers: Callable[[str], Results]) -> GatewayClient:
         return GatewayClient(self._gateway, self._plan, self._ask, answers, self._key_text, self._check)
 
-    def _ask(self, module: str, options: Mapping[str, Any]) -> Result:
-        return call(self, module, {**self._config, **options}, self._variables, self._service)
+    def _ask(self, module: str, options: Mapping[str, Any], predict: bool = False) -> Result:
+        self._task.check_mode = self._check or predict
+        try:
+            return call(self, module, {**self._config, **options}, self._variables, self._service)
+        finally:
+            self._task.check_mode = self._check
 
     def _key_text(self) -> str | None:
         """Return the text of the user's key, if it is set. It is no argument of the task, as these may be displayed."""

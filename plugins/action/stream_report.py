@@ -57,7 +57,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             "opening": self._opening,
             "status": self._status,
             "misspelled": self._misspelled,
-            "confirm": self._confirm,
             "released": self._released,
             "dropped": self._dropped,
         }
@@ -127,11 +126,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return fail_with(missing(answers, plan.uids, plan.streams), result)
 
     def _misspelled(self, result: Result) -> Result:
+        if self._plan.all:
+            return self._confirm(result)
         return fail_with(misspelled(self._answers("info"), self._plan.uids, self._plan.streams), result)
 
     def _confirm(self, result: Result) -> Result:
         """Ask whether to release all sessions, unless nothing would be released."""
-        text = all_sessions.question(self._answers("info"), self._answers("permitted"))
+        text = all_sessions.question(self._answers("info"))
         if not text or self._check or not self._plan.confirm:
             return result
         answer = ask(f"{text} Enter yes to release them, or anything else to cancel:")
@@ -147,10 +148,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return fail_with([*wrong, *key_hints([answers], plan.key_file, plan.key_given)] if wrong else [], result)
 
     def _released_all(self, result: Result) -> Result:
-        before, predicted, answers = (self._answers(message) for message in ("info", "permitted", "release"))
+        before, answers = self._answers("info"), self._answers("release")
         lines = released(answers, gateways=self._plan.gateways, check_mode=self._check, before=before)
-        result["msg"] = show_lines([*lines, *all_sessions.left(before, predicted)])
-        return fail_with(unreleased(all_sessions.outcomes(before, predicted, answers)), result)
+        result["msg"] = show_lines([*lines, *all_sessions.left(before)])
+        return fail_with(unreleased(all_sessions.outcomes(before, answers)), result)
 
     def _released(self, result: Result) -> Result:
         if self._plan.all:

@@ -21,9 +21,8 @@ description:
   - O(message=open) sends the three messages that open streams. All gateways are handled concurrently, and each
     task waits for the answers of the others. This requires at least one fork for each gateway.
   - For the messages one by one, the answers to earlier messages are read from the variables C(scistream_request),
-    C(scistream_hello), C(scistream_update), C(scistream_info) and C(scistream_permitted), in which the playbooks
-    register the results of this module, and from C(scistream_opened), the result of
-    M(scistream.gateway.stream_report).
+    C(scistream_hello), C(scistream_update) and C(scistream_info), in which the playbooks register the results of this
+    module, and from C(scistream_opened), the result of M(scistream.gateway.stream_report).
   - With O(service), the service of the control server carries out the message without C(become), if the user of the
     connection may use it. Otherwise, the program C(s2cs) does, which the role P(scistream.gateway.s2cs#role) installed,
     and if it is missing or has another version, the module.
@@ -46,12 +45,10 @@ options:
       hello: HELLO, which announces the applications.
       update: UPDATE, which points the listeners at their targets.
       release: REL, which releases sessions.
-      permitted: >-
-        REL for all sessions of the gateway, only in check mode. Its result lists those that the user may release, for a
-        subsequent O(message=release).
       drop: Closes the connections of sessions without releasing them, see M(scistream.gateway.s2cs_drop).
       undo: REL for the sessions that this run created, if anything failed on any gateway.
-      info: Queries the sessions.
+      info: >-
+        Queries the sessions, and if the plan is to release all of them, which of them the user may release.
   config:
     description: Path of the policy on the gateway.
     type: path
@@ -158,6 +155,15 @@ changed_sessions:
   type: list
   elements: dict
   sample: [{uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427, role: producer}]
+predicted:
+  description: Result of M(scistream.gateway.s2cs_release) in check mode for all sessions of the gateway.
+  returned: for O(message=info), if the plan is to release all sessions and the gateway has any
+  type: dict
+  sample:
+    released:
+      - uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
+        role: producer
+        listeners: ["192.0.2.1:5100"]
 failed_sessions:
   description: Sessions for which the call failed, each with its C(uid), its C(role) and the reason as C(msg).
   returned: if the gateway refused sessions
@@ -183,7 +189,7 @@ problems:
     - "stream 'tomography': the consumer gateway has 2 listeners, the producer gateway 4; both need the same number"
 released:
   description: Sessions that were released, as returned by M(scistream.gateway.s2cs_release).
-  returned: for O(message=release), O(message=permitted) and O(message=undo), if the gateway answered
+  returned: for O(message=release) and O(message=undo), if the gateway answered
   type: list
   elements: dict
   sample:

@@ -13,8 +13,8 @@ version_added: 0.1.0
 description:
   - Shows the answers of all gateways to the messages of the play, once, on the control node.
   - The answers are the results of M(scistream.gateway.stream_message), registered as C(scistream_request),
-    C(scistream_hello), C(scistream_update), C(scistream_release), C(scistream_permitted), C(scistream_drop) and
-    C(scistream_info). The result of this module for O(kind=opened) is registered as C(scistream_opened).
+    C(scistream_hello), C(scistream_update), C(scistream_release), C(scistream_drop) and C(scistream_info).
+    The result of this module for O(kind=opened) is registered as C(scistream_opened).
 author: SciStream gateway developers (@scistream)
 extends_documentation_fragment:
   - scistream.gateway._attributes.control_node
@@ -31,11 +31,10 @@ options:
         Both, after M(scistream.gateway.stream_message) with O(scistream.gateway.stream_message#module:message=open),
         registered as C(scistream_opening).
       status: The sessions. Fails if a gateway did not answer, or a requested session does not exist.
-      misspelled: Fails if requested sessions do not exist, but similar ones do.
-      confirm: >-
-        Asks whether to release all sessions of the gateways that the user may release, with their number. Fails if the
-        answer is not V(yes), or if there is no terminal. Does nothing if there are none, in check mode, and if the
-        variable C(confirm) is V(false).
+      misspelled: >-
+        Fails if requested sessions do not exist, but similar ones do. If all sessions of the gateways are to be
+        released, asks whether to do so, with the number of those that the user may release, and fails if the answer is
+        not V(yes) or if there is no terminal. It does not ask in check mode, or if the variable C(confirm) is V(false).
       released: What was released. Fails if anything was not.
       dropped: Which connections were closed. Fails if a requested stream does not exist.
   plan:

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import check_uid
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import all_sessions, messages, session_journal
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import (
@@ -36,7 +35,7 @@ class GatewayClient:
     Args:
         gateway: The gateway.
         plan: The plan of the run.
-        ask: Calls a module on this gateway, with its options.
+        ask: Calls a module on this gateway, with its options, and in check mode if a third argument is true.
         answers: Returns the answers of the gateways to an earlier message of this run.
         key: Returns the text of the user's key, or None if it is in a file.
         check: Whether this is check mode.
@@ -46,7 +45,7 @@ class GatewayClient:
         self,
         gateway: str,
         plan: Plan,
-        ask: Callable[[str, Mapping[str, Any]], Result],
+        ask: Callable[..., Result],
         answers: Callable[[str], Results],
         key: Callable[[], str | None] = lambda: None,
         check: bool = False,
@@ -140,16 +139,9 @@ class GatewayClient:
 
     def release(self) -> Result | None:
         if self._plan.all:
-            entries = all_sessions.permitted(self._own("permitted"), self._optional_key())
+            entries = all_sessions.permitted(self._own("info"), self._optional_key())
         else:
             entries = self._requested()
-        return self._call("s2cs_release", entries) if entries else None
-
-    def permitted(self) -> Result | None:
-        """Find out which of its sessions the user may release, by a REL in check mode for all of them."""
-        if not self._check:
-            raise ScistreamError("message: permitted requires check_mode: true for the task")
-        entries = all_sessions.sessions_of(self._own("info"), self._optional_key())
         return self._call("s2cs_release", entries) if entries else None
 
     def drop(self) -> Result | None:
@@ -168,11 +160,17 @@ class GatewayClient:
         return key_if_any(self._plan.key_file, self._key_text())
 
     def info(self) -> Result:
-        """Return its sessions."""
-        return self._ask("s2cs_info", {})
+        """Return its sessions, and if all of them are to be released, which of them the user may release."""
+        answer = self._ask("s2cs_info", {})
+        entries = all_sessions.entries(answer, self._optional_key()) if self._plan.all else []
+        if entries and not has_failed(answer):
+            # A REL in check mode tells, because the policy and the secrets of streams count as well.
+            predicted = self._call("s2cs_release", entries, True)
+            answer["predicted"] = {key: predicted[key] for key in all_sessions.PREDICTED if key in predicted}
+        return answer
 
-    def _call(self, module: str, entries: Sequence[Mapping[str, Any]]) -> Result:
-        return self._ask(module, {"sessions": list(entries)})
+    def _call(self, module: str, entries: Sequence[Mapping[str, Any]], predict: bool = False) -> Result:
+        return self._ask(module, {"sessions": list(entries)}, predict)
 
     def _sides(self, without: Sequence[Mapping[str, Any]] = ()) -> list[messages.Side]:
         return messages.sides_at(self._plan.streams, self._gateway, self._plan.purpose, without)

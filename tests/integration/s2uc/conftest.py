@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import socket
 import threading
@@ -45,7 +46,8 @@ def producer(whole_site: Site) -> Iterator[int]:
                     connection, _peer = server.accept()
                 except OSError:
                     return
-                with connection:
+                # A connection may be closed without a request.
+                with connection, contextlib.suppress(OSError):
                     connection.sendall(connection.recv(1000).upper())
 
         thread = threading.Thread(target=serve, daemon=True)
