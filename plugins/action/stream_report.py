@@ -149,7 +149,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     def _released_all(self, result: Result) -> Result:
         before, answers = self._answers("info"), self._answers("release")
-        lines = released(answers, gateways=self._plan.gateways, check_mode=self._check, before=before)
+        told = {gateway: answer for gateway, answer in answers.items() if not answer.get("skipped")}
+        lines = released(told, check_mode=self._check, before=before) if told else []
         result["msg"] = show_lines([*lines, *all_sessions.left(before)])
         return fail_with(unreleased(all_sessions.outcomes(before, answers)), result)
 

@@ -76,6 +76,10 @@ def test_all(site: Site, producer: int) -> None:
     assert released.changed == 2 and released.message.count(": released ") == 3
     assert "gw-c: nothing to release" in released.message
     assert site.sessions() == []
+    # Without a question, for there is nothing to ask.
+    assert site.ok("stream_release", all=True).message.splitlines() == [
+        f"{gateway}: nothing to release" for gateway in ("gw-a", "gw-b", "gw-c")
+    ]
 
 
 def test_drop(site: Site, producer: int) -> None:
