@@ -79,7 +79,7 @@ def check_ports(option: str, value: Any, num_conn: int) -> list[int]:
     """
     ports = list(value) if isinstance(value, (list, tuple)) else [value]
     if len(ports) != num_conn:
-        raise ValueRefused(option, value, f"specify one port for each listener; num_conn is {num_conn}")
+        raise ValueRefused(option, value, f"must have one port for each listener; num_conn is {num_conn}")
     seen: set[int] = set()
     for index, item in enumerate(ports):
         where = f"{option}[{index}]" if isinstance(value, (list, tuple)) else option
