@@ -15,9 +15,11 @@ import socket
 import subprocess
 import termios
 import time
+from pathlib import Path
 
 import pytest
 
+from ansible_collections.scistream.gateway.tests.integration.s2cs.service import serving
 from ansible_collections.scistream.gateway.tests.integration.s2uc.gateways import PLAYBOOK, Site, ask
 
 
@@ -80,6 +82,30 @@ def test_all(site: Site, producer: int) -> None:
     assert site.ok("stream_release", all=True).message.splitlines() == [
         f"{gateway}: nothing to release" for gateway in ("gw-a", "gw-b", "gw-c")
     ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to call the service as another user")
+def test_all_that_a_user_may_release(site: Site, tmp_path: Path) -> None:
+    alone = site.write("one.yml", site.hosts("gw-a"))
+    consumer = {"gateway": "elsewhere", "address": "127.0.0.1"}
+    mine, theirs = (site.stream(name, encryption="none", consumer=consumer) for name in ("mine", "theirs"))
+    with serving(site.directory / "gw-a/etc/scistream/s2cs.json") as served:
+        program = tmp_path / "s2cs"
+        program.write_text(f'#!/bin/sh\nexec runuser -u daemon -- {served.program} "$@"\n')
+        program.chmod(0o755)
+        service = {"scistream_service": {"program": str(program), "socket": served.socket}}
+        site.ok("stream_inbound", inventory=alone, streams=[theirs])
+        site.ok("stream_inbound", inventory=alone, streams=[mine], **service)
+        # The key of the other user would permit both.
+        other = {"scistream_key": "another key, which is not the one of the streams"}
+        released = site.ok("stream_release", inventory=alone, all=True, confirm=False, **other, **service)
+        assert released.changed == 1 and released.message.count(": released ") == 1
+        assert "gw-a: released mine producer" in released.message
+        assert "gw-a: kept 1 session of root (1), which only their owners and administrators" in released.message
+        assert site.sessions() == ["gw-a/producer"]
+        released = site.ok("stream_release", inventory=alone, all=True, confirm=False, **service)
+        assert "gw-a: released theirs producer" in released.message
+    assert site.sessions() == []
 
 
 def test_drop(site: Site, producer: int) -> None:
