@@ -35,12 +35,15 @@ class PortSelection:
         self._range = manager.policy.port_range
         self._specified = {(item.uid, item.role): item.ports for item in requests if item.ports}
         present = self._store.keys()
-        self._previous = {
+        previous = {
             (item.uid, item.role): self._recall(item.uid, item.role)
             for item in requests
             if not item.ports and (item.uid, item.role) not in present
         }
         self._check_distinct()
+        # By address.
+        self._all_specified = self._by_address(self._specified)
+        self._all_previous = self._by_address(previous)
 
     def chooser(self, new: Session, address: str, other_ports: bool = False) -> ports.PortChooser:
         """Return a function that selects the ports of a new session.
@@ -51,7 +54,7 @@ class PortSelection:
             other_ports: Whether to try others than before, because another program took one.
         """
         key = (new.uid, new.role)
-        own = self._own(new)
+        own = self._own(new, address)
         if key in self._specified:
             holder = partial(self._holder, address)
             return ports.specified_chooser(address, self._specified[key], own, holder)
@@ -62,8 +65,8 @@ class PortSelection:
             random_start=other_ports,
             preferred=() if other_ports else self.wished(new),
             own=own,
-            reserved=self._of_others(self._specified, key, address),
-            avoided=self._of_others(self._previous, key, address),
+            reserved=self._all_specified.get(address, ()),
+            avoided=self._all_previous.get(address, ()),
         )
 
     def wished(self, new: Session) -> Sequence[int]:
@@ -78,10 +81,12 @@ class PortSelection:
     def _recall(self, uid: str, role: str) -> list[int]:
         return self._store.previous_ports(uid, role, self._manager.policy.listen.get(role, ""))
 
-    def _own(self, new: Session) -> Collection[int]:
+    def _own(self, new: Session, address: str) -> Collection[int]:
         """Return the ports that belong to what the request replaces, and that are still in use in check mode."""
         if self._manager.check_mode and self._manager.has_directory(new.uid, new.role):
-            return self._expired(new) or self.wished(new)
+            # An orphan may use any, except those of sessions.
+            orphaned = (port for port in self.wished(new) if self._store.holder(address, port) is None)
+            return self._expired(new) or list(orphaned)
         return ()
 
     def _expired(self, new: Session) -> list[int]:
@@ -90,12 +95,12 @@ class PortSelection:
         address = self._manager.policy.listen.get(new.role)
         return [] if before is None else [item.port for item in before.spec().listeners if item.host == address]
 
-    def _of_others(
-        self, found: Mapping[tuple[str, str], Sequence[int]], key: tuple[str, str], address: str
-    ) -> set[int]:
-        """Return the ports of the other requests for the same address."""
-        listen = self._manager.policy.listen
-        return {port for other in found if other != key and listen.get(other[1]) == address for port in found[other]}
+    def _by_address(self, found: Mapping[tuple[str, str], Sequence[int]]) -> dict[str, set[int]]:
+        """Return the ports that requests specify or had at each address."""
+        ports_at: dict[str, set[int]] = {}
+        for (_uid, role), chosen in found.items():
+            ports_at.setdefault(self._manager.policy.listen.get(role, ""), set()).update(chosen)
+        return ports_at
 
     def _check_distinct(self) -> None:
         seen: dict[tuple[str | None, int], str] = {}

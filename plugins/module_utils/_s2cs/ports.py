@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import random
 import socket
+from itertools import chain
 from typing import Callable, Collection, List, Mapping, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError, StateError
@@ -93,11 +94,14 @@ def port_chooser(
             for index, port in enumerate(preferred[:count])
             if low <= port <= high and port not in unavailable and test(port)
         }
-        candidates = [port for port in (*range(start, high + 1), *range(low, start)) if port not in unavailable]
-        if avoided:
-            candidates.sort(key=lambda port: port in avoided)
-        # Lazily, because each port that is tested takes time.
-        others = (port for port in candidates if port not in kept.values() and test(port))
+        excluded = unavailable.union(kept.values())
+        # Lazily, because each port that is tested takes time, and there can be many.
+        others = (
+            port
+            for last_resort in (False, True)
+            for port in chain(range(start, high + 1), range(low, start))
+            if port not in excluded and (port in avoided) is last_resort and test(port)
+        )
         found = [kept[index] if index in kept else next(others, None) for index in range(count)]
         chosen = [port for port in found if port is not None]
         if len(chosen) < count:
