@@ -124,7 +124,8 @@ def test_ports_of_the_others_that_are_opened_anew(make_s2cs: Callable[..., S2CS]
         s2cs.request(uid)
         s2cs.done("release", uid=uid)
     s2cs.done("release", sessions=[{"uid": uid} for uid in old])
-    items = [{"uid": own_uid(), "num_conn": 2, **REQUEST}, *({"uid": uid, **REQUEST} for uid in old)]
+    items: list[dict[str, Any]] = [{"uid": own_uid(), "num_conn": 2, **REQUEST}]
+    items += [{"uid": uid, **REQUEST} for uid in old]
     done = s2cs.done("request", sessions=items)
     assert [ports(session) for session in done["sessions"]] == [[5102, 5103], [5100], [5101]]
     s2cs.done("release", sessions=[{"uid": item["uid"]} for item in items])
