@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 import time
 from typing import Any
@@ -79,19 +80,24 @@ def test_for_thirty_days(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_at_most_so_many_of_each_owner(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody drives out what others have."""
-    monkeypatch.setattr(previous_ports, "MAX_OWNER_ROWS", 3)
-    monkeypatch.setattr(previous_ports, "MAX_ROWS", 5)
+    monkeypatch.setattr(previous_ports, "MAX_OWNER_ROWS", 10)
+    monkeypatch.setattr(previous_ports, "MAX_ROWS", 20)
     connection = database.connect_empty()
     now = time.time()
-    for number, (uid, owner) in enumerate([("a", "bob"), *((f"m{index}", "mallory") for index in range(9))]):
-        monkeypatch.setattr(time, "time", lambda number=number: now + number)
-        remember(connection, uid, 5100 + number, owner=owner)
-    known = "SELECT uid FROM previous_port ORDER BY released"
-    assert connection.execute(known).fetchall() == [("a",), ("m6",), ("m7",), ("m8",)]
-    for number in range(10, 13):
-        monkeypatch.setattr(time, "time", lambda number=number: now + number)
-        remember(connection, f"c{number}", 5100 + number, owner="carol")
-    assert connection.execute(known).fetchall() == [("m7",), ("m8",), ("c10",), ("c11",), ("c12",)]
+    clock = itertools.count()
+    monkeypatch.setattr(time, "time", lambda: now + next(clock))
+    remember(connection, "a", 5100, owner="bob")
+    for number in range(30):
+        remember(connection, f"m{number}", 5101, owner="mallory")
+    query = "SELECT uid FROM previous_port WHERE owner = ? ORDER BY released DESC"
+    found = [uid for (uid,) in connection.execute(query, ["mallory"])]
+    assert 9 <= len(found) <= 10 and found == [f"m{29 - index}" for index in range(len(found))]
+    assert recall(connection, "a") == [5100]
+    for number in range(10):
+        remember(connection, f"c{number}", 5102, owner="carol")
+    # In total, the oldest ones go first.
+    assert connection.execute("SELECT COUNT(*) FROM previous_port").fetchone()[0] <= 20
+    assert recall(connection, "a") == [] and recall(connection, "c0") == recall(connection, "c9") == [5102]
 
 
 def test_no_more_than_a_release_has_space_for() -> None:
