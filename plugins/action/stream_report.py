@@ -12,7 +12,11 @@ from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, show
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import all_sessions, session_journal
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import (
+    all_sessions,
+    report_applied,
+    session_journal,
+)
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import (
     Results,
     has_failed,
@@ -21,6 +25,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers im
     stops_run,
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.handover import hand_over
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import describe_key
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output import (
     ask,
     fail_with,
@@ -36,9 +41,10 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_ope
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_released import released, unreleased
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_status import status, unencrypted
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.result_facts import stream_results
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_rounds import given_round
 
 Result = dict[str, Any]
-_ARGUMENTS = frozenset(("kind", "plan", "planned"))
+_ARGUMENTS = frozenset(("kind", "plan", "planned", "compared"))
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -59,19 +65,21 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             "misspelled": self._misspelled,
             "released": self._released,
             "dropped": self._dropped,
+            "applied": self._applied,
         }
         if set(arguments) - _ARGUMENTS:
             raise AnsibleError(unsupported(set(arguments) - _ARGUMENTS, _ARGUMENTS))
         report = reports.get(str(arguments.get("kind")))
         if report is None:
             raise AnsibleError(f"kind must be one of: {', '.join(reports)}, got: {show(arguments.get('kind'))}")
-        self._hostvars = (task_vars or {})["hostvars"]
+        self._variables = task_vars or {}
+        self._hostvars = self._variables["hostvars"]
         self._check = bool(self._task.check_mode)
         # The messages that open streams are sent by several tasks, or by one.
         self._find = registered_steps if arguments["kind"] == "opening" else registered
         result.update(changed=False, msg=[])
         try:
-            self._plan = given_plan(arguments, task_vars or {})
+            self._plan = given_plan(arguments, self._variables)
             return report(result)
         except ScistreamError as error:
             return fail_with([str(error)], result)
@@ -139,6 +147,18 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if answer is None:
             return fail_with([f"Nothing was released. {text} Set -e confirm=false, as there is no terminal."], result)
         return result if answer.lower() in ("yes", "y") else fail_with(["Nothing was released."], result)
+
+    def _applied(self, result: Result) -> Result:
+        """Show what a run did to make the gateways match, and fail if they do not."""
+        plan, answers = self._plan, self._answers("info")
+        this = given_round(self._variables, "compared", self._task.args.get("compared"))
+        if not self._check:
+            warn_unencrypted(report_applied.unencrypted(this, plan.streams))
+            result["msg"] = show_lines(report_applied.applied(this, plan.streams, answers))
+            present = [stream for stream in plan.streams if stream.state != "absent"]
+            result["streams"] = stream_results(present, [answers], plan.purpose)
+        key = describe_key(plan.key_file, plan.key_given)
+        return fail_with(report_applied.differing(this, answers, key, plan.prune, self._check), result)
 
     def _dropped(self, result: Result) -> Result:
         plan, before, answers = self._plan, self._answers("info"), self._answers("drop")

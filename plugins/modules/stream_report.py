@@ -37,6 +37,9 @@ options:
         not V(yes) or if there is no terminal. It does not ask in check mode, or if the variable C(confirm) is V(false).
       released: What was released. Fails if anything was not.
       dropped: Which connections were closed. Fails if a requested stream does not exist.
+      applied: >-
+        What was done to make the gateways match a description, and how many streams needed nothing. Fails if the
+        gateways do not match, with the reasons.
   plan:
     description:
       - The plan of the run, as returned by M(scistream.gateway.stream_plan).
@@ -46,6 +49,12 @@ options:
     description:
       - Name of the variable in which the result of M(scistream.gateway.stream_plan) was registered. Its plan is not
         templated, which is faster for many streams.
+    type: str
+    version_added: 0.2.0
+  compared:
+    description:
+      - Name of the variable in which the last result of M(scistream.gateway.stream_compare) was registered.
+      - Required for O(kind=applied).
     type: str
     version_added: 0.2.0
 attributes:
@@ -91,9 +100,9 @@ msg:
     - "  consumer connects to 10.2.0.1:5100 (gw-alcf) -> 192.0.2.1:5100 (gw-aps) -> producer 10.1.0.5:7000"
 streams:
   description:
-    - Streams that were opened, by name.
+    - Streams that were opened, or for O(kind=applied) that are open, by name.
     - The playbooks store it in the fact and the stat C(scistream_result). It contains no secrets.
-  returned: for O(kind=opened), if everything succeeded
+  returned: for O(kind=opened) if everything succeeded, and for O(kind=applied)
   type: dict
   sample:
     tomography:

@@ -108,6 +108,24 @@ def new_sessions(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+def yielded(decides: Mapping[str, str], gateways: Mapping[str, Mapping[str, str]], asked: Results) -> set[str]:
+    """Return the uids of the streams that another run is opening, because it was the first to reserve their listeners.
+
+    Args:
+        decides: Role that decides who opens a stream, by uid.
+        gateways: Gateways of each stream by role, by uid.
+        asked: Answers of the gateways to REQ.
+    """
+    made = {gateway: set(map(session_key, answer.get("new_sessions") or [])) for gateway, answer in asked.items()}
+    return {
+        uid
+        for uid, role in decides.items()
+        if (answer := asked.get(gateways[uid][role]))
+        and not stops_run(answer)
+        and (uid, role) not in made[gateways[uid][role]]
+    }
+
+
 def parse_time(text: str) -> datetime:
     """Parse a time as gateways return it."""
     found = datetime.fromisoformat(str(text).replace("Z", "+00:00"))

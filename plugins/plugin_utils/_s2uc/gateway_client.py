@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import check_uid
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES, check_uid
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import all_sessions, messages, session_journal
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import (
     Results,
@@ -21,6 +21,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers im
     refused_sessions,
     session_key,
     stops_run,
+    yielded,
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import key_if_any, load_key
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.pairing import pairing_problems
@@ -79,7 +80,7 @@ class GatewayClient:
         asked = self._answers("request")
         if any(map(stops_run, asked.values())):
             return None
-        sides = self._sides([*self._unmade(asked), *refused_sessions(asked)])
+        sides = self._sides([*self._unmade(asked), *refused_sessions(asked), *self._yielded(asked)])
         if not sides:
             return None
         return self._judged(self._call("s2cs_hello", messages.hellos(sides, self._key(), self._plan.purpose, asked)))
@@ -88,7 +89,8 @@ class GatewayClient:
         asked, announced = self._answers("request"), self._answers("hello")
         if any(map(stops_run, [*asked.values(), *announced.values()])):
             return None
-        sides = self._sides([*self._unready(asked), *refused_sessions(asked), *refused_sessions(announced)])
+        refused = [*refused_sessions(asked), *refused_sessions(announced)]
+        sides = self._sides([*self._unready(asked), *refused, *self._yielded(asked)])
         if self._check:
             announced = {name: _joined(announced.get(name), asked.get(name)) for name in asked}
         purpose = self._plan.purpose
@@ -114,6 +116,8 @@ class GatewayClient:
         if asked.get("lost"):
             # The gateway may have carried out the request. Sessions from before it are no longer reserved.
             made, unsure = self._reserved()
+        # Another run continues with them.
+        made = _without(made, self._yielded(self._answers("request")))
         if not made:
             return None
         answer = {} if unsure else self._call("s2cs_release", made)
@@ -140,6 +144,8 @@ class GatewayClient:
     def release(self) -> Result | None:
         if self._plan.all:
             entries = all_sessions.permitted(self._own("info"), self._optional_key())
+        elif self._plan.purpose == "apply":
+            entries = messages.planned_releases(self._plan.releases, self._gateway, self._optional_key())
         else:
             entries = self._requested()
         return self._call("s2cs_release", entries) if entries else None
@@ -194,6 +200,14 @@ class GatewayClient:
     def _unmade(self, asked: Results) -> list[Result]:
         """Return the sessions that REQ would create. In check mode they do not exist, and receive no other message."""
         return new_sessions(asked.get(self._gateway) or {}) if self._check else []
+
+    def _yielded(self, asked: Results) -> list[Result]:
+        """Return both sides of the streams that another run is opening."""
+        if self._check or not self._plan.decides:
+            return []
+        gateways = {stream.uid: stream.gateways for stream in self._plan.streams}
+        uids = yielded(self._plan.decides, gateways, asked)
+        return [{"uid": uid, "role": role} for uid in sorted(uids) for role in ROLES]
 
     def _unready(self, asked: Results) -> list[Result]:
         """Return the sessions that cannot be updated in check mode, because HELLO announced nothing."""

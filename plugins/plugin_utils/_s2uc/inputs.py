@@ -16,7 +16,7 @@ from typing import Any
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.utils.vars import load_extra_vars
 
-from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, show
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, ValueRefused, show
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.document import (
     DocumentError,
     load_document,
@@ -24,12 +24,13 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.document i
     plain_text,
     read_text,
 )
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import check_name
 
 PREFIX = "scistream_"
 #: Variables that also have a short name.
 SHORT = (
     *("streams", "ticket", "reply", "uid", "uids", "encryption", "consumer_gateway", "ticket_dir", "show"),
-    *("all", "confirm"),
+    *("all", "confirm", "stream_set", "prune", "replace"),
 )
 KEY, KEY_FILE, PROBE = PREFIX + "key", PREFIX + "key_file", PREFIX + "probe"
 
@@ -143,6 +144,37 @@ class Inputs:
         """Return whether to ask before all sessions are released."""
         name = self._first("confirm")
         return name is None or self._flag(name)
+
+    def stream_set(self) -> str:
+        """Return the name of the description for the playbook streams, empty if it has none.
+
+        Raises:
+            InputError: It is not a name.
+        """
+        name = self._first("stream_set")
+        try:
+            return check_name(name, self._value(name)) if name else ""
+        except ValueRefused as error:
+            raise InputError(str(error)) from None
+
+    def prune(self) -> bool:
+        """Return whether to release streams that are no longer described."""
+        name = self._first("prune")
+        return name is not None and self._flag(name)
+
+    def replace(self) -> bool:
+        """Return whether to release and open streams that cannot be changed in place."""
+        name = self._first("replace")
+        return name is not None and self._flag(name)
+
+    def is_empty_list(self) -> bool:
+        """Return whether the description is an empty list, rather than missing."""
+        name = self._first("streams")
+        return name is not None and self._data(name) in ([], ())
+
+    def tickets(self) -> bool:
+        """Return whether a ticket is specified."""
+        return self._first("ticket") is not None
 
     def key(self) -> str:
         """Return the user's key, empty if it is not given as a variable."""

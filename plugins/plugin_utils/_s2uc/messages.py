@@ -139,7 +139,7 @@ def updates(
             # The HELLO announced the targets, which the gateway assigns to listeners round robin.
             if predict:
                 entry["remote_listeners"] = stream.producer_listeners
-            entry["clients"] = _producer_clients(stream, own, other)
+            entry["clients"] = producer_clients(stream, own, other)
         else:
             entry["remote_listeners"] = _consumer_targets(stream, own, other)
             entry["clients"] = stream.clients
@@ -167,7 +167,7 @@ def waits_for_reply(stream: Stream, purpose: str, session: Session) -> bool:
     )
 
 
-def _producer_clients(stream: Stream, own: Session, consumer: Session | None) -> list[str]:
+def producer_clients(stream: Stream, own: Session, consumer: Session | None) -> list[str]:
     """Only allow the consumer's gateway to connect to the producer's gateway, if its address is known."""
     if stream.consumer_address:
         return stream.consumer_address
@@ -201,6 +201,25 @@ def releases(streams: Sequence[Stream], gateway: str, uids: Sequence[str], key: 
     if key is not None:
         for entry in entries:
             entry["secret"] = stream_secret(key, entry["uid"])
+    return entries
+
+
+def planned_releases(releases: Iterable[Mapping[str, Any]], gateway: str, key: bytes | None) -> list[Entry]:
+    """Return the sessions of a REL in a plan that compares gateways with a description.
+
+    Other sessions than the described ones are released by their owner, without a secret: a gateway must not be able to
+    ask for the secrets of streams of other gateways.
+
+    Args:
+        releases: Sessions of the plan.
+        gateway: Name of the gateway.
+        key: The user's key, or None.
+    """
+    entries: list[Entry] = []
+    for item in releases:
+        if item["gateway"] == gateway:
+            secret = {"secret": stream_secret(key, item["uid"])} if key is not None and item["described"] else {}
+            entries.append({"uid": item["uid"], "role": item["role"], **secret})
     return entries
 
 

@@ -21,10 +21,12 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream imp
     Stream,
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_reader import read_streams
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_steps import SET_LABEL
 
 #: Purposes of a run, and the purpose for which it reads descriptions.
 READ_PURPOSES = {
     "open": "open",
+    "apply": "apply",
     "inbound": "inbound",
     "outbound": "outbound",
     "release": "release",
@@ -49,6 +51,11 @@ class Plan:
         show: Sessions that a status shows: ``all`` or ``problems``.
         all: Whether to release all sessions of the gateways.
         confirm: Whether to ask before that.
+        stream_set: Name of the description, which its sessions have as a label; empty if it has none.
+        prune: Whether to release sessions with this label that are not described.
+        replace: Whether to release and open streams that cannot be changed in place.
+        releases: Sessions to release, each with its gateway, uid and role, and whether it is described.
+        decides: Role whose listeners are reserved first, by the uid of each stream that is to be opened.
     """
 
     purpose: str = "status"
@@ -62,6 +69,11 @@ class Plan:
     show: str = "all"
     all: bool = False
     confirm: bool = True
+    stream_set: str = ""
+    prune: bool = False
+    replace: bool = False
+    releases: list[dict[str, Any]] = field(default_factory=list)
+    decides: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Plan:
@@ -128,11 +140,16 @@ def make_plan(
     confirm = _try(inputs.confirm, problems, True) if everything else True
     given = [] if everything or problems else _try(inputs.streams, problems, [])
     key = _try(inputs.key, problems, "")
+    stream_set = _try(inputs.stream_set, problems, "") if purpose in ("apply", "open") else ""
+    prune, replace = _options(inputs, stream_set, problems) if purpose == "apply" else (False, False)
     if problems:
         raise DescriptionError(problems)
     uids, replies, key_file = [] if everything else inputs.uids(), inputs.replies(), inputs.key_file()
     # Without a selection, stream_status shows all sessions.
-    if not given and not uids and not everything and purpose != "status":
+    nothing = prune and inputs.is_empty_list()
+    if purpose == "apply" and (uids or inputs.tickets()):
+        problems.append("streams: the playbook streams requires a description, not a uid or a ticket")
+    elif not given and not uids and not everything and not nothing and purpose != "status":
         problems = inputs.ignored()
         if not opens:
             what = "what to release" if purpose == "release" else "whose connections to close"
@@ -141,13 +158,15 @@ def make_plan(
                 f"Specify {what} with 'streams' (the description), 'ticket' (a file), 'uid' or a list 'uids'{other}."
             )
     streams: list[Stream] = []
-    if given or opens:
+    if given or (opens and not nothing):
         try:
             streams = read_streams(given, reads, gateways, replies)
         except DescriptionError as error:
             problems += error.problems
     if problems:
         raise DescriptionError(problems)
+    for stream in streams if stream_set else ():
+        stream.labels[SET_LABEL] = stream_set
     if streams and purpose != "status":
         try:
             check_key(key_file, key, create=opens and not check_mode, show=show)
@@ -163,12 +182,26 @@ def make_plan(
         uids=uids,
         key_file=key_file,
         key_given=bool(key),
-        ticket_dir=_directory(inputs.ticket_dir()) if opens and purpose != "open" else None,
+        ticket_dir=_directory(inputs.ticket_dir()) if purpose in ("inbound", "outbound") else None,
         probe=inputs.probe(),
         show=inputs.show(),
         all=everything,
         confirm=confirm,
+        stream_set=stream_set,
+        prune=prune,
+        replace=replace,
     )
+
+
+def _options(inputs: Inputs, stream_set: str, problems: list[str]) -> tuple[bool, bool]:
+    """Return whether to prune and to replace."""
+    prune, replace = _try(inputs.prune, problems, False), _try(inputs.replace, problems, False)
+    if prune and not stream_set and not problems:
+        problems.append(
+            "prune: it releases what has the name of the description, but is not in it: specify the name with "
+            "'stream_set', for example in the file with the streams"
+        )
+    return prune, replace
 
 
 def make_directory(path: str, check_mode: bool = False) -> bool:

@@ -55,7 +55,7 @@ def opened(
         proxies.setdefault(str(some.get("proxy")), []).append(stream.name)
         states = {str(session.get("state")) for session in sessions.values()}
         would = check_mode and states != {"streaming"}
-        unreachable = [] if check_mode else list(_unreachable(stream, sessions))
+        unreachable = [] if check_mode else list(unreachable_targets(stream, sessions))
         state = "would be opened" if would else _state(stream, purpose, states, bool(unreachable))
         number = f"{stream.num_conn} listener{'' if stream.num_conn == 1 else 's'}"
         lines.append(
@@ -80,12 +80,12 @@ def _state(stream: Stream, purpose: str, states: set[str], unreachable: bool) ->
         return " and ".join(sorted(states))
     if purpose == "outbound" and stream.encryption == "tls":
         return f"open on this side, waits until {stream.gateways['producer']} has the reply"
-    if purpose != "open":
+    if purpose not in ("open", "apply"):
         return "open on this side"
     return "open, but its producer does not answer" if unreachable else "streaming"
 
 
-def _unreachable(stream: Stream, sessions: Sessions) -> Iterable[str]:
+def unreachable_targets(stream: Stream, sessions: Sessions) -> Iterable[str]:
     """Return a warning for each listener of the producer application that did not answer a probe."""
     for role, session in sessions.items():
         for found in session.get("unreachable_targets") or []:

@@ -25,6 +25,7 @@ OTHER_ROLE = {"producer": "consumer", "consumer": "producer"}
 #: Roles that each purpose opens. ``identify`` only determines uids, ``release`` also requires one of the gateways.
 PURPOSES: dict[str, tuple[str, ...]] = {
     "open": ROLES,
+    "apply": ROLES,
     "inbound": ("producer",),
     "outbound": ("consumer",),
     "identify": (),
@@ -79,6 +80,7 @@ class Stream:
         certificates: Certificates of gateways that are not part of this run, by role, from a ticket or reply.
         ticket: Fingerprint of the specified ticket.
         reply: Fingerprint of the specified reply.
+        state: ``present`` or ``absent``, for the playbook streams.
         answers: Fingerprint of the ticket to which the reply belongs.
         peer: Properties of the data server on the other side, from the ticket or reply.
     """
@@ -105,6 +107,7 @@ class Stream:
     reply: str | None = None
     answers: str | None = None
     peer: Peer | None = None
+    state: str = "present"
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Stream:

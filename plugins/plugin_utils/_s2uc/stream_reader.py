@@ -53,7 +53,8 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "hello_timeout": check_hello_timeout,
     "lifetime": check_lifetime,
 }
-_STREAM_KEYS = frozenset((*_CHECKS, "name", "uid", "producer", "consumer", "rate", "labels"))
+_STATES = ("present", "absent")
+_STREAM_KEYS = frozenset((*_CHECKS, "state", "name", "uid", "producer", "consumer", "rate", "labels"))
 _SIDE_KEYS = {
     "producer": frozenset(("gateway", "listeners", "ports", "remote_listeners", "certificate")),
     "consumer": frozenset(("gateway", "address", "clients", "ports", "certificate")),
@@ -135,10 +136,12 @@ class StreamReader:
             return stream
         if not self._expand(gateways):
             return stream
+        if self.opens and self.item.get("state") is not None:
+            stream.state = self._state(self.item["state"])
         sides = {role: self._side(role) for role in ROLES}
         stream.name = self._try("name", self.item.get("name"), check_name, "")
         stream.gateways = {role: self._gateway(role, sides[role], gateways) for role in ROLES}
-        if self.purpose == "open" and stream.gateways["producer"] and len(set(stream.gateways.values())) == 1:
+        if self.opens == ROLES and stream.gateways["producer"] and len(set(stream.gateways.values())) == 1:
             self._problem(
                 f"producer.gateway and consumer.gateway are both {show(stream.gateways['producer'])}: a stream goes "
                 "through two gateways; choose another one for one side"
@@ -159,7 +162,7 @@ class StreamReader:
             self._networks(stream, sides["consumer"])
             for role in self.opens:
                 stream.ports[role] = self._try(f"{role}.ports", sides[role].get("ports"), ports_of(stream), [])
-        if self.purpose == "release" and gateways is not None:
+        if (self.purpose == "release" or stream.state == "absent") and gateways is not None:
             self._within_reach(stream, gateways)
         return stream
 
@@ -176,6 +179,15 @@ class StreamReader:
             self._problem(str(error))
             return False
         return True
+
+    def _state(self, value: Any) -> str:
+        """Return the state. A stream that is to be released only needs what identifies it."""
+        state: str = self._try("state", value, lambda key, text: check_choice(key, text, _STATES), "present")
+        if state == "absent":
+            if self.purpose != "apply":
+                self._problem("state: absent: only the playbook streams releases streams with this state")
+            self.opens = ()
+        return state
 
     def _problem(self, text: str) -> None:
         self.problems.append(f"{self.label}: {text}")

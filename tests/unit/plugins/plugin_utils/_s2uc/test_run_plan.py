@@ -116,3 +116,60 @@ def test_the_directory_of_tickets(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DescriptionError, match=r"ticket_dir: .* cannot be created"):
         make_directory(str(tmp_path / "file" / "x"))
+
+
+def test_the_name_of_a_description_is_a_label_of_its_streams() -> None:
+    for purpose in ("apply", "open"):
+        made = plan(purpose, streams=[description(labels={"run": 7})], stream_set="beamline-2", scistream_key=KEY)
+        assert made.streams[0].labels == {"stream": "tomography", "run": "7", "stream_set": "beamline-2"}
+        assert made.stream_set == "beamline-2"
+    assert plan("apply", streams=[description()], scistream_key=KEY).streams[0].labels == {"stream": "tomography"}
+    (problem,) = problems("apply", streams=[description()], stream_set="a b", scistream_key=KEY)
+    assert problem.startswith('stream_set: "a b" is not allowed')
+
+
+def test_options_of_a_description() -> None:
+    made = plan("apply", streams=[description()], stream_set="a", prune="yes", replace="true", scistream_key=KEY)
+    assert (made.prune, made.replace) == (True, True)
+    made = plan("apply", scistream_streams=[description()], prune="no", scistream_key=KEY)
+    assert (made.prune, made.replace) == (False, False)
+    # Only the playbook streams has them.
+    assert not plan("open", streams=[description()], prune=True, scistream_key=KEY).prune
+    (problem,) = problems("apply", streams=[description()], prune=True, scistream_key=KEY)
+    assert problem.startswith("prune: ") and "stream_set" in problem
+    (problem,) = problems("apply", streams=[description()], replace="perhaps", scistream_key=KEY)
+    assert problem == 'replace: "perhaps" is not allowed: must be true or false'
+
+
+def test_an_empty_description_only_prunes() -> None:
+    made = plan("apply", streams=[], stream_set="beamline-2", prune=True, scistream_key=KEY)
+    assert (made.streams, made.prune) == ([], True)
+    for more in ({"stream_set": "beamline-2"}, {}):
+        (problem,) = problems("apply", streams=[], scistream_key=KEY, **more)
+        assert "at least one stream" in problem
+    # A file that is missing must not release everything.
+    (problem,) = problems("apply", stream_set="beamline-2", prune=True, scistream_key=KEY)
+    assert "at least one stream" in problem
+
+
+@pytest.mark.parametrize("other", [{"uid": UID}, {"uids": [UID]}, {"ticket": "t.yml"}])
+def test_only_a_description_can_be_applied(other: dict[str, Any]) -> None:
+    found = problems("apply", streams=[description()], scistream_key=KEY, **other)
+    assert "streams: the playbook streams requires a description, not a uid or a ticket" in found
+
+
+def test_absent_streams_need_only_what_identifies_them() -> None:
+    gone = {"name": "old", "state": "absent", "producer": {"gateway": "gw-a"}, "consumer": {"gateway": "gw-b"}}
+    made = plan("apply", streams=[description(), gone], scistream_key=KEY)
+    assert [stream.state for stream in made.streams] == ["present", "absent"]
+    # The other gateway may be that of another facility.
+    assert plan("apply", streams=[{**gone, "consumer": {"gateway": "gw-x"}}], scistream_key=KEY).streams[0].uid
+    both = {**gone, "producer": {"gateway": "gw-x"}, "consumer": {"gateway": "gw-y"}}
+    (problem,) = problems("apply", streams=[both], scistream_key=KEY)
+    assert "are not among the gateways of this run" in problem
+    (problem,) = problems("apply", streams=[description(state="gone")], scistream_key=KEY)
+    assert 'state: "gone" is not allowed' in problem
+    (problem,) = problems("open", streams=[description(), gone], scistream_key=KEY)
+    assert problem == 'stream "old": state: absent: only the playbook streams releases streams with this state'
+    # Others only identify streams.
+    assert plan("release", streams=[gone], scistream_key=KEY).streams[0].uid == made.streams[1].uid
