@@ -74,8 +74,8 @@ options:
     type: dict
   planned:
     description:
-      - Name of the variable in which the result of M(scistream.gateway.stream_plan) was registered. Its plan is not
-        templated, which is faster for many streams.
+      - Name of the variable in which the result of M(scistream.gateway.stream_plan) or
+        M(scistream.gateway.stream_compare) was registered. Its plan is not templated, which is faster for many streams.
     type: str
     version_added: 0.2.0
 attributes:
