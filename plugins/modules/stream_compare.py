@@ -89,10 +89,10 @@ acts:
   type: bool
   sample: true
 waits:
-  description: Whether other runs may still be opening streams that this run would take over.
+  description: Seconds for which to wait, because other runs may be opening the same streams.
   returned: success
-  type: bool
-  sample: false
+  type: int
+  sample: 0
 plan:
   description: Plan for the tasks that release, open and change streams.
   returned: success

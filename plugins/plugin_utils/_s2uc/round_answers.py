@@ -11,7 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import show
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, has_failed, stops_run
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import (
+    Results,
+    has_failed,
+    session_key,
+    stops_run,
+)
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import readable, traffic
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_steps import Step
@@ -46,6 +51,19 @@ class Sent:
             for answer in results.values()
             for item in answer.get("changed_sessions") or []
         }
+
+    def made(self) -> set[tuple[str, str]]:
+        """Return the sessions that the requests created, before any of them was released."""
+        return {session_key(item) for answer in self.request.values() for item in answer.get("new_sessions") or []}
+
+    def released(self, steps: Sequence[Step]) -> set[str]:
+        """Return the uids of the streams of which sessions were released.
+
+        Args:
+            steps: Steps of the round.
+        """
+        gone = {str(item["uid"]) for answer in self.release.values() for item in answer.get("released") or []}
+        return {step.uid for step in steps if gone & {item["uid"] for item in step.releases}}
 
     def refused(self, steps: Sequence[Step], streams: Sequence[Stream]) -> dict[str, list[str]]:
         """Return why gateways refused streams, by uid.

@@ -11,12 +11,14 @@ work on the same streams.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, show
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import yielded
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import is_another_secret
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.round_answers import Sent
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_steps import (
@@ -40,6 +42,10 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_ste
 #: The comparison after the last round only determines whether the gateways match.
 ROUNDS, COMPLETE_ROUNDS = 8, 2
 _NAMES = "its host names have other addresses"
+_GONE = "it was released, but it could not be opened again"
+#: Seconds for which a round waits for other runs: those that are opening a stream, and those that are giving it up. A
+#: run that gives a stream up waits for a random time, because two runs may give it up to each other.
+_PATIENCE, _SPREAD, _FIRST = 5, 4, 2
 
 
 @dataclass(frozen=True)
@@ -103,9 +109,12 @@ class Round:
         return again and any(step.acts or step.action == UNOPENED for step in self.steps)
 
     @property
-    def waits(self) -> bool:
-        """Whether to give other runs time to open streams before this round takes them over."""
-        return self.number > 1 and any(step.waits for step in self.steps)
+    def waits(self) -> int:
+        """Seconds for which to wait before this round, for other runs that work on the same streams."""
+        waiting = [step for step in self.steps if step.waits] if self.number > 1 else []
+        if all(step.again and step.action != UNOPENED for step in waiting):
+            return _FIRST if waiting else 0
+        return _PATIENCE + (secrets.randbelow(_SPREAD + 1) if any(step.again for step in waiting) else 0)
 
     @property
     def decides(self) -> dict[str, str]:
@@ -140,33 +149,36 @@ def next_round(previous: Round, steps: Sequence[Step], streams: Sequence[Stream]
         sent: Answers of the gateways to the messages of the round.
     """
     before = {step.uid: step for step in previous.steps}
-    gateways = {stream.uid: stream.gateways for stream in streams}
-    others = yielded(previous.decides, gateways, sent.request)
-    refused = sent.refused(previous.steps, streams)
-    changed, totals = sent.changed(), sent.totals()
+    outcomes = _outcomes(previous, streams, sent)
+    totals = sent.totals()
     done, notes, left = dict(previous.done), list(previous.notes), []
     for step in steps:
         old = before.get(step.uid)
         if old is None:
             # Another run has opened it with the name of this set since the plan was shown.
             continue
-        new = _left(old, step, refused.get(step.uid, []), sent.stopped, step.uid in others)
+        outcome = outcomes[step.uid]
+        new = _left(old, step, outcome)
         left.append(new)
         if new.action != UNCHANGED:
             continue
-        if step.uid in others or old.action == UNOPENED:
+        opens = (old.origin or old.action) in (OPEN, REPLACE)
+        if outcome.yielded or old.action == UNOPENED or (outcome.stopped and opens):
+            # If a failure ends a round, the round leaves nothing open that it opened.
             notes.append(f"{step.name}: opened by another run at the same time")
+        elif outcome.foreign:
+            notes.append(f"{step.name}: changed by another run at the same time")
         elif old.action in ACTIONS:
             why = totals.get(step.uid, []) if old.action == RELEASE else old.why
             done[step.uid] = Done(old.origin or old.action, why)
-        elif old.renewed and step.uid in changed:
+        elif old.renewed and outcome.changed:
             done[step.uid] = Done(CHANGE, [_NAMES])
     notes += sent.remaining(previous.steps)
     # Sessions that are not described are gone after their release, and have no step.
     present = {step.uid for step in steps}
     for old in previous.steps:
         if old.uid not in present:
-            why = refused.get(old.uid, [])
+            why = outcomes[old.uid].refused
             left.append(replace(old, action=REFUSED if why else UNCHANGED, why=why, releases=[]))
             if old.action == RELEASE and not why:
                 done[old.uid] = Done(RELEASE, totals.get(old.uid, []))
@@ -183,28 +195,80 @@ def predicted(previous: Round, streams: Sequence[Stream], sent: Sent) -> Round:
     return Round(steps, ROUNDS + 1)
 
 
-def _left(old: Step, step: Step, refused: Sequence[str], stopped: bool, other: bool) -> Step:
+@dataclass(frozen=True)
+class _Outcome:
+    """What the answers to the messages of a round mean for one stream.
+
+    Attributes:
+        refused: Why gateways refused it.
+        stopped: Whether a failure ended the round.
+        released: Whether sessions of it were released.
+        changed: Whether messages changed it.
+        first: Whether this run was the first to reserve its listeners.
+        yielded: Whether another run with the same key was.
+    """
+
+    refused: list[str]
+    stopped: bool
+    released: bool
+    changed: bool
+    first: bool
+    yielded: bool
+
+    @property
+    def foreign(self) -> bool:
+        """Whether a run with another key works, or has worked, on the stream."""
+        return any(map(is_another_secret, self.refused))
+
+
+def _outcomes(previous: Round, streams: Sequence[Stream], sent: Sent) -> dict[str, _Outcome]:
+    gateways = {stream.uid: stream.gateways for stream in streams}
+    others = yielded(previous.decides, gateways, sent.request)
+    refused, changed, released = sent.refused(previous.steps, streams), sent.changed(), sent.released(previous.steps)
+    made = sent.made()
+    return {
+        step.uid: _Outcome(
+            refused.get(step.uid, []),
+            sent.stopped,
+            step.uid in released,
+            step.uid in changed,
+            (step.uid, step.decides) in made,
+            step.uid in others,
+        )
+        for step in previous.steps
+    }
+
+
+def _left(old: Step, step: Step, outcome: _Outcome) -> Step:
     """Return what is left to do with a stream after a round.
 
     Args:
         old: Its step in the round.
         step: Its step according to what the gateways answer now.
-        refused: Why gateways refused it.
-        stopped: Whether a failure ended the round.
-        other: Whether another run was the first to open the stream.
+        outcome: What the answers to the messages of the round mean for it.
     """
     if step.action == UNCHANGED:
         return replace(step, renewed=False)
-    if refused:
-        return replace(step, action=REFUSED, why=list(refused), releases=[], decides="")
+    origin = old.origin or (old.action if old.action in ACTIONS else "")
+    if outcome.foreign and old.decides and not old.again and step.action in (OPEN, REPAIR):
+        # Neither of two runs can open it with sessions of the other one. The run that was first tries again, after the
+        # other one has released its sessions. The other one looks at the stream first, in case no run was the first.
+        if outcome.first:
+            return replace(step, waits=True, again=True, origin=origin)
+        return replace(step, action=UNOPENED, why=outcome.refused, decides="", waits=True, again=True, origin=origin)
+    if outcome.refused:
+        gone = [_GONE] if origin == REPLACE and step.action == OPEN and (outcome.released or old.origin) else []
+        return replace(step, action=REFUSED, why=[*gone, *outcome.refused], releases=[], decides="", waits=False)
     if old.action in (REFUSED, CONTESTED):
         return old
     if step.action == UNREACHABLE or (step.action == KEPT and old.action in (KEPT, UNOPENED)):
         return step
     # Repairs do not depend on the description, and a missing stream may have been released by a run that failed.
     again = step.action in (OPEN, REPAIR)
-    again = again or (stopped and not other and old.action in SENT and step.action in (CHANGE, REPLACE))
+    again = again or (
+        outcome.stopped and not outcome.yielded and old.action in SENT and step.action in (CHANGE, REPLACE)
+    )
     if again or (step.action == RELEASE and old.action == UNREACHABLE):
-        return replace(step, origin=old.origin or (old.action if old.action in ACTIONS else ""))
+        return replace(step, origin=origin, again=old.again)
     why = ["it is open again"] if step.action == RELEASE else step.why
     return replace(step, action=CONTESTED, why=why, releases=[], decides="", renewed=False)

@@ -57,7 +57,8 @@ class Step:
         decides: Role whose listeners are reserved first. The run that does this opens the stream. Empty if both sides
             exist.
         renewed: Whether the messages are sent although nothing differs, because they resolve host names.
-        waits: Whether another run may still be opening the stream.
+        waits: Whether another run may still be opening the stream, or giving it up.
+        again: Whether this run and one with another key have already been in each other's way.
         origin: Action of an earlier round that this step completes, empty if there was none.
     """
 
@@ -69,6 +70,7 @@ class Step:
     decides: str = ""
     renewed: bool = False
     waits: bool = False
+    again: bool = False
     origin: str = ""
 
     @property

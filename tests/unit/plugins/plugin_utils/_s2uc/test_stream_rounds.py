@@ -53,7 +53,7 @@ class Run:
         return self.now.acts
 
     def waits(self) -> bool:
-        return self.now.waits
+        return self.now.waits > 0
 
     def actions(self) -> list[str]:
         return [step.action for step in self.now.steps]
@@ -323,6 +323,85 @@ def test_a_replaced_stream_whose_round_failed_is_opened_in_the_next_one() -> Non
     run.fleet.opened(larger)
     run.carry_out(request={"gw-a": created("old")})
     assert run.report()[-1] == "1 replaced, 1 refused"
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_stream_that_was_released_to_be_replaced_and_is_refused_is_told(at_once: bool) -> None:
+    run = Run(Fleet().opened(OLD), description(name="old", num_conn=2), NEW, replace=True)
+    for name in ("gw-a", "gw-b"):
+        run.fleet.sessions(name).clear()
+    released = {"gw-a": {"released": [{"uid": UIDS["old"], "role": "producer"}]}}
+    if at_once:
+        run.carry_out(release=released, request={"gw-a": refused("old", "num_conn: must be 1")})
+    else:
+        run.carry_out(release=released, request={"gw-a": refused("new")})
+        run.carry_out(request={"gw-a": refused("old", "num_conn: must be 1")})
+    text = "it was released, but it could not be opened again, gw-a: producer: num_conn: must be 1"
+    assert f"  old: {text}" in run.wrong()
+    run.fleet.opened(NEW)
+    while run.acts():
+        run.carry_out(request={"gw-a": created("new")})
+    assert f"  old: {text}" in run.wrong()
+
+
+def test_a_stream_whose_release_was_refused_is_not_said_to_be_gone() -> None:
+    run = Run(Fleet().opened(OLD), description(name="old", num_conn=2), replace=True)
+    run.carry_out(release={"gw-a": refused("old", "it is of ann")})
+    assert run.wrong() == [DO_NOT, "  old: gw-a: producer: it is of ann"]
+
+
+FOREIGN = "exists with different parameters: the secret is different"
+
+
+def test_of_two_runs_with_different_keys_the_first_one_tries_again() -> None:
+    run = Run(Fleet(), NEW)
+    # The other run has the consumer side.
+    run.carry_out(request={"gw-a": created("new"), "gw-b": refused("new", FOREIGN)})
+    assert run.actions() == ["open"] and run.acts() and run.now.waits == 2
+    run.fleet.opened(NEW)
+    run.carry_out(request={"gw-a": created("new"), "gw-b": created("new", role="consumer")})
+    assert run.report()[-1] == "1 opened" and run.wrong() == []
+
+
+def test_of_two_runs_with_different_keys_the_second_one_is_told() -> None:
+    run = Run(Fleet(), NEW, OLD)
+    run.carry_out(request={"gw-a": refused("new", FOREIGN), "gw-b": created("new", "old", role="consumer")})
+    assert run.actions() == ["unopened", "open"] and run.acts() and 5 <= run.now.waits <= 9
+    assert [step.name for step in run.now.steps if step.sends] == ["old"]
+    run.fleet.opened(NEW).opened(OLD)
+    run.carry_out(request={"gw-a": created("old"), "gw-b": created("old", role="consumer")})
+    assert run.report()[1:] == ["new: opened by another run at the same time", "1 opened, 1 unchanged"]
+    assert run.wrong() == []
+
+
+def test_a_stream_that_two_runs_give_up_to_each_other_is_opened() -> None:
+    run = Run(Fleet(), NEW)
+    run.carry_out(request={"gw-a": refused("new", FOREIGN), "gw-b": refused("new", FOREIGN)})
+    assert run.actions() == ["unopened"]
+    run.carry_out()
+    assert run.actions() == ["open"] and run.acts() and not run.waits()
+    run.fleet.opened(NEW)
+    run.carry_out(request={"gw-a": created("new"), "gw-b": created("new", role="consumer")})
+    assert run.report()[-1] == "1 opened"
+
+
+def test_a_session_with_another_key_that_stays_is_told() -> None:
+    fleet = Fleet().opened(NEW)
+    fleet.session("consumer").update(state="reserved", health="waiting")
+    fleet.sessions("gw-a").clear()
+    run = Run(fleet, NEW).carry_out()
+    for _round in range(2):
+        assert run.actions() == ["repair"] and run.acts()
+        run.carry_out(request={"gw-a": created("new"), "gw-b": refused("new", FOREIGN)})
+    assert run.actions() == ["refused"] and not run.acts()
+    assert run.wrong()[1] == f"  new: gw-b: producer: {FOREIGN}"
+
+
+def test_what_another_run_opens_while_this_one_fails_is_not_claimed() -> None:
+    run = Run(Fleet(), NEW, OLD)
+    run.fleet.opened(NEW)
+    run.carry_out(request={"gw-a": refused("old")})
+    assert run.report() == ["new: opened by another run at the same time", "1 unchanged, 1 refused"]
 
 
 def test_sessions_that_may_be_left_are_told() -> None:
