@@ -11,6 +11,7 @@ read from extra variables, because a site may use names such as ``uid`` or ``str
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
@@ -199,6 +200,13 @@ class Inputs:
             for name in ("streams", "ticket", "reply", "uid", "uids", "all")
             if name in self.variables and name not in self.extra and PREFIX + name not in self.variables
         ]
+
+    def note_misspelled(self) -> None:
+        """Note each extra variable whose name resembles one that the playbook would read."""
+        for name in sorted(set(self.extra) - set(SHORT)):
+            found = get_close_matches(name, SHORT, 1, cutoff=0.85)
+            if found:
+                self.notes.append(f"{name} is not a variable of this playbook, but {found[0]} is")
 
     def _tickets(self, name: str) -> list[Any]:
         found = self._data(name)

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -141,15 +141,18 @@ def make_plan(
     given = [] if everything or problems else _try(inputs.streams, problems, [])
     key = _try(inputs.key, problems, "")
     stream_set = _try(inputs.stream_set, problems, "") if purpose in ("apply", "open") else ""
-    prune, replace = _options(inputs, stream_set, problems) if purpose == "apply" else (False, False)
+    prune = replace = False
+    if purpose == "apply":
+        inputs.note_misspelled()
+        prune, replace = _options(inputs, stream_set, problems)
     if problems:
         raise DescriptionError(problems)
     uids, replies, key_file = [] if everything else inputs.uids(), inputs.replies(), inputs.key_file()
     # Without a selection, stream_status shows all sessions.
     nothing = prune and inputs.is_empty_list()
     if purpose == "apply" and (uids or inputs.tickets()):
-        problems.append("streams: the playbook streams requires a description, not a uid or a ticket")
-    elif not given and not uids and not everything and not nothing and purpose != "status":
+        raise DescriptionError(["streams: the playbook streams requires a description, not a uid or a ticket"])
+    if not given and not uids and not everything and not nothing and purpose != "status":
         problems = inputs.ignored()
         if not opens:
             what = "what to release" if purpose == "release" else "whose connections to close"
@@ -163,10 +166,9 @@ def make_plan(
             streams = read_streams(given, reads, gateways, replies)
         except DescriptionError as error:
             problems += error.problems
+    problems += _label(streams, stream_set)
     if problems:
         raise DescriptionError(problems)
-    for stream in streams if stream_set else ():
-        stream.labels[SET_LABEL] = stream_set
     if streams and purpose != "status":
         try:
             check_key(key_file, key, create=opens and not check_mode, show=show)
@@ -202,6 +204,13 @@ def _options(inputs: Inputs, stream_set: str, problems: list[str]) -> tuple[bool
             "'stream_set', for example in the file with the streams"
         )
     return prune, replace
+
+
+def _label(streams: Sequence[Stream], stream_set: str) -> Iterable[str]:
+    """Add the name of the description to the labels of its streams, and return a line for each one with another name."""
+    for stream in streams if stream_set else ():
+        if stream.labels.setdefault(SET_LABEL, stream_set) != stream_set:
+            yield f"stream {show(stream.name)}: labels.{SET_LABEL}: must be the same as stream_set, or omitted"
 
 
 def make_directory(path: str, check_mode: bool = False) -> bool:

@@ -76,26 +76,19 @@ def read_streams(
         DescriptionError: With all errors.
     """
     if not isinstance(value, (list, tuple)) or not value:
+        empty = "; an empty list requires -e prune=true" if purpose == "apply" else ""
         ticket = ", or a ticket with -e ticket=PATH" if purpose in TICKET_PURPOSES else ""
         beside = "; a reply also requires the description" if replies else ""
         raise DescriptionError(
             [
                 f"streams: {show(value)} is not allowed: must be a list of at least one stream, "
                 "with -e @streams.yml or -e streams=@streams.yml, or as scistream_streams in the inventory"
-                f"{ticket}{beside}"
+                f"{ticket}{empty}{beside}"
             ]
         )
     problems: list[str] = []
     streams = [StreamReader(item, index, purpose, problems).read(gateways) for index, item in enumerate(value)]
-    for attribute in ("name", "uid"):
-        seen: set[str] = set()
-        for stream in streams:
-            text = getattr(stream, attribute)
-            if text and text in seen:
-                problems.append(
-                    f"stream {show(stream.name)}: {attribute}: {show(text)} is used twice; each stream needs its own"
-                )
-            seen.add(text)
+    problems += _used_twice(streams)
     problems += ports_used_twice(streams)
     if PURPOSES[purpose]:
         for path in replies:
@@ -106,6 +99,17 @@ def read_streams(
     if problems:
         raise DescriptionError(problems)
     return streams
+
+
+def _used_twice(streams: Sequence[Stream]) -> Iterable[str]:
+    """Return a line for each stream that has the name or the uid of one before it."""
+    seen: set[tuple[str, str]] = set()
+    for stream in streams:
+        keys = [(key, text) for key in ("name", "uid") if (text := getattr(stream, key))]
+        # The uid follows from the name, so one line is enough.
+        for key, text in [item for item in keys if item in seen][:1]:
+            yield f"stream {show(stream.name)}: {key}: {show(text)} is used twice; each stream needs its own"
+        seen.update(keys)
 
 
 class StreamReader:
@@ -153,8 +157,9 @@ class StreamReader:
         if self.exchanged:
             stream.ticket = self.exchanged.fingerprint
             stream.peer = Peer.of(self.exchanged.values["producer"])
-        if self.opens:
+        if self.opens or stream.state == "absent":
             self._unknown(self.item, _STREAM_KEYS, "")
+        if self.opens:
             self._parameters(stream)
             self._encryption(stream)
             self._problems(take_certificates(stream, sides, self.purpose))
@@ -214,7 +219,7 @@ class StreamReader:
         if not isinstance(side, Mapping):
             self._problem(f"{role}: {show(side)} is not allowed: must be a dictionary with at least a gateway")
             return {}
-        if self.opens:
+        if PURPOSES[self.purpose]:
             self._unknown(side, _SIDE_KEYS[role], f"{role}: ")
         return side
 

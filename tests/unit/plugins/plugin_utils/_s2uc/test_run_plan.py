@@ -141,12 +141,29 @@ def test_options_of_a_description() -> None:
     assert problem == 'replace: "perhaps" is not allowed: must be true or false'
 
 
+def test_names_that_resemble_those_of_options_are_noted() -> None:
+    given = {"streams": [description()], "stream_sets": "a", "prunes": True, "scistream_key": KEY, "beamline": 2}
+    inputs = Inputs(given, given)
+    make_plan(inputs, "apply", GATEWAYS, check_mode=True)
+    assert inputs.notes == [
+        "prunes is not a variable of this playbook, but prune is",
+        "stream_sets is not a variable of this playbook, but stream_set is",
+    ]
+
+
+def test_a_label_cannot_put_a_stream_into_another_set() -> None:
+    labelled = description(labels={"stream_set": "beamline-3"})
+    (problem,) = problems("apply", streams=[labelled], stream_set="beamline-2", scistream_key=KEY)
+    assert problem == 'stream "tomography": labels.stream_set: must be the same as stream_set, or omitted'
+    assert plan("apply", streams=[labelled], stream_set="beamline-3", scistream_key=KEY).streams
+
+
 def test_an_empty_description_only_prunes() -> None:
     made = plan("apply", streams=[], stream_set="beamline-2", prune=True, scistream_key=KEY)
     assert (made.streams, made.prune) == ([], True)
     for more in ({"stream_set": "beamline-2"}, {}):
         (problem,) = problems("apply", streams=[], scistream_key=KEY, **more)
-        assert "at least one stream" in problem
+        assert "at least one stream" in problem and problem.endswith("; an empty list requires -e prune=true")
     # A file that is missing must not release everything.
     (problem,) = problems("apply", stream_set="beamline-2", prune=True, scistream_key=KEY)
     assert "at least one stream" in problem
@@ -155,7 +172,7 @@ def test_an_empty_description_only_prunes() -> None:
 @pytest.mark.parametrize("other", [{"uid": UID}, {"uids": [UID]}, {"ticket": "t.yml"}])
 def test_only_a_description_can_be_applied(other: dict[str, Any]) -> None:
     found = problems("apply", streams=[description()], scistream_key=KEY, **other)
-    assert "streams: the playbook streams requires a description, not a uid or a ticket" in found
+    assert found == ["streams: the playbook streams requires a description, not a uid or a ticket"]
 
 
 def test_absent_streams_need_only_what_identifies_them() -> None:
@@ -167,6 +184,10 @@ def test_absent_streams_need_only_what_identifies_them() -> None:
     both = {**gone, "producer": {"gateway": "gw-x"}, "consumer": {"gateway": "gw-y"}}
     (problem,) = problems("apply", streams=[both], scistream_key=KEY)
     assert "are not among the gateways of this run" in problem
+    (problem,) = problems("apply", streams=[{**gone, "numconn": 1}], scistream_key=KEY)
+    assert problem.startswith('stream "old": "numconn" is not a key of a stream')
+    (problem,) = problems("apply", streams=[{**gone, "consumer": {"gateway": "gw-b", "adress": 1}}], scistream_key=KEY)
+    assert problem.startswith('stream "old": consumer: "adress" is not a key of a stream')
     (problem,) = problems("apply", streams=[description(state="gone")], scistream_key=KEY)
     assert 'state: "gone" is not allowed' in problem
     (problem,) = problems("open", streams=[description(), gone], scistream_key=KEY)
