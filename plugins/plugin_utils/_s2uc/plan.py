@@ -207,7 +207,7 @@ def _options(inputs: Inputs, stream_set: str, problems: list[str]) -> tuple[bool
 
 
 def _label(streams: Sequence[Stream], stream_set: str) -> Iterable[str]:
-    """Add the name of the description to the labels of its streams. Return a line for each one that has another name."""
+    """Add the name of the description to the labels of its streams. Return a line for each one with another name."""
     for stream in streams if stream_set else ():
         if stream.labels.setdefault(SET_LABEL, stream_set) != stream_set:
             yield f"stream {show(stream.name)}: labels.{SET_LABEL}: must be the same as stream_set, or omitted"
