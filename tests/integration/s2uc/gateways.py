@@ -78,7 +78,8 @@ class Site:
         self.inventory = self.write("gateways.yml", self.hosts(*GATEWAYS))
 
     def address(self, name: str) -> str:
-        return f"{self.network}.{10 + GATEWAYS.index(name)}"
+        """Return the address of a gateway, which follows from the last letter of its name."""
+        return f"{self.network}.{10 + ord(name[-1]) - ord('a')}"
 
     def host(self, name: str) -> dict[str, Any]:
         """Return the variables of a gateway."""
@@ -161,6 +162,21 @@ class Site:
         rows = [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
         return Outcome(done.returncode, done.stdout, rows)
 
+    def start(self, playbook: str, *, inventory: Path | None = None, **variables: Any) -> subprocess.Popen[str]:
+        """Start a run of a playbook of the collection, as another control node does."""
+        return subprocess.Popen(
+            [
+                *(PLAYBOOK, "-i", str(inventory or self.inventory), f"scistream.gateway.{playbook}"),
+                *("-e", json.dumps(variables)),
+            ],
+            env=self.environment(),
+            cwd=self.directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
     def environment(self) -> dict[str, str]:
         """Return the environment of every run."""
         return {
@@ -175,6 +191,10 @@ class Site:
         outcome = self.play(playbook, *arguments, **variables)
         assert outcome.status == 0, outcome.output
         return outcome
+
+    def state(self, gateway: str) -> Path:
+        """Return the directory with the state of a gateway."""
+        return self.directory / gateway / "var/lib/scistream"
 
     def session(self, gateway: str, role: str) -> Path:
         """Return the directory of the only session of a role on a gateway."""
