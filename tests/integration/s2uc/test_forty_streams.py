@@ -42,7 +42,7 @@ def lose(site: Site, gateway: str) -> None:
 
 
 def described(site: Site, number: int, port: int) -> dict[str, Any]:
-    """Return a stream of the description. Each gateway is the producer's in ten, and the consumer's in about as many."""
+    """Return a stream of the description. Each gateway is that of ten producers, and of about ten consumers."""
     first, second = ALL[number % 4], ALL[(number + 1 + number // 4 % 3) % 4]
     return {
         "name": f"stream-{number}",
