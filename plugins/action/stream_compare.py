@@ -16,7 +16,11 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import session_journal
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import registered, registered_steps
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import (
+    has_failed,
+    registered,
+    registered_steps,
+)
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output import fail_with, show_lines, unsupported
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import Plan, given_plan
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_applied import (
@@ -54,7 +58,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             plan = given_plan(arguments, variables)
             if arguments.get("previous") is None:
                 this = Round(self._steps(plan, variables, patient=True))
-                result["msg"] = show_lines(plan_lines(this.steps, everything=bool(self._task.diff)))
+                # If there is nothing to do, the report shows all that there is to say.
+                if this.acts or self._task.diff or self._task.check_mode:
+                    result["msg"] = show_lines(plan_lines(this.steps, everything=bool(self._task.diff)))
             else:
                 this = self._next(plan, given_round(variables, "previous", arguments["previous"]), variables)
                 # The next tasks know what to do about the sessions of the round, so the journal must not report them.
@@ -77,7 +83,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         sent = Sent(release, request, hello, update, undo)
         if self._task.check_mode:
             return predicted(previous, plan.streams, sent)
-        this = next_round(previous, self._steps(plan, variables, patient=False), plan.streams, sent)
+        answers = registered(variables["hostvars"], plan.gateways, "info")
+        silent = {gateway for gateway, answer in answers.items() if has_failed(answer)}
+        this = next_round(previous, self._steps(plan, variables, patient=False), plan.streams, sent, silent)
         return replace(this, notes=[*this.notes, *unanswered(plan.streams, update)])
 
     def _steps(self, plan: Plan, variables: Result, patient: bool) -> list[Any]:
@@ -96,6 +104,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return replace(
             plan,
             streams=[stream for stream in plan.streams if stream.uid in sends],
-            releases=[item for step in this.steps if this.acts for item in step.releases],
+            releases=[item for step in this.steps if this.acts and step.acts for item in step.releases],
             decides={uid: role for uid, role in this.decides.items() if uid in sends},
         )

@@ -14,7 +14,8 @@ version_added: 0.2.0
 description:
   - Compares the description of streams with the sessions of the gateways, and returns what has to be done for them to
     match, for M(scistream.gateway.stream_message). The first comparison of a run shows the plan, with one line for each
-    stream in diff mode, and otherwise only for those that differ.
+    stream in diff mode, and otherwise only for those that differ. If nothing is to be done, it only shows the plan in
+    check mode and in diff mode.
   - The playbook C(streams) of this collection consists of it. In your own plays, import this playbook.
   - The answers of the gateways are read from the variables C(scistream_info), C(scistream_release), and
     C(scistream_opening) or C(scistream_request), C(scistream_hello) and C(scistream_update), in which the playbook
@@ -76,7 +77,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 msg:
-  description: The lines of the plan. Empty after the first comparison.
+  description: The lines of the plan. Empty after the first comparison, and if nothing is to be done.
   returned: always
   type: list
   elements: str

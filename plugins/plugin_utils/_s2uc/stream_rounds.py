@@ -12,7 +12,7 @@ work on the same streams.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -139,7 +139,9 @@ def given_round(variables: Mapping[str, Any], option: str, name: Any) -> Round:
     return Round.of(found["round"])
 
 
-def next_round(previous: Round, steps: Sequence[Step], streams: Sequence[Stream], sent: Sent) -> Round:
+def next_round(
+    previous: Round, steps: Sequence[Step], streams: Sequence[Stream], sent: Sent, silent: Collection[str] = ()
+) -> Round:
     """Return the round after one that was carried out.
 
     Args:
@@ -147,6 +149,7 @@ def next_round(previous: Round, steps: Sequence[Step], streams: Sequence[Stream]
         steps: Steps according to what the gateways answer now.
         streams: Described streams.
         sent: Answers of the gateways to the messages of the round.
+        silent: Gateways that do not answer now.
     """
     before = {step.uid: step for step in previous.steps}
     outcomes = _outcomes(previous, streams, sent)
@@ -178,9 +181,10 @@ def next_round(previous: Round, steps: Sequence[Step], streams: Sequence[Stream]
     present = {step.uid for step in steps}
     for old in previous.steps:
         if old.uid not in present:
-            why = outcomes[old.uid].refused
-            left.append(replace(old, action=REFUSED if why else UNCHANGED, why=why, releases=[]))
-            if old.action == RELEASE and not why:
+            hidden = any(item["gateway"] in silent for item in old.releases)
+            why = outcomes[old.uid].refused or (old.why if old.action == REFUSED else [])
+            left.append(replace(old, action=REFUSED, why=why) if hidden and why else replace(old, action=UNCHANGED))
+            if left[-1].action == UNCHANGED and old.uid not in done:
                 done[old.uid] = Done(RELEASE, totals.get(old.uid, []))
     return Round(left, previous.number + 1, previous.complete + (not sent.stopped), done, notes)
 

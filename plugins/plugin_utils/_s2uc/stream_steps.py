@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -266,11 +267,19 @@ def _undescribed(streams: Sequence[Stream], there: _Existing, wishes: Wishes) ->
     elsewhere = {stream.name for stream in streams if stream.state != "absent" and not there.of(stream.uid)}
     why = f"it is not in the stream set {wishes.stream_set}"
     seen: set[str] = set()
-    for (name, uid), keys in sorted(there.in_set.items()):
+    for (name, uid), keys in sorted(there.in_set.items(), key=lambda item: _order(item[0][0])):
         # Both sides of a stream have the same name, unless something else than this collection opened them.
         if uid not in described and uid not in seen and name not in elsewhere:
             yield Step(name, uid, RELEASE, [why, *there.cut(keys)], _sessions(keys, None))
             seen.add(uid)
+
+
+def _order(name: str) -> list[tuple[bool, int, str]]:
+    """Return the key by which names are sorted as people do, with numbers in them by their values."""
+    parts = re.split(r"([0-9]+)", name[:64])
+    # Every second part is a number.
+    keys = [(index % 2 == 1, part) for index, part in enumerate(parts) if part]
+    return [(number, int(part) if number else 0, part) for number, part in keys]
 
 
 def _sessions(keys: Iterable[Key], stream: Stream | None) -> list[dict[str, Any]]:

@@ -85,11 +85,10 @@ def test_two_control_nodes_at_once(site: Site, producer: int, keys: tuple[str, s
     texts = [run.communicate(timeout=300)[0] for run in runs]
     print(*texts, sep="\n")
     assert len(site.sessions()) == 2 * len(streams)
-    assert [run.returncode for run in runs] == [0, 0]
-    told = sum(text.count("opened by another run at the same time") for text in texts)
-    # A run that comes later finds the streams of the other one open.
-    assert sum(counted(text, "(?:opened|repaired)") for text in texts) == len(streams)
-    assert told <= 2
+    # A run that waits for a slow one takes over what it does not finish in time, if it has its key, or says so.
+    assert all(run.returncode == 0 or "do not match" in text for run, text in zip(runs, texts, strict=True))
+    assert sum(counted(text, "(?:opened|repaired)") for text in texts) >= len(streams)
+    assert sum(text.count("opened by another run at the same time") for text in texts) <= 2
     after = apply(site, *streams)
     assert after.changed == 0 and numbers(after) == "4 unchanged"
     assert site.ok("stream_status").output.count("running, connections") == 2 * len(streams)

@@ -46,7 +46,8 @@ class Run:
         """Go on to the next round. Of messages without an answer it is only known that they were not refused."""
         sent = Sent(**{name: answers.get(name, {}) for name in ("release", "request", "hello", "update", "undo")})
         steps = self.fleet.steps(*self.streams, patient=False, **self.wishes)
-        self.now = next_round(self.now, steps, read(*self.streams), sent)
+        silent = [name for name, answer in self.fleet.answers.items() if answer.get("refused")]
+        self.now = next_round(self.now, steps, read(*self.streams), sent, silent)
         return self
 
     def acts(self) -> bool:
@@ -188,6 +189,19 @@ def test_a_release_that_is_refused() -> None:
     run.fleet.silence("gw-a").silence("gw-b")
     run.carry_out(release={"gw-a": {"refused": True, "lost": True, "msg": "timed out"}})
     assert run.wrong() == [DO_NOT, "  old: gw-a: timed out"]
+    run.carry_out()
+    assert run.wrong() == [DO_NOT, "  old: gw-a: timed out"]
+
+
+def test_what_is_gone_although_its_release_was_refused_is_released() -> None:
+    run = Run(Fleet().opened(OLD), NEW, prune=True)
+    for name in ("gw-a", "gw-b"):
+        run.fleet.sessions(name).clear()
+    run.fleet.opened(NEW)
+    run.carry_out(release={"gw-a": refused("old", "the gateway lost its store")}, request={"gw-a": created("new")})
+    assert run.wrong() == [] and run.report()[-1] == "1 opened, 1 released"
+    run.carry_out()
+    assert run.report()[-1] == "1 opened, 1 released"
 
 
 def test_a_stream_that_another_run_opens_is_left_to_it() -> None:

@@ -232,6 +232,13 @@ def test_only_what_has_the_name_of_the_set_is_pruned() -> None:
     assert [step.name for step in fleet.steps(prune=True)] == ["old", "tomography"]
 
 
+def test_what_is_pruned_is_shown_in_the_order_of_the_numbers() -> None:
+    fleet = Fleet()
+    for name in ("scan-10", "scan-9", "9", "scan", "scan-9b"):
+        fleet.opened(description(name=name))
+    assert [step.name for step in fleet.steps(prune=True)] == ["scan", "scan-9", "scan-9b", "scan-10", "9"]
+
+
 def test_a_gateway_cannot_make_others_release_what_is_not_of_the_set(fleet: Fleet) -> None:
     victim = Fleet().opened(description(name="victim"), stream_set="")
     for name in ("gw-a", "gw-b"):
