@@ -152,13 +152,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         """Show what a run did to make the gateways match, and fail if they do not."""
         plan, answers = self._plan, self._answers("info")
         this = given_round(self._variables, "compared", self._task.args.get("compared"))
+        key = describe_key(plan.key_file, plan.key_given)
+        wrong = report_applied.differing(this, answers, key, plan.prune, self._check)
         if not self._check:
             warn_unencrypted(report_applied.unencrypted(this, plan.streams))
             result["msg"] = show_lines(report_applied.applied(this, plan.streams, answers))
             present = [stream for stream in plan.streams if stream.state != "absent"]
-            result["streams"] = stream_results(present, [answers], plan.purpose)
-        key = describe_key(plan.key_file, plan.key_given)
-        return fail_with(report_applied.differing(this, answers, key, plan.prune, self._check), result)
+            # Ansible displays the result of a task that fails.
+            result.update({} if wrong else {"streams": stream_results(present, [answers], plan.purpose)})
+        return fail_with(wrong, result)
 
     def _dropped(self, result: Result) -> Result:
         plan, before, answers = self._plan, self._answers("info"), self._answers("drop")

@@ -102,7 +102,7 @@ streams:
   description:
     - Streams that were opened, or for O(kind=applied) that are open, by name.
     - The playbooks store it in the fact and the stat C(scistream_result). It contains no secrets.
-  returned: for O(kind=opened) if everything succeeded, and for O(kind=applied)
+  returned: if everything succeeded
   type: dict
   sample:
     tomography:

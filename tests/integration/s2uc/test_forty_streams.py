@@ -95,4 +95,4 @@ def test_a_description_of_forty_streams(site: Site, four: Path, producer: int) -
     streams.clear()
     assert apply().message.endswith("36 released")
     assert site.sessions() == []
-    assert not machine.processes(f"{site.directory}/gw-")
+    assert not [gateway for gateway in GATEWAYS if machine.processes(f"{site.directory}/{gateway}/")]

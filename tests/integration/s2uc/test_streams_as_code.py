@@ -161,6 +161,7 @@ def test_a_refused_stream_does_not_hold_up_others(site: Site, producer: int) -> 
     assert "good: opened, the consumer connects to " in outcome.output
     assert "1 opened, 1 refused" in outcome.output
     assert "  bad: gw-b: consumer: " in outcome.message and "10.0.0.0/8" in outcome.message
+    assert "connect_to" not in outcome.output
     assert site.sessions() == ["gw-a/producer", "gw-b/consumer"]
 
 
