@@ -59,6 +59,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 self._open if message == "open" else getattr(self._client(self._answers), message)
             )
             answer = send()
+            if answer and self._plan.purpose == "apply":
+                # The plan of the run shows the differences, in one line for each stream.
+                answer.pop("diff", None)
         except (ScistreamError, AnsibleError) as error:
             answer = {"refused": True, "msg": readable(str(error))}
         result.update({"changed": False, "skipped": True} if answer is None else answer)

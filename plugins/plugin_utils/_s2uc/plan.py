@@ -139,13 +139,14 @@ def make_plan(
     everything = purpose == "release" and _try(inputs.all, problems, False)
     confirm = _try(inputs.confirm, problems, True) if everything else True
     given = [] if everything or problems else _try(inputs.streams, problems, [])
+    unreadable = bool(problems)
     key = _try(inputs.key, problems, "")
     stream_set = _try(inputs.stream_set, problems, "") if purpose in ("apply", "open") else ""
     prune = replace = False
     if purpose == "apply":
         inputs.note_misspelled()
         prune, replace = _options(inputs, stream_set, problems)
-    if problems:
+    if unreadable:
         raise DescriptionError(problems)
     uids, replies, key_file = [] if everything else inputs.uids(), inputs.replies(), inputs.key_file()
     # Without a selection, stream_status shows all sessions.
@@ -153,7 +154,7 @@ def make_plan(
     if purpose == "apply" and (uids or inputs.tickets()):
         raise DescriptionError(["streams: the playbook streams requires a description, not a uid or a ticket"])
     if not given and not uids and not everything and not nothing and purpose != "status":
-        problems = inputs.ignored()
+        problems += inputs.ignored()
         if not opens:
             what = "what to release" if purpose == "release" else "whose connections to close"
             other = "; 'all' releases all sessions of the gateways" if purpose == "release" else ""
@@ -161,7 +162,7 @@ def make_plan(
                 f"Specify {what} with 'streams' (the description), 'ticket' (a file), 'uid' or a list 'uids'{other}."
             )
     streams: list[Stream] = []
-    if given or (opens and not nothing):
+    if given or (opens and not nothing and not problems):
         try:
             streams = read_streams(given, reads, gateways, replies)
         except DescriptionError as error:

@@ -53,14 +53,15 @@ def test_a_description_is_applied_edited_and_pruned(site: Site, producer: int) -
         edited["labels"], edited["consumer"] = {"run": "2"}, {"gateway": "gw-b", "clients": ["127.0.0.0/9"]}
         absent = {**absent, "state": "absent"}
         plan = site.ok("streams", "--check", "--diff", streams=[kept, edited, absent], stream_set=SET, prune=True)
-        lines = [line for line in plan.output.splitlines() if line.startswith(("kept", "edited", "pruned", "absent"))]
-        assert lines == [
+        (shown,) = (part for part in plan.output.split("\nTASK [") if part.startswith("Compare "))
+        assert shown.strip().splitlines()[1:-1] == [
             "kept: unchanged",
             "edited: to change: labels.run 1 -> 2, clients 127.0.0.0/8 -> 127.0.0.0/9",
             "absent: to release: its state is absent",
             f"pruned: to release: it is not in the stream set {SET}",
+            "1 to change, 2 to release, 1 unchanged",
         ]
-        assert "1 to change, 2 to release, 1 unchanged" in plan.output
+        assert "+++" not in plan.output
         assert len(site.sessions()) == 8
 
         done = apply(site, kept, edited, absent, prune=True)
@@ -70,7 +71,6 @@ def test_a_description_is_applied_edited_and_pruned(site: Site, producer: int) -
         connection.sendall(b"photons")
         assert connection.recv(100) == b"PHOTONS"
 
-    assert numbers(apply(site, kept, edited, absent, prune=True)) == "3 unchanged"
     assert numbers(site.ok("streams", streams=[], stream_set=SET, prune=True)) == "2 released"
     assert site.sessions() == []
 
@@ -91,7 +91,6 @@ def test_two_control_nodes_at_once(site: Site, producer: int, keys: tuple[str, s
     assert sum(text.count("opened by another run at the same time") for text in texts) <= 2
     after = apply(site, *streams)
     assert after.changed == 0 and numbers(after) == "4 unchanged"
-    assert site.ok("stream_status").output.count("running, connections") == 2 * len(streams)
 
 
 def kill_data_server(site: Site, gateway: str, role: str) -> None:

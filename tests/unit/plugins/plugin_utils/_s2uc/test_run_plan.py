@@ -137,6 +137,9 @@ def test_options_of_a_description() -> None:
     assert not plan("open", streams=[description()], prune=True, scistream_key=KEY).prune
     (problem,) = problems("apply", streams=[description()], prune=True, scistream_key=KEY)
     assert problem.startswith("prune: ") and "stream_set" in problem
+    assert len(problems("apply", streams=[description(num_conn=0)], prune=True, scistream_key=KEY)) == 2
+    (problem,) = problems("apply", streams=[], prune=True, scistream_key=KEY)
+    assert problem.startswith("prune: ")
     (problem,) = problems("apply", streams=[description()], replace="perhaps", scistream_key=KEY)
     assert problem == 'replace: "perhaps" is not allowed: must be true or false'
 
