@@ -71,13 +71,13 @@ def run_all(tasks: Sequence[Steps[T]], cancels: Callable[[int], bool] = lambda i
         cancels: Called with the index of a task that failed. Returns whether to cancel the other tasks, which then
             complete their current steps first.
     """
-    if len(tasks) == 1:
-        return [_run_one(tasks[0])]
+    # Calls for one session, which are most, and rollbacks of nothing need no threads, which take time to load.
+    if len(tasks) <= 1:
+        return [_run_one(task) for task in tasks]
     group = _Group(tasks, cancels)
-    # Calls for one session, which are most, need no threads.
     from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(max_workers=min(_MAX_THREADS, max(1, len(tasks)))) as pool:
+    with ThreadPoolExecutor(max_workers=min(_MAX_THREADS, len(tasks))) as pool:
         group.run(pool)
     return group.outcomes
 

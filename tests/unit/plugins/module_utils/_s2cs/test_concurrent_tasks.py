@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 
@@ -43,12 +44,19 @@ def task(journal: list[str], name: str, *steps: float, fails: str = "") -> Steps
     return name
 
 
-@pytest.mark.parametrize("count", [1, 2, 40])
+@pytest.mark.parametrize("count", [0, 1, 2, 40])
 def test_results_are_in_order(count: int) -> None:
     journal: list[str] = []
     outcomes = run_all([task(journal, f"w{number}-", 0.02, 0) for number in range(count)])
     assert [end.value for end in outcomes] == [f"w{number}-" for number in range(count)]
     assert len(journal) == 2 * count and all(end.started and end.error is None for end in outcomes)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_few_tasks_load_no_threads(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    # Importing it fails.
+    monkeypatch.setitem(sys.modules, "concurrent.futures", None)
+    assert [end.value for end in run_all([task([], "one", 0) for _number in range(count)])] == ["one"] * count
 
 
 def test_steps_run_concurrently() -> None:
