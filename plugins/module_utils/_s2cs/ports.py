@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import errno
-import random
+import os
 import socket
 from itertools import chain
 from typing import Callable, Collection, List, Mapping, Sequence
@@ -87,7 +87,7 @@ def port_chooser(
         start = last + 1 if low <= last < high else low
         if random_start:
             # This does not have to be secret, only different from the other control server.
-            start = random.SystemRandom().randint(low, high)
+            start = low + int.from_bytes(os.urandom(4), "big") % (high + 1 - low)
         unavailable = {*taken, *reserved}.difference(own)
         kept = {
             index: port

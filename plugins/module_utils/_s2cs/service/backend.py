@@ -12,6 +12,7 @@ of callers. It only receives their connections, because the concurrent calls of 
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import selectors
 import signal
@@ -275,6 +276,8 @@ def _drain(pipe: int) -> None:
 
 def act(path: str, config: str, frontend: int, user_socket: str, viewers: Collection[int] = ()) -> None:
     """Run the backend until the process ends."""
+    # Actions on encrypted streams need it, and loading it takes as long as the rest of many.
+    importlib.import_module("ssl")
     os.umask(0o022)
     created = "LISTEN_FDS" not in os.environ
     listener = sockets.listen(path, 0o600)
