@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import suppress
+from functools import partial
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store_errors import BUSY_SECONDS, version_mismatch
 
@@ -23,6 +24,7 @@ CREATE TABLE IF NOT EXISTS port (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS last_port (address TEXT PRIMARY KEY, port INTEGER NOT NULL) WITHOUT ROWID;
 """
+_CACHE_PAGES = 64
 # Enough for everything that a change of a session touches in the database.
 _JOURNAL_SIZE = 1 << 18
 
@@ -49,8 +51,12 @@ def connect_empty() -> sqlite3.Connection:
 
 def _configure(connection: sqlite3.Connection) -> sqlite3.Connection:
     # Invalid text must not prevent other rows from being read.
-    connection.text_factory = lambda data: data.decode("utf-8", "replace")
+    connection.text_factory = partial(str, encoding="utf-8", errors="replace")
     connection.execute("PRAGMA foreign_keys = ON")
+    # Queries of all rows read each page once, so that a cache of all pages would only take time to allocate.
+    connection.execute(f"PRAGMA cache_size = {_CACHE_PAGES}")
+    # A transaction keeps its changes in memory, however large it is.
+    connection.execute("PRAGMA cache_spill = OFF")
     # Temporary files could be on another disk, which may be full.
     connection.execute("PRAGMA temp_store = MEMORY")
     return connection

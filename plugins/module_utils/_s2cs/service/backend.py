@@ -11,6 +11,7 @@ of callers. It only receives their connections, because the concurrent calls of 
 
 from __future__ import annotations
 
+import codecs
 import gc
 import importlib
 import os
@@ -276,8 +277,9 @@ def _drain(pipe: int) -> None:
 
 def act(path: str, config: str, frontend: int, user_socket: str, viewers: Collection[int] = ()) -> None:
     """Run the backend until the process ends."""
-    # Actions on encrypted streams need it, and loading it takes as long as the rest of many.
+    # What most actions need, and would have to load after the fork. That takes ssl as long as a whole action.
     importlib.import_module("ssl")
+    codecs.lookup("ascii")
     os.umask(0o022)
     created = "LISTEN_FDS" not in os.environ
     listener = sockets.listen(path, 0o600)
