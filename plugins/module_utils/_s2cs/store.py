@@ -201,7 +201,7 @@ class Store:
         Args:
             owner: The owner. None takes a fraction of the time, and returns only the total.
         """
-        found = store_queries.usage(self._connection, owner)
+        found = None if self._read_only else store_queries.usage(self._connection, owner)
         return Usage.of(self.all(), owner) if found is None else found
 
     def ports(self, address: str) -> list[int]:
@@ -264,6 +264,7 @@ class Store:
             reserved = session.replace(listeners=[f"{host}:{port}" for port in ports])
             document = reserved.require_storable()
             connection.execute("INSERT INTO session VALUES (?, ?, ?)", (reserved.uid, reserved.role, document))
+            store_queries.add_usage(connection, reserved)
             connection.executemany(
                 "INSERT INTO port VALUES (?, ?, ?, ?)", [(address, port, session.uid, session.role) for port in ports]
             )

@@ -14,13 +14,15 @@ import stat
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import database, store_queries
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError, StoreError
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.limits import Limits
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.limits import Limits, Usage
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import (
     STREAMING,
     Session,
@@ -122,6 +124,40 @@ def test_values_of_many_sessions(tmp_path: Path) -> None:
     store.require_readable()
     assert sorted(store.expirations()) == [("b", "producer"), ("c", "producer"), ("n", "producer")]
     assert [found.uid for found in store.expired()] == ["b"]
+    store.close()
+
+
+@pytest.mark.parametrize("change", ["DROP TABLE usage", "DELETE FROM usage WHERE uid = 'a'", "DELETE FROM session"])
+def test_usage_after_changes_by_other_programs(tmp_path: Path, change: str) -> None:
+    """Such as an earlier version, which does not know the table. Without foreign keys, it keeps rows of sessions."""
+    store = Store(str(tmp_path))
+    reserve(store, "a")
+    reserve(store, "b", owner="you")
+    with closing(sqlite3.connect(tmp_path / "s2cs.db")) as connection, connection:
+        connection.execute(change)
+    others = 0 if change.startswith("DELETE FROM session") else 1
+    reading = Store(str(tmp_path), read_only=True)
+    before = (tmp_path / "s2cs.db").read_bytes()
+    assert reading.usage("me") == Usage(2 * others, others, 2 * others)
+    reading.close()
+    assert (tmp_path / "s2cs.db").read_bytes() == before
+    with store.transaction() as connection:
+        connection.execute("DELETE FROM port")
+    reserve(store, "c")
+    assert store.usage("me") == Usage(2 * others + 1, others + 1, 2 * others + 2)
+    store.delete("c", "producer")
+    assert store.usage("me") == Usage(2 * others, others, 2 * others)
+    assert store.usage("you") == Usage(2 * others, others, 2 * others)
+    store.close()
+
+
+def test_usage_without_the_right_to_write(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    reserve(store, "a")
+    with store.transaction() as connection:
+        connection.execute("DROP TABLE usage")
+    with closing(database.connect(str(tmp_path / "s2cs.db"), "ro")) as connection:
+        assert store_queries.usage(connection, "me") is None
     store.close()
 
 
