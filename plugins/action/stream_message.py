@@ -93,9 +93,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _ask(self, module: str, options: Mapping[str, Any], predict: bool = False) -> Result:
         self._task.check_mode = self._check or predict
         try:
-            return call(self, module, {**self._config, **options}, self._variables, self._service)
+            answer = call(self, module, {**self._config, **options}, self._variables, self._service)
         finally:
             self._task.check_mode = self._check
+        if not self._task.diff:
+            # Most of the result of many sessions. Ansible would process it for seconds, and not show it.
+            answer.pop("diff", None)
+        return answer
 
     def _key_text(self) -> str | None:
         """Return the text of the user's key, if it is set. It is no argument of the task, as these may be displayed."""

@@ -11,7 +11,7 @@ import hmac
 import json
 import os
 import time
-from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import datetime, timezone
 from typing import Any, Container
 
@@ -196,7 +196,7 @@ class Session:
 
     def to_json(self) -> str:
         """Return the session as it is stored."""
-        return json.dumps(asdict(self), sort_keys=True)
+        return json.dumps(vars(self), sort_keys=True)
 
     def require_storable(self, tolerance: int = 0) -> str:
         """Check that this session is not too large to be stored, and return it as it is stored.
@@ -211,7 +211,7 @@ class Session:
         """
         text = self.to_json()
         if len(text) > MAX_DOCUMENT + tolerance:
-            sizes = {name: len(json.dumps(value)) for name, value in asdict(self).items()}
+            sizes = {name: len(json.dumps(value)) for name, value in vars(self).items()}
             largest = sorted(sizes, key=lambda name: -sizes[name])[:3]
             shown = ", ".join(f"{name} {sizes[name]}" for name in largest)
             raise StateError(

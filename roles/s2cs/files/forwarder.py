@@ -48,7 +48,9 @@ def load(command: list[str], for_many: bool = False) -> Program | None:
         with suppress(Exception, SystemExit):
             loaded = importlib.import_module("program").main
             if for_many:
-                importlib.import_module("tls_context")
+                # With the first context, OpenSSL loads its configuration and algorithms.
+                ssl = importlib.import_module("tls_context").ssl
+                ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         # Collections of garbage write to what is shared.
         gc.collect()
         gc.freeze()
