@@ -40,8 +40,9 @@ def test_a_producer_that_does_not_answer_is_named(site: Site) -> None:
 def test_check_mode_predicts_what_becomes_of_an_open_stream(site: Site) -> None:
     site.ok("stream_open", streams=[site.stream("moved", 7000)])
     moved = [site.stream("moved", 7001)]
-    predicted = site.ok("stream_open", "--check", streams=moved).changed
-    assert predicted == site.ok("stream_open", streams=moved).changed == 2
+    predicted = site.ok("stream_open", "--check", "--diff", streams=moved)
+    assert [line.strip() for line in predicted.output.splitlines() if line.startswith("+ ") and ":7001" in line]
+    assert predicted.changed == site.ok("stream_open", streams=moved).changed == 2
     assert site.ok("stream_open", "--check", streams=moved).changed == 0
 
 
