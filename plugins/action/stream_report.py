@@ -45,6 +45,8 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_rou
 
 Result = dict[str, Any]
 _ARGUMENTS = frozenset(("kind", "plan", "planned", "compared"))
+# What AWX passes to the next job of a workflow.
+_STAT = "scistream_result"
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -114,6 +116,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         warn_unencrypted(stream.name for stream in plan.streams if stream.encryption == "none")
         result["msg"] = show_lines(opened(plan.streams, answers, plan.purpose, self._check, plan.ticket_dir))
         result["streams"] = stream_results(plan.streams, answers, plan.purpose, plan.ticket_dir)
+        if not self._check:
+            # As of ansible.builtin.set_stats, without the time of another task.
+            result["ansible_stats"] = {"data": {_STAT: result["streams"]}, "per_host": False, "aggregate": True}
         return result
 
     def _failed(self, result: Result) -> Result:
