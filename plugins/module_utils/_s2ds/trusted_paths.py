@@ -123,15 +123,24 @@ class _Checked:
     """Checks many paths, and the directories that they have in common only once."""
 
     def __init__(self) -> None:
-        self._directories: dict[str, tuple[int, str]] = {}
+        # Their descriptors and paths, and whether they are shared.
+        self._directories: dict[str, tuple[int, str, bool]] = {}
 
     def check(self, path: str) -> None:
         """Do what the function ``check`` does."""
         directory, name = os.path.split(path)
         with suppress(FileNotFoundError):
             if directory not in self._directories:
-                self._directories[directory] = _walk(directory)
-            os.close(_walk(name, self._directories[directory])[0])
+                here, where = _walk(directory)
+                self._directories[directory] = here, where, _check_owner_and_mode(where, os.fstat(here))
+            here, where, shared = self._directories[directory]
+            if name not in ("", ".", "..") and not shared:
+                # Most are files, for which this suffices.
+                info = os.stat(name, dir_fd=here, follow_symlinks=False)
+                if not stat.S_ISLNK(info.st_mode):
+                    _check_owner_and_mode(os.path.join(where, name), info)
+                    return
+            os.close(_walk(name, (here, where))[0])
 
     def close(self) -> None:
         """Close the directories."""

@@ -192,6 +192,8 @@ class Backend:
         if pid:
             return pid
         status = 1
+        # It ends before garbage matters.
+        gc.disable()
         try:
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
