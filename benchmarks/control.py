@@ -8,7 +8,7 @@ Two gateways on this machine, each under a directory of its own, without root: p
 use, and reached by local connections or by SSH (--ssh HOST, which must let this user in without a question). Each round
 runs everything once, in turns. The figures are medians, and the medians of the ratios to the ping play of the same
 round. Processor seconds are those of Ansible and of what it runs on the gateways; other load on the machine changes
-them less than the time.
+them less than the time. With --own-work, the processor time of single actions in the service is measured instead.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import own_work
 
 PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
 COLLECTIONS = Path(__file__).resolve().parents[4]
@@ -59,9 +61,8 @@ class Bed:
         self._run("scistream.gateway.gateway")
 
     @contextlib.contextmanager
-    def service(self) -> Iterator[None]:
-        """Have the service of both gateways for a while."""
-        sys.path.insert(0, str(COLLECTIONS))
+    def service(self, measured: Path | None = None) -> Iterator[None]:
+        """Have the service of both gateways for a while, with the time of each call in a file."""
         library = importlib.import_module(LIBRARY)
         started = []
         try:
@@ -72,7 +73,8 @@ class Bed:
                 library.install(str(programs), sys.executable)
                 ways = ["--socket", str(run / "s2cs.sock"), "--backend", str(run / "s2csd.sock")]
                 for part in (["act", "--config", str(root / "etc/scistream/s2cs.json")], ["serve"]):
-                    command = [sys.executable, "-I", str(programs / "s2cs"), *part, *ways]
+                    measuring = ["-c", own_work.MEASURING, str(measured)] if measured and part[0] == "act" else []
+                    command = [sys.executable, "-I", *measuring, str(programs / "s2cs"), *part, *ways]
                     started.append(subprocess.Popen(command, stdin=subprocess.DEVNULL))
                     sockets = [run / "s2csd.sock", run / "s2cs.sock"][: 1 if part[0] == "act" else 2]
                     while not all(path.exists() for path in sockets):
@@ -82,6 +84,17 @@ class Bed:
             for process in reversed(started):
                 process.terminate()
                 process.wait()
+
+    def own_work(self, sessions: int, rounds: int) -> dict[str, list[float]]:
+        """The processor seconds of actions in the service of the first gateway, with many sessions in its store."""
+        root, times = self._directory / GATEWAYS[0], self._directory / "times"
+        own_work.fill(root, self._network, sessions)
+        found: dict[str, list[float]] = {}
+        with self.service(times):
+            socket = str(root / "run/scistream/s2cs.sock")
+            for name, seconds in own_work.measure(socket, times, self._network, rounds):
+                found.setdefault(name, []).append(seconds)
+        return found
 
     def round(self, numbers: list[int]) -> Iterator[tuple[str, int, Cost]]:
         """Run everything once; yields what, the number of streams, and what it cost."""
@@ -106,6 +119,7 @@ class Bed:
             "s2cs_targets": loopback,
             "s2cs_clients": loopback,
             "s2cs_port_range": [5100, 5100 + 2 * max(args.streams)],
+            **({"s2cs_limits": {"sessions": args.own_work + 2}} if args.own_work else {}),
             "s2ds_python": sys.executable,
         }
 
@@ -197,16 +211,26 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 10, 40, 100], help="how many at a time")
     parser.add_argument("--service", action="store_true", help="have the service on both gateways")
+    parser.add_argument(
+        "--own-work",
+        type=int,
+        metavar="SESSIONS",
+        help="instead, the processor time of single actions in the service, with this many sessions in the store",
+    )
     parser.add_argument("--ssh", metavar="HOST", help="reach both gateways by SSH at this host, which is this machine")
     parser.add_argument(
         "--variables", type=json.loads, default={}, metavar="JSON", help="further variables of the gateways"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file as well")
     args = parser.parse_args()
+    sys.path.insert(0, str(COLLECTIONS))
     costs: Costs = {}
     with tempfile.TemporaryDirectory() as directory:
         bed = Bed(Path(directory), args)
         bed.provision()
+        if args.own_work is not None:
+            print(own_work.table(bed.own_work(args.own_work, args.rounds)))
+            return
         with bed.service() if args.service else contextlib.nullcontext():
             for _number in range(args.rounds):
                 for name, number, cost in bed.round(args.streams):
