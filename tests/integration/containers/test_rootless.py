@@ -54,6 +54,7 @@ def as_nobody(groups: list[int], action: Callable[[S2CS], None], images: dict[st
     if internal is not None:
         for found in pkgutil.walk_packages(internal.submodule_search_locations, f"{internal.name}."):
             importlib.import_module(found.name)
+    importlib.import_module("concurrent.futures.thread")
     for name in ("ascii", "idna", "latin_1", "unicode_escape"):
         importlib.import_module(f"encodings.{name}")
     assert jinja2.sandbox and container_docker and all(map(proxy_class, PROXIES))
