@@ -6,10 +6,7 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import os
-import pkgutil
 import shutil
 import sys
 import tempfile
@@ -31,10 +28,10 @@ from ansible_collections.scistream.gateway.tests.integration.containers.harness 
 )
 from ansible_collections.scistream.gateway.tests.integration.proxies.harness import MIB, Whole, policy, transfer
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import (
-    MODULES,
     S2CS,
     SECRET,
     install_programs,
+    load_what_actions_load,
     own_uid,
 )
 
@@ -47,16 +44,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="every test here is on
 
 def as_nobody(groups: list[int], action: Callable[[S2CS], None], images: dict[str, str]) -> None:
     """Do something with a gateway of nobody's, as nobody, with some groups; nothing of it may be left."""
-    # As nobody the interpreter may be out of reach, and with it what is not loaded yet.
-    for name in ("request", "hello", "update", "release", "info"):
-        importlib.import_module(f"{MODULES}.s2cs_{name}")
-    internal = importlib.util.find_spec("ansible.module_utils._internal")
-    if internal is not None:
-        for found in pkgutil.walk_packages(internal.submodule_search_locations, f"{internal.name}."):
-            importlib.import_module(found.name)
-    importlib.import_module("concurrent.futures.thread")
-    for name in ("ascii", "idna", "latin_1", "unicode_escape"):
-        importlib.import_module(f"encodings.{name}")
+    load_what_actions_load()
     assert jinja2.sandbox and container_docker and all(map(proxy_class, PROXIES))
     sdk.APIClient(version="auto").close()
     root = Path(tempfile.mkdtemp(prefix="scistream-"))

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import shutil
 import signal
@@ -30,10 +29,10 @@ from ansible_collections.scistream.gateway.tests.integration.proxies.harness imp
     program,
 )
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import (
-    MODULES,
     S2CS,
     SECRET,
     install_programs,
+    load_what_actions_load,
     own_uid,
 )
 from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import (
@@ -133,11 +132,7 @@ def test_files_of_a_session_are_for_nobody_else(gateway: S2CS, kind: str, applic
 @pytest.mark.skipif(os.geteuid() != 0, reason="every test here is one without root's rights already")
 def test_without_root(kind: str) -> None:
     """The same as nobody, in a directory of nobody's."""
-    # As nobody the interpreter may be out of reach, and with it what is not loaded yet.
-    for name in ("request", "hello", "update", "release", "info"):
-        importlib.import_module(f"{MODULES}.s2cs_{name}")
-    for name in ("ascii", "idna", "latin_1", "unicode_escape"):
-        importlib.import_module(f"encodings.{name}")
+    load_what_actions_load()
     assert jinja2.sandbox and ssl and supervised and all(map(proxy_class, ("s2ds", *PROXIES)))
     root = Path(tempfile.mkdtemp(prefix="scistream-"))
     offered = {**policy(root), "program_dir": str(root / "programs")}

@@ -9,9 +9,11 @@ from __future__ import annotations
 import atexit
 import contextlib
 import importlib
+import importlib.util
 import itertools
 import json
 import os
+import pkgutil
 import pwd
 import random
 import re
@@ -68,6 +70,8 @@ class Call:
         self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - result() and kill_after() close them
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         main = importlib.import_module(f"{MODULES}.{module}").main
+        if drop:
+            load_what_actions_load()
         sys.stdout.flush()
         sys.stderr.flush()
         self.pid = os.fork()
@@ -137,6 +141,19 @@ def call(module: str, options: dict[str, Any], check: bool = False) -> dict[str,
 def start(module: str, options: dict[str, Any], check: bool = False, user: str = "", drop: bool = False) -> Call:
     """Start a module."""
     return Call(module, {**options, "_ansible_check_mode": check, "_ansible_diff": True}, user, drop)
+
+
+def load_what_actions_load() -> None:
+    """Import what modules import late: one who is not root may be unable to read the interpreter and the checkout."""
+    for name in ("request", "hello", "update", "release", "info"):
+        importlib.import_module(f"{MODULES}.s2cs_{name}")
+    internal = importlib.util.find_spec("ansible.module_utils._internal")
+    if internal is not None:
+        for found in pkgutil.walk_packages(internal.submodule_search_locations, f"{internal.name}."):
+            importlib.import_module(found.name)
+    for name in ("ascii", "idna", "latin_1", "unicode_escape"):
+        importlib.import_module(f"encodings.{name}")
+    importlib.import_module("concurrent.futures.thread")
 
 
 def install_programs(directory: Path) -> None:
