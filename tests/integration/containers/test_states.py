@@ -27,7 +27,13 @@ from ansible_collections.scistream.gateway.tests.integration.containers.harness 
     open_stream,
 )
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS, SECRET, own_uid
-from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import Application, ask, connect, exchange
+from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import (
+    Application,
+    ask,
+    connect,
+    eventually,
+    exchange,
+)
 from ansible_collections.scistream.gateway.tests.testbed.engine import docker
 from ansible_collections.scistream.gateway.tests.unit.plugins.module_utils._s2ds.runtimes.docker.hostile_engine import (
     HostileEngine,
@@ -164,6 +170,9 @@ def test_processes_for_a_reload(
         assert s2cs.info(stream.uid)["targets"] == [targets[number - 1].endpoint]
         assert exchange(stream.listener) == targets[number - 1].name + b":hello"
         assert all(ask(connection, b"y") == b"y" for connection in established)
+    # The earlier workers end by themselves, some time after their connections.
+    update["remote_listeners"] = [targets[number].endpoint]
+    eventually("there is room for another worker", lambda: not s2cs.call("update", **update).get("failed"))
     stream.point(targets[number].endpoint)
     assert exchange(stream.listener) == targets[number].name + b":hello"
 
