@@ -72,6 +72,7 @@ def recall(connection: sqlite3.Connection, uid: str, role: str, address: str) ->
     with suppress(sqlite3.Error, ValueError, TypeError):
         row = connection.execute(query, (uid, role, address, int(time.time()) - KEPT_SECONDS)).fetchone()
         found = json.loads(row[0]) if row else []
-        if isinstance(found, list) and all(type(port) is int for port in found) and len(set(found)) == len(found):
+        # A bool is no port.
+        if isinstance(found, list) and set(map(type, found)) <= {int} and len(set(found)) == len(found):
             return found
     return []
