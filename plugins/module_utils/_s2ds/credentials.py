@@ -182,16 +182,15 @@ def _check_pair(certificate: str, key: str, role: str) -> None:
         for context in (own, other):
             context.minimum_version = ssl.TLSVersion.TLSv1_3
             context.set_ciphers(_CIPHERS)
+            # The other side of a producer does not present the certificate.
+            if context is own or role == "consumer":
+                try:
+                    context.load_cert_chain(certificate_path, key_path, password=_no_passphrase)
+                except ssl.SSLError as error:
+                    raise _refused_pair(error) from None
+                except (OSError, ValueError):
+                    raise S2DSException("key: it cannot be read, or it is encrypted") from None
             context.load_verify_locations(cadata=_text(certificate))
-            if context is other and role == "producer":
-                # This side does not present it.
-                continue
-            try:
-                context.load_cert_chain(certificate_path, key_path, password=_no_passphrase)
-            except ssl.SSLError as error:
-                raise _refused_pair(error) from None
-            except (OSError, ValueError):
-                raise S2DSException("key: it cannot be read, or it is encrypted") from None
     other.check_hostname = False
     # Only the side with this certificate is verified: the server for the role producer, otherwise the client.
     other.verify_mode, own.verify_mode = ssl.CERT_REQUIRED, ssl.CERT_NONE
