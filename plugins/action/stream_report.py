@@ -115,10 +115,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return result
         warn_unencrypted(stream.name for stream in plan.streams if stream.encryption == "none")
         result["msg"] = show_lines(opened(plan.streams, answers, plan.purpose, self._check, plan.ticket_dir))
-        result["streams"] = stream_results(plan.streams, answers, plan.purpose, plan.ticket_dir)
+        return self._passed_on(result, stream_results(plan.streams, answers, plan.purpose, plan.ticket_dir))
+
+    def _passed_on(self, result: Result, streams: Result) -> Result:
+        """Return a result with the streams, also as a stat: as of ansible.builtin.set_stats, without another task."""
+        result["streams"] = streams
         if not self._check:
-            # As of ansible.builtin.set_stats, without the time of another task.
-            result["ansible_stats"] = {"data": {_STAT: result["streams"]}, "per_host": False, "aggregate": True}
+            result["ansible_stats"] = {"data": {_STAT: streams}, "per_host": False, "aggregate": True}
         return result
 
     def _failed(self, result: Result) -> Result:
@@ -164,7 +167,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             result["msg"] = show_lines(report_applied.applied(this, plan.streams, answers))
             present = [stream for stream in plan.streams if stream.state != "absent"]
             # Ansible displays the result of a task that fails.
-            result.update({} if wrong else {"streams": stream_results(present, [answers], plan.purpose)})
+            if not wrong:
+                result = self._passed_on(result, stream_results(present, [answers], plan.purpose))
         return fail_with(wrong, result)
 
     def _dropped(self, result: Result) -> Result:

@@ -101,8 +101,8 @@ msg:
 streams:
   description:
     - Streams that were opened, or for O(kind=applied) that are open, by name.
-    - Except for O(kind=applied) and in check mode, the stat C(scistream_result) is set to it, as by
-      M(ansible.builtin.set_stats). The playbooks store it in the fact C(scistream_result) as well.
+    - Except in check mode, the stat C(scistream_result) is set to it, as by M(ansible.builtin.set_stats).
+      The playbooks store it in the fact C(scistream_result) as well.
     - It contains no secrets.
   returned: for O(kind=opened), O(kind=opening) and O(kind=applied), if everything succeeded
   type: dict

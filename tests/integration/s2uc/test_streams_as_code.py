@@ -199,5 +199,8 @@ def test_the_result_for_later_plays(site: Site, producer: int) -> None:
     ]
     path = site.write("own.yml", document)
     for _time in range(2):
-        outcome = site.run(str(path), streams=[site.stream("kept", producer)], stream_set=SET)
+        shown = {"ANSIBLE_SHOW_CUSTOM_STATS": "1"}
+        outcome = site.run(str(path), environment=shown, streams=[site.stream("kept", producer)], stream_set=SET)
         assert outcome.status == 0 and f"connect_to {site.address('gw-b')}:" in outcome.output
+        stats = outcome.output.partition("CUSTOM STATS: ")[2]
+        assert "scistream_result" in stats and site.address("gw-b") in stats
