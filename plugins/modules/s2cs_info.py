@@ -27,6 +27,19 @@ options:
     description: Side of the streams. If omitted, both sides are returned.
     type: str
     choices: [producer, consumer]
+  samples:
+    description:
+      - Number of further samples of the counters of sessions with open connections, for the calculation of rates. See
+        RV(sessions[].samples). At most 100, and the call must not take longer than 10 seconds.
+      - If no session has open connections, the module does not wait.
+    type: int
+    default: 0
+    version_added: 0.2.0
+  interval:
+    description: Number of seconds between two samples, from 0.1 to 10.
+    type: float
+    default: 1.0
+    version_added: 0.2.0
   secret:
     description:
       - Ignored.
@@ -136,6 +149,18 @@ sessions:
           returned: always
           type: bool
           sample: true
+    samples:
+      description:
+        - The bytes that were transferred at several times, in seconds since the epoch. The last one is part of
+          RV(sessions[].counters).
+        - There is only one if the session has no open connections, and none if it has no counters.
+      returned: if O(samples) is not 0
+      type: list
+      elements: dict
+      version_added: 0.2.0
+      sample:
+        - {time: 1769864400.5, to_consumer: 1073741824, to_producer: 96}
+        - {time: 1769864401.5, to_consumer: 2147483648, to_producer: 96}
     log:
       description: Why a data server is not running or not responding. Otherwise the last lines of its log.
       returned: always

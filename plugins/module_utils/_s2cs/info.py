@@ -19,6 +19,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 from ansible_collections.scistream.gateway.plugins.module_utils._common.version import VERSION
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import restarts
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.sampling import Sampling, take_samples
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import STREAMING, Session
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store import Store
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.factory import data_server
@@ -31,7 +32,9 @@ _TIMEOUT = 10.0
 _MAX_THREADS = 128
 
 
-def describe_sessions(policy: Policy, store: Store, uid: str | None, role: str | None = None) -> list[dict[str, Any]]:
+def describe_sessions(
+    policy: Policy, store: Store, uid: str | None, role: str | None = None, sampling: Sampling | None = None
+) -> list[dict[str, Any]]:
     """Return sessions, each with the observed state of its data server.
 
     Args:
@@ -39,12 +42,22 @@ def describe_sessions(policy: Policy, store: Store, uid: str | None, role: str |
         store: The session store.
         uid: A stream, or None for all streams.
         role: A role, or None for both roles.
+        sampling: How often to sample the counters, or None for once.
     """
     found = [session for session in store.all(uid) if role in (None, session.role)]
     attempts = restarts.read(policy.layout.state_dir)
+
+    def query(indexes: Sequence[int]) -> list[tuple[Status, float]]:
+        return _statuses(policy, [found[index] for index in indexes])
+
+    sampled = take_samples(query(range(len(found))), sampling or Sampling(), query)
     return [
-        {**session.to_result(), **_observed(session, status, store, attempts.get(session.name))}
-        for session, status in zip(found, _statuses(policy, found))
+        {
+            **session.to_result(),
+            **_observed(session, status, store, attempts.get(session.name)),
+            **({"samples": samples} if sampling and sampling.count else {}),
+        }
+        for session, (status, samples) in zip(found, sampled)
     ]
 
 
@@ -65,21 +78,25 @@ def _observed(session: Session, status: Status, store: Store, attempts: restarts
     return {**asdict(status), "health": health, "reason": why}
 
 
-def _statuses(policy: Policy, found: Sequence[Session]) -> list[Status]:
-    """Query all data servers concurrently, without waiting for those that do not respond in time."""
+def _statuses(policy: Policy, found: Sequence[Session]) -> list[tuple[Status, float]]:
+    """Query all data servers concurrently, without waiting for those that do not respond in time.
+
+    Returns:
+        The status of each, and the time when it was determined.
+    """
     timed_out = Status(
         False,
         health="unknown",
         reason=f"the state of its data server cannot be determined: no answer within {_TIMEOUT:.0f} s",
     )
-    results = [timed_out] * len(found)
+    results = [(timed_out, time.time())] * len(found)
     waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     def work() -> None:
         with suppress(queue.Empty):
             while True:
                 index = waiting.get_nowait()
-                results[index] = _status(policy, found[index])
+                results[index] = _status(policy, found[index]), time.time()
 
     for index in range(len(found)):
         waiting.put(index)

@@ -15,6 +15,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.session_
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import info, orphans
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RowError, UnusableStoreError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy_file import load_policy
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.sampling import read_sampling
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store import Store
 
 
@@ -23,16 +24,17 @@ def gather(config: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         config: Path of the policy.
-        options: The options, which can select a stream and a role.
+        options: The options, which can select a stream and a role, and sample the counters.
     """
     uid, role = options.get("uid"), options.get("role")
     try:
         uid = None if uid is None else check_uid(uid)
+        sampling = read_sampling(options)
         policy = load_policy(config, lenient=True)
         # Listed before the store is read, so that the directory of a new session is not taken for an orphan.
         directories = orphans.find_directories(policy)
         with closing(Store(policy.layout.state_dir, read_only=True)) as store:
-            found = info.describe_sessions(policy, store, uid, role)
+            found = info.describe_sessions(policy, store, uid, role, sampling)
             unreadable = [asdict(row) for row in store.unreadable]
             lost = orphans.find_orphans(policy, directories, store.keys())
             gateway = info.describe_gateway(policy, store)

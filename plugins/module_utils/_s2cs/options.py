@@ -88,4 +88,12 @@ DROP = Options(
     {**_UID, **_ROLE, **_SECRET},
     ("uid",),
 )
-INFO = Options({**_UID, **_ROLE, **_SECRET})
+INFO = Options(
+    {
+        **_UID,
+        **_ROLE,
+        **_SECRET,
+        "samples": {"type": "int", "default": 0},
+        "interval": {"type": "float", "default": 1.0},
+    }
+)

@@ -16,9 +16,9 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Iterator
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common import x509_der as reading
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
 from ansible_collections.scistream.gateway.plugins.module_utils._common.pem import LOOSE_KEY
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import x509_der as reading
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.files import read
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec
 

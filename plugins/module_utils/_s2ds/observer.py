@@ -14,11 +14,11 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
     ScistreamError,
     reason,
 )
+from ansible_collections.scistream.gateway.plugins.module_utils._common.text import printable
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import port_conflicts
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.replies import (
     check_listeners,
     counters,
-    printable,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import one_line
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy

@@ -19,6 +19,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
     ScistreamError,
     ValueRefused,
 )
+from ansible_collections.scistream.gateway.plugins.module_utils._common.x509_der import parse
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import options, ports
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.action_type import ActionType
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.base import Action, Change
@@ -40,7 +41,6 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session im
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session_manager import SessionManager
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.transaction import Transaction
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.x509_der import parse
 
 # Maximum number of attempts with other ports, if another program takes ports that were free a moment ago.
 _PORT_ATTEMPTS = 8

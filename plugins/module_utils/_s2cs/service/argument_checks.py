@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Callable, Mapping
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ValueRefused, show
@@ -101,6 +102,15 @@ def _number(value: Any) -> int:
     return int(value)
 
 
+def _real(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)) or len(str(value)) > 18:
+        raise ValueError
+    found = float(value)
+    if not math.isfinite(found):
+        raise ValueError
+    return found
+
+
 def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError
@@ -129,6 +139,7 @@ def _dictionary(value: Any) -> dict[str, Any]:
 _TYPES: Mapping[str, Callable[[Any], Any]] = {
     "str": _text,
     "int": _number,
+    "float": _real,
     "bool": _flag,
     "list": _list,
     "dict": _dictionary,

@@ -15,8 +15,8 @@ from typing import Any, Callable, Iterable, Iterator, Mapping
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import parse_endpoint
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.module_utils._common.history import History
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service import metrics
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.history import History
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.monitor import (
     GetInfo,
     Monitor,

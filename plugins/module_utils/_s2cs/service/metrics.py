@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Iterable, Iterator, Mapping
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.session_view import (
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_view import (
     SessionView,
     session_views,
 )

@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from typing import Any, Callable, Mapping, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, reason
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.history import History
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.problems import (
+from ansible_collections.scistream.gateway.plugins.module_utils._common.history import History
+from ansible_collections.scistream.gateway.plugins.module_utils._common.problems import (
     PROBLEM,
     Problem,
     gateway_problems,
     session_problems,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.session_view import (
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_view import (
     SessionView,
     session_views,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.replies import printable
+from ansible_collections.scistream.gateway.plugins.module_utils._common.text import printable
 
 #: A function that returns the result of s2cs_info.
 GetInfo = Callable[[], Mapping[str, Any]]

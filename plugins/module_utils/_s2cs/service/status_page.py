@@ -16,10 +16,10 @@ import re
 from dataclasses import asdict
 from typing import Any, Sequence
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.history import DIRECTIONS
+from ansible_collections.scistream.gateway.plugins.module_utils._common.history import DIRECTIONS
+from ansible_collections.scistream.gateway.plugins.module_utils._common.problems import PROBLEM
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_view import SessionView
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.monitor import Snapshot
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.problems import PROBLEM
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.session_view import SessionView
 
 #: Version of the document. The page reloads itself if it is a different one.
 VERSION = 1

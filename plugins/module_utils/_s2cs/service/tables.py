@@ -8,23 +8,30 @@ from __future__ import annotations
 
 import os
 import shutil
-import unicodedata
 from dataclasses import dataclass
 from typing import Callable, Iterator, Mapping, Sequence, TextIO
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.formatting import (
+from ansible_collections.scistream.gateway.plugins.module_utils._common.formatting import (
     format_duration,
     format_rate,
     format_size,
 )
+from ansible_collections.scistream.gateway.plugins.module_utils._common.problems import PROBLEM, Problem
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_view import SessionView
+from ansible_collections.scistream.gateway.plugins.module_utils._common.text import (
+    BAD,
+    FAINT,
+    GOOD,
+    NOTICE,
+    PLAIN,
+    TITLE,
+    Line,
+    aligned,
+    display_width,
+    encodable,
+    truncate,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.monitor import Snapshot
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.problems import PROBLEM, Problem
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.session_view import SessionView
-
-#: Styles of text.
-PLAIN, TITLE, GOOD, NOTICE, BAD, FAINT = "plain", "title", "good", "notice", "bad", "faint"
-#: A line: pairs of text and style.
-Line = Sequence["tuple[str, str]"]
 
 _COLORS = {TITLE: "1", GOOD: "32", NOTICE: "33", BAD: "1;31", FAINT: "2"}
 _GAP = "  "
@@ -112,35 +119,6 @@ _COLUMNS = (
 _HEALTH = next(index for index, column in enumerate(_COLUMNS) if column.title == "HEALTH")
 
 
-def display_width(text: str) -> int:
-    """Return the number of columns of a terminal that a text occupies."""
-    return sum(map(_character_width, text))
-
-
-def _character_width(character: str) -> int:
-    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
-
-
-def truncate(text: str, width: int, ascii_only: bool = False) -> str:
-    """Return a text that occupies at most some columns."""
-    if display_width(text) <= width:
-        return text
-    ellipsis = "..." if ascii_only else "…"
-    kept = ""
-    for character in text:
-        if display_width(kept + character + ellipsis) > width:
-            break
-        kept += character
-    return kept + ellipsis if width >= len(ellipsis) else kept
-
-
-def encodable(text: str, ascii_only: bool) -> str:
-    """Return a text in which all characters that cannot be displayed are replaced."""
-    return text.encode("ascii", "replace").decode() if ascii_only else text
-
-
 def table(
     sessions: Sequence[tuple[SessionView, Rates]], now: float, width: int | None, ascii_only: bool, rates: bool
 ) -> Iterator[Line]:
@@ -197,9 +175,7 @@ def _style(session: SessionView) -> str:
 def _row(row: Sequence[str], columns: Sequence[int], widths: Sequence[int], ascii_only: bool) -> str:
     cells = []
     for index in columns:
-        text = truncate(row[index], widths[index], ascii_only)
-        padding = " " * (widths[index] - display_width(text))
-        cells.append(padding + text if _COLUMNS[index].right else text + padding)
+        cells.append(aligned(row[index], widths[index], _COLUMNS[index].right, ascii_only))
     return _GAP.join(cells)
 
 

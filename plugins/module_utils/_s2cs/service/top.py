@@ -16,9 +16,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Callable, Iterator, Mapping, Sequence
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common import text as texts
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.module_utils._common.formatting import format_rate
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service import tables
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.formatting import format_rate
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.monitor import GetInfo, Monitor, Snapshot
 
 #: Default number of seconds between updates.
@@ -67,9 +68,7 @@ class Position:
         self.first = 0
 
 
-def screen_lines(
-    snapshot: Snapshot, position: Position, height: int, width: int, ascii_only: bool
-) -> list[tables.Line]:
+def screen_lines(snapshot: Snapshot, position: Position, height: int, width: int, ascii_only: bool) -> list[texts.Line]:
     """Return the lines of a screen."""
     header = list(_header(snapshot, ascii_only))
     # On small screens, sessions take precedence over problems.
@@ -79,31 +78,31 @@ def screen_lines(
     position.first = max(0, min(position.first, len(rows) - room))
     lines = list(tables.table(rows, snapshot.time, width, ascii_only, rates=True)) if rows else []
     shown = [*lines[:1], *lines[1 + position.first : 1 + position.first + room]]
-    blank: list[tables.Line] = [[("", tables.PLAIN)]] * max(0, height - len(header) - len(shown) - len(footer))
+    blank: list[texts.Line] = [[("", texts.PLAIN)]] * max(0, height - len(header) - len(shown) - len(footer))
     return [*header, *shown, *blank, *footer][:height]
 
 
-def _header(snapshot: Snapshot, ascii_only: bool) -> Iterator[tables.Line]:
+def _header(snapshot: Snapshot, ascii_only: bool) -> Iterator[texts.Line]:
     clock = time.strftime("%H:%M:%S", time.localtime(snapshot.time))
-    yield [(tables.summary(snapshot, ascii_only), tables.TITLE), (f"  {clock}", tables.FAINT)]
+    yield [(tables.summary(snapshot, ascii_only), texts.TITLE), (f"  {clock}", texts.FAINT)]
     if snapshot.error:
-        yield [(tables.encodable(f"S2CS does not respond: {snapshot.error}", ascii_only), tables.BAD)]
+        yield [(texts.encodable(f"S2CS does not respond: {snapshot.error}", ascii_only), texts.BAD)]
         return
     forward, backward = (format_rate(sum(rates[index] or 0.0 for rates in snapshot.rates)) for index in range(2))
     connections = sum(session.connections.get("open") or 0 for session in snapshot.sessions)
     text = f"{forward} to consumers, {backward} to producers, {connections} open connections"
-    yield [(text, tables.PLAIN)]
-    yield [("", tables.PLAIN)]
+    yield [(text, texts.PLAIN)]
+    yield [("", texts.PLAIN)]
 
 
-def _footer(snapshot: Snapshot, position: Position, limit: int, ascii_only: bool) -> Iterator[tables.Line]:
+def _footer(snapshot: Snapshot, position: Position, limit: int, ascii_only: bool) -> Iterator[texts.Line]:
     names = tables.session_names(snapshot)
     for problem in snapshot.problems[:limit]:
         yield from tables.problem_lines(problem, names, ascii_only)
     more = len(snapshot.problems) - limit
     if more > 0:
-        yield [(f"{more} {'more ' if limit else ''}problem{'' if more == 1 else 's'}: see s2cs info", tables.FAINT)]
-    yield [(f"q quit   s sort (by {position.order})   up/down scroll", tables.FAINT)]
+        yield [(f"{more} {'more ' if limit else ''}problem{'' if more == 1 else 's'}: see s2cs info", texts.FAINT)]
+    yield [(f"q quit   s sort (by {position.order})   up/down scroll", texts.FAINT)]
 
 
 def run(get_info: GetInfo, interval: float = INTERVAL) -> None:
@@ -183,8 +182,8 @@ def _move(position: Position, key: int, height: int) -> None:
 
 
 def _styles() -> Mapping[str, int]:
-    colors = {tables.GOOD: curses.COLOR_GREEN, tables.NOTICE: curses.COLOR_YELLOW, tables.BAD: curses.COLOR_RED}
-    styles = {tables.PLAIN: 0, tables.TITLE: curses.A_BOLD, tables.FAINT: curses.A_DIM, tables.BAD: curses.A_BOLD}
+    colors = {texts.GOOD: curses.COLOR_GREEN, texts.NOTICE: curses.COLOR_YELLOW, texts.BAD: curses.COLOR_RED}
+    styles = {texts.PLAIN: 0, texts.TITLE: curses.A_BOLD, texts.FAINT: curses.A_DIM, texts.BAD: curses.A_BOLD}
     with suppress(curses.error):
         curses.curs_set(0)
     if curses.has_colors():
@@ -195,15 +194,15 @@ def _styles() -> Mapping[str, int]:
     return styles
 
 
-def _paint(window: curses.window, lines: Sequence[tables.Line], styles: Mapping[str, int]) -> None:
+def _paint(window: curses.window, lines: Sequence[texts.Line], styles: Mapping[str, int]) -> None:
     window.erase()
     height, width = window.getmaxyx()
     for row, line in enumerate(lines[:height]):
         column = 0
         for text, style in line:
             # Writing to the last cell of the screen fails, because the cursor cannot move further.
-            part = tables.truncate(text, max(0, width - column - (row == height - 1)))
+            part = texts.truncate(text, max(0, width - column - (row == height - 1)))
             with suppress(curses.error):
                 window.addstr(row, column, part, styles.get(style, 0))
-            column += tables.display_width(part)
+            column += texts.display_width(part)
     window.refresh()

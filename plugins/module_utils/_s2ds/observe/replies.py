@@ -23,7 +23,6 @@ MAX_COUNT = (1 << 63) - 1
 _LATEST = float(1 << 40)
 _DIGITS = 20
 _MAX_LISTENERS = 65535
-_MAX_TEXT_LENGTH = 600
 
 _CONNECTIONS = ("open", "total", "refused", "failed")
 _BYTES = ("to_consumer", "to_producer")
@@ -125,12 +124,6 @@ def check_listeners(listeners: Sequence[str], wanted: Sequence[Endpoint], ports:
         raise InvalidReply(
             f"it listens at {show(list(listeners))} but should listen at {show([str(end) for end in wanted])}"
         )
-
-
-def printable(value: Any) -> str:
-    """Return a value as text that can be displayed: of limited length, and without control characters."""
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
-    return "".join(char if char.isprintable() else " " for char in text[:_MAX_TEXT_LENGTH])
 
 
 def _whole(text: str) -> int:

@@ -12,6 +12,7 @@ import re
 from typing import Any, Callable, Iterable, Mapping
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._common.text import printable
 from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_number, check_path
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
@@ -170,7 +171,7 @@ def _ask(directory: str, operation: str) -> dict[str, Any]:
     """Send a request to the forwarder's control socket, and return the status in its reply."""
     answer = replies.document(ask(directory, _CONTROL, json.dumps({"op": operation}), one_line=True))
     if answer.get("ok") is not True:
-        raise S2DSException(f"the forwarder refused to {operation}: {replies.printable(answer.get('error'))}")
+        raise S2DSException(f"the forwarder refused to {operation}: {printable(answer.get('error'))}")
     return dict(replies.part(answer, "status"))
 
 

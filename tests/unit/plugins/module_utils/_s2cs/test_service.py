@@ -42,7 +42,13 @@ def test_a_request_is_read_as_it_was_written() -> None:
     call = wire_format.read_request(request("update", {"uid": UID, "role": "consumer"}, True, "/etc/p.json"))
     assert (call.action, call.check, call.config) == ("update", True, "/etc/p.json")
     assert call.arguments["role"] == "consumer" and call.arguments["probe_targets"] is False
-    assert wire_format.read_request(request("info", {})).arguments == {"uid": None, "role": None, "secret": None}
+    assert wire_format.read_request(request("info", {"interval": 2})).arguments == {
+        "uid": None,
+        "role": None,
+        "secret": None,
+        "samples": 0,
+        "interval": 2.0,
+    }
 
 
 def test_answers() -> None:

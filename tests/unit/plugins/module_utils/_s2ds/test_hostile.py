@@ -20,9 +20,9 @@ from cryptography import x509
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common import x509_der
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import Endpoint
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import x509_der
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import replies, socket_diag
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies import haproxy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.janus import in_container

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common import text as texts
+from ansible_collections.scistream.gateway.plugins.module_utils._common.history import History
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service import tables
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.history import History
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.monitor import Snapshot, take_snapshot
 from ansible_collections.scistream.gateway.tests.unit.plugins.module_utils._s2cs.service.samples import (
     HOSTILE,
@@ -57,27 +58,27 @@ def test_the_table_is_as_wide_as_there_is_room(width: int, ascii_only: bool) -> 
     found = seen(*(session(number, labels={"stream": name}) for number, name in enumerate(HOSTILE)), dead(20))
     lines = [line for line in text(found, width, ascii_only)[1:] if not line.startswith(("PROBLEM", "    "))]
     assert len(lines) == len(HOSTILE) + 2
-    assert {tables.display_width(line) <= width for line in lines} == {True}
+    assert {texts.display_width(line) <= width for line in lines} == {True}
     assert all("STREAM" in lines[0] and word in lines[0] for word in ("ROLE", "HEALTH"))
     if ascii_only:
         assert all(line.isascii() for line in lines)
     # The columns stand below each other, whatever is in them.
-    place = tables.display_width(lines[0][: lines[0].index("ROLE")])
+    place = texts.display_width(lines[0][: lines[0].index("ROLE")])
     for line in lines[1:]:
         role = next(one for one in ("producer", "consumer") if one in line)
-        assert tables.display_width(line[: line.index(role)]) == place, line
+        assert texts.display_width(line[: line.index(role)]) == place, line
 
 
 @pytest.mark.parametrize(("text_", "width"), [("abc", 3), ("粒子", 4), ("é", 1), ("e\u0301", 1), ("", 0), ("بث", 2)])
 def test_width_of_letters(text_: str, width: int) -> None:
-    assert tables.display_width(text_) == width
+    assert texts.display_width(text_) == width
 
 
 @pytest.mark.parametrize("most", range(8))
 def test_a_cut_text_fits(most: int) -> None:
     for text_ in ("abcdefghij", "粒子線断層撮影"):
         for ascii_only in (False, True):
-            assert tables.display_width(tables.truncate(text_, most, ascii_only)) <= most
+            assert texts.display_width(texts.truncate(text_, most, ascii_only)) <= most
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])

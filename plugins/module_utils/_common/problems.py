@@ -10,9 +10,9 @@ import shlex
 from dataclasses import dataclass
 from typing import Any, Iterator, Mapping
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.formatting import format_duration
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.session_view import SessionView
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.replies import printable
+from ansible_collections.scistream.gateway.plugins.module_utils._common.formatting import format_duration
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_view import SessionView
+from ansible_collections.scistream.gateway.plugins.module_utils._common.text import printable
 
 #: Levels: something does not work, or may stop working.
 PROBLEM, NOTICE = "problem", "notice"
@@ -23,8 +23,8 @@ _CERTIFICATE_SECONDS, _SESSION_SECONDS, _HELLO_SECONDS = 14 * 86400, 600, 30
 _IDLE_SECONDS = 900
 # Fraction of ports and sessions in use that is reported.
 _NEARLY_FULL = 0.9
-_PLAYBOOK = "ansible-playbook scistream.gateway."
-_OPEN = f"{_PLAYBOOK}stream_open -e @streams.yml"
+#: How commands run a playbook of this collection.
+PLAYBOOK = "ansible-playbook scistream.gateway."
 
 
 @dataclass(frozen=True)
@@ -47,32 +47,80 @@ class Problem:
     role: str = ""
 
 
-def session_problems(session: SessionView, now: float) -> Iterator[Problem]:
-    """Yield the problems of a session."""
-    for level, message, command in (*_state(session, now), *_connections(session, now), *_expiry(session, now)):
-        yield Problem(level, message, command, session.uid, session.role)
+class Commands:
+    """The commands that repair a session or a gateway or show more, for a user of a gateway.
+
+    Playbooks run on the control node, other commands on the gateway.
+    """
+
+    open = f"{PLAYBOOK}stream_open -e @streams.yml"
+
+    def release(self, uid: str) -> str:
+        """Release the sessions of a stream."""
+        return f"s2cs release {shlex.quote(uid)}"
+
+    def hello(self, uid: str) -> str:
+        """Announce the application of a stream."""
+        return f"s2cs hello {shlex.quote(uid)}"
+
+    def drop(self, uid: str) -> str:
+        """Close the connections of a stream."""
+        return f"s2cs drop {shlex.quote(uid)}"
+
+    def reach(self, session: SessionView) -> str:
+        """Connect to the first target of a session."""
+        host, _colon, port = (session.targets[0] if session.targets else "").rpartition(":")
+        if not host:
+            return f"s2cs info {shlex.quote(session.uid)}"
+        return f"nc -vz {shlex.quote(host.strip('[]'))} {shlex.quote(port)}"
+
+    def admit(self, session: SessionView) -> str:
+        """Show the clients of a session, or change them."""
+        return f"s2cs info {shlex.quote(session.uid)} --json"
+
+    def configure(self, gateway: str) -> str:
+        """Change the policy of a gateway."""
+        return f"{PLAYBOOK}gateway --limit {shlex.quote(gateway)}"
 
 
-def gateway_problems(info: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield the problems of a gateway other than those of its sessions."""
+#: For users of a gateway.
+ON_GATEWAY = Commands()
+
+
+def session_problems(session: SessionView, now: float, commands: Commands = ON_GATEWAY) -> Iterator[Problem]:
+    """Yield the problems of a session.
+
+    Args:
+        session: The session.
+        now: The current time.
+        commands: The commands that repair it.
+    """
+    for check in (_state, _connections, _expiry):
+        for level, message, command in check(session, now, commands):
+            yield Problem(level, message, command, session.uid, session.role)
+
+
+def gateway_problems(info: Mapping[str, Any], commands: Commands = ON_GATEWAY, name: str = "") -> Iterator[Problem]:
+    """Yield the problems of a gateway other than those of its sessions.
+
+    Args:
+        info: Result of s2cs_info.
+        commands: The commands that repair it.
+        name: Name of the gateway for these. If omitted, the one in its policy.
+    """
     gateway = info.get("gateway") or {}
-    name = shlex.quote(printable(gateway.get("name") or "GATEWAY"))
-    configure = f"{_PLAYBOOK}gateway --limit {name}"
+    configure = commands.configure(name or printable(gateway.get("name") or "GATEWAY"))
     for text in info.get("policy_problems") or []:
         yield Problem(PROBLEM, f"policy: {printable(text)}", configure)
     for row in info.get("unreadable") or []:
         uid, role = printable(row.get("uid")), printable(row.get("role"))
         message = f"its row in the session store cannot be read: {printable(row.get('why'))}"
-        yield Problem(PROBLEM, message, _release(uid), uid, role)
+        yield Problem(PROBLEM, message, commands.release(uid), uid, role)
     for orphan in info.get("orphans") or []:
         uid, role = printable(orphan.get("uid")), printable(orphan.get("role"))
         what = "a data server is running" if orphan.get("running") else "a directory exists"
-        yield Problem(PROBLEM, f"{what} without a session in the store", _release(uid), uid, role)
+        yield Problem(PROBLEM, f"{what} without a session in the store", commands.release(uid), uid, role)
     yield from _capacity(gateway, len(info.get("sessions") or []), configure)
-
-
-def _release(uid: str) -> str:
-    return f"s2cs release {shlex.quote(uid)}"
 
 
 def _capacity(gateway: Mapping[str, Any], sessions: int, configure: str) -> Iterator[Problem]:
@@ -86,41 +134,39 @@ def _capacity(gateway: Mapping[str, Any], sessions: int, configure: str) -> Iter
         yield Problem(NOTICE if sessions < limit else PROBLEM, message, configure)
 
 
-def _state(session: SessionView, now: float) -> Iterator[tuple[str, str, str]]:
+def _state(session: SessionView, now: float, commands: Commands) -> Iterator[tuple[str, str, str]]:
     if session.health == "expired":
-        yield NOTICE, session.reason or "its lifetime has ended", _release(session.uid)
+        yield NOTICE, session.reason or "its lifetime has ended", commands.release(session.uid)
     elif session.health == "unfinished":
-        yield PROBLEM, session.reason or "its last action was killed before it finished", _OPEN
+        yield PROBLEM, session.reason or "its last action was killed before it finished", commands.open
     elif session.health == "silent":
         message = session.reason or "its data server is not responding"
-        yield PROBLEM, message, f"{_release(session.uid)} && {_OPEN}"
+        yield PROBLEM, message, f"{commands.release(session.uid)} && {commands.open}"
     elif not session.is_healthy:
-        yield PROBLEM, session.reason or "its data server is not running", _OPEN
+        yield PROBLEM, session.reason or "its data server is not running", commands.open
     elif session.health == "waiting" and session.expires is not None and session.expires - now < _HELLO_SECONDS:
-        yield NOTICE, "it waits for its HELLO or UPDATE and expires soon", f"s2cs hello {shlex.quote(session.uid)}"
+        yield NOTICE, "it waits for its HELLO or UPDATE and expires soon", commands.hello(session.uid)
 
 
-def _connections(session: SessionView, now: float) -> Iterator[tuple[str, str, str]]:
-    uid = shlex.quote(session.uid)
+def _connections(session: SessionView, now: float, commands: Commands) -> Iterator[tuple[str, str, str]]:
     failed, refused = session.connections.get("failed"), session.connections.get("refused")
     if failed:
-        host, _colon, port = (session.targets[0] if session.targets else "").rpartition(":")
-        command = f"nc -vz {shlex.quote(host.strip('[]'))} {shlex.quote(port)}" if host else f"s2cs info {uid}"
-        yield NOTICE, f"{_plural(failed, 'connection')} failed because the target did not respond", command
+        message = f"{_plural(failed, 'connection')} failed because the target did not respond"
+        yield NOTICE, message, commands.reach(session)
     if refused:
         message = f"{_plural(refused, 'connection')} refused: the client or its certificate is not allowed"
-        yield NOTICE, message, f"s2cs info {uid} --json"
+        yield NOTICE, message, commands.admit(session)
     if session.connections.get("open") and session.last_byte is not None:
         idle = now - session.last_byte
         if idle >= _IDLE_SECONDS:
             message = f"connections are open, but nothing has been transferred for {format_duration(idle)}"
-            yield NOTICE, message, f"s2cs drop {uid}"
+            yield NOTICE, message, commands.drop(session.uid)
 
 
-def _expiry(session: SessionView, now: float) -> Iterator[tuple[str, str, str]]:
+def _expiry(session: SessionView, now: float, commands: Commands) -> Iterator[tuple[str, str, str]]:
     left = None if session.expires is None else session.expires - now
     if session.state == "streaming" and left is not None and 0 < left < _SESSION_SECONDS:
-        yield NOTICE, f"its lifetime ends in {format_duration(left)}: specify a longer lifetime", _OPEN
+        yield NOTICE, f"its lifetime ends in {format_duration(left)}: specify a longer lifetime", commands.open
     for side, end in session.certificates.items():
         # The certificate of a session with a lifetime expires with the session.
         if session.expires is not None and session.expires <= end + 60:
@@ -131,7 +177,7 @@ def _expiry(session: SessionView, now: float) -> Iterator[tuple[str, str, str]]:
             if end > now:
                 level, expires = NOTICE, f"expires in {format_duration(end - now)}"
             message = f"{which} {expires}: release the stream and open it again"
-            yield level, message, f"{_release(session.uid)} && {_OPEN}"
+            yield level, message, f"{commands.release(session.uid)} && {commands.open}"
 
 
 def _plural(number: int, thing: str) -> str:

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.problems import (
+from ansible_collections.scistream.gateway.plugins.module_utils._common.problems import (
     NOTICE,
     PROBLEM,
     gateway_problems,
     session_problems,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.session_view import session_view
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_view import session_view
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import timestamp
 from ansible_collections.scistream.gateway.tests.unit.plugins.module_utils._s2cs.service.samples import (
     HOSTILE,

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from time import strptime
 from typing import Any, Mapping, Sequence
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.replies import printable
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.x509_der import parse
+from ansible_collections.scistream.gateway.plugins.module_utils._common.text import printable
+from ansible_collections.scistream.gateway.plugins.module_utils._common.x509_der import parse
 
 _MAX_TEXT = 120
 _TEXTS = ("uid", "role", "state", "owner", "encryption", "transport", "proxy", "runtime", "pending")

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.history import SPAN, STEP, History
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.session_view import (
+from ansible_collections.scistream.gateway.plugins.module_utils._common.history import SPAN, STEP, History
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_view import (
     SessionView,
     session_view,
 )

@@ -14,7 +14,7 @@ from array import array
 from collections import deque
 from typing import Any, Iterable
 
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.session_view import SessionView
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_view import SessionView
 
 DIRECTIONS = ("to_consumer", "to_producer")
 SPAN, STEP = 3600, 10
