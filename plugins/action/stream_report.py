@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from ansible.errors import AnsibleError
@@ -30,6 +31,8 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output imp
     ask,
     fail_with,
     show_lines,
+    show_styled,
+    terminal_width,
     unsupported,
     warn_unencrypted,
 )
@@ -39,8 +42,12 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_fai
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_missing import missing, misspelled
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_opened import opened
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_released import released, unreleased
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_status import status, unencrypted
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_status import (
+    status_lines,
+    unencrypted,
+)
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.result_facts import stream_results
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.status_view import view_status
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_rounds import given_round
 
 Result = dict[str, Any]
@@ -137,8 +144,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     def _status(self, result: Result) -> Result:
         plan, answers = self._plan, self._answers("info")
-        warn_unencrypted(unencrypted(answers, plan.uids, plan.streams))
-        result["msg"] = show_lines(status(answers, plan.uids, plan.streams, show=plan.show))
+        status = view_status(answers, plan.uids, plan.streams, time.time())
+        warn_unencrypted(unencrypted(status))
+        result["msg"] = show_styled(status_lines(status, plan.show, terminal_width()))
         return fail_with(missing(answers, plan.uids, plan.streams), result)
 
     def _misspelled(self, result: Result) -> Result:

@@ -154,7 +154,8 @@ def _connections(session: SessionView, now: float, commands: Commands) -> Iterat
         message = f"{_plural(failed, 'connection')} failed because the target did not respond"
         yield NOTICE, message, commands.reach(session)
     if refused:
-        message = f"{_plural(refused, 'connection')} refused: the client or its certificate is not allowed"
+        allowed = f" (allowed: {', '.join(session.clients[:3])})" if session.clients else ""
+        message = f"{_plural(refused, 'connection')} refused: the client or its certificate is not allowed{allowed}"
         yield NOTICE, message, commands.admit(session)
     if session.connections.get("open") and session.last_byte is not None:
         idle = now - session.last_byte

@@ -12,6 +12,7 @@ from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import show
+from ansible_collections.scistream.gateway.plugins.module_utils._common.formatting import format_size
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES, UID
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import CertificateError, fingerprint
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream
@@ -43,16 +44,6 @@ def targets_with_addresses(session: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def size(count: Any) -> str:
-    """Format a number of bytes."""
-    value = float(count or 0)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} TiB"
-
-
 def listed(items: Sequence[str], most: int = 4) -> str:
     """Join the first items of a list, with the number of omitted items."""
     more = len(items) - most
@@ -68,22 +59,10 @@ def traffic(counters: Mapping[str, Any]) -> list[str]:
         parts.append(f"{least}{connections['total']} connection{'' if connections['total'] == 1 else 's'} in all")
     if moved:
         parts.append(
-            f"{least}{size(moved.get('to_consumer'))} to the consumer, {size(moved.get('to_producer'))} to the producer"
+            f"{least}{format_size(moved.get('to_consumer') or 0)} to the consumer, "
+            f"{format_size(moved.get('to_producer') or 0)} to the producer"
         )
     return parts
-
-
-def duration(seconds: float) -> str:
-    """Format a time span."""
-    seconds = max(0, int(seconds))
-    minutes, seconds = divmod(seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{days}d {hours}h"
-    if hours:
-        return f"{hours}h {minutes}m"
-    return f"{minutes}m {seconds}s" if minutes else f"{seconds}s"
 
 
 def fingerprint_of(certificate: Any) -> str:

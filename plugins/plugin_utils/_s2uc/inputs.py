@@ -18,6 +18,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.utils.vars import load_extra_vars
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, ValueRefused, show
+from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_choice
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.document import (
     DocumentError,
     load_document,
@@ -33,6 +34,8 @@ SHORT = (
     *("streams", "ticket", "reply", "uid", "uids", "encryption", "consumer_gateway", "ticket_dir", "show"),
     *("all", "confirm", "stream_set", "prune", "replace"),
 )
+#: Streams that stream_status shows.
+SHOWN = ("all", "problems")
 KEY, KEY_FILE, PROBE = PREFIX + "key", PREFIX + "key_file", PREFIX + "probe"
 
 
@@ -122,9 +125,16 @@ class Inputs:
         return str(value).strip().lower() not in ("false", "no", "off", "n", "f", "0")
 
     def show(self) -> str:
-        """Return which sessions stream_status shows: ``all`` or ``problems``."""
+        """Return which streams stream_status shows: ``all`` or ``problems``.
+
+        Raises:
+            InputError: It is something else.
+        """
         name = self._first("show")
-        return str(self._value(name)) if name else "all"
+        try:
+            return check_choice(name, self._value(name), SHOWN) if name else "all"
+        except ValueRefused as error:
+            raise InputError(str(error)) from None
 
     def all(self) -> bool:
         """Return whether all sessions are meant. Extra variables that specify some of them take precedence over others.

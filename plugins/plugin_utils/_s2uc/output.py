@@ -6,16 +6,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ansible import constants as C
 from ansible.errors import AnsibleActionFail, AnsiblePromptInterrupt, AnsiblePromptNoninteractive
+from ansible.utils.color import ANSIBLE_COLOR, stringc
 from ansible.utils.display import Display
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.text import (
+    BAD,
+    FAINT,
+    GOOD,
+    NOTICE,
+    TITLE,
+    Line,
+)
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import readable
 
 _MAX_LINE_LENGTH = 2000
+_COLORS = {GOOD: C.COLOR_OK, NOTICE: C.COLOR_WARN, BAD: C.COLOR_ERROR, TITLE: C.COLOR_HIGHLIGHT, FAINT: C.COLOR_VERBOSE}
 #: Maximum length of the failure message. The complete lines are shown directly above it.
 _MAX_HEADLINE_LENGTH = 80
 
@@ -34,6 +45,37 @@ def show_lines(texts: Iterable[Any]) -> list[str]:
     for line in lines:
         Display().display(line, color=str(C.COLOR_WARN) if line.lstrip().startswith("WARNING") else None)
     return lines
+
+
+def show_styled(lines: Iterable[Line]) -> list[str]:
+    """Show lines whose parts have styles, in color if Ansible uses colors, and return them as text."""
+    texts = []
+    for line in lines:
+        parts = [(readable(text, _MAX_LINE_LENGTH), _COLORS.get(style)) for text, style in line]
+        colored = (stringc(text, color) if color and text.strip() else text for text, color in parts)
+        texts.append("".join(text for text, _color in parts).rstrip())
+        Display().display("".join(colored) if ANSIBLE_COLOR else texts[-1])
+    return texts
+
+
+def terminal_width() -> int | None:
+    """Return the width of the user's terminal, None if the output is not a terminal.
+
+    Tasks run in processes that have no terminal, so that of the process that started them is used.
+    """
+    given = os.environ.get("COLUMNS", "")
+    if given.isdecimal() and int(given):
+        return int(given)
+    try:
+        terminal = os.open(f"/proc/{os.getppid()}/fd/1", os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return os.get_terminal_size(terminal).columns or None
+    except OSError:
+        return None
+    finally:
+        os.close(terminal)
 
 
 def fail_with(texts: Sequence[Any], result: dict[str, Any], headline: str | None = None) -> dict[str, Any]:

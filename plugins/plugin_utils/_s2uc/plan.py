@@ -146,6 +146,7 @@ def make_plan(
     if purpose == "apply":
         inputs.note_misspelled()
         prune, replace = _options(inputs, stream_set, problems)
+    shown = _try(inputs.show, problems, "all") if purpose == "status" else "all"
     if unreadable:
         raise DescriptionError(problems)
     uids, replies, key_file = [] if everything else inputs.uids(), inputs.replies(), inputs.key_file()
@@ -187,7 +188,7 @@ def make_plan(
         key_given=bool(key),
         ticket_dir=_directory(inputs.ticket_dir()) if purpose in ("inbound", "outbound") else None,
         probe=inputs.probe(),
-        show=inputs.show(),
+        show=shown,
         all=everything,
         confirm=confirm,
         stream_set=stream_set,

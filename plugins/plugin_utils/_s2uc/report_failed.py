@@ -19,8 +19,8 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers im
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import listed, readable, with_names
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import describe_key, is_another_secret
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.release_command import release_command
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_opened import opened
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.run_commands import release_command
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream
 
 #: How messages of gateways name the side of a stream.

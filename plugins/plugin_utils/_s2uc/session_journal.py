@@ -26,7 +26,7 @@ from ansible import constants as C
 from ansible.utils.display import Display
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import show
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.release_command import release_command
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.run_commands import release_command
 
 _MAX_SIZE = 4 << 20
 #: How long an interrupted run waits for its workers, in seconds.

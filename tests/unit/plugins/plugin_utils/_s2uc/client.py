@@ -17,7 +17,6 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_fai
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_missing import missing, misspelled
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_opened import opened
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_released import released, unreleased
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_status import status
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.result_facts import exchange_files, stream_results
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import DescriptionError, Stream
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_reader import read_streams
@@ -133,7 +132,6 @@ def _failed(
 _REPORTS: dict[str, Any] = {
     "opened": _opened,
     "failed": _failed,
-    "status": lambda results, streams, uids=(), **more: status(results, uids, _identified(streams), **more),
     "misspelled": lambda results, streams, uids=(): misspelled(results, uids, _identified(streams)),
     "unseen": lambda results, streams, uids=(): missing(results, uids, _identified(streams)),
     "released": lambda results, streams, before=None, **more: released(

@@ -12,7 +12,6 @@ import pytest
 
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import formatting
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output import warn_unencrypted
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_status import unencrypted
 from ansible_collections.scistream.gateway.tests.unit.plugins.plugin_utils._s2uc.client import report, tickets
 from ansible_collections.scistream.gateway.tests.unit.plugins.plugin_utils._s2uc.reports import (
     CONSUMER,
@@ -21,21 +20,6 @@ from ansible_collections.scistream.gateway.tests.unit.plugins.plugin_utils._s2uc
     UID,
     session,
 )
-
-
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [(0, "0 B"), (None, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (2**31, "2.0 GiB"), (2**50, "1024.0 TiB")],
-)
-def test_sizes(count: Any, text: str) -> None:
-    assert formatting.size(count) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(-5, "0s"), (59.9, "59s"), (60, "1m 0s"), (3700, "1h 1m"), (90000, "1d 1h")]
-)
-def test_durations(seconds: float, text: str) -> None:
-    assert formatting.duration(seconds) == text
 
 
 def test_opened_shows_the_whole_path_and_warns() -> None:
@@ -208,8 +192,6 @@ def test_halves_in_check_mode() -> None:
 def test_ansible_warns_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     warnings: list[str] = []
     monkeypatch.setattr("ansible.utils.display.Display.warning", lambda _self, text: warnings.append(text))
-    other = session("producer", encryption="tls", labels={"stream": "other"})
-    results = {"gw-a": {"sessions": [session("producer"), other]}, "gw-b": {"sessions": [session("consumer")]}, "c": {}}
-    warn_unencrypted(unencrypted(results))
-    warn_unencrypted(unencrypted(results, ["another"]))
-    assert warnings == ["Not encrypted between the gateways: tomography."]
+    warn_unencrypted(["tomography", "other", "tomography"])
+    warn_unencrypted([])
+    assert warnings == ["Not encrypted between the gateways: other, tomography."]

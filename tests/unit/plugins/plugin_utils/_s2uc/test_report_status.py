@@ -2,192 +2,276 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What people read of sessions."""
+"""What people read of streams: a table that fits their terminal, and what is wrong with a command that repairs it."""
 
 from __future__ import annotations
 
+import shlex
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
-from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import report_status
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import fingerprint, make_credentials
-from ansible_collections.scistream.gateway.tests.unit.plugins.plugin_utils._s2uc.client import report
-from ansible_collections.scistream.gateway.tests.unit.plugins.plugin_utils._s2uc.reports import (
-    PRODUCER,
-    STREAMS,
-    UID,
-    session,
-)
+from ansible_collections.scistream.gateway.plugins.module_utils._common.text import display_width
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import make_credentials
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_status import status_lines, unencrypted
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.status_view import StatusView, view_status
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_reader import read_streams
+from ansible_collections.scistream.gateway.tests.unit.plugins.module_utils._s2cs.service.samples import HOSTILE
+from ansible_collections.scistream.gateway.tests.unit.plugins.plugin_utils._s2uc.reports import STREAMS, UID, session
+
+NOW = datetime(2026, 1, 31, 13, 5, tzinfo=timezone.utc).timestamp()
+PATH = "10.2.0.1:5200 (gw-b) -> 192.0.2.1:5100 (gw-a) -> 10.1.0.5:7000; started 2026-01-31 12:00:00Z"
+OPEN = "    ansible-playbook scistream.gateway.stream_open -e @streams.yml"
+RELEASE = "    ansible-playbook scistream.gateway.stream_release -e uid="
 
 
-def test_status_of_encrypted_sessions() -> None:
-    now = datetime(2026, 1, 31, 13, 5, tzinfo=timezone.utc)
-    old = make_credentials(UID, "producer", now=now - timedelta(days=360)).certificate
-    dead = make_credentials(UID, "consumer", now=now - timedelta(days=366)).certificate
-
-    def shown(**more: Any) -> list[str]:
-        results = {"gw-a": {"sessions": [session("producer", encryption="tls", running=True, **more)]}}
-        return [line.strip() for line in report_status.status(results, now=now)[2:]]
-
-    assert shown(certificate=PRODUCER, peer_certificate=None) == [
-        f"tls: certificate sha256 {fingerprint(PRODUCER)}, peer certificate none yet"
-    ]
-    assert shown(certificate=old, peer_certificate=dead)[:-1] == [
-        f"WARNING: certificate sha256 {fingerprint(old)} expires in 5d 0h: release the stream and open it again",
-        f"WARNING: certificate sha256 {fingerprint(dead)} has expired: release the stream and open it again",
-    ]
-    assert len(shown(certificate=old, peer_certificate=None, expires="2026-02-05T13:05:00Z")) == 1
-    assert len(shown(certificate=old, peer_certificate=None, expires="2026-03-05T13:05:00Z")) == 2
-    assert "unreadable" in shown(certificate="x")[0]
-
-
-def test_status_is_one_line_for_a_session() -> None:
-    counters = {"connections": {"open": 1, "total": 4}, "bytes": {"to_consumer": 2**31, "to_producer": 96}}
-    results = {
-        "gw-a": {
-            "sessions": [session("producer", running=True, counters=counters)],
-            "gateway": {"ports": {"used": 1, "total": 101}},
-        }
+def counters(to_consumer: int = 2**31, **more: Any) -> dict[str, Any]:
+    return {
+        "since": NOW - 3900,
+        "restarts": 0,
+        "connections": {"open": 1, "total": 4, "refused": 0, "failed": 0},
+        "bytes": {"to_consumer": to_consumer, "to_producer": 96},
+        "last_byte": NOW - 0.5,
+        "exact": True,
+        **more,
     }
-    now = datetime(2026, 1, 31, 13, 5, tzinfo=timezone.utc)
-    lines = report_status.status(results, now=now)
-    assert lines == [
-        "gw-a: 1 session, 1 of 101 ports used",
-        "  tomography producer: streaming, running, connections 1 open, 4 in all, 2.0 GiB to the consumer, "
-        "96 B to the producer, listens on 192.0.2.1:5100, forwards to 10.1.0.5:7000, started 2026-01-31 12:00:00Z, "
-        f"age 1h 5m (uid {UID})",
-        "    WARNING: not encrypted between the gateways",
+
+
+def side(role: str, **more: Any) -> dict[str, Any]:
+    """Return a healthy session."""
+    samples = [
+        {"time": NOW - 1, "to_consumer": 2**31 - 1_250_000_000, "to_producer": 96},
+        {"time": NOW, "to_consumer": 2**31, "to_producer": 96},
     ]
+    healthy = {"running": True, "health": "ok", "encryption": "tls", "owner": "ann", "reason": "", "log": []}
+    return session(role, **{**healthy, "counters": counters(), "samples": samples, **more})
 
 
-def test_status_shows_owner_and_targets() -> None:
-    targets = [f"daq{number}.example.org:7000" for number in range(6)]
-    resolved = [f"10.1.0.{number}:7000" for number in range(6)]
-    named = session("producer", running=True, owner="ann\x1b[1m", targets=targets, resolved=resolved)
-    waiting = session("consumer", state="reserved", owner="bob", targets=[])
-    lines = report_status.status({"gw-a": {"sessions": [named]}, "gw-b": {"sessions": [waiting]}})
-    assert (
-        "forwards to daq0.example.org:7000 (10.1.0.0), daq1.example.org:7000 (10.1.0.1), "
-        "daq2.example.org:7000 (10.1.0.2), daq3.example.org:7000 (10.1.0.3) and 2 more, owner ann?[1m, started"
-        in lines[1]
-    )
-    assert "owner bob" in lines[-2] and "forwards" not in lines[-2]
+def both(**more: Any) -> dict[str, Any]:
+    """Return the answers of two gateways with one stream."""
+    return {
+        "gw-a": {"sessions": [side("producer", **more)], "gateway": {"ports": {"used": 1, "total": 101, "free": 100}}},
+        "gw-b": {"sessions": [side("consumer", **more)]},
+    }
+
+
+def seen(results: Any, uids: Any = (), streams: Any = ()) -> StatusView:
+    return view_status(results, uids, read_streams(list(streams), "identify") if streams else [], NOW)
+
+
+def shown(results: Any, uids: Any = (), streams: Any = (), show: str = "all", width: int | None = None) -> list[str]:
+    lines = status_lines(seen(results, uids, streams), show, width)
+    return ["".join(text for text, _style in line).rstrip() for line in lines]
+
+
+def troubles(results: Any, **more: Any) -> list[str]:
+    lines = shown(results, **more)
+    first = [number for number, line in enumerate(lines) if line.startswith(("PROBLEM ", "NOTICE "))]
+    return lines[first[0] :] if first else []
+
+
+def test_a_stream_is_a_line_and_its_path() -> None:
+    summary, titles, line, path, gateways = shown(both())
+    assert summary == "1 stream, no problems"
+    assert titles.split("  ")[0] == "STREAM" and titles.endswith("OWNER")
+    cells = [cell.strip() for cell in line.split("  ") if cell.strip()]
+    assert cells == [
+        *("tomography", "streaming", "ok", "10.0 Gbit/s", "2.0 GiB", "1/4", "1h 5m"),
+        *("0 bit/s", "96 B", "0s", "never", "s2ds", "tls", "ann"),
+    ]
+    assert path == f"  {PATH}; uid {UID}"
+    assert gateways == "gw-a: 1 session, 1 of 101 ports used; gw-b: 1 session"
+
+
+def test_both_sides_are_shown_if_they_differ() -> None:
+    results = both()
+    results["gw-b"]["sessions"] = [
+        side(
+            "consumer",
+            state="reserved",
+            health="waiting",
+            proxy="haproxy",
+            owner="bob",
+            targets=[],
+            counters=None,
+            rate=10**10,
+            expires="2026-01-31T13:10:00Z",
+        )
+    ]
+    _summary, _titles, line, path, _gateways = shown(results)
+    for text in ("streaming/reserved", "ok/waiting", "s2ds/haproxy", "ann/bob", " 5m 0s "):
+        assert text in line
+    # The counters are those of the only side that has any.
+    assert "10.0 Gbit/s" in line and "2.0 GiB" in line and "; at most 10.0 Gbit/s; " in path
+
+
+@pytest.mark.parametrize("width", [79, 80, 100, 120, 132, 160, 250])
+def test_the_table_fits_the_terminal(width: int) -> None:
+    results = both()
+    for number, name in enumerate(HOSTILE):
+        results["gw-a"]["sessions"].append(side("producer", uid=f"u{number}", labels={"stream": name}, owner=name))
+    lines = shown(results, width=width)
+    titles = lines[1] if "OWNER" in lines[1] else lines[1] + lines[2]
+    for title in ("STREAM", "STATE", "HEALTH", "RATE", "TO CONSUMER", "NO BYTES FOR", "EXPIRES", "ENCRYPTION", "OWNER"):
+        assert title in titles
+    commands = ("    ansible", OPEN)
+    assert not [line for line in lines if display_width(line) > width and not line.startswith(commands)]
+    assert any(line.startswith("tomography ") for line in lines)
+
+
+def test_what_has_no_problem_is_not_below_the_table() -> None:
+    assert troubles(both()) == []
+    lines = shown(both(health="waiting", state="announced", expires="2026-01-31T14:00:00Z"), show="problems")
+    assert lines == ["1 stream, no problems", "gw-a: 1 session, 1 of 101 ports used; gw-b: 1 session"]
+
+
+def test_a_dead_data_server_has_its_log_and_the_command() -> None:
+    results = both()
+    dead = side("consumer", running=False, health="down", reason="it was killed", log=[f"line {n}" for n in range(9)])
+    results["gw-b"]["sessions"] = [dead]
+    lines = shown(results, show="problems")
+    assert lines[0] == "1 stream, 1 with problems" and " ok/down " in lines[2]
+    assert lines[5:] == [
+        "PROBLEM tomography (consumer, gw-b): it was killed",
+        *(f"    log: line {number}" for number in range(4, 9)),
+        OPEN,
+    ]
 
 
 @pytest.mark.parametrize(
-    ("connections", "text"),
+    ("more", "text", "command"),
     [
         (
-            {"open": 0, "total": 3, "refused": 1, "failed": 3},
-            "connections 0 open, 3 in all, 0 B",
+            {"counters": counters(connections={"open": 0, "total": 3, "refused": 0, "failed": 3})},
+            "NOTICE tomography (producer, gw-a): 3 connections failed because the target did not respond",
+            "ansible gw-a -m ansible.builtin.wait_for -a 'host=10.1.0.5 port=7000 timeout=5'",
         ),
-        ({"open": 0, "total": 3, "refused": 0, "failed": 0}, "connections 0 open, 3 in all, 0 B"),
-        ({"open": 1, "total": 3, "refused": None, "failed": None}, "connections 1 open, 3 in all, 0 B"),
-        ({"open": None, "total": 3, "refused": 2, "failed": None}, "connections 3 in all, 0 B"),
-        ({"open": None, "total": None, "refused": None, "failed": None}, "running, 0 B"),
-        (None, "running, 0 B"),
+        (
+            {"counters": counters(connections={"open": 0, "total": 3, "refused": 1, "failed": 0})},
+            "1 connection refused: the client or its certificate is not allowed (allowed: 198.51.100.7/32)",
+            OPEN.strip(),
+        ),
+        (
+            {"counters": counters(last_byte=NOW - 900)},
+            "nothing has been transferred for 15m 0s",
+            f"ansible-playbook scistream.gateway.stream_drop -e uid={UID}",
+        ),
+        ({"health": "expired", "running": False, "reason": "over"}, "tomography: over", RELEASE.strip() + UID),
+        ({"health": "silent", "reason": "it is paused"}, "it is paused", RELEASE.strip() + UID + " && " + OPEN.strip()),
     ],
 )
-def test_status_shows_connections_that_did_not_come_about(connections: Any, text: str) -> None:
-    counters = {"since": 1769860800.0, "connections": connections, "bytes": {}}
-    results = {"gw-a": {"sessions": [session("producer", running=True, counters=counters)]}}
-    lines = report_status.status(results)
-    assert text in lines[1]
-    for key, words in (("failed", "failed: the target did not answer"), ("refused", "refused")):
-        number = (connections or {}).get(key)
-        assert [line for line in lines if line.endswith(f" {words}")] == [
-            f"    WARNING: {number} connection{'' if number == 1 else 's'} {words}" for _once in range(bool(number))
-        ]
+def test_each_problem_has_a_command_for_the_control_node(more: Any, text: str, command: str) -> None:
+    lines = troubles(both(**more))
+    assert text in "\n".join(lines)
+    assert f"    {command}" in lines
+    # What concerns both sides is reported once.
+    assert len([line for line in lines if line.endswith(text)]) <= 2
+    assert "s2cs " not in "".join(lines)
 
 
-def test_status_tells_of_restarts_and_of_silence() -> None:
-    now = datetime(2026, 1, 31, 13, 0, tzinfo=timezone.utc)
-    counters: dict[str, Any] = {
-        "since": now.timestamp() - 600,
-        "restarts": 2,
-        "connections": {"open": 1, "total": 4},
-        "bytes": {"to_consumer": 1},
-        "last_byte": now.timestamp() - 900,
-        "exact": False,
-    }
-    results = {"gw-a": {"sessions": [session("producer", running=True, counters=counters)]}}
-    lines = report_status.status(results, now=now)
-    assert (
-        "at least 1 B to the consumer, 0 B to the producer, 2 restarts of the data server since 2026-01-31 12:50:00Z"
-        in lines[1]
-    )
-    assert lines[2] == "    WARNING: no data transferred for 15m 0s"
-    counters["last_byte"] += 300
-    assert ", no data transferred for 10m 0s, listens on" in report_status.status(results, now=now)[1]
-    counters["last_byte"] -= 300
-    counters["connections"]["open"] = 0
-    assert len(report_status.status(results, now=now)) == len(lines) - 1
-
-
-def test_status_of_problems_only() -> None:
-    well = session("consumer", running=True, encryption="tls", labels={"stream": "well"})
-    paused = session("producer", running=True, encryption="tls", health="paused", reason="its container is paused")
-    left = session("producer", running=True, encryption="tls", pending="release", uid="left")
-    results: dict[str, Any] = {"gw-a": {"sessions": [well, paused, left]}, "gw-b": {"sessions": [well]}}
-    lines = report(results, "status", show="problems")
-    assert [line for line in lines if not line.startswith(" ")] == [
-        "gw-a: 3 sessions, 2 with problems",
-        "gw-b: 1 session, no problems",
+def test_certificates_that_expire_soon() -> None:
+    begin = datetime.fromtimestamp(NOW, timezone.utc)
+    old = make_credentials(UID, "producer", now=begin - timedelta(days=360)).certificate
+    dead = make_credentials(UID, "consumer", now=begin - timedelta(days=366)).certificate
+    lines = troubles(both(certificate=old, peer_certificate=dead))
+    assert lines == [
+        "PROBLEM tomography: the certificate of the other gateway has expired: release the stream and open it again",
+        f"{RELEASE}{UID} && {OPEN.strip()}",
+        "NOTICE tomography: its certificate expires in 5d 0h: release the stream and open it again",
+        f"{RELEASE}{UID} && {OPEN.strip()}",
     ]
-    assert "tomography producer: streaming, PAUSED, " in lines[1]
-    assert lines[2] == "    WARNING: its container is paused"
-    assert "WARNING: its last action (release) was interrupted" in lines[5]
-    assert not any("well" in line for line in lines[1:-1])
-    with pytest.raises(ScistreamError, match='show: "some" is not allowed: must be one of all, problems'):
-        report(results, "status", show="some")
+    # The certificate of a session with a lifetime expires with it.
+    assert troubles(both(certificate=old, peer_certificate=None, expires="2026-02-05T13:05:00Z")) == []
 
 
-def test_status_of_what_belongs_to_no_session() -> None:
+@pytest.mark.parametrize("described", [False, True])
+def test_a_side_that_was_released_by_hand(described: bool) -> None:
+    results = both()
+    results["gw-a"]["gateway"]["listen"] = {"producer": "192.0.2.1"}
+    results["gw-a"]["sessions"] = []
+    lines = troubles(results, streams=STREAMS if described else ())
+    assert lines == ["PROBLEM tomography: gw-a has no session for the producer side", OPEN]
+    assert " streaming " not in shown(results)[2] and " -/streaming " in shown(results)[2]
+    # The gateway of another facility is not part of the run.
+    del results["gw-a"]["gateway"]["listen"]
+    assert described or troubles(results) == []
+
+
+def test_what_belongs_to_no_session() -> None:
     orphan = {"uid": UID, "role": "producer", "running": True}
-    lines = report({"gw-a": {"sessions": [], "orphans": [orphan], "policy_problems": ["listen: is wrong"]}}, "status")
-    assert lines[1:] == [
-        "  WARNING: policy: listen: is wrong",
-        f"  WARNING: producer of {UID} runs without a session: release it with stream_release -e uid={UID}",
+    results: dict[str, Any] = {"gw-a": {"sessions": [], "orphans": [orphan], "policy_problems": ["listen: is wrong"]}}
+    assert troubles(results) == [
+        "PROBLEM gw-a: policy: listen: is wrong",
+        "    ansible-playbook scistream.gateway.gateway --limit gw-a",
+        f"PROBLEM uid {UID} (producer, gw-a): a data server is running without a session in the store",
+        RELEASE + UID,
     ]
-
-
-def test_status_of_a_gateway_whose_store_cannot_be_used() -> None:
-    orphan = {"uid": UID, "role": "producer", "running": True}
+    # If the store cannot be used, there is nothing else.
     answer = {"failed": True, "msg": "the session store is damaged", "orphans": [orphan]}
-    assert report({"gw-a": answer}, "status") == [
-        "gw-a: no answer",
-        f"  WARNING: producer of {UID} runs without a session: release it with stream_release -e uid={UID}",
-    ]
+    assert shown({"gw-a": answer})[:2] == ["0 streams", "gw-a: no answer"]
+    assert RELEASE + UID in shown({"gw-a": answer})
 
 
-def test_status_of_the_dead_and_the_waiting() -> None:
-    dead = session("producer", running=False, counters=None, log=[f"line {number}" for number in range(9)])
-    waiting = session("consumer", state="reserved", running=True, expires="2026-01-31T12:03:00Z")
-    results = {"gw-a": {"sessions": [dead, waiting]}, "gw-b": {"failed": True, "msg": "no policy"}, "gw-c": {}}
-    lines = report_status.status(results, now=datetime(2026, 1, 31, 12, 1, tzinfo=timezone.utc))
-    assert "NOT RUNNING" in lines[1]
-    assert [line.strip() for line in lines[4:9]] == [f"log: line {number}" for number in range(4, 9)]
-    assert "expires in 2m 0s" in lines[9]
-    assert lines[11:] == ["gw-b: no answer", "gw-c: no answer"]
+def test_selected_streams() -> None:
+    results = both()
+    results["gw-a"]["sessions"].append(side("producer", uid="other", labels={"stream": "other"}))
+    assert shown(results)[0].startswith("2 streams") and shown(results)[4].startswith("tomography ")
+    for more in ({"uids": [UID.upper()]}, {"streams": STREAMS}):
+        assert shown(results, **more)[0] == "1 stream, no problems"
+    (line,) = [line for line in shown({"gw-a": {"sessions": []}}, streams=STREAMS) if line.startswith("tomography")]
+    assert " not open " in line
 
 
-def test_status_of_chosen_streams() -> None:
-    results = {"gw-a": {"sessions": [session("producer"), session("producer", uid="other")]}}
-    assert len(report(results, "status")) == 7
-    assert len(report(results, "status", streams=STREAMS)) == 4
-    assert len(report(results, "status", uids=[UID.upper()])) == 4
+def test_streams_are_in_natural_order() -> None:
+    names = ["scan-10", "scan-2", "Scan-1", "alpha"]
+    sessions = [side("producer", uid=str(index), labels={"stream": name}) for index, name in enumerate(names)]
+    found = [stream.name for stream in seen({"gw-a": {"sessions": sessions}}).streams]
+    assert found == ["alpha", "Scan-1", "scan-2", "scan-10"]
 
 
-def test_status_of_what_is_not_there() -> None:
-    results: dict[str, Any] = {"gw-a": {"sessions": [session("producer")]}, "gw-b": {"sessions": []}, "gw-c": {}}
-    assert report(results, "status", uids=["another"])[1] == "  no session another here"
-    assert report(results, "status", streams=STREAMS)[4:] == [
-        "gw-b: 0 sessions",
-        f"  no session of tomography here (uid {UID})",
-        "gw-c: no answer",
-    ]
-    results["gw-c"] = {"sessions": []}
-    assert report(results, "status", streams=STREAMS)[-1] == "gw-c: 0 sessions"
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"sessions": [{"uid": UID}]},
+        {"sessions": 7},
+        {"sessions": [{**side("producer"), "role": "other"}]},
+        {"sessions": [side("producer", counters={"bytes": {"to_consumer": "much"}})]},
+        {"sessions": [side("producer", samples=[{"time": "now"}])]},
+        {"sessions": [], "gateway": {"ports": {"free": "x", "total": "y"}}},
+        {"sessions": [], "gateway": 7},
+        {"sessions": [], "orphans": [7]},
+    ],
+)
+def test_an_answer_of_another_form_concerns_its_gateway_only(answer: Any) -> None:
+    results = {"gw-c": answer, **both()}
+    lines = shown(results)
+    assert any(line.startswith("tomography ") and "10.0 Gbit/s" in line for line in lines)
+    assert "gw-c: no answer" in lines[4]
+    assert lines[5].startswith("PROBLEM gw-c: its answer has an unknown form")
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_text_becomes_a_command_or_a_line(text: str) -> None:
+    hostile = side(
+        "producer",
+        uid=text,
+        labels={"stream": text + "\n\x1b[2J"},
+        owner=text,
+        targets=[text + ":1"],
+        counters=counters(connections={"open": 0, "total": 1, "failed": 1, "refused": 1}, last_byte=1),
+        health=text,
+        reason=text + "\nPROBLEM",
+    )
+    lines = shown({"gw-a": {"sessions": [hostile]}})
+    assert not any(character in "".join(lines) for character in "\n\x1b")
+    for line in lines:
+        if line.startswith("    ansible"):
+            assert shlex.split(line)[0] in ("ansible", "ansible-playbook")
+
+
+def test_streams_without_encryption_are_named() -> None:
+    results = both(encryption="none")
+    results["gw-a"]["sessions"].append(side("producer", uid="other", labels={"stream": "safe"}))
+    assert unencrypted(seen(results)) == ["tomography"]
+    assert unencrypted(seen(results, uids=["other"])) == []

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The command that releases sessions, with the options of this run, ready to paste."""
+"""Commands for the control node, with the inventory and the connection options of this run, ready to paste."""
 
 from __future__ import annotations
 
@@ -28,9 +28,47 @@ _VARIABLES = ("scistream_gateways", "scistream_key_file")
 
 
 def release_command(uids: Sequence[str]) -> str:
-    """Return the command that releases sessions, with the inventory and the connection options of this run."""
-    options = context.CLIARGS if isinstance(context.CLIARGS, Mapping) else {}
-    words = ["ansible-playbook"]
+    """Return the command that releases sessions."""
+    return playbook_command(
+        "stream_release", [f"uid={uids[0]}" if len(uids) == 1 else json.dumps({"uids": list(uids)})]
+    )
+
+
+def playbook_command(playbook: str, extra: Sequence[str] = (), options: Sequence[str] = ()) -> str:
+    """Return the command that runs a playbook of this collection.
+
+    Args:
+        playbook: Name of the playbook.
+        extra: Extra variables, in addition to those of this run that all playbooks need.
+        options: Further options.
+    """
+    words = ["ansible-playbook", *_connection(), f"scistream.gateway.{playbook}", *options]
+    for name, value in _given(_options().get("extra_vars") or ()):
+        words += ["-e", f"{name}={value}"]
+    for text in extra:
+        words += ["-e", text]
+    return " ".join(map(shlex.quote, words))
+
+
+def module_command(host: str, module: str, arguments: str = "") -> str:
+    """Return the command that runs a module on a host."""
+    words = ["ansible", *_connection(), host, "-m", module, *(["-a", arguments] if arguments else [])]
+    return " ".join(map(shlex.quote, words))
+
+
+def description_files() -> list[str]:
+    """Return the files with extra variables of this run, each as ``@FILE``."""
+    return [text for text in map(str, _options().get("extra_vars") or ()) if text.startswith("@")]
+
+
+def _options() -> Mapping[str, Any]:
+    return context.CLIARGS if isinstance(context.CLIARGS, Mapping) else {}
+
+
+def _connection() -> list[str]:
+    """Return the inventory and the connection options of this run."""
+    options = _options()
+    words = []
     for inventory in options.get("inventory") or ():
         words += ["-i", inventory]
     for name, option in _VALUES.items():
@@ -39,11 +77,7 @@ def release_command(uids: Sequence[str]) -> str:
     words += [flag for name, flag in _FLAGS.items() if options.get(name)]
     for identity in options.get("vault_ids") or ():
         words += ["--vault-id", str(identity)]
-    words.append("scistream.gateway.stream_release")
-    for name, value in _given(options.get("extra_vars") or ()):
-        words += ["-e", f"{name}={value}"]
-    words += ["-e", f"uid={uids[0]}" if len(uids) == 1 else json.dumps({"uids": list(uids)})]
-    return " ".join(shlex.quote(word) for word in words)
+    return words
 
 
 def _given(extra: Sequence[Any]) -> list[tuple[str, str]]:

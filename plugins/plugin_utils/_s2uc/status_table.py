@@ -1,0 +1,199 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The table of streams. If the terminal is too narrow for a line for each stream, each has two or more."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.formatting import (
+    format_duration,
+    format_rate,
+    format_size,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._common.text import (
+    BAD,
+    FAINT,
+    GOOD,
+    NOTICE,
+    PLAIN,
+    TITLE,
+    Line,
+    aligned,
+    display_width,
+)
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_view import StreamView
+
+_GAP, _INDENT = "  ", "  "
+#: Columns whose texts may be truncated have at least this width, and at most the other one.
+_MIN_WIDTH, _MAX_WIDTH = 8, 40
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column.
+
+    Attributes:
+        title: Its title.
+        value: Returns its text for a stream at a time.
+        right: Whether it is aligned to the right.
+        more: Whether it is in the second line if there is no room.
+        cut: Whether its texts may be truncated.
+        style: Returns the style of its text for a stream.
+    """
+
+    title: str
+    value: Callable[[StreamView, float], str]
+    right: bool = False
+    more: bool = False
+    cut: bool = False
+    style: Callable[[StreamView], str] = lambda _stream: PLAIN
+
+
+def _transferred(direction: str) -> Callable[[StreamView, float], str]:
+    def value(stream: StreamView, _now: float) -> str:
+        session = stream.counted.session if stream.counted else None
+        if session is None:
+            return "-"
+        return f"{'' if session.exact else '>='}{format_size(session.transferred.get(direction))}"
+
+    return value
+
+
+def _connections(stream: StreamView, _now: float) -> str:
+    session = stream.counted.session if stream.counted else None
+    if session is None or not session.connections:
+        return "-"
+    count = session.connections.get("open")
+    return f"{'?' if count is None else count}/{session.connections.get('total')}"
+
+
+def _silence(stream: StreamView, now: float) -> str:
+    times = [session.last_byte for session in stream.sessions if session.last_byte is not None]
+    return "-" if not times else format_duration(now - max(times))
+
+
+def _age(stream: StreamView, now: float) -> str:
+    return "-" if stream.created is None else format_duration(now - stream.created)
+
+
+def _expires(stream: StreamView, now: float) -> str:
+    if not stream.sides:
+        return "-"
+    if stream.expires is None:
+        return "never"
+    return format_duration(stream.expires - now) if stream.expires > now else "expired"
+
+
+def _health_style(stream: StreamView) -> str:
+    if not stream.sides:
+        return NOTICE
+    if stream.is_healthy:
+        return GOOD if stream.health == "ok" else PLAIN
+    return BAD if any(not one.is_healthy and one.health != "expired" for one in stream.sessions) else NOTICE
+
+
+_COLUMNS = (
+    _Column("STREAM", lambda stream, _now: stream.name, cut=True),
+    _Column("STATE", lambda stream, _now: stream.state),
+    _Column("HEALTH", lambda stream, _now: stream.health, style=_health_style),
+    _Column("RATE", lambda stream, _now: format_rate(stream.rates[0]), right=True),
+    _Column("TO CONSUMER", _transferred("to_consumer"), right=True),
+    _Column("OPEN/TOTAL", _connections, right=True),
+    _Column("AGE", _age, right=True),
+    _Column("RATE BACK", lambda stream, _now: format_rate(stream.rates[1]), right=True, more=True),
+    _Column("TO PRODUCER", _transferred("to_producer"), right=True, more=True),
+    _Column("NO BYTES FOR", _silence, right=True, more=True),
+    _Column("EXPIRES", _expires, right=True, more=True),
+    _Column("PROXY", lambda stream, _now: stream.both(lambda session: session.proxy) or "-", more=True),
+    _Column(
+        "ENCRYPTION",
+        lambda stream, _now: stream.both(lambda session: session.encryption) or "-",
+        more=True,
+        style=lambda stream: NOTICE if any(one.encryption == "none" for one in stream.sessions) else PLAIN,
+    ),
+    _Column("OWNER", lambda stream, _now: stream.both(lambda session: session.owner) or "-", more=True, cut=True),
+)
+
+
+def table(streams: Sequence[StreamView], now: float, width: int | None) -> Iterator[Line]:
+    """Yield the titles of the columns, and the lines of each stream. The last one is its path.
+
+    Args:
+        streams: The streams.
+        now: The current time.
+        width: Maximum width, None for no limit.
+    """
+    texts = [[column.value(stream, now) for column in _COLUMNS] for stream in streams]
+    widths = [
+        min(
+            _MAX_WIDTH if column.cut else 1 << 16,
+            max(display_width(text) for text in (column.title, *(row[index] for row in texts))),
+        )
+        for index, column in enumerate(_COLUMNS)
+    ]
+    lines = [list(range(len(_COLUMNS)))]
+    if width is not None and _width(lines[0], widths, "") > width:
+        lines = [[index for index, column in enumerate(_COLUMNS) if column.more is more] for more in (False, True)]
+        for number, line in enumerate(lines):
+            _shrink(line, widths, width - (len(_INDENT) if number else 0))
+    for number, line in enumerate(lines):
+        cells = [(aligned(_COLUMNS[one].title, widths[one], _COLUMNS[one].right), TITLE) for one in line]
+        yield _joined(cells, number, TITLE)
+    for stream, row in zip(streams, texts, strict=True):
+        for number, line in enumerate(lines):
+            yield _joined(
+                [(aligned(row[one], widths[one], _COLUMNS[one].right), _COLUMNS[one].style(stream)) for one in line],
+                number,
+                PLAIN,
+            )
+        for text in _details(stream, width):
+            yield [(text, FAINT)]
+
+
+def _width(line: Sequence[int], widths: Sequence[int], indent: str) -> int:
+    return len(indent) + sum(widths[index] for index in line) + len(_GAP) * (len(line) - 1)
+
+
+def _shrink(line: Sequence[int], widths: list[int], most: int) -> None:
+    """Narrow columns whose texts may be truncated, until the line fits."""
+    for index in line:
+        if _COLUMNS[index].cut:
+            excess = _width(line, widths, "") - most
+            widths[index] = max(min(_MIN_WIDTH, widths[index]), widths[index] - max(0, excess))
+
+
+def _joined(cells: Sequence[tuple[str, str]], number: int, style: str) -> Line:
+    parts = [(_INDENT, style)] if number else []
+    for index, cell in enumerate(cells):
+        parts += [(_GAP, style), cell] if index else [cell]
+    return parts
+
+
+def _details(stream: StreamView, width: int | None) -> list[str]:
+    """Return what has no column: the path, the start, and the uid."""
+    parts = [stream.path] if stream.path else []
+    if stream.created is not None:
+        parts.append(f"started {datetime.fromtimestamp(stream.created, timezone.utc):%Y-%m-%d %H:%M:%SZ}")
+    limits = [session.rate_limit for session in stream.sessions if session.rate_limit]
+    if limits:
+        parts.append(f"at most {format_rate(min(limits) / 8)}")
+    restarts = sum(session.restarts for session in stream.sessions)
+    if restarts:
+        parts.append(f"{restarts} restart{'' if restarts == 1 else 's'} of its data servers")
+    text = "; ".join([*parts, f"uid {stream.uid}"])
+    if width is None:
+        return [_INDENT + text]
+    return textwrap.wrap(
+        text,
+        max(20, width),
+        initial_indent=_INDENT,
+        subsequent_indent=_INDENT * 2,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -1,0 +1,217 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a status shows: the selected streams of all gateways, and what is wrong, each with a command."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.problems import (
+    PROBLEM,
+    Problem,
+    gateway_problems,
+    session_problems,
+)
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, has_failed
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.messages import roles_at
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import OTHER_ROLE, Stream
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_commands import ControlNodeCommands
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_view import (
+    MalformedAnswerError,
+    Side,
+    StreamView,
+    read_sides,
+)
+
+_MALFORMED = "its answer has an unknown form: upgrade it with the playbook scistream.gateway.gateway"
+
+
+@dataclass(frozen=True)
+class GatewayView:
+    """A gateway of the run.
+
+    Attributes:
+        name: Its name in the inventory.
+        answered: Whether it returned its sessions.
+        sessions: Number of selected sessions.
+        ports: Numbers of its ports: ``used`` and ``total``, empty if unknown.
+    """
+
+    name: str
+    answered: bool
+    sessions: int = 0
+    ports: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A problem of a stream or of a gateway.
+
+    Attributes:
+        gateway: Gateway that has it, empty if it concerns both sides of a stream.
+        stream: Name of the stream, empty if it concerns a gateway.
+        problem: The problem, with a command for the control node.
+        log: Last lines of the log of the data server, if it is not running.
+    """
+
+    gateway: str
+    stream: str
+    problem: Problem
+    log: Sequence[str] = ()
+
+    @property
+    def subject(self) -> str:
+        """What has the problem."""
+        if not self.stream:
+            return self.gateway
+        where = ", ".join(filter(None, (self.problem.role, self.gateway)))
+        return f"{self.stream} ({where})" if where else self.stream
+
+
+@dataclass(frozen=True)
+class StatusView:
+    """The status of all gateways at one time.
+
+    Attributes:
+        time: When it was determined.
+        streams: The selected streams, by name.
+        gateways: The gateways of the run.
+        troubles: The problems, worst first.
+    """
+
+    time: float
+    streams: Sequence[StreamView]
+    gateways: Sequence[GatewayView]
+    troubles: Sequence[Trouble]
+
+    def troubled(self) -> set[str]:
+        """Return the uids of streams with problems."""
+        return {trouble.problem.uid for trouble in self.troubles} & {stream.uid for stream in self.streams}
+
+
+def view_status(results: Results, uids: Sequence[str], streams: Sequence[Stream], now: float) -> StatusView:
+    """Return the status of the selected streams. Without uids and streams, all streams are selected.
+
+    Args:
+        results: Answers of the gateways to s2cs_info.
+        uids: Uids of selected streams.
+        streams: Selected streams.
+        now: The current time.
+    """
+    wanted = {*(str(uid).lower() for uid in uids), *(stream.uid for stream in streams)}
+    gateways, troubles = [], []
+    sides: dict[str, dict[str, Side]] = {}
+    for name, answer in results.items():
+        try:
+            view, found, own = _gateway(name, answer, wanted, now)
+        except MalformedAnswerError:
+            view, found = GatewayView(name, False), []
+            own = [Trouble(name, "", Problem(PROBLEM, _MALFORMED, ControlNodeCommands(name).configure(name)))]
+        gateways.append(view)
+        troubles += own
+        for side in found:
+            sides.setdefault(side.session.uid, {})[side.session.role] = side
+    names = {stream.uid: stream.name for stream in streams}
+    views = [
+        StreamView(uid, names.get(uid) or next(iter(both.values())).session.title, both) for uid, both in sides.items()
+    ]
+    views += [StreamView(stream.uid, stream.name) for stream in streams if stream.uid not in sides]
+    for stream in views:
+        troubles += _stream(stream, now)
+    answers = {gateway.name: results[gateway.name] for gateway in gateways if gateway.answered}
+    troubles += _incomplete(views, streams, answers)
+    return StatusView(
+        time=now,
+        streams=sorted(views, key=lambda stream: (_natural(stream.name), stream.uid)),
+        gateways=gateways,
+        troubles=sorted(troubles, key=lambda trouble: trouble.problem.level != PROBLEM),
+    )
+
+
+def _gateway(
+    name: str, answer: Mapping[str, Any], wanted: set[str], now: float
+) -> tuple[GatewayView, list[Side], list[Trouble]]:
+    """Return a gateway, its selected sessions, and its own problems.
+
+    Raises:
+        MalformedAnswerError: Its answer is of an unknown form.
+    """
+    failed = has_failed(answer) or "sessions" not in answer
+    try:
+        problems = list(gateway_problems(answer, ControlNodeCommands(name), name))
+        ports = dict((answer.get("gateway") or {}).get("ports") or {})
+        sessions = [] if failed else [one for one in answer["sessions"] if not wanted or one["uid"] in wanted]
+    except (TypeError, ValueError, KeyError, AttributeError):
+        raise MalformedAnswerError from None
+    sides = read_sides(name, sessions)
+    # Of sessions without a row, only the uid is known.
+    own = [
+        Trouble(name, f"uid {problem.uid}" if problem.uid else "", problem)
+        for problem in problems
+        if not wanted or not problem.uid or problem.uid in wanted
+    ]
+    return GatewayView(name, not failed, len(sides), None if failed else ports), sides, own
+
+
+def _stream(stream: StreamView, now: float) -> Iterator[Trouble]:
+    """Yield the problems of both sides, those that both have once."""
+    found: dict[tuple[str, str, str], list[Trouble]] = {}
+    for role in ROLES:
+        side = stream.sides.get(role)
+        if side is None:
+            continue
+        session = side.session
+        for problem in session_problems(session, now, ControlNodeCommands(side.gateway)):
+            log = side.log if not session.running and session.state == "streaming" else ()
+            trouble = Trouble(side.gateway, stream.name, problem, log)
+            found.setdefault((problem.level, problem.message, problem.command), []).append(trouble)
+    for same in found.values():
+        first = same[0]
+        yield first if len(same) == 1 else replace(first, gateway="", problem=replace(first.problem, role=""))
+
+
+def _incomplete(views: Sequence[StreamView], streams: Sequence[Stream], answered: Results) -> Iterator[Trouble]:
+    """Yield streams of which a gateway that answered should have the other side, but does not."""
+    described = {stream.uid: stream for stream in streams}
+    listens, leaves = _addresses(answered, "listen", "producer"), _addresses(answered, "egress", "consumer")
+    for view in views:
+        if len(view.sides) != 1:
+            continue
+        ((role, side),) = view.sides.items()
+        other = OTHER_ROLE[role]
+        if view.uid in described:
+            stream = described[view.uid]
+            gateway = next((name for name in answered if other in roles_at(stream, name, "identify")), None)
+        elif role == "consumer":
+            gateway = listens.get(_host((*side.session.targets, "")[0]))
+        else:
+            gateway = leaves.get(side.session.clients[0].partition("/")[0]) if len(side.session.clients) == 1 else None
+        if gateway is not None and side.session.state == "streaming":
+            message = f"{gateway} has no session for the {other} side"
+            problem = Problem(PROBLEM, message, ControlNodeCommands(gateway).open, view.uid, "")
+            yield Trouble("", view.name, problem)
+
+
+def _addresses(answered: Results, key: str, role: str) -> dict[str, str]:
+    """Return the gateways by their addresses, as far as these are unique."""
+    found: dict[str, list[str]] = {}
+    for name, answer in answered.items():
+        addresses = (answer.get("gateway") or {}).get(key)
+        if isinstance(addresses, Mapping) and addresses.get(role):
+            found.setdefault(str(addresses[role]), []).append(name)
+    return {address: names[0] for address, names in found.items() if len(names) == 1}
+
+
+def _host(endpoint: str) -> str:
+    return endpoint.rpartition(":")[0].strip("[]")
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Return a sort key that puts scan-2 before scan-10."""
+    return [(int(part) if part.isdecimal() else 0, part.lower()) for part in re.split(r"(\d{1,9})", name)]

@@ -1,0 +1,169 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Streams as displayed by a status: both sides of each, from the answers of all gateways to s2cs_info.
+
+Gateways of other facilities may answer anything, so an answer of another form is an error of that gateway only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.history import DIRECTIONS
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_view import SessionView, session_view
+from ansible_collections.scistream.gateway.plugins.module_utils._common.text import printable
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import listed, targets_with_addresses
+
+#: State of a described stream of which no gateway has a session.
+NOT_OPEN = "not open"
+_MAX_LOG_LINES = 5
+
+
+class MalformedAnswerError(Exception):
+    """A gateway returned an answer of an unknown form."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a stream.
+
+    Attributes:
+        gateway: Name of the gateway in the inventory.
+        session: The session.
+        targets: Its targets, host names with the addresses they resolved to.
+        samples: Times, each with the bytes that were transferred in each direction until then.
+        log: Why its data server is not running, or its last lines.
+    """
+
+    gateway: str
+    session: SessionView
+    targets: Sequence[str] = ()
+    samples: Sequence[tuple[float, ...]] = ()
+    log: Sequence[str] = ()
+
+    @property
+    def rates(self) -> tuple[float | None, ...]:
+        """The rate of each direction during the samples in bytes per second, None if it is unknown."""
+        if len(self.samples) >= 2 and self.samples[-1][0] > self.samples[0][0]:
+            seconds = self.samples[-1][0] - self.samples[0][0]
+            return tuple(
+                max(0.0, new - old) / seconds
+                for old, new in zip(self.samples[0][1:], self.samples[-1][1:], strict=True)
+            )
+        # Sessions without open connections are not sampled repeatedly.
+        return (0.0 if self.samples and self.session.connections.get("open") == 0 else None,) * len(DIRECTIONS)
+
+
+@dataclass(frozen=True)
+class StreamView:
+    """A stream.
+
+    Attributes:
+        uid: UUID.
+        name: Name, or the UUID if it has none.
+        sides: The sides that the gateways of this run have, by role.
+    """
+
+    uid: str
+    name: str
+    sides: Mapping[str, Side] = field(default_factory=dict)
+
+    @property
+    def sessions(self) -> list[SessionView]:
+        """The sessions of both sides, as far as they are known."""
+        return [side.session for side in self.sides.values()]
+
+    @property
+    def counted(self) -> Side | None:
+        """The side whose counters are displayed: that of the consumer, unless only the other one has any."""
+        sides = [self.sides[role] for role in ("consumer", "producer") if role in self.sides]
+        found = [side for side in sides if side.session.transferred]
+        return next((side for side in found if side.session.running), found[0] if found else None)
+
+    @property
+    def rates(self) -> tuple[float | None, ...]:
+        """The rate of each direction in bytes per second."""
+        return self.counted.rates if self.counted else (None,) * len(DIRECTIONS)
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether no side has a problem."""
+        return all(session.is_healthy for session in self.sessions)
+
+    @property
+    def state(self) -> str:
+        """The state of both sides."""
+        return self.both(lambda session: session.state, "-") if self.sides else NOT_OPEN
+
+    @property
+    def health(self) -> str:
+        """The health of both sides."""
+        return self.both(lambda session: session.health) or "-"
+
+    @property
+    def created(self) -> float | None:
+        """When it was requested."""
+        return min((time for session in self.sessions if (time := session.created) is not None), default=None)
+
+    @property
+    def expires(self) -> float | None:
+        """When the first of its sides expires."""
+        return min((time for session in self.sessions if (time := session.expires) is not None), default=None)
+
+    def both(self, value: Any, missing: str = "") -> str:
+        """Return a value of both sides, the producer's first if they differ.
+
+        Args:
+            value: Returns the value of a session.
+            missing: Value of a side that is not known. If omitted, only the other one is shown.
+        """
+        values = [str(value(self.sides[role].session)) if role in self.sides else missing for role in ROLES]
+        shown = [text for text in dict.fromkeys(values) if text]
+        return "/".join(shown)
+
+    @property
+    def path(self) -> str:
+        """Who connects to whom, from the consumer to the producer."""
+        parts = []
+        consumer, producer = self.sides.get("consumer"), self.sides.get("producer")
+        if consumer:
+            parts.append(f"{listed(consumer.session.listeners) or '?'} ({consumer.gateway})")
+        if producer:
+            parts.append(f"{listed(producer.session.listeners) or '?'} ({producer.gateway})")
+        last = producer or consumer
+        if last:
+            parts.append(listed(last.targets) or "not known yet")
+        return " -> ".join(parts)
+
+
+def read_sides(gateway: str, sessions: Iterable[Mapping[str, Any]]) -> list[Side]:
+    """Return the sessions of a gateway.
+
+    Raises:
+        MalformedAnswerError: They are of an unknown form.
+    """
+    try:
+        return [_side(gateway, session) for session in sessions]
+    except (TypeError, ValueError, KeyError, AttributeError, IndexError):
+        raise MalformedAnswerError from None
+
+
+def _side(gateway: str, session: Mapping[str, Any]) -> Side:
+    samples = [(float(one["time"]), *(int(one[key]) for key in DIRECTIONS)) for one in session.get("samples") or []]
+    view = session_view(session)
+    # Refused here rather than where these are displayed.
+    numbers = [*view.connections.values(), *view.transferred.values(), view.last_byte, view.restarts, view.rate_limit]
+    if view.role not in ROLES or not all(isinstance(number, (int, float, type(None))) for number in numbers):
+        raise ValueError
+    return Side(
+        gateway=gateway,
+        session=view,
+        targets=[printable(target) for target in targets_with_addresses(session)],
+        samples=samples,
+        log=[printable(line) for line in list(session.get("log") or [])[-_MAX_LOG_LINES:]],
+    )
