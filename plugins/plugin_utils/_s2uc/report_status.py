@@ -34,7 +34,7 @@ def status_lines(status: StatusView, show: str = "all", width: int | None = None
     streams = [stream for stream in status.streams if show == "all" or stream.uid in troubled]
     yield [(_summary(status, len(troubled)), TITLE)]
     if streams:
-        yield from table(streams, status.time, width)
+        yield from table(streams, status.time, width, status.selected)
     for text in _wrapped("; ".join(_gateways(status)), width):
         yield [(text, PLAIN)]
     for trouble in status.troubles:

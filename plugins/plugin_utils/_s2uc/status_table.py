@@ -121,13 +121,14 @@ _COLUMNS = (
 )
 
 
-def table(streams: Sequence[StreamView], now: float, width: int | None) -> Iterator[Line]:
+def table(streams: Sequence[StreamView], now: float, width: int | None, certificates: bool = False) -> Iterator[Line]:
     """Yield the titles of the columns, and the lines of each stream. The last one is its path.
 
     Args:
         streams: The streams.
         now: The current time.
         width: Maximum width, None for no limit.
+        certificates: Whether to include the fingerprints of certificates.
     """
     texts = [[column.value(stream, now) for column in _COLUMNS] for stream in streams]
     widths = [
@@ -152,7 +153,7 @@ def table(streams: Sequence[StreamView], now: float, width: int | None) -> Itera
                 number,
                 PLAIN,
             )
-        for text in _details(stream, width):
+        for text in _details(stream, width, certificates):
             yield [(text, FAINT)]
 
 
@@ -175,7 +176,7 @@ def _joined(cells: Sequence[tuple[str, str]], number: int, style: str) -> Line:
     return parts
 
 
-def _details(stream: StreamView, width: int | None) -> list[str]:
+def _details(stream: StreamView, width: int | None, certificates: bool) -> list[str]:
     """Return what has no column: the path, the start, and the uid."""
     parts = [stream.path] if stream.path else []
     if stream.created is not None:
@@ -186,6 +187,11 @@ def _details(stream: StreamView, width: int | None) -> list[str]:
     restarts = sum(session.restarts for session in stream.sessions)
     if restarts:
         parts.append(f"{restarts} restart{'' if restarts == 1 else 's'} of its data servers")
+    if certificates:
+        sides = [side for side in stream.sides.values() if side.fingerprint]
+        parts += [f"certificate {side.fingerprint} ({side.gateway})" for side in sides]
+        if len(stream.sides) == 1 and sides and sides[0].peer_fingerprint:
+            parts.append(f"certificate {sides[0].peer_fingerprint} (the other gateway)")
     text = "; ".join([*parts, f"uid {stream.uid}"])
     if width is None:
         return [_INDENT + text]

@@ -83,12 +83,14 @@ class StatusView:
         streams: The selected streams, by name.
         gateways: The gateways of the run.
         troubles: The problems, worst first.
+        selected: Whether the streams were selected, rather than all streams of the gateways.
     """
 
     time: float
     streams: Sequence[StreamView]
     gateways: Sequence[GatewayView]
     troubles: Sequence[Trouble]
+    selected: bool = False
 
     def troubled(self) -> set[str]:
         """Return the uids of streams with problems."""
@@ -131,6 +133,7 @@ def view_status(results: Results, uids: Sequence[str], streams: Sequence[Stream]
         streams=sorted(views, key=lambda stream: (_natural(stream.name), stream.uid)),
         gateways=gateways,
         troubles=sorted(troubles, key=lambda trouble: trouble.problem.level != PROBLEM),
+        selected=bool(wanted),
     )
 
 

@@ -17,7 +17,11 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.history 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_view import SessionView, session_view
 from ansible_collections.scistream.gateway.plugins.module_utils._common.text import printable
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import listed, targets_with_addresses
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import (
+    fingerprint_of,
+    listed,
+    targets_with_addresses,
+)
 
 #: State of a described stream of which no gateway has a session.
 NOT_OPEN = "not open"
@@ -38,6 +42,8 @@ class Side:
         targets: Its targets, host names with the addresses they resolved to.
         samples: Times, each with the bytes that were transferred in each direction until then.
         log: Why its data server is not running, or its last lines.
+        fingerprint: Fingerprint of its certificate, empty if it has none.
+        peer_fingerprint: Fingerprint of the certificate of the other gateway.
     """
 
     gateway: str
@@ -45,6 +51,8 @@ class Side:
     targets: Sequence[str] = ()
     samples: Sequence[tuple[float, ...]] = ()
     log: Sequence[str] = ()
+    fingerprint: str = ""
+    peer_fingerprint: str = ""
 
     @property
     def rates(self) -> tuple[float | None, ...]:
@@ -166,4 +174,10 @@ def _side(gateway: str, session: Mapping[str, Any]) -> Side:
         targets=[printable(target) for target in targets_with_addresses(session)],
         samples=samples,
         log=[printable(line) for line in list(session.get("log") or [])[-_MAX_LOG_LINES:]],
+        fingerprint=_fingerprint(session.get("certificate")),
+        peer_fingerprint=_fingerprint(session.get("peer_certificate")),
     )
+
+
+def _fingerprint(certificate: Any) -> str:
+    return fingerprint_of(certificate) if certificate else ""

@@ -21,7 +21,7 @@ import pytest
 
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import COLLECTION
 from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import Application, ask, connect, pair
-from ansible_collections.scistream.gateway.tests.integration.s2uc.gateways import Site
+from ansible_collections.scistream.gateway.tests.integration.s2uc.gateways import Site, row
 
 CHANGE = Path(__file__).parent / "change"
 #: Lines that the change adds to files that there are, each with the line that it goes after.
@@ -135,8 +135,7 @@ def test_life_of_a_stream(site: ChangedSite) -> None:
         listener = f"{host}:{port}"
         with connect(listener) as connection:
             assert ask(connection, b"photons") == b"one:photons"
-            lines = site.ok("stream_status").message.splitlines()
-            assert [line for line in lines if "running, connections 1 open" in line], lines
+            assert row(site.ok("stream_status"), "fifth")[2:6:3] == ["ok", "1/1"]
 
             # Other listeners of the producer: who is connected stays, and who comes now gets there.
             streams[0]["producer"]["listeners"] = [f"{site.network}.1:{two.port}"]

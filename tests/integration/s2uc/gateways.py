@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -211,6 +212,12 @@ class Site:
         _before, _separator, rest = outcome.message.partition(f"{self.address(gateway)}:")
         digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
         return self.address(gateway), int(digits)
+
+
+def row(status: Outcome, name: str) -> list[str]:
+    """Return the cells of a stream in the table of a status: NAME, STATE, HEALTH, RATE, TO CONSUMER, OPEN/TOTAL, ..."""
+    (line,) = [line for line in status.message.splitlines() if line.startswith(f"{name} ")]
+    return re.split(" {2,}", line)
 
 
 def ask(address: tuple[str, int]) -> bytes:

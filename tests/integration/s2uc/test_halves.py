@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import fingerprint
-from ansible_collections.scistream.gateway.tests.integration.s2uc.gateways import THREE, Outcome, Site, ask
+from ansible_collections.scistream.gateway.tests.integration.s2uc.gateways import THREE, Outcome, Site, ask, row
 
 
 class Halves:
@@ -106,9 +106,9 @@ def test_two_halves_with_ticket_and_reply(site: Site, halves: Halves) -> None:
     with contextlib.suppress(ConnectionResetError):
         assert ask(entrance) == b""
 
-    shown = site.ok("stream_status", inventory=halves.far, ticket=str(halves.ticket)).message
-    assert "halves consumer: streaming, running" in shown
-    assert fingerprint(ticket["producer"]["certificate"]) in shown
+    shown = site.ok("stream_status", inventory=halves.far, ticket=str(halves.ticket))
+    assert row(shown, "halves")[1:3] == ["-/streaming", "ok"]
+    assert f"{fingerprint(ticket['producer']['certificate'])} (the other gateway); uid " in shown.message
     assert site.ok("stream_release", inventory=halves.far, ticket=str(halves.ticket)).changed == 1
     assert site.ok("stream_release", inventory=halves.near, streams=[halves.stream]).changed == 1
     assert site.sessions() == []

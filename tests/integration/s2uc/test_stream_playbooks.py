@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
 import pytest
 
-from ansible_collections.scistream.gateway.tests.integration.s2uc.gateways import THREE, Outcome, Site, ask
+from ansible_collections.scistream.gateway.tests.integration.s2uc.gateways import THREE, Outcome, Site, ask, row
 
 
 def test_life_of_a_stream(site: Site, producer: int) -> None:
@@ -44,16 +45,11 @@ def test_life_of_a_stream(site: Site, producer: int) -> None:
     status = site.ok("stream_status")
     assert status.changed == 0
     lines = status.message.splitlines()
-    assert [line.partition(":")[0].strip() for line in lines] == [
-        "gw-a",
-        "tomography producer",
-        "tls",
-        "gw-b",
-        "tomography consumer",
-        "tls",
-        "gw-c",
-    ]
-    assert "running, connections 0 open, 1 in all, 7 B to the consumer, 7 B to the producer" in lines[4]
+    assert lines[0] == "1 stream, no problems" and len(lines) == 5
+    cells = row(status, "tomography")
+    assert cells[1:6] == ["streaming", "ok", "0 bit/s", "7 B", "0/1"] and cells[8] == "7 B"
+    assert f" (gw-b) -> {site.address('gw-a')}:" in lines[3] and f" (gw-a) -> {site.network}.1:{producer}; " in lines[3]
+    assert lines[4].startswith("gw-a: 1 session, ") and "gw-c: 0 sessions, " in lines[4]
 
     assert site.ok("stream_release", "--check", streams=streams).changed == 2
     assert site.sessions() == ["gw-a/producer", "gw-b/consumer"]
@@ -81,7 +77,7 @@ def test_many_streams_take_three_calls(site: Site, producer: int) -> None:
     assert ask(site.listener(opened, "gw-c")) == b"PHOTONS"
     assert site.ok("stream_open", streams=list(reversed(streams))).changed == 0
     shown = site.ok("stream_status", streams=streams[-1:])
-    assert len(shown.message.splitlines()) == 7
+    assert shown.message.startswith("1 stream, no problems\n") and row(shown, "other")[1] == "streaming"
     site.ok("stream_release", streams=streams)
     assert site.sessions() == []
 
@@ -151,7 +147,6 @@ def test_status_of_a_session_that_is_not_there(site: Site) -> None:
     uid = "1b4e28ba-2fa1-41d2-883f-0016d3cca427"
     outcome = site.play("stream_status", uid=uid)
     assert outcome.status != 0
-    assert outcome.output.count(f"no session {uid} here") == 3
     assert f"uid {uid}: no gateway of this run has a session for it" in outcome.message
 
 
@@ -196,7 +191,7 @@ def test_unencrypted_streams_are_warned_of(site: Site, producer: int) -> None:
     assert "[WARNING]: Not encrypted between the gateways: plain." in opened.output
     assert ask(site.listener(opened)) == b"PHOTONS"
     status = site.ok("stream_status")
-    assert status.message.count("WARNING: not encrypted") == 2
+    assert row(status, "plain")[12] == "none" and row(status, "covered")[12] == "tls"
     assert status.output.count("[WARNING]: Not encrypted between the gateways: plain.") == 1
 
 
@@ -217,10 +212,10 @@ def test_a_lifetime_ends_a_stream(site: Site, producer: int) -> None:
     streams = [site.stream("brief", producer, lifetime="20s")]
     opened = site.ok("stream_open", streams=streams)
     assert ask(site.listener(opened)) == b"PHOTONS"
-    assert ", expires in " in site.ok("stream_status").message
+    assert re.fullmatch("1?[0-9]s", row(site.ok("stream_status"), "brief")[10])
     # Nothing is left for a later action to give back but what expired.
     deadline = time.monotonic() + 60
-    while "brief producer: expired" not in site.ok("stream_status").message:
+    while row(site.ok("stream_status"), "brief")[2] != "expired":
         assert time.monotonic() < deadline
     site.ok("stream_open", streams=[site.stream("next", producer)])
     assert site.sessions() == ["gw-a/producer", "gw-b/consumer"]
