@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from ansible.errors import AnsibleError
@@ -47,7 +46,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_sta
     unencrypted,
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.result_facts import stream_results
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.status_view import view_status
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.status_report import StatusReport
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_rounds import given_round
 
 Result = dict[str, Any]
@@ -144,9 +143,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     def _status(self, result: Result) -> Result:
         plan, answers = self._plan, self._answers("info")
-        status = view_status(answers, plan.uids, plan.streams, time.time())
+        report = StatusReport(plan)
+        status = report.take(answers)
         warn_unencrypted(unencrypted(status))
         result["msg"] = show_styled(status_lines(status, plan.show, terminal_width()))
+        result["status"] = report.document(status)
+        if not self._check and report.write(status):
+            result["msg"] += show_lines([f"Written to {plan.output}"])
         return fail_with(missing(answers, plan.uids, plan.streams), result)
 
     def _misspelled(self, result: Result) -> Result:

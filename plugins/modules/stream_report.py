@@ -31,8 +31,8 @@ options:
         Both, after M(scistream.gateway.stream_message) with O(scistream.gateway.stream_message#module:message=open),
         registered as C(scistream_opening).
       status: >-
-        A table of the streams, and what is wrong, each with the command that repairs it. Fails if a gateway did not answer,
-        or a requested stream does not exist.
+        A table of the streams, and what is wrong, each with the command that repairs it. Fails if a gateway did not
+        answer, or a requested stream does not exist.
       misspelled: >-
         Fails if requested sessions do not exist, but similar ones do. If all sessions of the gateways are to be
         released, asks whether to do so, with the number of those that the user may release, and fails if the answer is

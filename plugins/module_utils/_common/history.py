@@ -83,10 +83,13 @@ class History:
         return tuple(max(0, after - before) / max(end - begin, 0.1) for before, after in zip(old, new))
 
     def series(self) -> dict[str, Any]:
-        """Return the throughput: start, step, and for each direction a list of bytes per second, with None for gaps."""
-        newest = self._newest
+        """Return the throughput: its start, step and maximum span, and bytes per second in each direction.
+
+        Times without samples have None.
+        """
+        newest, span = self._newest, self._size * self._step
         if newest is None:
-            return {"start": None, "step": self._step, **{direction: [] for direction in DIRECTIONS}}
+            return {"start": None, "step": self._step, "span": span, **{direction: [] for direction in DIRECTIONS}}
         slots = [number % self._size for number in range(newest - self._size + 1, newest + 1)]
         rates: dict[str, list[float | None]] = {
             direction: [round(counts[slot] / self._seconds[slot]) if self._seconds[slot] else None for slot in slots]
@@ -95,7 +98,12 @@ class History:
         # The series begins with the first sample.
         first = next((index for index, slot in enumerate(slots) if self._seconds[slot]), len(slots))
         start = (newest - self._size + 1 + first) * self._step
-        return {"start": start, "step": self._step, **{key: values[first:] for key, values in rates.items()}}
+        return {
+            "start": start,
+            "step": self._step,
+            "span": span,
+            **{key: values[first:] for key, values in rates.items()},
+        }
 
     def _distribute(self, begin: float | None, end: float, total: list[float]) -> None:
         """Add the bytes that were transferred between two samples to the slots between them."""

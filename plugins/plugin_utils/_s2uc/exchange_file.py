@@ -9,10 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 import stat
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +32,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.document i
     read_text,
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.inputs import is_document
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output_file import replace_file
 
 VERSION = 2
 #: File name suffixes, and the playbooks that create the files.
@@ -235,7 +234,7 @@ def write_file(path: str, text: str, check_mode: bool = False) -> dict[str, Any]
     result = {"path": path, "changed": changed, "replaced": changed and os.path.lexists(path)}
     try:
         if changed and not check_mode:
-            _replace(path, content)
+            replace_file(path, content, 0o600)
     except OSError as error:
         return {**result, "failed": True, "changed": False, "replaced": False, "msg": f"{path}: {error.strerror}"}
     return result
@@ -256,20 +255,3 @@ def _own_content(path: str) -> bytes | None:
             return file.read(MAX_SIZE + 1)
     except OSError:
         return None
-
-
-def _replace(path: str, content: bytes) -> None:
-    """Replace a file atomically. An existing file or link is never written to."""
-    draft = os.path.join(os.path.dirname(path) or ".", f".{os.path.basename(path)}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        with open(descriptor, "wb") as file:
-            os.fchmod(descriptor, 0o600)
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        os.rename(draft, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(draft)
-        raise

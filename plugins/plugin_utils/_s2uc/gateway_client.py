@@ -167,15 +167,21 @@ class GatewayClient:
 
     def info(self) -> Result:
         """Return its sessions, and if all of them are to be released, which of them the user may release."""
-        # A status shows rates. Gateways without open connections answer at once.
-        sampling = {"samples": 1, "interval": 1.0} if self._plan.purpose == "status" else {}
-        answer = self._ask("s2cs_info", sampling)
+        answer = self._ask("s2cs_info", self._sampling())
         entries = all_sessions.entries(answer, self._optional_key()) if self._plan.all else []
         if entries and not has_failed(answer):
             # A REL in check mode tells, because the policy and the secrets of streams count as well.
             predicted = self._call("s2cs_release", entries, True)
             answer["predicted"] = {key: predicted[key] for key in all_sessions.PREDICTED if key in predicted}
         return answer
+
+    def _sampling(self) -> dict[str, Any]:
+        """Return how often to sample counters. Gateways without open connections answer at once."""
+        if self._plan.purpose != "status":
+            return {}
+        # While a status is repeated, the samples of all calls make up the plot.
+        plots = self._plan.output and not self._plan.watch
+        return {"samples": 10, "interval": 0.5} if plots else {"samples": 1, "interval": 1.0}
 
     def _call(self, module: str, entries: Sequence[Mapping[str, Any]], predict: bool = False) -> Result:
         return self._ask(module, {"sessions": list(entries)}, predict)

@@ -12,13 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, TypeVar
 
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.utils.vars import load_extra_vars
 
-from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, ValueRefused, show
-from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_choice
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, show
+from ansible_collections.scistream.gateway.plugins.module_utils._common.values import (
+    check_choice,
+    check_number,
+    whole_number,
+)
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.document import (
     DocumentError,
     load_document,
@@ -26,16 +30,21 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.document i
     plain_text,
     read_text,
 )
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import check_name
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output_file import check_output
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import check_lifetime, check_name
+
+_Value = TypeVar("_Value")
 
 PREFIX = "scistream_"
 #: Variables that also have a short name.
 SHORT = (
     *("streams", "ticket", "reply", "uid", "uids", "encryption", "consumer_gateway", "ticket_dir", "show"),
-    *("all", "confirm", "stream_set", "prune", "replace"),
+    *("all", "confirm", "stream_set", "prune", "replace", "output", "watch", "watch_for"),
 )
 #: Streams that stream_status shows.
 SHOWN = ("all", "problems")
+#: Formats of its file, seconds between its updates, and how long it is updated by default.
+FORMATS, WATCH, WATCH_SECONDS = (".json", ".html"), (1, 3600), 3600
 KEY, KEY_FILE, PROBE = PREFIX + "key", PREFIX + "key_file", PREFIX + "probe"
 
 
@@ -131,10 +140,35 @@ class Inputs:
             InputError: It is something else.
         """
         name = self._first("show")
-        try:
-            return check_choice(name, self._value(name), SHOWN) if name else "all"
-        except ValueRefused as error:
-            raise InputError(str(error)) from None
+        return self._checked(lambda: check_choice(name, self._value(name), SHOWN)) if name else "all"
+
+    def output(self) -> str:
+        """Return the absolute path of the file to which stream_status writes, empty if it writes none.
+
+        Raises:
+            InputError: The file cannot be written.
+        """
+        name = self._first("output")
+        return self._checked(lambda: check_output(name, self._value(name), FORMATS)) if name else ""
+
+    def watch(self) -> int:
+        """Return the number of seconds after which stream_status repeats its output, 0 if it does not.
+
+        Raises:
+            InputError: It is not a number of seconds.
+        """
+        name = self._first("watch")
+        low, high = WATCH
+        return self._checked(lambda: check_number(name, whole_number(self._value(name)), low, high)) if name else 0
+
+    def watch_for(self) -> int:
+        """Return the number of seconds after which that ends.
+
+        Raises:
+            InputError: It is not a time span.
+        """
+        name = self._first("watch_for")
+        return self._checked(lambda: check_lifetime(name, self._value(name))) if name else WATCH_SECONDS
 
     def all(self) -> bool:
         """Return whether all sessions are meant. Extra variables that specify some of them take precedence over others.
@@ -163,10 +197,7 @@ class Inputs:
             InputError: It is not a name.
         """
         name = self._first("stream_set")
-        try:
-            return check_name(name, self._value(name)) if name else ""
-        except ValueRefused as error:
-            raise InputError(str(error)) from None
+        return self._checked(lambda: check_name(name, self._value(name))) if name else ""
 
     def prune(self) -> bool:
         """Return whether to release streams that are no longer described."""
@@ -251,6 +282,15 @@ class Inputs:
 
     def _value(self, name: str) -> Any:
         return self.template(self.variables[name])
+
+    def _checked(self, check: Callable[[], _Value]) -> _Value:
+        """Return a value after a check whose errors name the variable."""
+        try:
+            return check()
+        except InputError:
+            raise
+        except ScistreamError as error:
+            raise InputError(str(error)) from None
 
     def _flag(self, name: str) -> bool:
         value = self._value(name)

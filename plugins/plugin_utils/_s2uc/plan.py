@@ -48,7 +48,10 @@ class Plan:
         key_given: Whether the key itself is given, in the variable scistream_key.
         ticket_dir: Directory for tickets and replies, None if the run writes none.
         probe: Whether gateways probe the producer applications.
-        show: Sessions that a status shows: ``all`` or ``problems``.
+        show: Streams that a status shows: ``all`` or ``problems``.
+        output: Path of the file to which a status is written, empty if there is none.
+        watch: Seconds after which a status is shown again, 0 if it is shown once.
+        watch_for: Seconds after which that ends.
         all: Whether to release all sessions of the gateways.
         confirm: Whether to ask before that.
         stream_set: Name of the description, which its sessions have as a label; empty if it has none.
@@ -67,6 +70,9 @@ class Plan:
     ticket_dir: str | None = None
     probe: bool = True
     show: str = "all"
+    output: str = ""
+    watch: int = 0
+    watch_for: int = 0
     all: bool = False
     confirm: bool = True
     stream_set: str = ""
@@ -146,7 +152,7 @@ def make_plan(
     if purpose == "apply":
         inputs.note_misspelled()
         prune, replace = _options(inputs, stream_set, problems)
-    shown = _try(inputs.show, problems, "all") if purpose == "status" else "all"
+    status = _status_options(inputs, problems) if purpose == "status" else {}
     if unreadable:
         raise DescriptionError(problems)
     uids, replies, key_file = [] if everything else inputs.uids(), inputs.replies(), inputs.key_file()
@@ -188,13 +194,23 @@ def make_plan(
         key_given=bool(key),
         ticket_dir=_directory(inputs.ticket_dir()) if purpose in ("inbound", "outbound") else None,
         probe=inputs.probe(),
-        show=shown,
+        **status,
         all=everything,
         confirm=confirm,
         stream_set=stream_set,
         prune=prune,
         replace=replace,
     )
+
+
+def _status_options(inputs: Inputs, problems: list[str]) -> dict[str, Any]:
+    """Return what a status shows, where, and how often."""
+    return {
+        "show": _try(inputs.show, problems, "all"),
+        "output": _try(inputs.output, problems, ""),
+        "watch": _try(inputs.watch, problems, 0),
+        "watch_for": _try(inputs.watch_for, problems, 0),
+    }
 
 
 def _options(inputs: Inputs, stream_set: str, problems: list[str]) -> tuple[bool, bool]:

@@ -80,10 +80,12 @@ class Browser:
             "Emulation.setEmulatedMedia", features=[scheme, {"name": "prefers-reduced-motion", "value": "reduce"}]
         )
 
-    def open(self, address: str) -> None:
+    def open(self, address: str, ready: str = "document.getElementById('updated')?.textContent === 'live'") -> None:
         """Go to a page, and wait until it shows data."""
+        # Otherwise, what is ready may be the page before.
+        self._call("Page.navigate", url="about:blank")
         self._call("Page.navigate", url=address)
-        self.until("document.getElementById('updated')?.textContent === 'live'")
+        self.until(ready)
 
     def value(self, expression: str) -> Any:
         """Return what an expression in the page is worth."""

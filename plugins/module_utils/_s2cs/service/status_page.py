@@ -10,13 +10,11 @@ only allows these two, by their hashes. The script fetches the document and inse
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import re
 from dataclasses import asdict
 from typing import Any, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.history import DIRECTIONS
+from ansible_collections.scistream.gateway.plugins.module_utils._common.page_policy import page_policy
 from ansible_collections.scistream.gateway.plugins.module_utils._common.problems import PROBLEM
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_view import SessionView
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.monitor import Snapshot
@@ -24,7 +22,6 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.mo
 #: Version of the document. The page reloads itself if it is a different one.
 VERSION = 1
 _MAX_BYTES = 1 << 20
-_INLINE = re.compile(r"<(style|script)>(.*?)</\1>", re.DOTALL)
 
 
 def read_page(path: str) -> tuple[bytes, str]:
@@ -35,16 +32,7 @@ def read_page(path: str) -> tuple[bytes, str]:
     """
     with open(path, encoding="utf-8", newline="") as file:
         text = file.read(_MAX_BYTES)
-    hashes = "; ".join(f"{kind}-src '{_hash(content)}'" for kind, content in _INLINE.findall(text))
-    policy = (
-        f"default-src 'none'; {hashes}; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
-        "frame-ancestors 'none'"
-    )
-    return text.encode(), policy
-
-
-def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return text.encode(), f"{page_policy(text)}; connect-src 'self'; frame-ancestors 'none'"
 
 
 def status_document(snapshot: Snapshot) -> dict[str, Any]:

@@ -1,20 +1,19 @@
-// Totals, problems and the table of all streams, which is the text equivalent of the drawings.
-function tiles(data) {
-  const { totals, gateway } = data, ports = gateway.ports;
-  const tile = (label, value, unit, more, of) => element("div", { class: "tile" }, element("dl", {}, element("dt", {}, label),
-    element("dd", {}, element("div", { class: "value", "data-of": of }, value, unit ? element("small", {}, ` ${unit}`) : null),
-      element("div", { class: "sub" }, more))));
-  byId("tiles").hidden = Boolean(data.error);
-  const limit = gateway.limits.sessions;
+// Tiles, problems and the table of all streams, which is the text equivalent of the drawings.
+const tile = (label, value, unit, more, of) => element("div", { class: "tile" }, element("dl", {}, element("dt", {}, label),
+  element("dd", {}, element("div", { class: "value", "data-of": of }, value, unit ? element("small", {}, ` ${unit}`) : null),
+    element("div", { class: "sub" }, more))));
+function trafficTiles(data) {
   const moved = (side) => data.sessions.reduce((sum, one) => sum + (one.transferred[side] || 0), 0);
-  show(byId("tiles"),
-    tile("To the consumers", ...rateParts(totals.rates.to_consumer), `${size(moved("to_consumer"))} in total`, "consumer"),
-    tile("To the producers", ...rateParts(totals.rates.to_producer), `${size(moved("to_producer"))} in total`, "producer"),
-    tile("Open connections", count(totals.open), "", `${plural(data.sessions.reduce((sum, one) => sum + (one.connections.total || 0), 0), "connection")} in total`),
-    tile("Streams", count(totals.sessions), "", limit ? `${totals.healthy} healthy, ${count(limit)} allowed` : `${totals.healthy} healthy`),
-    tile("Free ports", ports.free == null ? "?" : count(ports.free), "", ports.total == null ? "" : `of ${count(ports.total)}`));
+  const seen = data.sessions.reduce((sum, one) => sum + (one.connections.total || 0), 0);
+  return [
+    tile("To the consumers", ...rateParts(data.totals.rates.to_consumer), `${size(moved("to_consumer"))} in total`, "consumer"),
+    tile("To the producers", ...rateParts(data.totals.rates.to_producer), `${size(moved("to_producer"))} in total`, "producer"),
+    tile("Open connections", count(data.totals.open), "", `${plural(seen, "connection")} in total`),
+  ];
 }
 const byName = (a, b) => (a.name || a.uid).localeCompare(b.name || b.uid, "en", { numeric: true }) || a.role.localeCompare(b.role);
+const subject = (one, names) => one.subject ? [word(one.subject, { class: "subject" }), ": "]
+  : one.uid ? [word(names.get(one.uid + one.role) || one.uid, { class: "subject" }), ` (${one.role}): `] : [];
 const LEVELS = { problem: "Problem", notice: "Notice" };
 let allProblems = false;
 function problems(data) {
@@ -23,8 +22,8 @@ function problems(data) {
   place.hidden = !data.problems.length;
   show(place, ...shown.map((one) => element("div", { class: "problem", "data-level": one.level },
     element("p", { class: "what" }, element("span", { class: "level" }, LEVELS[one.level] || one.level),
-      one.uid ? word(names.get(one.uid + one.role) || one.uid, { class: "subject" }) : null,
-      one.uid ? ` (${one.role}): ` : null, word(one.message)),
+      ...subject(one, names), word(one.message)),
+    one.log && one.log.length ? element("pre", { class: "log", dir: "ltr" }, one.log.join("\n")) : null,
     one.command ? element("p", { class: "command" }, "Run: ", element("code", { dir: "ltr" }, one.command)) : null)),
   more > 0 ? element("button", { class: "more", type: "button" }, `Show ${more} more`) : null);
   const button = place.querySelector("button");
@@ -35,7 +34,7 @@ let allRows = false;
 function list(data) {
   const all = [...data.sessions].sort((a, b) => a.healthy - b.healthy || byName(a, b));
   const wanted = byId("filter").value.trim().toLowerCase();
-  const found = all.filter((one) => !wanted || [one.name, one.uid, one.role, one.health, one.state, one.owner, ...one.targets, ...one.listeners]
+  const found = all.filter((one) => !wanted || [one.name, one.uid, one.role, one.health, one.state, one.owner, ...one.targets, ...one.listeners, ...Object.values(one.gateways || {})]
     .some((text) => text.toLowerCase().includes(wanted)));
   byId("search").hidden = all.length < 8;
   byId("table").hidden = !found.length;
@@ -64,7 +63,7 @@ function cells(one, now) {
   const least = one.exact ? "" : "≥ ", lost = [[seen.refused, "refused"], [seen.failed, "failed"]].filter(([number]) => number);
   const silent = one.last_byte == null ? "" : now - one.last_byte < 2 ? "transferring" : `last byte ${duration(now - one.last_byte)} ago`;
   return [
-    cell("Stream", null, line(one.name || one.uid, "title"), element("div", {}, `${one.role} side, ${one.state}`), one.name ? line(one.uid, "mono") : null),
+    cell("Stream", null, line(one.name || one.uid, "title"), element("div", {}, one.role ? `${one.role} side, ${one.state}` : one.state), one.name ? line(one.uid, "mono") : null),
     cell("Health", null, element("span", { class: "chip", "data-level": level }, one.health),
       one.encryption === "none" ? element("div", {}, element("span", { class: "chip open" }, "not encrypted")) : null, line(one.healthy ? "" : one.reason)),
     cell("Rate now", "n", line(`▸ ${rate(one.rates.to_consumer)}`, "down"), line(`◂ ${rate(one.rates.to_producer)}`, "up")),

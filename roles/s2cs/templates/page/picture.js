@@ -79,17 +79,4 @@ function picture(data) {
     path.style.animationDelay = `-${performance.now() % 1100}ms`;
     return path;
   }
-  function cross(x, y) {
-    return shape("g", {}, shape("circle", { cx: x, cy: y, r: 10, class: "node" }),
-      shape("path", { d: `M${x - 4} ${y - 4}l8 8m0 -8l-8 8`, class: "dead" }));
-  }
-  function lock(x, y, closed) {
-    const what = closed ? "encrypted" : "not encrypted";
-    return shape("g", {}, shape("title", {}, what), shape("circle", { cx: x, cy: y, r: 10, class: "node" }),
-      shape("rect", { x: x - 4.5, y: y - 1, width: 9, height: 6.5, rx: 1.5, class: closed ? "soft" : "mind" }),
-      shape("path", {
-        d: closed ? `M${x - 3} ${y - 1}v-2a3 3 0 0 1 6 0v2` : `M${x - 3} ${y - 1}v-2.5a3 3 0 0 1 5.7 -1.2`,
-        class: "lock", fill: "none", stroke: "currentColor", "stroke-width": 1.5,
-      }));
-  }
 }

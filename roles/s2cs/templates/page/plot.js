@@ -1,5 +1,5 @@
-// Plot of the throughput of the last hour, with gaps for times without samples.
-const SPAN = 3600;
+// Plot of the throughput over time, with gaps for times without samples.
+const TICKS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 3600];
 function ceiling(value) {
   const bits = Math.max(value * 8, 1000), power = 10 ** Math.floor(Math.log10(bits));
   return [1, 2, 4, 5, 10].map((step) => step * power).find((top) => top >= bits) / 8;
@@ -15,29 +15,31 @@ function runs(values) {
   return found;
 }
 function plot(data) {
-  const place = byId("plot"), { start, step } = data.history;
+  const place = byId("plot"), { start, step } = data.history, span = data.history.span;
+  const title = byId("plot-title").textContent, marks = data.history.marks || ["▸", "◂"];
   const series = { consumer: data.history.to_consumer, producer: data.history.to_producer };
   const known = series.consumer.filter((value) => value != null);
   if (!known.length) { show(place, element("p", { class: "empty" }, "Nothing measured yet.")); byId("plot-words").textContent = ""; return; }
   const width = Math.max(300, Math.round(place.clientWidth)), height = width < 620 ? 190 : 230, foot = 22, head = 8, margin = 66;
-  const end = Math.max(data.time, start + step), begin = end - SPAN;
+  const end = data.history.relative ? span : Math.max(data.time, start + step), begin = end - span;
   const peak = Math.max(...known), top = ceiling(Math.max(peak, ...series.producer.filter((value) => value != null)));
-  const x = (time) => margin + (width - margin) * (time - begin) / SPAN;
+  const x = (time) => margin + (width - margin) * (time - begin) / span;
   const y = (value) => head + (height - foot - head) * (1 - value / top);
+  const every = TICKS.find((seconds) => span / seconds <= (width < 620 ? 4 : 8)) || 7200;
+  const label = (time) => data.history.relative ? `${Number(time.toFixed(1))} s` : clock(time, every < 60);
   const at = start + step * series.consumer.indexOf(peak);
   const mean = known.reduce((sum, value) => sum + value, 0) / known.length;
-  const words = `mean ${rate(mean)}, peak ${rate(peak)} at ${clock(at)}`;
+  const words = `mean ${rate(mean)}, peak ${rate(peak)} at ${label(at)}`;
   byId("plot-words").textContent = words;
-  const svg = drawing(width, height, "Throughput of the last hour to the consumers", words);
+  const svg = drawing(width, height, title, words);
   for (let line = 0; line <= 4; line += 1) {
     const value = top * line / 4;
     svg.append(shape("path", { d: `M${margin} ${y(value)}H${width}`, class: "grid" }),
       shape("text", { x: margin - 8, y: y(value) + 4, class: "head", "text-anchor": "end" }, rate(value)));
   }
-  const every = width < 620 ? 1200 : 600;
   for (let time = Math.ceil(begin / every) * every; time <= end; time += every) {
     const near = x(time) > width - 20 ? "end" : x(time) < margin + 20 ? "start" : "middle";
-    svg.append(shape("text", { x: x(time), y: height - 5, class: "head", "text-anchor": near }, clock(time)));
+    svg.append(shape("text", { x: x(time), y: height - 5, class: "head", "text-anchor": near }, label(time)));
   }
   for (const [name, values] of Object.entries(series)) {
     for (const run of runs(values)) {
@@ -52,12 +54,12 @@ function plot(data) {
   svg.append(cursor);
   svg.addEventListener("pointermove", (event) => {
     const box = svg.getBoundingClientRect();
-    const index = Math.floor((begin + SPAN * (((event.clientX - box.left) * width / box.width) - margin) / (width - margin) - start) / step);
+    const index = Math.floor((begin + span * (((event.clientX - box.left) * width / box.width) - margin) / (width - margin) - start) / step);
     if (index < 0 || index >= series.consumer.length) return leave();
     const where = x(Math.min(end, start + (index + 0.5) * step));
     cursor.setAttribute("d", `M${where} ${head}V${height - foot}`);
     cursor.setAttribute("visibility", "visible");
-    tip.textContent = `${clock(start + index * step)}\n▸ ${rate(series.consumer[index])}\n◂ ${rate(series.producer[index])}`;
+    tip.textContent = `${label(start + index * step)}\n${marks[0]} ${rate(series.consumer[index])}\n${marks[1]} ${rate(series.producer[index])}`;
     tip.hidden = false;
     tip.style.left = `${Math.min(where + 10, width - tip.offsetWidth)}px`;
     return undefined;

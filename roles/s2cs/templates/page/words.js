@@ -18,6 +18,8 @@ function duration(seconds) {
   if (hours) return `${hours}h ${minutes}m`;
   return minutes ? `${minutes}m ${whole % 60}s` : `${whole}s`;
 }
-const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const clock = (seconds, precise) => new Date(seconds * 1000).toLocaleTimeString([], {
+  hour: "2-digit", minute: "2-digit", second: precise ? "2-digit" : undefined, hourCycle: "h23",
+});
 const plural = (number, thing) => `${count(number)} ${thing}${number === 1 ? "" : "s"}`;
 const some = (items) => items.length > 1 ? `${items[0]} +${items.length - 1}` : items[0] || "";

@@ -98,7 +98,13 @@ def test_changes_of_the_clock_leave_a_gap_or_clear_the_history(shift: float) -> 
 
 
 def test_no_samples() -> None:
-    assert History().series() == {"start": None, "step": STEP, "to_consumer": [], "to_producer": []}
+    assert History().series() == {
+        "start": None,
+        "step": STEP,
+        "span": SPAN,
+        "to_consumer": [],
+        "to_producer": [],
+    }
 
 
 def test_sessions_that_are_gone_are_forgotten() -> None:

@@ -1,0 +1,59 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One status of a run: what is shown in the terminal, and what is written to a file."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output_file import write_output
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import Plan
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.status_document import status_document
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.status_html import status_html
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.status_view import StatusView, view_status
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.throughput import Throughput
+
+
+class StatusReport:
+    """The statuses of a run.
+
+    Args:
+        plan: The plan of the run.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._throughput = Throughput()
+
+    def take(self, answers: Results) -> StatusView:
+        """Return the status in the answers of the gateways to s2cs_info, and keep its samples."""
+        status = view_status(answers, self._plan.uids, self._plan.streams, time.time())
+        self._throughput.add(status.streams, status.time)
+        return status
+
+    def document(self, status: StatusView) -> dict[str, Any]:
+        """Return a status as plain data."""
+        return status_document(status, self._throughput)
+
+    def write(self, status: StatusView, refresh: int = 0) -> str:
+        """Write a status to the file of the plan, and return its path, empty if there is none.
+
+        Args:
+            status: The status.
+            refresh: Seconds until the next one, 0 if this is the last.
+
+        Raises:
+            ScistreamError: The file cannot be written.
+        """
+        path = self._plan.output
+        if path:
+            document = self.document(status)
+            is_page = path.endswith(".html")
+            text = status_html({**document, "refresh": refresh}) if is_page else f"{json.dumps(document, indent=2)}\n"
+            write_output("output", path, text)
+        return path
