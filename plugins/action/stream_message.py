@@ -9,7 +9,7 @@ A refusal does not fail the task: the run reports it at its end, together with t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleError
@@ -26,10 +26,11 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output imp
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import given_plan
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.service_call import Service
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_opening import StreamOpening
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_watch import StreamWatch
 
 Result = dict[str, Any]
 _ARGUMENTS = frozenset(("message", "config", "plan", "planned", "service"))
-_MESSAGES = ("open", "request", "hello", "update", "undo", "release", "drop", "info")
+_MESSAGES = ("open", "request", "hello", "update", "undo", "release", "drop", "info", "watch")
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -55,9 +56,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             raise AnsibleError(f"message must be one of: {', '.join(_MESSAGES)}, got: {show(message)}")
         try:
             self._plan = given_plan(arguments, self._variables)
-            send: Callable[[], Result | None] = (
-                self._open if message == "open" else getattr(self._client(self._answers), message)
-            )
+            send: Callable[[], Result | None]
+            if message in ("open", "watch"):
+                send = self._open if message == "open" else self._watch
+            else:
+                send = getattr(self._client(self._answers), message)
             answer = send()
             if answer and self._plan.purpose == "apply":
                 # The plan of the run shows the differences, in one line for each stream.
@@ -78,14 +81,25 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         ]
         if self._gateway not in gateways:
             return None
+        self._check_forks(gateways)
+        opening = StreamOpening(str(self._task._uuid), self._gateway, gateways, plan, self._check)
+        return opening.run(self._client)
+
+    def _watch(self) -> Result:
+        """Query the gateway repeatedly, and show the answers of all gateways."""
+        present = self._variables.get("ansible_play_hosts") or self._plan.gateways
+        gateways = [gateway for gateway in self._plan.gateways if gateway in present]
+        self._check_forks(gateways)
+        watch = StreamWatch(str(self._task._uuid), self._gateway, gateways, self._plan, self._check)
+        return watch.run(self._client(self._answers).info)
+
+    def _check_forks(self, gateways: Sequence[str]) -> None:
         forks = int(self._variables.get("ansible_forks") or 1)
         if len(gateways) > forks:
             # The workers that wait would prevent the others from starting.
             raise AnsibleError(
                 f"{len(gateways)} gateways participate, but --forks is {forks}: use --forks {len(gateways)}"
             )
-        opening = StreamOpening(str(self._task._uuid), self._gateway, gateways, plan, self._check)
-        return opening.run(self._client)
 
     def _client(self, answers: Callable[[str], Results]) -> GatewayClient:
         return GatewayClient(self._gateway, self._plan, self._ask, answers, self._key_text, self._check)

@@ -147,10 +147,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         status = report.take(answers)
         warn_unencrypted(unencrypted(status))
         result["msg"] = show_styled(status_lines(status, plan.show, terminal_width()))
-        result["status"] = report.document(status)
-        if not self._check and report.write(status):
+        # A watch has written all of its samples.
+        unwritten = [str(answer["unwritten"]) for answer in answers.values() if answer.get("unwritten")]
+        if not self._check and (plan.output if plan.watch else report.write(status)) and not unwritten:
             result["msg"] += show_lines([f"Written to {plan.output}"])
-        return fail_with(missing(answers, plan.uids, plan.streams), result)
+        wrong = [*missing(answers, plan.uids, plan.streams), *unwritten]
+        # Ansible displays the whole result of a failure.
+        return fail_with(wrong, result) if wrong else {**result, "status": report.document(status)}
 
     def _misspelled(self, result: Result) -> Result:
         if self._plan.all:

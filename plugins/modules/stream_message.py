@@ -49,6 +49,9 @@ options:
       undo: REL for the sessions that this run created, if anything failed on any gateway.
       info: >-
         Queries the sessions, and if the plan is to release all of them, which of them the user may release.
+      watch: >-
+        Queries the sessions repeatedly, and shows the streams of all gateways each time, until the user ends it or the
+        time of the plan is over. Returns the last answer.
   config:
     description: Path of the policy on the gateway.
     type: path

@@ -17,11 +17,13 @@ description:
   - Every option of the stream playbooks is a variable with the prefix C(scistream_), such as C(scistream_streams), set
     anywhere in the inventory or the play. These are C(scistream_streams), C(scistream_ticket), C(scistream_reply),
     C(scistream_uid), C(scistream_uids), C(scistream_encryption), C(scistream_consumer_gateway),
-    C(scistream_ticket_dir), C(scistream_show), C(scistream_all), C(scistream_confirm), C(scistream_stream_set),
-    C(scistream_prune), C(scistream_replace), C(scistream_key), C(scistream_key_file) and C(scistream_probe).
+    C(scistream_ticket_dir), C(scistream_show), C(scistream_output), C(scistream_watch), C(scistream_watch_for),
+    C(scistream_all), C(scistream_confirm), C(scistream_stream_set), C(scistream_prune), C(scistream_replace),
+    C(scistream_key), C(scistream_key_file) and C(scistream_probe).
   - C(streams), C(ticket), C(reply), C(uid), C(uids), C(encryption), C(consumer_gateway), C(ticket_dir), C(show),
-    C(all), C(confirm), C(stream_set), C(prune) and C(replace) are short names for the command line. They are read from
-    extra variables only, because an inventory may use these names for other purposes.
+    C(output), C(watch), C(watch_for), C(all), C(confirm), C(stream_set), C(prune) and C(replace) are short names for
+    the command line. They are read from extra variables only, because an inventory may use these names for other
+    purposes.
   - Extra variables take precedence over other variables, and among extra variables the one with the prefix. A warning
     names the one that is used.
   - The text of a ticket or a reply, and a description of streams as text, are data. They are never templated.

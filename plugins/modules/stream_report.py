@@ -116,6 +116,14 @@ streams:
       connect_to: ["10.2.0.1:5100"]
       gateways: {producer: gw-aps, consumer: gw-alcf}
       listeners: {producer: ["192.0.2.1:5100"], consumer: ["10.2.0.1:5100"]}
+status:
+  description:
+    - The status of all streams, with the same contents as the JSON file that the variable C(scistream_output) specifies.
+    - It contains C(streams), C(problems), C(gateways), C(totals) and C(history), and no secrets.
+  returned: for O(kind=status) if everything succeeded
+  type: dict
+  version_added: 0.2.0
+  sample: {totals: {streams: 1, healthy: 1, problems: 0, notices: 0, open: 1}}
 unwritten:
   description: Tickets or replies that could not be written, each with its C(file) and C(msg).
   returned: for O(kind=opened), if there are any

@@ -31,7 +31,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.document i
     plain_text,
     read_text,
 )
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.inputs import is_document
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.input_documents import is_document
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output_file import replace_file
 
 VERSION = 2

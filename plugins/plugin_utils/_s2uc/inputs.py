@@ -23,12 +23,10 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.values i
     check_number,
     whole_number,
 )
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.document import (
-    DocumentError,
-    load_document,
-    plain_document,
-    plain_text,
-    read_text,
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.input_documents import (
+    document_data,
+    is_document,
+    streams_of,
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output_file import check_output
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import check_lifetime, check_name
@@ -108,7 +106,8 @@ class Inputs:
             return self._tickets(ticket)
         found = self._data(streams) if streams else None
         if isinstance(found, str):
-            found = _streams_of(streams or "", found)
+            text = found
+            found = self._checked(lambda: streams_of(streams or "", text))
         # Values of other types are refused when the description is read.
         return found if isinstance(found, (list, tuple, Mapping, str)) else [found] if found else []
 
@@ -303,49 +302,12 @@ class Inputs:
         """Return data that may come from someone else. A document is never templated, a path or expression is."""
         value = self.variables[name]
         if is_document(value):
-            return _data(value)
+            return document_data(value)
         if isinstance(value, (list, tuple)) and any(map(is_document, value)):
-            return [_data(item) if is_document(item) else self.template(item) for item in value]
+            return [document_data(item) if is_document(item) else self.template(item) for item in value]
         return self._value(name)
 
     def _say_which(self, names: list[str]) -> None:
         given = [name for name in names if name in self.extra]
         if len(given) > 1:
             self.notes.append(f"{' and '.join(given)} are set; using {names[0]}")
-
-
-def is_document(value: Any) -> bool:
-    """Return whether a value is the content of a ticket, a reply or a description, rather than a path."""
-    if isinstance(value, str):
-        text = value.strip()
-        return (
-            "\n" in text or text.startswith(("[", "- ")) or (text.startswith("{") and not text.startswith(("{{", "{%")))
-        )
-    return isinstance(value, Mapping) and value.get("kind") in ("ticket", "reply")
-
-
-def _data(value: Any) -> Any:
-    """Return a document without ansible-core's tags. An invalid document is reported when it is read."""
-    if isinstance(value, str):
-        return plain_text(value)
-    try:
-        return plain_document(value)
-    except DocumentError:
-        return ""
-
-
-def _streams_of(name: str, text: str) -> Any:
-    """Return the streams in a YAML or JSON text, or in a file that is specified as @FILE.
-
-    The text is a list of streams, which Ansible does not accept in -e @FILE, or a dictionary with the key ``streams``.
-    """
-    file = text.strip()[1:] if text.strip().startswith("@") else None
-    if file is None and not is_document(text):
-        return text
-    try:
-        found = load_document(text if file is None else read_text(file))
-    except DocumentError as error:
-        raise InputError(f"{name}: {'' if file is None else f'{show(file)}: '}{error}") from None
-    if isinstance(found, dict) and len(found) == 1 and set(found) <= {"streams", PREFIX + "streams"}:
-        found = next(iter(found.values()))
-    return found

@@ -59,19 +59,25 @@ def show_styled(lines: Iterable[Line]) -> list[str]:
 
 
 def terminal_width() -> int | None:
-    """Return the width of the user's terminal, None if the output is not a terminal.
-
-    Tasks run in processes that have no terminal, so that of the process that started them is used.
-    """
+    """Return the width of the user's terminal, None if the output is not a terminal."""
     given = os.environ.get("COLUMNS", "")
     if given.isdecimal() and int(given):
         return int(given)
+    size = terminal_size()
+    return size.columns or None if size else None
+
+
+def terminal_size() -> os.terminal_size | None:
+    """Return the size of the user's terminal, None if the output is not a terminal.
+
+    Tasks run in processes that have no terminal, so that of the process that started them is used.
+    """
     try:
         terminal = os.open(f"/proc/{os.getppid()}/fd/1", os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
     try:
-        return os.get_terminal_size(terminal).columns or None
+        return os.get_terminal_size(terminal)
     except OSError:
         return None
     finally:

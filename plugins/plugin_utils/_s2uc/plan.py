@@ -205,11 +205,12 @@ def make_plan(
 
 def _status_options(inputs: Inputs, problems: list[str]) -> dict[str, Any]:
     """Return what a status shows, where, and how often."""
+    watch, watch_for = _try(inputs.watch, problems, 0), _try(inputs.watch_for, problems, 0)
     return {
         "show": _try(inputs.show, problems, "all"),
         "output": _try(inputs.output, problems, ""),
-        "watch": _try(inputs.watch, problems, 0),
-        "watch_for": _try(inputs.watch_for, problems, 0),
+        "watch": watch,
+        "watch_for": watch_for if watch else 0,
     }
 
 

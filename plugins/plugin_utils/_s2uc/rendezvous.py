@@ -82,6 +82,16 @@ class Rendezvous:
             time.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
 
+    def peek(self, message: str, gateways: Sequence[str] = ()) -> dict[str, Answer]:
+        """Return the answers to a message that have been published, without waiting for the others.
+
+        Args:
+            message: The message.
+            gateways: The gateways. If omitted, all.
+        """
+        found = {gateway: self._answer(gateway, message, False) for gateway in gateways or self._numbers}
+        return {gateway: answer for gateway, answer in found.items() if answer is not None}
+
     def _answer(self, gateway: str, message: str, late: bool) -> Answer | None:
         """Return an answer, or an error in its place if there will be none. None if it may still be published."""
         # In this order, because a worker publishes its answer before it exits.

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import inputs as source
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.inputs import InputError, Inputs, is_document
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.input_documents import is_document
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.inputs import InputError, Inputs
 
 
 def inputs(extra: Mapping[str, Any] | None = None, **variables: Any) -> Inputs:

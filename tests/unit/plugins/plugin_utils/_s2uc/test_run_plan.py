@@ -197,3 +197,29 @@ def test_absent_streams_need_only_what_identifies_them() -> None:
     assert problem == 'stream "old": state: absent: only the playbook streams releases streams with this state'
     # Others only identify streams.
     assert plan("release", streams=[gone], scistream_key=KEY).streams[0].uid == made.streams[1].uid
+
+
+def test_how_a_status_is_shown(tmp_path: Path) -> None:
+    page = tmp_path / "status.html"
+    made = plan("status", show="problems", output=str(page), watch="2", watch_for="5m")
+    assert (made.show, made.output, made.watch, made.watch_for) == ("problems", str(page), 2, 300)
+    assert plan("status", watch=3).watch_for == 3600
+    # Other playbooks ignore variables of an inventory.
+    assert plan("release", uid=UID, scistream_output="nonsense").output == ""
+
+
+@pytest.mark.parametrize(
+    ("extra", "text"),
+    [
+        ({"show": "some"}, 'show: "some" is not allowed: must be one of all, problems'),
+        ({"output": "status.txt"}, 'output: "status.txt" is not allowed: must be the path of a file that ends with'),
+        ({"output": "/nonexistent/status.json"}, "/nonexistent is not a directory: create it first"),
+        ({"watch": 0}, "watch: 0 is not allowed: must be an integer from 1 to 3600"),
+        ({"watch": "soon"}, 'watch: "soon" is not allowed'),
+        ({"watch": True}, "watch: true is not allowed"),
+        ({"watch": 2, "watch_for": "long"}, 'watch_for: "long" is not allowed: must be seconds, or a number with s, m'),
+    ],
+)
+def test_what_a_status_cannot_be(extra: dict[str, Any], text: str) -> None:
+    (problem,) = problems("status", **extra)
+    assert text in problem
