@@ -16,7 +16,7 @@ import json
 import socket
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from frames import (
     DIGEST_SIZE,
@@ -32,6 +32,8 @@ from frames import (
 )
 
 PROGRESS_SECONDS = 0.2
+#: Seconds between two samples for the plot, and their maximum number.
+SAMPLE_SECONDS, MAX_SAMPLES = 0.05, 2000
 TIMEOUT_SECONDS = 30
 
 
@@ -51,6 +53,7 @@ class Run:
     sha256_sent: str | None = None
     complete: bool = False
     error: str | None = None
+    samples: list[list[float]] = field(default_factory=lambda: [[0.0, 0.0]])
 
     @property
     def ok(self) -> bool:
@@ -62,6 +65,12 @@ class Run:
         return (
             f"{self.name}: {self.bytes / 2**30:.2f} of {self.wanted / 2**30:.2f} GiB, {rate:.2f} GB/s, lost {self.lost}"
         )
+
+    def sample(self, last: bool = False) -> None:
+        """Note how much arrived until now, if that is due."""
+        due = self.seconds - self.samples[-1][0] >= SAMPLE_SECONDS and len(self.samples) < MAX_SAMPLES
+        if due or last:
+            self.samples.append([round(self.seconds, 3), self.bytes])
 
 
 class Analysis:
@@ -118,6 +127,7 @@ class Analysis:
             if run.checksum:
                 running.update(header)
                 running.update(payload)
+            run.sample()
             if run.seconds - self.reported >= PROGRESS_SECONDS:
                 self.reported = run.seconds
                 self.report(run)
@@ -125,6 +135,7 @@ class Analysis:
             raise ConnectionError("the end of the stream is not where it should be")
         if run.checksum:
             run.sha256, run.sha256_sent = running.hexdigest(), bytes(payload).hex()
+        run.sample(last=True)
         run.complete = True
 
     def work(self) -> bool:

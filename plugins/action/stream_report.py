@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ansible.errors import AnsibleError
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, show
@@ -29,6 +31,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output import (
     ask,
     fail_with,
+    message_lines,
     show_lines,
     show_styled,
     terminal_width,
@@ -50,7 +53,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.status_rep
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_rounds import given_round
 
 Result = dict[str, Any]
-_ARGUMENTS = frozenset(("kind", "plan", "planned", "compared"))
+_ARGUMENTS = frozenset(("kind", "plan", "planned", "compared", "output", "heading", "measured", "defer"))
 # What AWX passes to the next job of a workflow.
 _STAT = "scistream_result"
 
@@ -70,6 +73,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             "failed": self._failed,
             "opening": self._opening,
             "status": self._status,
+            "page": self._page,
             "misspelled": self._misspelled,
             "released": self._released,
             "dropped": self._dropped,
@@ -120,7 +124,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if any(has_failed(answer) for found in answers for answer in found.values()):
             return result
         warn_unencrypted(stream.name for stream in plan.streams if stream.encryption == "none")
-        result["msg"] = show_lines(opened(plan.streams, answers, plan.purpose, self._check, plan.ticket_dir))
+        result["msg"] = self._shown(opened(plan.streams, answers, plan.purpose, self._check, plan.ticket_dir))
         return self._passed_on(result, stream_results(plan.streams, answers, plan.purpose, plan.ticket_dir))
 
     def _passed_on(self, result: Result, streams: Result) -> Result:
@@ -129,6 +133,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if not self._check:
             result["ansible_stats"] = {"data": {_STAT: streams}, "per_host": False, "aggregate": True}
         return result
+
+    def _shown(self, texts: Sequence[str], at_once: bool = False) -> list[str]:
+        """Show lines, unless another task shows them later, and return them."""
+        later = boolean(self._task.args.get("defer", False)) and not at_once
+        return message_lines(texts) if later else show_lines(texts)
 
     def _failed(self, result: Result) -> Result:
         return self._say_failed(result, self._answers("release"), next(iter(self._answers("opened").values()), {}))
@@ -155,6 +164,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         # Ansible displays the whole result of a failure.
         return fail_with(wrong, result) if wrong else {**result, "status": report.document(status)}
 
+    def _page(self, result: Result) -> Result:
+        """Write a page about streams, with a throughput that was measured by other means."""
+        arguments = self._task.args
+        report = StatusReport(self._plan)
+        status = report.take(self._answers("info"))
+        measured = arguments.get("measured") or {}
+        if not self._check:
+            report.write_page(status, str(arguments.get("output")), str(arguments.get("heading") or ""), measured)
+        return result
+
     def _misspelled(self, result: Result) -> Result:
         if self._plan.all:
             return self._confirm(result)
@@ -175,15 +194,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         plan, answers = self._plan, self._answers("info")
         this = given_round(self._variables, "compared", self._task.args.get("compared"))
         key = describe_key(plan.key_file, plan.key_given)
-        wrong = report_applied.differing(this, answers, key, plan.prune, self._check)
+        differing = report_applied.differing(this, answers, key, plan.prune, self._check)
         if not self._check:
             warn_unencrypted(report_applied.unencrypted(this, plan.streams))
-            result["msg"] = show_lines(report_applied.applied(this, plan.streams, answers))
+            result["msg"] = self._shown(report_applied.applied(this, plan.streams, answers), bool(differing))
             present = [stream for stream in plan.streams if stream.state != "absent"]
-            # Ansible displays the result of a task that fails.
-            if not wrong:
+            # Ansible displays the whole result of a failure.
+            if not differing:
                 result = self._passed_on(result, stream_results(present, [answers], plan.purpose))
-        return fail_with(wrong, result)
+        return fail_with(differing, result)
 
     def _dropped(self, result: Result) -> Result:
         plan, before, answers = self._plan, self._answers("info"), self._answers("drop")

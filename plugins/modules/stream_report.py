@@ -33,6 +33,9 @@ options:
       status: >-
         A table of the streams, and what is wrong, each with the command that repairs it. Fails if a gateway did not
         answer, or a requested stream does not exist.
+      page: >-
+        Writes the page of a status to the file O(output), with a throughput that was measured by other means. Shows
+        nothing.
       misspelled: >-
         Fails if requested sessions do not exist, but similar ones do. If all sessions of the gateways are to be
         released, asks whether to do so, with the number of those that the user may release, and fails if the answer is
@@ -58,6 +61,29 @@ options:
       - Name of the variable in which the last result of M(scistream.gateway.stream_compare) was registered.
       - Required for O(kind=applied).
     type: str
+    version_added: 0.2.0
+  defer:
+    description:
+      - Whether not to show the lines of O(kind=opened), O(kind=opening) and O(kind=applied) if everything succeeded.
+        The playbooks show RV(msg) in their last task, so that nothing but Ansible's recap follows.
+    type: bool
+    default: false
+    version_added: 0.2.0
+  output:
+    description:
+      - Path of the file. It is replaced, unless it is something else than a file.
+      - Required for O(kind=page).
+    type: path
+    version_added: 0.2.0
+  heading:
+    description: Heading of the page. If omitted, the names of the gateways.
+    type: str
+    version_added: 0.2.0
+  measured:
+    description:
+      - One or two throughputs, for O(kind=page). The keys are their names, and the values are lists of pairs of the
+        seconds since the beginning and the bytes until then.
+    type: dict
     version_added: 0.2.0
 attributes:
   check_mode:
@@ -118,7 +144,7 @@ streams:
       listeners: {producer: ["192.0.2.1:5100"], consumer: ["10.2.0.1:5100"]}
 status:
   description:
-    - The status of all streams, with the same contents as the JSON file that the variable C(scistream_output) specifies.
+    - The status of all streams, with the same contents as the file that the variable C(scistream_output) specifies.
     - It contains C(streams), C(problems), C(gateways), C(totals) and C(history), and no secrets.
   returned: for O(kind=status) if everything succeeded
   type: dict

@@ -41,7 +41,7 @@ class _ShownError(AnsibleActionFail):  # type: ignore[misc]
 
 def show_lines(texts: Iterable[Any]) -> list[str]:
     """Show texts line by line, and return the lines."""
-    lines = _lines(texts)
+    lines = message_lines(texts)
     for line in lines:
         Display().display(line, color=str(C.COLOR_WARN) if line.lstrip().startswith("WARNING") else None)
     return lines
@@ -85,24 +85,39 @@ def terminal_size() -> os.terminal_size | None:
 
 
 def fail_with(texts: Sequence[Any], result: dict[str, Any], headline: str | None = None) -> dict[str, Any]:
-    """Show errors and let the task fail. Without errors, return the result.
+    """Show errors once and let the task fail. Without errors, return the result.
 
     Args:
         texts: The errors.
         result: Result of the task so far.
         headline: Message of the failure. If omitted, the first line.
     """
-    lines = _lines(texts)
+    lines = message_lines(texts)
     if not lines:
         return result
-    for line in lines:
-        Display().display(line, color=str(C.COLOR_ERROR))
-    headline = readable(str(headline or lines[0]).splitlines()[0])
-    headline = headline if len(headline) <= _MAX_HEADLINE_LENGTH else f"{headline[: _MAX_HEADLINE_LENGTH - 4]} ..."
+    if _shows_results_as_yaml():
+        headline = "\n".join([*([headline] if headline else []), *lines])
+    else:
+        # The lines would be a quoted string in the result.
+        for line in lines:
+            Display().display(line, color=str(C.COLOR_ERROR))
+        headline = readable(str(headline or lines[0]).splitlines()[0])
+        headline = headline if len(headline) <= _MAX_HEADLINE_LENGTH else f"{headline[: _MAX_HEADLINE_LENGTH - 4]} ..."
     result["msg"] = headline
     if hasattr(AnsibleActionFail, "omit_exception_key"):
         raise _ShownError(headline, result=result)
     return {**result, "failed": True}
+
+
+def _shows_results_as_yaml() -> bool:
+    """Return whether Ansible displays messages of failures line by line, as with the ansible.cfg of this collection."""
+    if str(C.DEFAULT_STDOUT_CALLBACK).rpartition(".")[2] != "default":
+        return False
+    try:
+        shown = C.config.get_config_value("result_format", plugin_type="callback", plugin_name="default")
+    except Exception:
+        return False
+    return bool(shown == "yaml")
 
 
 def ask(question: str) -> str | None:
@@ -128,7 +143,8 @@ def warn_unencrypted(names: Iterable[str]) -> None:
         Display().warning(f"Not encrypted between the gateways: {listed}.")
 
 
-def _lines(texts: Iterable[Any]) -> list[str]:
+def message_lines(texts: Iterable[Any]) -> list[str]:
+    """Return the lines of texts as they are shown."""
     return [readable(line, _MAX_LINE_LENGTH) for text in texts for line in str(text).splitlines()]
 
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output_file import write_output
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output_file import check_output, write_output
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import Plan
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.status_document import status_document
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.status_html import status_html
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.status_view import StatusView, view_status
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.throughput import Throughput
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.throughput import Throughput, compared
 
 
 class StatusReport:
@@ -39,6 +40,26 @@ class StatusReport:
     def document(self, status: StatusView) -> dict[str, Any]:
         """Return a status as plain data."""
         return status_document(status, self._throughput)
+
+    def write_page(
+        self, status: StatusView, path: str, heading: str, measured: Mapping[str, Sequence[Sequence[float]]]
+    ) -> str:
+        """Write a page with throughputs that were measured by other means, and return its path.
+
+        Args:
+            status: The status.
+            path: Path of the file.
+            heading: Heading of the page, empty for the names of the gateways.
+            measured: One or two throughputs by name: seconds since the beginning, and bytes until then.
+
+        Raises:
+            ScistreamError: The file cannot be written.
+        """
+        path = check_output("output", path, [".html"])
+        history = compared(list(measured), [[tuple(point) for point in each] for each in measured.values()])
+        document = {**self.document(status), "history": history, **({"heading": heading} if heading else {})}
+        write_output("output", path, status_html(document))
+        return path
 
     def write(self, status: StatusView, refresh: int = 0) -> str:
         """Write a status to the file of the plan, and return its path, empty if there is none.

@@ -16,7 +16,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_vie
 
 Point = tuple[float, ...]
 #: Maximum number of points of the plot.
-_MAX_POINTS = 720
+_MAX_POINTS, _MAX_COMPARED = 720, 60
 #: Longer times without samples are gaps.
 _MAX_GAP = 120.0
 #: Shortest interval in seconds.
@@ -69,8 +69,30 @@ class Throughput:
         ]
 
 
-def series(points: Mapping[str, Sequence[Point]]) -> dict[str, Any]:
-    """Return the sum of several throughputs, each specified by times and counts."""
+def compared(names: Sequence[str], measured: Sequence[Sequence[Point]]) -> dict[str, Any]:
+    """Return two throughputs for comparison, in the form of ``series``, with times since the beginning of each.
+
+    Args:
+        names: What they are the throughput of.
+        measured: Times in seconds since the beginning and bytes until then, for each.
+    """
+    points = [[(float(time), int(count)) for time, count in each] for each in measured]
+    lengths = [each[-1][0] - each[0][0] for each in points if len(each) > 1]
+    step = max([_MIN_STEP, *(length / _MAX_COMPARED for length in lengths)])
+    rows = [series({"": [(time, count, 0) for time, count in each]}, step)[DIRECTIONS[0]] for each in points]
+    slots = max(map(len, rows), default=0)
+    shown = {direction: [*row, *[None] * (slots - len(row))] for direction, row in zip(DIRECTIONS, rows, strict=True)}
+    start = 0 if slots else None
+    return {"start": start, "step": step, "span": slots * step, "relative": True, "names": list(names), **shown}
+
+
+def series(points: Mapping[str, Sequence[Point]], step: float | None = None) -> dict[str, Any]:
+    """Return the sum of several throughputs.
+
+    Args:
+        points: Times and counts of each.
+        step: Seconds between two values. If omitted, the usual interval between two samples.
+    """
     pairs = [list(itertools.pairwise(each)) for each in points.values()]
     pairs = [[(old, new) for old, new in each if new[0] - old[0] <= _MAX_GAP] for each in pairs]
     times = [time for each in pairs for pair in each for time in (pair[0][0], pair[1][0])]
@@ -78,8 +100,8 @@ def series(points: Mapping[str, Sequence[Point]]) -> dict[str, Any]:
         return {"start": None, "step": 1.0, "span": 1.0, **{direction: [] for direction in DIRECTIONS}}
     begin, end = min(times), max(times)
     lengths = sorted(new[0] - old[0] for each in pairs for old, new in each)
-    # The usual interval, so that each slot has a sample.
-    step = max(_MIN_STEP, lengths[len(lengths) // 2], (end - begin) / _MAX_POINTS)
+    # With the usual interval, each slot has a sample.
+    step = step or max(_MIN_STEP, lengths[len(lengths) // 2], (end - begin) / _MAX_POINTS)
     slots = max(1, math.ceil((end - begin) / step - 0.01))
     rates: list[list[float | None]] = [[None] * slots for _direction in DIRECTIONS]
     for each in pairs:

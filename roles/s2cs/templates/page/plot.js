@@ -16,7 +16,7 @@ function runs(values) {
 }
 function plot(data) {
   const place = byId("plot"), { start, step } = data.history, span = data.history.span;
-  const title = byId("plot-title").textContent, marks = data.history.marks || ["▸", "◂"];
+  const title = byId("plot-title").textContent, marks = data.history.names || ["▸", "◂"];
   const series = { consumer: data.history.to_consumer, producer: data.history.to_producer };
   const known = series.consumer.filter((value) => value != null);
   if (!known.length) { show(place, element("p", { class: "empty" }, "Nothing measured yet.")); byId("plot-words").textContent = ""; return; }
@@ -28,8 +28,9 @@ function plot(data) {
   const every = TICKS.find((seconds) => span / seconds <= (width < 620 ? 4 : 8)) || 7200;
   const label = (time) => data.history.relative ? `${Number(time.toFixed(1))} s` : clock(time, every < 60);
   const at = start + step * series.consumer.indexOf(peak);
-  const mean = known.reduce((sum, value) => sum + value, 0) / known.length;
-  const words = `mean ${rate(mean)}, peak ${rate(peak)} at ${label(at)}`;
+  const average = (values) => values.reduce((sum, value) => sum + (value || 0), 0) / Math.max(1, values.filter((value) => value != null).length);
+  const names = data.history.names;
+  const words = names ? `mean ${names.map((name, index) => `${name} ${rate(average(Object.values(series)[index]))}`).join(", ")}` : `mean ${rate(average(known))}, peak ${rate(peak)} at ${label(at)}`;
   byId("plot-words").textContent = words;
   const svg = drawing(width, height, title, words);
   for (let line = 0; line <= 4; line += 1) {
