@@ -23,7 +23,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan impor
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import DescriptionError
 
 _ARGUMENTS = frozenset(("purpose", "streams", "key_file", "probe"))
-_HEADLINE = "The description of the streams has errors."
+_HEADLINE = "The input of the run has errors."
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -50,7 +50,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             if plan.ticket_dir is not None:
                 result["changed"] = make_directory(plan.ticket_dir, check_mode)
         except DescriptionError as error:
-            return fail_with(error.problems, result, _HEADLINE)
+            return fail_with(error.problems, result, _HEADLINE if len(error.problems) > 1 else None)
         finally:
             for note in inputs.notes:
                 Display().warning(f"{note}.")

@@ -23,8 +23,13 @@ _MENTION = re.compile(rf'sessions\[\d+\] \("({UID})"\): |({"|".join(ROLES)}) of 
 
 def readable(text: str, most: int = 1000) -> str:
     """Return foreign text in a form that is safe to display: truncated, without control characters."""
-    shown = "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text[:most]).rstrip()
+    shown = displayable(text[:most]).rstrip()
     return shown if len(text) <= most else f"{shown} ..."
+
+
+def displayable(text: str) -> str:
+    """Return a text without control characters other than line breaks."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)
 
 
 def signals_truncation(proxy: Any) -> bool:

@@ -23,7 +23,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.text imp
     TITLE,
     Line,
 )
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import readable
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import displayable, readable
 
 _MAX_LINE_LENGTH = 2000
 _COLORS = {GOOD: C.COLOR_OK, NOTICE: C.COLOR_WARN, BAD: C.COLOR_ERROR, TITLE: C.COLOR_HIGHLIGHT, FAINT: C.COLOR_VERBOSE}
@@ -51,7 +51,7 @@ def show_styled(lines: Iterable[Line]) -> list[str]:
     """Show lines whose parts have styles, in color if Ansible uses colors, and return them as text."""
     texts = []
     for line in lines:
-        parts = [(readable(text, _MAX_LINE_LENGTH), _COLORS.get(style)) for text, style in line]
+        parts = [(displayable(text), _COLORS.get(style)) for text, style in line]
         colored = (stringc(text, color) if color and text.strip() else text for text, color in parts)
         texts.append("".join(text for text, _color in parts).rstrip())
         Display().display("".join(colored) if ANSIBLE_COLOR else texts[-1])
@@ -96,7 +96,8 @@ def fail_with(texts: Sequence[Any], result: dict[str, Any], headline: str | None
     if not lines:
         return result
     if _shows_results_as_yaml():
-        headline = "\n".join([*([headline] if headline else []), *lines])
+        # Ansible quotes and wraps a text without a line break.
+        headline = "".join(f"{line}\n" for line in ([headline] if headline else []) + lines)
     else:
         # The lines would be a quoted string in the result.
         for line in lines:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.problems import PROBLEM
@@ -18,7 +17,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.text imp
     TITLE,
     Line,
 )
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.status_table import table
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.status_table import table, wrapped
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.status_view import StatusView, Trouble
 
 
@@ -35,7 +34,7 @@ def status_lines(status: StatusView, show: str = "all", width: int | None = None
     yield [(_summary(status, len(troubled)), TITLE)]
     if streams:
         yield from table(streams, status.time, width, status.selected)
-    for text in _wrapped("; ".join(_gateways(status)), width):
+    for text in wrapped(list(_gateways(status)), width):
         yield [(text, PLAIN)]
     for trouble in status.troubles:
         yield from _trouble(trouble, width)
@@ -62,7 +61,7 @@ def _gateways(status: StatusView) -> Iterator[str]:
 def _trouble(trouble: Trouble, width: int | None) -> Iterator[Line]:
     problem = trouble.problem
     label, style = ("PROBLEM", BAD) if problem.level == PROBLEM else ("NOTICE", NOTICE)
-    first, *others = _wrapped(f"{label} {trouble.subject}: {problem.message}", width)
+    first, *others = wrapped([f"{label} {trouble.subject}: {problem.message}"], width)
     yield [(label, style), (first[len(label) :], PLAIN)]
     for text in others:
         yield [(text, PLAIN)]
@@ -70,12 +69,6 @@ def _trouble(trouble: Trouble, width: int | None) -> Iterator[Line]:
         yield [(f"    log: {line}", FAINT)]
     # Not wrapped, because it is meant to be pasted.
     yield [(f"    {problem.command}", FAINT)]
-
-
-def _wrapped(text: str, width: int | None) -> list[str]:
-    if width is None or len(text) <= width:
-        return [text]
-    return textwrap.wrap(text, max(20, width), subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
 
 
 def unencrypted(status: StatusView) -> list[str]:

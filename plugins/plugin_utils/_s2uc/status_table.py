@@ -192,14 +192,33 @@ def _details(stream: StreamView, width: int | None, certificates: bool) -> list[
         parts += [f"certificate {side.fingerprint} ({side.gateway})" for side in sides]
         if len(stream.sides) == 1 and sides and sides[0].peer_fingerprint:
             parts.append(f"certificate {sides[0].peer_fingerprint} (the other gateway)")
-    text = "; ".join([*parts, f"uid {stream.uid}"])
+    return wrapped([*parts, f"uid {stream.uid}"], width, _INDENT, _INDENT * 2)
+
+
+def wrapped(parts: Sequence[str], width: int | None, first: str = "", others: str = _INDENT * 2) -> list[str]:
+    """Return lines with several parts, which are broken between the parts if possible, and never within a word.
+
+    Args:
+        parts: The parts.
+        width: Maximum width, None for no limit.
+        first: Indentation of the first line.
+        others: Indentation of the other lines.
+    """
     if width is None:
-        return [_INDENT + text]
-    return textwrap.wrap(
-        text,
-        max(20, width),
-        initial_indent=_INDENT,
-        subsequent_indent=_INDENT * 2,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+        return [first + "; ".join(parts)]
+    lines: list[str] = []
+    for number, part in enumerate(parts):
+        text = part if number == len(parts) - 1 else f"{part};"
+        if lines and display_width(f"{lines[-1]} {text}") <= width:
+            lines[-1] += f" {text}"
+            continue
+        indent = others if lines else first
+        lines += textwrap.wrap(
+            text,
+            max(20, width),
+            initial_indent=indent,
+            subsequent_indent=others,
+            break_long_words=False,
+            break_on_hyphens=False,
+        ) or [indent]
+    return lines

@@ -118,9 +118,9 @@ class StreamWatch:
             while True:
                 status = report.take(self._answers(rendezvous))
                 left = end - time.monotonic()
-                self._show(list(status_lines(status, plan.show, terminal_width())), left)
                 self._write(lambda status=status: report.write(status, plan.watch))
-                if left <= 0 or not _pause(min(plan.watch, max(left, _PAUSE))):
+                self._show(list(status_lines(status, plan.show, terminal_width())))
+                if left <= 0 or not self._pause(min(plan.watch, max(left, _PAUSE)), left):
                     break
         finally:
             rendezvous.publish("stop", {"stop": True})
@@ -139,16 +139,28 @@ class StreamWatch:
                 found[gateway] = {"refused": True, "lost": True, "msg": f"no answer for {format_duration(age)}"}
         return found
 
-    def _show(self, lines: list[Line], left: float) -> None:
+    def _show(self, lines: list[Line]) -> None:
         size = terminal_size()
         if size is not None:
             Display().display(_CLEAR, screen_only=True)
             room = max(4, size.lines - 4)
             if len(lines) > room:
                 lines = [*lines[: room - 1], [(f"{len(lines) - room + 1} more lines: -e show=problems", FAINT)]]
-        now = time.strftime("%Y-%m-%d %H:%M:%S")
-        more = f", every {self._plan.watch} s for another {format_duration(left)}: Ctrl-C or q ends" if left > 0 else ""
-        show_styled([[(f"{now}{more}", FAINT)], *lines])
+        show_styled([[(time.strftime("%Y-%m-%d %H:%M:%S"), FAINT)], *lines])
+
+    def _pause(self, seconds: float, left: float) -> bool:
+        """Wait, and return whether to continue rather than to end.
+
+        While Ansible waits for keys, Ctrl-C is one of them. At other times, it ends the run.
+        """
+        text = f"Every {self._plan.watch} s for another {format_duration(left)}. Ctrl-C or q ends."
+        try:
+            Display().prompt_until(text, private=True, seconds=seconds, interrupt_input=_KEYS)
+        except AnsiblePromptInterrupt:
+            return False
+        except AnsiblePromptNoninteractive:
+            time.sleep(seconds)
+        return True
 
     def _write(self, write: Callable[[], object]) -> None:
         if self._check:
@@ -161,14 +173,3 @@ class StreamWatch:
             self._unwritten = str(error)
         else:
             self._unwritten = ""
-
-
-def _pause(seconds: float) -> bool:
-    """Wait, and return whether to continue rather than to end."""
-    try:
-        Display().prompt_until("", private=True, seconds=seconds, interrupt_input=_KEYS)
-    except AnsiblePromptInterrupt:
-        return False
-    except AnsiblePromptNoninteractive:
-        time.sleep(seconds)
-    return True

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import formatting
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output import warn_unencrypted
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output import show_styled, warn_unencrypted
 from ansible_collections.scistream.gateway.tests.unit.plugins.plugin_utils._s2uc.client import report, tickets
 from ansible_collections.scistream.gateway.tests.unit.plugins.plugin_utils._s2uc.reports import (
     CONSUMER,
@@ -195,3 +195,8 @@ def test_ansible_warns_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     warn_unencrypted(["tomography", "other", "tomography"])
     warn_unencrypted([])
     assert warnings == ["Not encrypted between the gateways: other, tomography."]
+
+
+def test_parts_of_lines_keep_their_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ansible.utils.display.Display.display", lambda _self, _text: None)
+    assert show_styled([[("a ", "good"), ("  ", "plain"), ("b\x1b", "bad"), ("  ", "plain")]]) == ["a   b?"]
