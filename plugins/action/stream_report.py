@@ -53,7 +53,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.status_rep
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_rounds import given_round
 
 Result = dict[str, Any]
-_ARGUMENTS = frozenset(("kind", "plan", "planned", "compared", "output", "heading", "measured", "defer"))
+_ARGUMENTS = frozenset(("kind", "plan", "planned", "compared", "output", "heading", "measured", "time", "defer"))
 # What AWX passes to the next job of a workflow.
 _STAT = "scistream_result"
 
@@ -168,7 +168,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         """Write a page about streams, with a throughput that was measured by other means."""
         arguments = self._task.args
         report = StatusReport(self._plan)
-        status = report.take(self._answers("info"))
+        when = arguments.get("time")
+        status = report.take(self._answers("info"), None if when is None else float(when))
         measured = arguments.get("measured") or {}
         if not self._check:
             report.write_page(status, str(arguments.get("output")), str(arguments.get("heading") or ""), measured)

@@ -75,6 +75,10 @@ options:
       - Required for O(kind=page).
     type: path
     version_added: 0.2.0
+  time:
+    description: When the gateways were queried, in seconds since the epoch. If omitted, now. For O(kind=page).
+    type: float
+    version_added: 0.2.0
   heading:
     description: Heading of the page. If omitted, the names of the gateways.
     type: str

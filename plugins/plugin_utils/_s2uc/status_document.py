@@ -83,6 +83,7 @@ def _counted(stream: StreamView) -> SessionView:
 def _stream(stream: StreamView) -> dict[str, Any]:
     counted = _counted(stream)
     producer, consumer = (stream.sides.get(role) for role in ROLES)
+    last = producer or consumer
     times = [time for session in stream.sessions if (time := session.last_byte) is not None]
     return {
         "uid": stream.uid,
@@ -93,7 +94,7 @@ def _stream(stream: StreamView) -> dict[str, Any]:
         "reason": "; ".join(dict.fromkeys(one.reason for one in stream.sessions if one.reason)),
         "path": stream.path,
         "listeners": list(consumer.session.listeners) if consumer else [],
-        "targets": list((producer or consumer).targets) if producer or consumer else [],
+        "targets": list(last.targets) if last else [],
         "gateways": {role: side.gateway for role, side in stream.sides.items()},
         **{
             key: stream.both(lambda session, key=key: getattr(session, key))

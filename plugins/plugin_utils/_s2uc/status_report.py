@@ -31,9 +31,14 @@ class StatusReport:
         self._plan = plan
         self._throughput = Throughput()
 
-    def take(self, answers: Results) -> StatusView:
-        """Return the status in the answers of the gateways to s2cs_info, and keep its samples."""
-        status = view_status(answers, self._plan.uids, self._plan.streams, time.time())
+    def take(self, answers: Results, now: float | None = None) -> StatusView:
+        """Return the status in the answers of the gateways to s2cs_info, and keep its samples.
+
+        Args:
+            answers: The answers.
+            now: When the gateways answered. If omitted, the current time.
+        """
+        status = view_status(answers, self._plan.uids, self._plan.streams, time.time() if now is None else now)
         self._throughput.add(status.streams, status.time)
         return status
 

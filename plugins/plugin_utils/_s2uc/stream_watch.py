@@ -33,6 +33,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan impor
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.rendezvous import Rendezvous
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_status import status_lines
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.status_report import StatusReport
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.status_view import StatusView
 
 Result = dict[str, Any]
 
@@ -118,14 +119,14 @@ class StreamWatch:
             while True:
                 status = report.take(self._answers(rendezvous))
                 left = end - time.monotonic()
-                self._write(lambda status=status: report.write(status, plan.watch))
+                self._write(report, status, plan.watch)
                 self._show(list(status_lines(status, plan.show, terminal_width())))
                 if left <= 0 or not self._pause(min(plan.watch, max(left, _PAUSE)), left):
                     break
         finally:
             rendezvous.publish("stop", {"stop": True})
         # The page does not wait for another one.
-        self._write(lambda: report.write(status))
+        self._write(report, status)
 
     def _answers(self, rendezvous: Rendezvous) -> Results:
         now, published = time.monotonic(), rendezvous.peek("info")
@@ -162,11 +163,11 @@ class StreamWatch:
             time.sleep(seconds)
         return True
 
-    def _write(self, write: Callable[[], object]) -> None:
+    def _write(self, report: StatusReport, status: StatusView, refresh: int = 0) -> None:
         if self._check:
             return
         try:
-            write()
+            report.write(status, refresh)
         except ScistreamError as error:
             if not self._unwritten:
                 Display().warning(str(error))

@@ -46,6 +46,12 @@ def test_demo(whole_site: Site, home: str) -> None:
     assert "TLS 1.3 between the gateways" in summary
     reports = [json.loads(line) for line in Path(home, "report.jsonl").read_text().splitlines()]
     assert len(reports) == 6
+    page = Path(home, "demo.html")
+    assert f"file://{page}" in summary
+    document = json.loads(page.read_text().partition('id="document">')[2].partition("</script>")[0])
+    assert [one["name"] for one in document["streams"]] == ["demo"] and document["problems"] == []
+    assert document["history"]["names"] == ["through the gateways", "direct"]
+    assert all(max(filter(None, document["history"][way])) > 0 for way in ("to_consumer", "to_producer"))
     assert all(report["bytes"] >= 64 << 20 for report in reports[:2])
     assert f"SHA-256 {reports[0]['sha256']}" in summary
     # The direct way is really another one: it comes from the consumer application, the other from a gateway.

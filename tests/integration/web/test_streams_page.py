@@ -39,8 +39,9 @@ def opened(browser: Browser, directory: Path, results: dict[str, Any]) -> None:
 def several() -> dict[str, Any]:
     """Return a healthy, a broken, an unencrypted and an expired stream, and a gateway that does not answer."""
     results = both()
-    dead = {"running": False, "health": "down", "reason": "it was killed", "log": ["killed"]}
-    for number, more in enumerate((dead, {"encryption": "none"}, {"health": "expired", "state": "expired"})):
+    dead: dict[str, Any] = {"running": False, "health": "down", "reason": "it was killed", "log": ["killed"]}
+    kinds: list[dict[str, Any]] = [dead, {"encryption": "none"}, {"health": "expired", "state": "expired"}]
+    for number, more in enumerate(kinds):
         for gateway, role in (("gw-a", "producer"), ("gw-b", "consumer")):
             own = more if number or role == "consumer" else {}
             results[gateway]["sessions"].append(

@@ -50,12 +50,12 @@ def test_the_suffix_is_the_format(value: Any) -> None:
 def test_nothing_but_files_is_replaced(tmp_path: Path, kind: str) -> None:
     path, other = tmp_path / "status.json", tmp_path / "other"
     other.write_text("precious")
-    {
-        "link": lambda: path.symlink_to(other),
-        "dangling": lambda: path.symlink_to(tmp_path / "missing"),
-        "directory": path.mkdir,
-        "pipe": lambda: os.mkfifo(path),
-    }[kind]()
+    if kind == "directory":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(other if kind == "link" else tmp_path / "missing")
     text = "is a symbolic link" if kind in ("link", "dangling") else "exists and is not a regular file"
     for act in (lambda: check_output("output", str(path), FORMATS), lambda: write_output("output", str(path), "x")):
         with pytest.raises(ScistreamError, match=f"output: {path} {text}: specify"):

@@ -14,7 +14,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.status_doc
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.status_html import status_html
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.status_view import view_status
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_view import StreamView, read_sides
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.throughput import Throughput, series
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.throughput import Throughput, compared, series
 from ansible_collections.scistream.gateway.tests.unit.plugins.module_utils._s2cs.service.samples import HOSTILE
 from ansible_collections.scistream.gateway.tests.unit.plugins.plugin_utils._s2uc.test_report_status import (
     NOW,
@@ -46,8 +46,8 @@ def test_counters_that_decrease_are_no_negative_rate() -> None:
 
 
 def test_nothing_measured() -> None:
-    for points in ({}, {"a": []}, {"a": [(1, 1, 1)]}):
-        assert series(points)["start"] is None
+    nothing: list[dict[str, Any]] = [{}, {"a": []}, {"a": [(1, 1, 1)]}]
+    assert {series(points)["start"] for points in nothing} == {None}
 
 
 def test_many_samples_are_a_limited_number_of_points() -> None:
@@ -64,6 +64,16 @@ def test_clocks_of_gateways_do_not_matter() -> None:
     assert found["start"] == 0 and found["to_consumer"] == [110, 110, 10]
     assert throughput.rates("a") == [[1, 100, 0], [2, 100, 0], [3, 0, 0]]
     assert throughput.rates("unknown") == []
+
+
+def test_two_throughputs_are_compared_from_their_beginnings() -> None:
+    fast = [[0.0, 0], [0.5, 500], [1.0, 1000]]
+    slow = [[0.0, 0], [1.0, 500], [2.0, 1000]]
+    found = compared(["direct", "through the gateways"], [fast, slow])
+    assert found["relative"] and found["names"] == ["direct", "through the gateways"]
+    assert found["step"] == 0.1 and found["span"] == pytest.approx(2)
+    assert found["to_consumer"] == [1000] * 10 + [None] * 10 and found["to_producer"] == [500] * 20
+    assert compared(["a", "b"], [[[0.0, 0]], []])["start"] is None
 
 
 @pytest.mark.parametrize("text", HOSTILE)
