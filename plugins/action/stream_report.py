@@ -160,7 +160,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         unwritten = [str(answer["unwritten"]) for answer in answers.values() if answer.get("unwritten")]
         if not self._check and (plan.output if plan.watch else report.write(status)) and not unwritten:
             result["msg"] += show_lines([f"Written to {plan.output}"])
-        wrong = [*missing(answers, plan.uids, plan.streams), *unwritten]
+        # Why others did not is above.
+        silent = [gateway.name for gateway in status.gateways if not gateway.answered]
+        answered = {name: answer for name, answer in answers.items() if name not in silent}
+        wrong = [*missing(answered, plan.uids, plan.streams), *unwritten]
+        wrong += [f"{', '.join(silent)}: no answer, see above"] if silent else []
         # Ansible displays the whole result of a failure.
         return fail_with(wrong, result) if wrong else {**result, "status": report.document(status)}
 

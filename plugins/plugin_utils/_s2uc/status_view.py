@@ -18,6 +18,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.problems
     session_problems,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES
+from ansible_collections.scistream.gateway.plugins.module_utils._common.text import printable
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, has_failed
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.messages import roles_at
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import OTHER_ROLE, Stream
@@ -38,7 +39,7 @@ class GatewayView:
 
     Attributes:
         name: Its name in the inventory.
-        answered: Whether it returned its sessions.
+        answered: Whether it returned its sessions, in a known form.
         sessions: Number of selected sessions.
         ports: Numbers of its ports: ``used`` and ``total``, empty if unknown.
     """
@@ -115,6 +116,8 @@ def view_status(results: Results, uids: Sequence[str], streams: Sequence[Stream]
         except MalformedAnswerError:
             view, found = GatewayView(name, False), []
             own = [Trouble(name, "", Problem(PROBLEM, _MALFORMED, ControlNodeCommands(name).configure(name)))]
+        else:
+            own += [] if view.answered else [Trouble(name, "", _silence(name, answer))]
         gateways.append(view)
         troubles += own
         for side in found:
@@ -135,6 +138,13 @@ def view_status(results: Results, uids: Sequence[str], streams: Sequence[Stream]
         troubles=sorted(troubles, key=lambda trouble: trouble.problem.level != PROBLEM),
         selected=bool(wanted),
     )
+
+
+def _silence(name: str, answer: Mapping[str, Any]) -> Problem:
+    """Return why a gateway did not return its sessions."""
+    commands = ControlNodeCommands(name)
+    message = printable(answer.get("msg") or "no answer")
+    return Problem(PROBLEM, message, commands.contact() if answer.get("lost") else commands.query())
 
 
 def _gateway(

@@ -53,3 +53,7 @@ class ControlNodeCommands(Commands):
     def contact(self) -> str:
         """Connect to the gateway."""
         return module_command(self._gateway, "ansible.builtin.ping")
+
+    def query(self) -> str:
+        """Show what the gateway answers."""
+        return module_command(self._gateway, "scistream.gateway.s2cs_info")

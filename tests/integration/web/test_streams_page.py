@@ -71,7 +71,8 @@ def test_a_healthy_stream_has_its_path_and_its_throughput(browser: Browser, tmp_
 
 def test_what_is_wrong_has_its_command(browser: Browser, tmp_path: Path) -> None:
     opened(browser, tmp_path, several())
-    assert text(browser, "#verdict") == "1 problem"
+    assert text(browser, "#verdict") == "2 problems"
+    assert "gw-c: cannot be reached" in text(browser, "#problems")
     problem = text(browser, "#problems .problem")
     assert "scan-0 (consumer, gw-b): it was killed" in problem and "killed" in text(browser, "#problems .log")
     assert text(browser, "#problems code") == "ansible-playbook scistream.gateway.stream_open -e @streams.yml"

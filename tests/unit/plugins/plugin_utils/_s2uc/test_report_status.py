@@ -211,6 +211,19 @@ def test_what_belongs_to_no_session() -> None:
     answer = {"failed": True, "msg": "the session store is damaged", "orphans": [orphan]}
     assert shown({"gw-a": answer})[:2] == ["0 streams", "gw-a: no answer"]
     assert RELEASE + UID in shown({"gw-a": answer})
+    assert shown({"gw-a": answer})[-2:] == [
+        "PROBLEM gw-a: the session store is damaged",
+        "    ansible gw-a -m scistream.gateway.s2cs_info",
+    ]
+
+
+def test_a_gateway_that_does_not_answer() -> None:
+    results = {**both(), "gw-c": {"refused": True, "lost": True, "msg": "cannot be reached:\nno route"}}
+    assert shown(results)[-3].endswith("; gw-c: no answer")
+    assert troubles(results) == [
+        "PROBLEM gw-c: cannot be reached: no route",
+        "    ansible gw-c -m ansible.builtin.ping",
+    ]
 
 
 def test_selected_streams() -> None:
