@@ -34,7 +34,7 @@ def status_lines(status: StatusView, show: str = "all", width: int | None = None
     yield [(_summary(status, len(troubled)), TITLE)]
     if streams:
         yield from table(streams, status.time, width, status.selected)
-    for text in wrapped(list(_gateways(status)), width):
+    for text in wrapped(list(_gateways(status)), width, "", ""):
         yield [(text, PLAIN)]
     for trouble in status.troubles:
         yield from _trouble(trouble, width)
