@@ -10,6 +10,8 @@ import errno
 import json
 from typing import Any
 
+_MAX_PRINTABLE = 600
+
 
 class ScistreamError(Exception):
     """Base class of all errors that are shown to users."""
@@ -36,6 +38,12 @@ def show(value: Any) -> str:
     """Return a value for use in a message, with control characters escaped and at most 100 characters."""
     text = json.dumps(value, default=str)
     return text if len(text) <= 100 else text[:97] + "..."
+
+
+def printable(value: Any) -> str:
+    """Return a value as text that can be displayed: of limited length, and without control characters."""
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return "".join(char if char.isprintable() else " " for char in text[:_MAX_PRINTABLE])
 
 
 def reason(error: BaseException) -> str:

@@ -10,9 +10,9 @@ import shlex
 from dataclasses import dataclass
 from typing import Any, Iterator, Mapping
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import printable
 from ansible_collections.scistream.gateway.plugins.module_utils._common.formatting import format_duration
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_view import SessionView
-from ansible_collections.scistream.gateway.plugins.module_utils._common.text import printable
 
 #: Levels: something does not work, or may stop working.
 PROBLEM, NOTICE = "problem", "notice"

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from time import strptime
 from typing import Any, Mapping, Sequence
 
-from ansible_collections.scistream.gateway.plugins.module_utils._common.text import printable
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import printable
 from ansible_collections.scistream.gateway.plugins.module_utils._common.x509_der import parse
 
 _MAX_TEXT = 120

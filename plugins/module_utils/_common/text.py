@@ -6,22 +6,13 @@
 
 from __future__ import annotations
 
-import json
 import unicodedata
-from typing import Any, Sequence
+from typing import Sequence
 
 #: Styles of text.
 PLAIN, TITLE, GOOD, NOTICE, BAD, FAINT = "plain", "title", "good", "notice", "bad", "faint"
 #: A line: pairs of text and style.
 Line = Sequence["tuple[str, str]"]
-
-_MAX_LENGTH = 600
-
-
-def printable(value: Any) -> str:
-    """Return a value as text that can be displayed: of limited length, and without control characters."""
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
-    return "".join(char if char.isprintable() else " " for char in text[:_MAX_LENGTH])
 
 
 def display_width(text: str) -> int:

@@ -12,9 +12,9 @@ from typing import Any, Mapping
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import (
     S2DSException,
     ScistreamError,
+    printable,
     reason,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._common.text import printable
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import port_conflicts
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.replies import (
     check_listeners,

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import printable
 from ansible_collections.scistream.gateway.plugins.module_utils._common.problems import (
     PROBLEM,
     Problem,
@@ -18,7 +19,6 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.problems
     session_problems,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES
-from ansible_collections.scistream.gateway.plugins.module_utils._common.text import printable
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, has_failed
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.messages import roles_at
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import OTHER_ROLE, Stream

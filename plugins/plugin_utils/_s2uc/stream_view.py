@@ -13,10 +13,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import printable
 from ansible_collections.scistream.gateway.plugins.module_utils._common.history import DIRECTIONS
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_view import SessionView, session_view
-from ansible_collections.scistream.gateway.plugins.module_utils._common.text import printable
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import (
     fingerprint_of,
     listed,

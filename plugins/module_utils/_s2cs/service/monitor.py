@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Callable, Mapping, Sequence
 
-from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, reason
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, printable, reason
 from ansible_collections.scistream.gateway.plugins.module_utils._common.history import History
 from ansible_collections.scistream.gateway.plugins.module_utils._common.problems import (
     PROBLEM,
@@ -23,7 +23,6 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.session_
     SessionView,
     session_views,
 )
-from ansible_collections.scistream.gateway.plugins.module_utils._common.text import printable
 
 #: A function that returns the result of s2cs_info.
 GetInfo = Callable[[], Mapping[str, Any]]

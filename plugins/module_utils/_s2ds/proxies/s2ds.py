@@ -11,8 +11,11 @@ import os
 import re
 from typing import Any, Callable, Iterable, Mapping
 
-from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, ValueRefused
-from ansible_collections.scistream.gateway.plugins.module_utils._common.text import printable
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import (
+    S2DSException,
+    ValueRefused,
+    printable,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_number, check_path
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
