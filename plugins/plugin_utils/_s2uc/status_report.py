@@ -61,7 +61,7 @@ class StatusReport:
             ScistreamError: The file cannot be written.
         """
         path = check_output("output", path, [".html"])
-        history = compared(list(measured), [[tuple(point) for point in each] for each in measured.values()])
+        history = compared(list(measured), list(measured.values()))
         document = {**self.document(status), "history": history, **({"heading": heading} if heading else {})}
         write_output("output", path, status_html(document))
         return path

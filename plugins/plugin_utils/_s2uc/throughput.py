@@ -69,7 +69,7 @@ class Throughput:
         ]
 
 
-def compared(names: Sequence[str], measured: Sequence[Sequence[Point]]) -> dict[str, Any]:
+def compared(names: Sequence[str], measured: Sequence[Sequence[Sequence[float]]]) -> dict[str, Any]:
     """Return two throughputs for comparison, in the form of ``series``, with times since the beginning of each.
 
     Args:
