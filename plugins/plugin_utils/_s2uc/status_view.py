@@ -123,10 +123,12 @@ def view_status(results: Results, uids: Sequence[str], streams: Sequence[Stream]
         for side in found:
             sides.setdefault(side.session.uid, {})[side.session.role] = side
     names = {stream.uid: stream.name for stream in streams}
+    complete = all(gateway.answered for gateway in gateways)
     views = [
-        StreamView(uid, names.get(uid) or next(iter(both.values())).session.title, both) for uid, both in sides.items()
+        StreamView(uid, names.get(uid) or next(iter(both.values())).session.title, both, complete)
+        for uid, both in sides.items()
     ]
-    views += [StreamView(stream.uid, stream.name) for stream in streams if stream.uid not in sides]
+    views += [StreamView(one.uid, one.name, complete=complete) for one in streams if one.uid not in sides]
     for stream in views:
         troubles += _stream(stream, now)
     answers = {gateway.name: results[gateway.name] for gateway in gateways if gateway.answered}

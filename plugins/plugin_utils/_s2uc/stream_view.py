@@ -75,11 +75,13 @@ class StreamView:
         uid: UUID.
         name: Name, or the UUID if it has none.
         sides: The sides that the gateways of this run have, by role.
+        complete: Whether all gateways of the run answered, so that there are no others.
     """
 
     uid: str
     name: str
     sides: Mapping[str, Side] = field(default_factory=dict)
+    complete: bool = True
 
     @property
     def sessions(self) -> list[SessionView]:
@@ -106,7 +108,10 @@ class StreamView:
     @property
     def state(self) -> str:
         """The state of both sides."""
-        return self.both(lambda session: session.state, "-") if self.sides else NOT_OPEN
+        other = "-" if self.complete else "?"
+        if not self.sides:
+            return NOT_OPEN if self.complete else other
+        return self.both(lambda session: session.state, other)
 
     @property
     def health(self) -> str:

@@ -220,6 +220,10 @@ def test_what_belongs_to_no_session() -> None:
 def test_a_gateway_that_does_not_answer() -> None:
     results = {**both(), "gw-c": {"refused": True, "lost": True, "msg": "cannot be reached:\nno route"}}
     assert shown(results)[-3].endswith("; gw-c: no answer")
+    del results["gw-b"]
+    assert " streaming/? " in shown(results)[2]
+    results["gw-a"]["sessions"].clear()
+    assert shown(results, streams=STREAMS)[2].split()[:2] == ["tomography", "?"]
     assert troubles(results) == [
         "PROBLEM gw-c: cannot be reached: no route",
         "    ansible gw-c -m ansible.builtin.ping",
