@@ -82,10 +82,12 @@ class Browser:
 
     def open(self, address: str, ready: str = "document.getElementById('updated')?.textContent === 'live'") -> None:
         """Go to a page, and wait until it shows data."""
-        # Otherwise, what is ready may be the page before.
-        self._call("Page.navigate", url="about:blank")
         self._call("Page.navigate", url=address)
         self.until(ready)
+
+    def leave(self) -> None:
+        """Go to an empty page."""
+        self._call("Page.navigate", url="about:blank")
 
     def value(self, expression: str) -> Any:
         """Return what an expression in the page is worth."""

@@ -113,4 +113,6 @@ def browser(one_browser: Browser) -> Iterator[Browser]:
     one_browser.device(1200, 900)
     one_browser.complaints.clear()
     yield one_browser
+    # Otherwise, the page would miss its server, which ends after this, during the next test.
+    one_browser.leave()
     assert one_browser.complaints == []

@@ -73,9 +73,9 @@ def test_what_is_wrong_has_its_command(browser: Browser, tmp_path: Path) -> None
     opened(browser, tmp_path, several())
     assert text(browser, "#verdict") == "2 problems"
     assert "gw-c: cannot be reached" in text(browser, "#problems")
-    problem = text(browser, "#problems .problem")
+    problem = text(browser, "#problems .problem:nth-child(2)")
     assert "scan-0 (consumer, gw-b): it was killed" in problem and "killed" in text(browser, "#problems .log")
-    assert text(browser, "#problems code") == "ansible-playbook scistream.gateway.stream_open -e @streams.yml"
+    assert "Run: ansible-playbook scistream.gateway.stream_open -e @streams.yml" in problem
     assert text(browser, "#rows tr:first-child .chip") == "ok/down"
     assert browser.value("document.querySelectorAll('#picture .dead').length") == 1
     assert "gw-c: no answer" in text(browser, "footer") and "1 did not answer" in text(browser, "#tiles")
