@@ -57,7 +57,7 @@ def status_document(status: StatusView, throughput: Throughput) -> dict[str, Any
             }
             for one in status.troubles
         ],
-        "streams": [{**_stream(one), "samples": throughput.rates(one.uid)} for one in status.streams],
+        "streams": [{**_stream(one, status.time), "samples": throughput.rates(one.uid)} for one in status.streams],
         "history": throughput.series(),
     }
 
@@ -80,11 +80,12 @@ def _counted(stream: StreamView) -> SessionView:
     return stream.counted.session if stream.counted else SessionView("", "")
 
 
-def _stream(stream: StreamView) -> dict[str, Any]:
+def _stream(stream: StreamView, now: float) -> dict[str, Any]:
+    """Return a stream. Its times are those of the control node, those of its sides are those of the gateways."""
     counted = _counted(stream)
     producer, consumer = (stream.sides.get(role) for role in ROLES)
     last = producer or consumer
-    times = [time for session in stream.sessions if (time := session.last_byte) is not None]
+    silence, left, age = stream.silence(now), stream.left(now), stream.age(now)
     return {
         "uid": stream.uid,
         "name": stream.name,
@@ -104,11 +105,11 @@ def _stream(stream: StreamView) -> dict[str, Any]:
         "transferred": dict(counted.transferred),
         "rates": dict(zip(DIRECTIONS, stream.rates, strict=True)),
         "exact": counted.exact,
-        "last_byte": max(times, default=None),
+        "last_byte": None if silence is None else round(now - silence, 3),
         "restarts": sum(session.restarts for session in stream.sessions),
         "rate_limit": min((one.rate_limit for one in stream.sessions if one.rate_limit), default=None),
-        "created": stream.created,
-        "expires": stream.expires,
+        "created": None if age is None else round(now - age, 3),
+        "expires": None if left is None else round(now + left, 3),
         "sides": {role: _side(side) for role, side in stream.sides.items()},
     }
 

@@ -74,20 +74,22 @@ def _connections(stream: StreamView, _now: float) -> str:
 
 
 def _silence(stream: StreamView, now: float) -> str:
-    times = [session.last_byte for session in stream.sessions if session.last_byte is not None]
-    return "-" if not times else format_duration(now - max(times))
+    seconds = stream.silence(now)
+    return "-" if seconds is None else format_duration(seconds)
 
 
 def _age(stream: StreamView, now: float) -> str:
-    return "-" if stream.created is None else format_duration(now - stream.created)
+    seconds = stream.age(now)
+    return "-" if seconds is None else format_duration(seconds)
 
 
 def _expires(stream: StreamView, now: float) -> str:
     if not stream.sides:
         return "-"
-    if stream.expires is None:
+    seconds = stream.left(now)
+    if seconds is None:
         return "never"
-    return format_duration(stream.expires - now) if stream.expires > now else "expired"
+    return format_duration(seconds) if seconds > 0 else "expired"
 
 
 def _health_style(stream: StreamView) -> str:

@@ -182,7 +182,7 @@ def _stream(stream: StreamView, now: float) -> Iterator[Trouble]:
         if side is None:
             continue
         session = side.session
-        for problem in session_problems(session, now, ControlNodeCommands(side.gateway)):
+        for problem in session_problems(session, side.clock(now), ControlNodeCommands(side.gateway)):
             log = side.log if not session.running and session.state == "streaming" else ()
             trouble = Trouble(side.gateway, stream.name, problem, log)
             found.setdefault((problem.level, problem.message, problem.command), []).append(trouble)

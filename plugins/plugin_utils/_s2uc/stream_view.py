@@ -54,6 +54,14 @@ class Side:
     fingerprint: str = ""
     peer_fingerprint: str = ""
 
+    def clock(self, now: float) -> float:
+        """Return the time on the gateway when it was queried, whose clock may differ from that of the control node.
+
+        Args:
+            now: The time on the control node, which is returned if that of the gateway is not known.
+        """
+        return self.samples[-1][0] if self.samples else now
+
     @property
     def rates(self) -> tuple[float | None, ...]:
         """The rate of each direction during the samples in bytes per second, None if it is unknown."""
@@ -123,10 +131,20 @@ class StreamView:
         """When it was requested."""
         return min((time for session in self.sessions if (time := session.created) is not None), default=None)
 
-    @property
-    def expires(self) -> float | None:
-        """When the first of its sides expires."""
-        return min((time for session in self.sessions if (time := session.expires) is not None), default=None)
+    def age(self, now: float) -> float | None:
+        """Return the seconds since it was requested, None if that is unknown."""
+        sides = [side for side in self.sides.values() if side.session.created is not None]
+        return max((side.clock(now) - (side.session.created or 0) for side in sides), default=None)
+
+    def left(self, now: float) -> float | None:
+        """Return the seconds until the first of its sides expires, None if none of them does."""
+        sides = [side for side in self.sides.values() if side.session.expires is not None]
+        return min(((side.session.expires or 0) - side.clock(now) for side in sides), default=None)
+
+    def silence(self, now: float) -> float | None:
+        """Return the seconds since the last transfer, None if there was none."""
+        sides = [side for side in self.sides.values() if side.session.last_byte is not None]
+        return min((side.clock(now) - (side.session.last_byte or 0) for side in sides), default=None)
 
     def both(self, value: Any, missing: str = "") -> str:
         """Return a value of both sides, the producer's first if they differ.

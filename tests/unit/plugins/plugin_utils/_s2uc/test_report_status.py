@@ -292,3 +292,16 @@ def test_streams_without_encryption_are_named() -> None:
     results["gw-a"]["sessions"].append(side("producer", uid="other", labels={"stream": "safe"}))
     assert unencrypted(seen(results)) == ["tomography"]
     assert unencrypted(seen(results, uids=["other"])) == []
+
+
+def test_clocks_of_gateways_do_not_matter() -> None:
+    results = both()
+    for answer, late in zip(results.values(), (7200, -7200), strict=True):
+        for one in answer["sessions"]:
+            one["samples"] = [{**sample, "time": sample["time"] + late} for sample in one["samples"]]
+            one["counters"]["last_byte"] += late
+            one["expires"] = f"{datetime.fromtimestamp(NOW + late + 3600, timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
+            one["created"] = f"{datetime.fromtimestamp(NOW + late - 3900, timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
+    lines = shown(results)
+    assert lines[0] == "1 stream, no problems"
+    assert [lines[2].split()[index] for index in (8, 9, 14, 15, 16)] == ["1h", "5m", "0s", "1h", "0m"]
