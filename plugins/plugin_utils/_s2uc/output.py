@@ -54,7 +54,12 @@ def show_styled(lines: Iterable[Line]) -> list[str]:
         parts = [(displayable(text), _COLORS.get(style)) for text, style in line]
         colored = (stringc(text, color) if color and text.strip() else text for text, color in parts)
         texts.append("".join(text for text, _color in parts).rstrip())
-        Display().display("".join(colored) if ANSIBLE_COLOR else texts[-1])
+        if ANSIBLE_COLOR:
+            # A log file gets the text alone.
+            Display().display("".join(colored), screen_only=True)
+            Display().display(texts[-1], log_only=True)
+        else:
+            Display().display(texts[-1])
     return texts
 
 
