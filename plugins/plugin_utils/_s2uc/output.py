@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -119,10 +120,9 @@ def _shows_results_as_yaml() -> bool:
     """Return whether Ansible displays messages of failures line by line, as with the ansible.cfg of this collection."""
     if str(C.DEFAULT_STDOUT_CALLBACK).rpartition(".")[2] != "default":
         return False
-    try:
+    shown = None
+    with contextlib.suppress(Exception):
         shown = C.config.get_config_value("result_format", plugin_type="callback", plugin_name="default")
-    except Exception:
-        return False
     return bool(shown == "yaml")
 
 
