@@ -157,7 +157,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         warn_unencrypted(unencrypted(status))
         result["msg"] = show_styled(status_lines(status, plan.show, terminal_width()))
         # A watch has written all of its samples.
-        unwritten = [str(answer["unwritten"]) for answer in answers.values() if answer.get("unwritten")]
+        unwritten = [str(answer["unwritten"]) for answer in answers.values() if plan.watch and answer.get("unwritten")]
         if not self._check and (plan.output if plan.watch else report.write(status)) and not unwritten:
             result["msg"] += show_lines([f"Written to {plan.output}"])
         # Why others did not is above.

@@ -63,7 +63,7 @@ class StatusReport:
         path = check_output("output", path, [".html"])
         history = compared(list(measured), list(measured.values()))
         document = {**self.document(status), "history": history, **({"heading": heading} if heading else {})}
-        write_output("output", path, status_html(document))
+        write_output("output", path, _page(document))
         return path
 
     def write(self, status: StatusView, refresh: int = 0) -> str:
@@ -80,6 +80,12 @@ class StatusReport:
         if path:
             document = self.document(status)
             is_page = path.endswith(".html")
-            text = status_html({**document, "refresh": refresh}) if is_page else f"{json.dumps(document, indent=2)}\n"
+            text = _page({**document, "refresh": refresh}) if is_page else f"{json.dumps(document, indent=2)}\n"
             write_output("output", path, text)
         return path
+
+
+def _page(document: dict[str, Any]) -> str:
+    # It plots the sum of all streams only.
+    streams = [{key: value for key, value in one.items() if key != "samples"} for one in document["streams"]]
+    return status_html({**document, "streams": streams})

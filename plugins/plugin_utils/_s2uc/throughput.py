@@ -50,6 +50,9 @@ class Throughput:
             for time, *counts in side.samples:
                 if not points or time + shift > points[-1][0] + _MIN_STEP / 2:
                     points.append((time + shift, *counts))
+            if len(points) > 2 * _MAX_POINTS:
+                # A run can last for days. Intervals become longer, so that nothing is lost.
+                del points[1:-1:2]
 
     def series(self) -> dict[str, Any]:
         """Return the throughput of all streams together, in the form of the history of a gateway.

@@ -55,6 +55,15 @@ def test_many_samples_are_a_limited_number_of_points() -> None:
     assert len(found["to_consumer"]) <= 720 and set(found["to_consumer"]) == {10}
 
 
+def test_the_samples_of_days_are_a_limited_number() -> None:
+    throughput = Throughput()
+    for second in range(3000):
+        throughput.add([stream("a", (second, 10 * second))], second)
+    rates = throughput.rates("a")
+    assert 500 < len(rates) <= 1440 and {rate[1] for rate in rates} == {10}
+    assert rates[-1][0] == 2999
+
+
 def test_clocks_of_gateways_do_not_matter() -> None:
     """One is an hour late, and the calls follow each other."""
     throughput = Throughput()
