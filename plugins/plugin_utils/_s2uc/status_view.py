@@ -183,7 +183,9 @@ def _stream(stream: StreamView, now: float) -> Iterator[Trouble]:
             continue
         session = side.session
         for problem in session_problems(session, side.clock(now), ControlNodeCommands(side.gateway)):
-            log = side.log if not session.running and session.state == "streaming" else ()
+            is_dead = not session.running and session.state == "streaming"
+            # The reason may end with the last lines.
+            log = [line for line in side.log if is_dead and line not in problem.message]
             trouble = Trouble(side.gateway, stream.name, problem, log)
             found.setdefault((problem.level, problem.message, problem.command), []).append(trouble)
     for same in found.values():

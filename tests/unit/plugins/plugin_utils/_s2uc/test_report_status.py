@@ -128,13 +128,14 @@ def test_what_has_no_problem_is_not_below_the_table() -> None:
 
 def test_a_dead_data_server_has_its_log_and_the_command() -> None:
     results = both()
-    dead = side("consumer", running=False, health="down", reason="it was killed", log=[f"line {n}" for n in range(9)])
+    log = [f"line {number}" for number in range(9)]
+    dead = side("consumer", running=False, health="down", reason="it was killed: line 8", log=log)
     results["gw-b"]["sessions"] = [dead]
     lines = shown(results, show="problems")
     assert lines[0] == "1 stream, 1 with problems" and " ok/down " in lines[2]
     assert lines[5:] == [
-        "PROBLEM tomography (consumer, gw-b): it was killed",
-        *(f"    log: line {number}" for number in range(4, 9)),
+        "PROBLEM tomography (consumer, gw-b): it was killed: line 8",
+        *(f"    log: line {number}" for number in range(4, 8)),
         OPEN,
     ]
 
