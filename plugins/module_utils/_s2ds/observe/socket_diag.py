@@ -25,9 +25,12 @@ _REQUEST_DUMP = 0x301
 _ERROR, _DONE = 2, 3
 _WITH_INFO = 1 << 1
 _INFO_ATTRIBUTE = 2
-# Offsets in struct tcp_info: of tcpi_last_data_recv, in milliseconds; of tcpi_bytes_acked and tcpi_bytes_received.
+# Offsets in struct tcp_info: of tcpi_last_data_recv, in milliseconds; of tcpi_bytes_acked and tcpi_bytes_received; of
+# tcpi_total_retrans; of tcpi_busy_time and tcpi_rwnd_limited, in microseconds, which Linux before 4.10 lacks.
 _QUIET_AT = 52
 _BYTES_AT = 120
+_RETRANSMITTED_AT = 100
+_BUSY_AT = 168
 _HEADER = struct.Struct("=IHHII")
 _REQUEST = struct.Struct("=BBBBI48x")
 _MESSAGE = struct.Struct("=BBBB2s2s16s16s12xIIIII")
@@ -55,6 +58,9 @@ class Socket:
         sent: Bytes that the peer has acknowledged.
         received: Bytes that the peer has sent.
         quiet: Seconds since the last byte of the peer.
+        retransmitted: Number of segments that were sent again.
+        busy: Seconds in which there was something to send.
+        window_limited: Seconds of these in which the peer accepted no more.
     """
 
     protocol: int
@@ -64,6 +70,9 @@ class Socket:
     sent: int
     received: int
     quiet: float = 0.0
+    retransmitted: int = 0
+    busy: float = 0.0
+    window_limited: float = 0.0
 
     @property
     def listens(self) -> bool:
@@ -112,6 +121,12 @@ def bound(protocol: str) -> set[Endpoint]:
     }
 
 
+def connected_to(remote: Endpoint) -> list[Socket]:
+    """Return the TCP sockets of any process of this network namespace that are connected to an address."""
+    family = socket.AF_INET6 if ":" in remote.host else socket.AF_INET
+    return [item for item in _dump(family, socket.IPPROTO_TCP) if item.remote == remote]
+
+
 def _dump(family: int, protocol: int, inodes: Collection[int] | None = None) -> Iterator[Socket]:
     """Return all sockets, or those with these inodes. A host may have many thousands of others."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as connection:
@@ -134,6 +149,7 @@ def _dump(family: int, protocol: int, inodes: Collection[int] | None = None) -> 
 def _socket(protocol: int, message: bytes) -> Socket:
     family, state, _timer, _retries, local_port, remote_port, local, remote, *_rest = _MESSAGE.unpack_from(message)
     sent, received, quiet = 0, 0, 0.0
+    retransmitted, busy, limited = 0, 0, 0
     attributes = message[_MESSAGE.size :]
     while len(attributes) >= 4:
         length, kind = struct.unpack_from("=HH", attributes)
@@ -144,9 +160,12 @@ def _socket(protocol: int, message: bytes) -> Socket:
             sent -= state in _END_CONFIRMED
             received -= state in _END_RECEIVED
             quiet = struct.unpack_from("=I", attributes, 4 + _QUIET_AT)[0] / 1000
+            retransmitted = struct.unpack_from("=I", attributes, 4 + _RETRANSMITTED_AT)[0]
+            if length >= 4 + _BUSY_AT + 16:
+                busy, limited = struct.unpack_from("=QQ", attributes, 4 + _BUSY_AT)
         attributes = attributes[(length + 3) & ~3 :]
     ends = _end(family, local, local_port), _end(family, remote, remote_port)
-    return Socket(protocol, state, *ends, sent, received, quiet)
+    return Socket(protocol, state, *ends, sent, received, quiet, retransmitted, busy / 1e6, limited / 1e6)
 
 
 def _end(family: int, address: bytes, port: bytes) -> Endpoint:
