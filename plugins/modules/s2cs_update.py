@@ -66,6 +66,17 @@ options:
       - UDP targets are not probed, nor those of the runtime V(janus), to which another host connects.
     type: bool
     default: false
+  probe: &probe
+    description:
+      - Whether the session is for M(scistream.gateway.s2cs_probe) and not for applications.
+      - For O(role=producer), the session forwards to a temporary endpoint on this gateway instead of targets. Only
+        processes of the gateway can reach the endpoint, and it ends with the session. O(remote_listeners) must be
+        omitted.
+      - For O(role=consumer), only the gateway itself can connect to the listeners. O(clients) is ignored.
+      - The session must have been requested with a lifetime of at most 900 seconds.
+    type: bool
+    default: false
+    version_added: 0.2.0
   sessions:
     description:
       - List of sessions, to manage more than one session with a single call.
@@ -84,6 +95,7 @@ options:
       peer_certificate: *peer_certificate
       secret: *secret
       probe_targets: *probe_targets
+      probe: *probe
 seealso:
   - module: scistream.gateway.s2cs_request
   - module: scistream.gateway.s2cs_hello

@@ -25,6 +25,8 @@ MAX_CLIENTS = 256
 MAX_HELLO_TIMEOUT = 7 * 86400
 # Ten years.
 MAX_LIFETIME = 3650 * 86400
+#: Maximum duration of a measurement of a probe in one direction, and maximum lifetime of a session for a probe.
+MAX_PROBE_SECONDS, MAX_PROBE_LIFETIME = 60, 900
 
 #: Canonical form of a uid, as part of a regular expression.
 UID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"

@@ -21,6 +21,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.session_
     ENCRYPTIONS,
     MAX_CLIENTS,
     MAX_LIFETIME,
+    MAX_PROBE_SECONDS,
     ROLES,
     TRANSPORTS,
     check_labels,
@@ -114,6 +115,8 @@ class Update:
         peer_certificate: Certificate of the other gateway, or None to keep the current one.
         secret: Secret of the stream. Required for users other than the owner and administrators.
         probe: Whether to probe targets that are new to the session.
+        for_probe: Whether the session is for a probe. The producer's side then forwards to a temporary endpoint, and only
+            the gateway itself may connect to the consumer's side.
     """
 
     uid: str
@@ -123,6 +126,7 @@ class Update:
     peer_certificate: str | None = None
     secret: str | None = field(default=None, repr=False)
     probe: bool = False
+    for_probe: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,25 @@ class Release:
 
     uid: str
     roles: list[str]
+    secret: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """PROBE: find out whether a stream works.
+
+    Args:
+        uid: The stream.
+        role: Its side.
+        pattern: Whether to send a pattern through the session, which must be one for a probe.
+        seconds: Duration of the measurement of the throughput in each direction.
+        secret: Secret of the stream. Required for users other than the owner and administrators.
+    """
+
+    uid: str
+    role: str
+    pattern: bool = False
+    seconds: int = 0
     secret: str | None = field(default=None, repr=False)
 
 
@@ -203,6 +226,9 @@ def read_update(options: Mapping[str, Any], policy: Policy) -> Update:
     check_length("remote_listeners", given, policy.max_connections, "a session has at most that many connections")
     check_length("clients", options.get("clients"), MAX_CLIENTS, "combine them into larger networks")
     targets = None if given is None else parse_endpoints("remote_listeners", given)
+    for_probe = bool(options.get("probe"))
+    if for_probe and role == "producer" and targets is not None:
+        raise ValueRefused("remote_listeners", given, "omit it: a probe has a temporary endpoint on this gateway")
     if (targets is not None and not targets) or (targets is None and role == "consumer"):
         raise ValueRefused(
             "remote_listeners", given, "specify at least one target; for a consumer, the peer's listeners"
@@ -218,6 +244,7 @@ def read_update(options: Mapping[str, Any], policy: Policy) -> Update:
         peer_certificate=peer_certificate,
         secret=_optional_secret(options),
         probe=bool(options.get("probe_targets")),
+        for_probe=for_probe,
     )
 
 
@@ -226,6 +253,20 @@ def read_release(options: Mapping[str, Any], policy: Policy) -> Release:
     role = options.get("role")
     roles = list(ROLES) if role is None else [check_choice("role", role, ROLES)]
     return Release(check_uid(options.get("uid")), roles, _optional_secret(options))
+
+
+def read_probe(options: Mapping[str, Any], policy: Policy) -> Probe:
+    """Read a PROBE. It does not depend on the policy."""
+    role = check_choice("role", options.get("role"), ROLES)
+    pattern = bool(options.get("pattern"))
+    seconds = check_number("seconds", options.get("seconds") or 0, 0, MAX_PROBE_SECONDS)
+    if pattern and role != "consumer":
+        raise ValueRefused("pattern", pattern, "only for the role consumer, at which the path of a stream begins")
+    if seconds and not pattern:
+        raise ValueRefused(
+            "seconds", seconds, "only with pattern, because applications must not receive data of a probe"
+        )
+    return Probe(check_uid(options.get("uid")), role, pattern, seconds, _optional_secret(options))
 
 
 def _optional_secret(options: Mapping[str, Any]) -> str | None:

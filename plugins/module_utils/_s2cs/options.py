@@ -77,6 +77,7 @@ UPDATE = Options(
         "peer_certificate": {"type": "str"},
         **_SECRET,
         "probe_targets": {"type": "bool", "default": False},
+        "probe": {"type": "bool", "default": False},
     },
     ("uid", "role"),
 )
@@ -87,6 +88,16 @@ RELEASE = Options(
 DROP = Options(
     {**_UID, **_ROLE, **_SECRET},
     ("uid",),
+)
+PROBE = Options(
+    {
+        **_UID,
+        **_ROLE,
+        **_SECRET,
+        "pattern": {"type": "bool", "default": False},
+        "seconds": {"type": "int", "default": 0},
+    },
+    ("uid", "role"),
 )
 INFO = Options(
     {

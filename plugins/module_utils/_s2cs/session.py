@@ -13,6 +13,7 @@ import os
 import time
 from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import datetime, timezone
+from ipaddress import ip_network
 from typing import Any, Container
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import Endpoint, parse_endpoint
@@ -129,6 +130,23 @@ class Session:
             for key in _FIXED
             if key in specified and getattr(self, key) != getattr(other, key)
         ]
+
+    @property
+    def own_clients(self) -> list[str]:
+        """Clients of a consumer's session for a probe: only its gateway, from the addresses of its listeners."""
+        hosts = dict.fromkeys(parse_endpoint("listeners", item).host for item in self.listeners)
+        return [str(ip_network(host)) for host in hosts]
+
+    @property
+    def is_for_probe(self) -> bool:
+        """Whether the session is streaming for a probe, and not for an application."""
+        if self.state != STREAMING:
+            return False
+        if self.role == "consumer":
+            return self.clients == self.own_clients
+        # Otherwise, its targets are what was announced, or no loopback addresses without a rule of the policy.
+        address = parse_endpoint("targets", self.resolved[0]).address if len(self.resolved) == 1 else None
+        return address is not None and address.is_loopback and self.targets != self.producer_listeners
 
     def spec(self, key: str | None = None) -> DataServerSpec:
         """Return the specification of this session's data server.

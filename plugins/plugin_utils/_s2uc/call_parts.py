@@ -34,7 +34,7 @@ def call_in_parts(module: str, arguments: Mapping[str, Any], send: Callable[[Map
         answer = send({**arguments, "sessions": sessions[begin : begin + MAX_CALL_SESSIONS]})
         answers.append(answer)
         # If only some sessions failed, the others are as independent of them as in one call.
-        independent = module in ("s2cs_release", "s2cs_drop") or answer.get("failed_sessions")
+        independent = module in ("s2cs_release", "s2cs_drop", "s2cs_probe") or answer.get("failed_sessions")
         if answer.get("lost") or (has_failed(answer) and not independent):
             break
     return _join(answers)

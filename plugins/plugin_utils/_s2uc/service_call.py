@@ -30,7 +30,7 @@ _FOR_THE_MODULE = ("config", "too_large", "other")
 _BUSY = "busy"
 _LOST = {"failed": True, "lost": True}
 #: Modules and the actions of the service.
-_ACTIONS = {f"s2cs_{action}": action for action in ("request", "hello", "update", "release", "drop", "info")}
+_ACTIONS = {f"s2cs_{action}": action for action in ("request", "hello", "update", "release", "drop", "probe", "info")}
 
 
 class Service:

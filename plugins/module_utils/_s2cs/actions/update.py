@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from typing import Any, Mapping, Sequence
 
@@ -15,6 +16,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.addresse
     parse_endpoints,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import MAX_PROBE_LIFETIME
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import options
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.action_type import ActionType
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.base import Action, Change
@@ -67,7 +69,11 @@ class UpdateAction(Action[Update]):
         transaction.independent = before.state == STREAMING
         check_permission(self.policy, before, item.secret, "update", self.manager.caller)
         before.require_state(ANNOUNCED, STREAMING)
-        targets = yield lambda: self._targets(item, before)
+        _check_for_probe(item, before)
+        if item.for_probe and item.role == "producer":
+            targets = yield lambda: self._temporary_target(item, before, transaction)
+        else:
+            targets = yield lambda: self._targets(item, before)
         after = before.replace(
             state=STREAMING, expires=before.end, peer_certificate=_peer_certificate(item, before), **targets
         )
@@ -76,6 +82,19 @@ class UpdateAction(Action[Update]):
         if item.probe and not self.check_mode and change.after is not None:
             change.after["unreachable_targets"] = yield lambda: self._unreachable(before, after)
         return change
+
+    def _temporary_target(self, update: Update, session: Session, transaction: Transaction) -> dict[str, Any]:
+        """Start the temporary endpoint of a probe, which no rule of the policy has to allow, and return the targets."""
+        clients = [str(item) for item in self.policy.check_clients("clients", session.role, update.clients)]
+        if self.check_mode or session.state == STREAMING:
+            return {"clients": clients}
+        # Only loaded for probes, because the service keeps in memory what it has loaded.
+        from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import probe_endpoint
+
+        left = int((session.end or 0) - time.time())
+        started = probe_endpoint.start(self.policy.layout.directory(session.name), left, session.egress)
+        transaction.on_rollback(started.stop)
+        return {"targets": [str(started.endpoint)], "resolved": [str(started.endpoint)], "clients": clients}
 
     def _unreachable(self, before: Session, after: Session) -> list[dict[str, str]]:
         """Return the targets that do not accept connections. If this fails, the update is still valid."""
@@ -105,11 +124,14 @@ class UpdateAction(Action[Update]):
                 f"the session has num_conn {session.num_conn}: specify at most that many targets",
             )
         resolved = resolve_targets(self.policy, session, option, targets, self._names.find)
-        clients = self.policy.check_clients("clients", session.role, update.clients)
+        if update.for_probe:
+            clients = session.own_clients
+        else:
+            clients = [str(item) for item in self.policy.check_clients("clients", session.role, update.clients)]
         return {
             "targets": format_endpoints(targets),
             "resolved": format_endpoints(resolved),
-            "clients": [str(network) for network in clients],
+            "clients": clients,
         }
 
 
@@ -128,6 +150,27 @@ def unreachable(session: Session, targets: Sequence[str]) -> list[dict[str, str]
     found = [parse_endpoint("targets", target) for target in targets]
     failed = find_unreachable([(target.host, target.port) for target in found], session.egress)
     return [{"target": names[str(Endpoint(item.host, item.port))], "msg": item.reason} for item in failed]
+
+
+def _check_for_probe(update: Update, session: Session) -> None:
+    """Check that a session can be one for a probe.
+
+    Raises:
+        ValueRefused: It cannot.
+    """
+    if not update.for_probe:
+        return
+    if session.state == STREAMING and not session.is_for_probe:
+        why = f"session {session.uid} ({session.role}) is streaming already: request another one"
+    elif session.lifetime is None or session.lifetime > MAX_PROBE_LIFETIME:
+        why = f"a session for a probe must have a lifetime of at most {MAX_PROBE_LIFETIME} s"
+    elif session.transport == "udp":
+        why = "a session for a probe must have the transport tcp or both"
+    elif session.runtime == "janus":
+        why = "the data server of the session runs on another host, which cannot reach a temporary endpoint on this one"
+    else:
+        return
+    raise ValueRefused("probe", True, why)
 
 
 def _peer_certificate(update: Update, session: Session) -> str | None:

@@ -19,6 +19,7 @@ _SESSIONS: Mapping[str, options.Options] = {
     "update": options.UPDATE,
     "release": options.RELEASE,
     "drop": options.DROP,
+    "probe": options.PROBE,
 }
 ACTIONS = (*_SESSIONS, INFO)
 

@@ -17,6 +17,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.action_run
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.action_type import ActionType
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.drop import DROP
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.hello import HELLO
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.probe import PROBE
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.release import RELEASE
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.request import REQUEST
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.update import UPDATE
@@ -49,7 +50,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.p
 # pylint: enable=unused-import
 
 ACTION_TYPES: Mapping[str, ActionType] = {
-    action_type.name: action_type for action_type in (REQUEST, HELLO, UPDATE, RELEASE, DROP)
+    action_type.name: action_type for action_type in (REQUEST, HELLO, UPDATE, RELEASE, DROP, PROBE)
 }
 # Time limit in seconds for receiving the request from the frontend and sending the answer.
 _SECONDS = 30.0

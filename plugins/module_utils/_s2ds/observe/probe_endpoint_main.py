@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The temporary endpoint of a probe: a program of its own, which is sent to Python and only imports its standard library.
+"""The temporary endpoint of a probe: a separate program, which only imports the standard library.
 
 It answers instead of an application: it returns what it receives, counts it, or sends. It ends when the session of the
 probe is released, which removes the directory, and at the latest when its time is over.

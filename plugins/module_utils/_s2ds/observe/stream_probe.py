@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Measurement of the path from a listener to the temporary endpoint of a probe. Everything has limits of size and time."""
+"""Measurement of the path from a listener to the temporary endpoint of a probe, limited in size and time."""
 
 from __future__ import annotations
 
@@ -130,8 +130,8 @@ def _exchange_pattern(connection: socket.socket) -> None:
                 raise ProbeFailedError(f"the connection ended after {arrived} of {PATTERN_BYTES} bytes")
             expected = pattern[arrived : arrived + len(part)]
             if part != expected:
-                at = next((index for index, pair in enumerate(zip(part, expected)) if pair[0] != pair[1]), len(expected))
-                raise ProbeFailedError(f"the pattern arrived changed: byte {arrived + at} is different")
+                same = os.path.commonprefix([part, expected])
+                raise ProbeFailedError(f"the pattern arrived changed: byte {arrived + len(same)} is different")
             arrived += len(part)
             if time.monotonic() > deadline:
                 raise ProbeFailedError(
@@ -264,5 +264,3 @@ def connect_times(target: Endpoint, source: str | None, number: int = 5, timeout
 
 def _words(error: OSError) -> str:
     return (error.strerror or str(error) or "unknown error").lower()
-
-
