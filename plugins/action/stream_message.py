@@ -24,6 +24,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.inputs imp
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.module_call import call
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output import unsupported
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import given_plan
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.probe_client import PREFIX, ProbeClient
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.service_call import Service
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_opening import StreamOpening
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_watch import StreamWatch
@@ -31,6 +32,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_wat
 Result = dict[str, Any]
 _ARGUMENTS = frozenset(("message", "config", "plan", "planned", "service"))
 _MESSAGES = ("open", "request", "hello", "update", "undo", "release", "drop", "info", "watch")
+_PROBE_MESSAGES = tuple(f"{PREFIX}{name}" for name in ("contact", "request", "hello", "update", "pattern", "release"))
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -52,16 +54,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         message = str(arguments.get("message"))
         if set(arguments) - _ARGUMENTS:
             raise AnsibleError(unsupported(set(arguments) - _ARGUMENTS, _ARGUMENTS))
-        if message not in _MESSAGES:
-            raise AnsibleError(f"message must be one of: {', '.join(_MESSAGES)}, got: {show(message)}")
+        if message not in (*_MESSAGES, *_PROBE_MESSAGES):
+            known = ", ".join((*_MESSAGES, *_PROBE_MESSAGES))
+            raise AnsibleError(f"message must be one of: {known}, got: {show(message)}")
         try:
             self._plan = given_plan(arguments, self._variables)
-            send: Callable[[], Result | None]
-            if message in ("open", "watch"):
-                send = self._open if message == "open" else self._watch
-            else:
-                send = getattr(self._client(self._answers), message)
-            answer = send()
+            answer = self._sender(message)()
             if answer and self._plan.purpose == "apply":
                 # The plan of the run shows the differences, in one line for each stream.
                 answer.pop("diff", None)
@@ -69,6 +67,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             answer = {"refused": True, "msg": readable(str(error))}
         result.update({"changed": False, "skipped": True} if answer is None else answer)
         return result
+
+    def _sender(self, message: str) -> Callable[[], Result | None]:
+        """Return the function that sends a message."""
+        if message in ("open", "watch"):
+            return self._open if message == "open" else self._watch
+        client: object = self._client(self._answers)
+        if message in _PROBE_MESSAGES:
+            client = ProbeClient(self._gateway, self._plan, self._ask, self._answers, self._key_text, self._check)
+        send: Callable[[], Result | None] = getattr(client, message.removeprefix(PREFIX))
+        return send
 
     def _open(self) -> Result | None:
         """Send the messages that open the streams, in step with the workers of the other gateways."""

@@ -17,6 +17,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import (
     all_sessions,
     report_applied,
+    report_probed,
     session_journal,
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import (
@@ -39,6 +40,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output imp
     warn_unencrypted,
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import given_plan
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.probe_client import PREFIX
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_dropped import dropped, not_dropped
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_failed import key_hints, not_opened
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_missing import missing, misspelled
@@ -78,6 +80,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             "released": self._released,
             "dropped": self._dropped,
             "applied": self._applied,
+            "probed": self._probed,
         }
         if set(arguments) - _ARGUMENTS:
             raise AnsibleError(unsupported(set(arguments) - _ARGUMENTS, _ARGUMENTS))
@@ -208,6 +211,21 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             if not differing:
                 result = self._passed_on(result, stream_results(present, [answers], plan.purpose))
         return fail_with(differing, result)
+
+    def _probed(self, result: Result) -> Result:
+        """Show the outcome of a probe, and fail if a stream does not work."""
+        plan = self._plan
+        names = ("contact", "request", "hello", "update", "pattern", "release")
+        answers = {name: self._answers(f"{PREFIX}{name}") for name in names}
+        if plan.purpose == "open" and any(stops_run(item) for found in self._steps() for item in found.values()):
+            return {**result, "skipped": True}
+        # The report covers the sessions of the probes, which expire if they were not released.
+        session_journal.close()
+        found = report_probed.findings(plan, answers, self._check)
+        good, bad = report_probed.shown(found, self._check)
+        result["streams"] = report_probed.results(found)
+        result["msg"] = show_lines(good)
+        return fail_with(bad, result)
 
     def _dropped(self, result: Result) -> Result:
         plan, before, answers = self._plan, self._answers("info"), self._answers("drop")

@@ -106,9 +106,9 @@ session:
   description:
     - The session, if one was specified by its options. See M(scistream.gateway.s2cs_request) for its contents.
     - C(probe) is the outcome, V(null) in check mode. C(time) is the clock of the gateway in seconds since the epoch.
-    - C(contacts) lists the targets that were contacted, at most 8, each with the C(source) address, the C(seconds) until
-      the connection was established, and if it failed, a C(msg) and the kind of the C(problem), which is C(timeout),
-      C(refused), C(unreachable), C(closed), C(silent), C(no_tls) or C(certificate).
+    - C(contacts) lists the targets that were contacted, at most 8, each with the C(source) address, the C(seconds)
+      until the connection was established, and if it failed, a C(msg) and the kind of the C(problem), which is
+      C(timeout), C(refused), C(unreachable), C(closed), C(silent), C(no_tls) or C(certificate).
     - C(not_contacted) is the reason why targets were not contacted, or V(null). C(certificate_problems) lists why the
       certificates are not valid now.
     - With O(pattern), C(arrived) tells whether the pattern arrived unchanged, and C(msg) why not. The other values are

@@ -115,8 +115,8 @@ class Update:
         peer_certificate: Certificate of the other gateway, or None to keep the current one.
         secret: Secret of the stream. Required for users other than the owner and administrators.
         probe: Whether to probe targets that are new to the session.
-        for_probe: Whether the session is for a probe. The producer's side then forwards to a temporary endpoint, and only
-            the gateway itself may connect to the consumer's side.
+        for_probe: Whether the session is for a probe. The producer's side then forwards to a temporary endpoint, and
+            only the gateway itself may connect to the consumer's side.
     """
 
     uid: str

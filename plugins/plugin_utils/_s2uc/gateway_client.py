@@ -202,7 +202,7 @@ class GatewayClient:
         return {**answer, "alone": True} if all(session_key(item) in open_now for item in failed) else answer
 
     def _anything_wrong(self) -> bool:
-        answers = [self._answers(message) for message in ("request", "hello", "update", "opened")]
+        answers = [self._answers(message) for message in ("request", "hello", "update", "opened", "probed")]
         return any(stops_run(answer) for results in answers for answer in results.values())
 
     def _unmade(self, asked: Results) -> list[Result]:

@@ -18,6 +18,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.utils.vars import load_extra_vars
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, show
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import MAX_PROBE_SECONDS
 from ansible_collections.scistream.gateway.plugins.module_utils._common.values import (
     check_choice,
     check_number,
@@ -37,8 +38,10 @@ PREFIX = "scistream_"
 #: Variables that also have a short name.
 SHORT = (
     *("streams", "ticket", "reply", "uid", "uids", "encryption", "consumer_gateway", "ticket_dir", "show"),
-    *("all", "confirm", "stream_set", "prune", "replace", "output", "watch", "watch_for"),
+    *("all", "confirm", "stream_set", "prune", "replace", "output", "watch", "watch_for", "probe_path", "seconds"),
 )
+#: Other short names, where the name with the prefix has another meaning.
+SHORTER = {"probe_path": "probe"}
 #: Streams that stream_status shows.
 SHOWN = ("all", "problems")
 #: Formats of its file, seconds between its updates, and how long it is updated by default.
@@ -64,7 +67,7 @@ def read_inputs(
     extra = dict(load_extra_vars(loader))
     seen = dict(variables)
     if own and ("streams" in own or "key_file" in own):
-        for name in SHORT:
+        for name in (*SHORT, *SHORTER.values()):
             extra.pop(name, None)
         for name in (*SHORT, "key", "key_file"):
             seen.pop(PREFIX + name, None)
@@ -131,6 +134,20 @@ class Inputs:
         """Return whether gateways probe the producer applications."""
         value = self._value(PROBE) if self.variables.get(PROBE) is not None else True
         return str(value).strip().lower() not in ("false", "no", "off", "n", "f", "0")
+
+    def probe_path(self) -> bool:
+        """Return whether to probe streams before the run reports that they are open."""
+        name = self._first("probe_path")
+        return name is not None and self._flag(name)
+
+    def seconds(self) -> int:
+        """Return the duration of measurements of the throughput in seconds, 0 for none.
+
+        Raises:
+            InputError: It is not a number, or too long.
+        """
+        name = self._first("seconds")
+        return self._checked(lambda: check_number(name, whole_number(self._value(name), 9), 0, MAX_PROBE_SECONDS)) if name else 0
 
     def show(self) -> str:
         """Return which streams stream_status shows: ``all`` or ``problems``.
@@ -264,7 +281,7 @@ class Inputs:
 
     def _name(self, option: str) -> str | None:
         """Return the variable that specifies an option: extra variables first, then the name with the prefix."""
-        long, short = PREFIX + option, option
+        long, short = PREFIX + option, SHORTER.get(option, option)
         given = [name for name in (long, short) if self._is_given(name)]
         if not given:
             return None

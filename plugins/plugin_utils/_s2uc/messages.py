@@ -74,6 +74,7 @@ def requests(sides: Iterable[Side], key: bytes) -> list[Entry]:
         for option in ("rate", "proxy", "runtime", "transport", "hello_timeout", "lifetime"):
             if getattr(stream, option) is not None:
                 entry[option] = getattr(stream, option)
+        entry.update(stream.probe.get(role, {}))
         entries.append(entry)
     return entries
 
@@ -137,7 +138,7 @@ def updates(
         entry: Entry = {"uid": stream.uid, "role": role, "secret": stream_secret(key, stream.uid)}
         if role == "producer":
             # The HELLO announced the targets, which the gateway assigns to listeners round robin.
-            if predict:
+            if predict and not stream.probe:
                 entry["remote_listeners"] = stream.producer_listeners
             entry["clients"] = producer_clients(stream, own, other)
         else:
@@ -145,6 +146,8 @@ def updates(
             entry["clients"] = stream.clients
         if not entry["clients"]:
             del entry["clients"]
+        if stream.probe:
+            entry["probe"] = True
         if stream.encryption == "tls":
             # If the certificate of the other gateway is not known, the session keeps the current one.
             certificate = stream.certificates.get(OTHER_ROLE[role]) or (other or {}).get("certificate")

@@ -7,11 +7,13 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, show
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import MAX_PROBE_LIFETIME
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.document import plain_text
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.inputs import InputError, Inputs
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import KeyFileError, check_key
@@ -31,8 +33,13 @@ READ_PURPOSES = {
     "outbound": "outbound",
     "release": "release",
     "drop": "release",
+    "probe": "release",
     "status": "release",
 }
+
+
+#: Time in seconds in which probes are opened and released, in addition to their measurements.
+PROBE_MARGIN = 180
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,8 @@ class Plan:
         prune: Whether to release sessions with this label that are not described.
         replace: Whether to release and open streams that cannot be changed in place.
         releases: Sessions to release, each with its gateway, uid and role, and whether it is described.
+        seconds: Duration of the measurement of the throughput of a probe in each direction, 0 for none.
+        probes: Uids of the probes, by the uid of each stream that is to be probed.
         decides: Role whose listeners are reserved first, by the uid of each stream that is to be opened.
     """
 
@@ -80,6 +89,8 @@ class Plan:
     replace: bool = False
     releases: list[dict[str, Any]] = field(default_factory=list)
     decides: dict[str, str] = field(default_factory=dict)
+    seconds: int = 0
+    probes: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Plan:
@@ -148,6 +159,8 @@ def make_plan(
     unreadable = bool(problems)
     key = _try(inputs.key, problems, "")
     stream_set = _try(inputs.stream_set, problems, "") if purpose in ("apply", "open") else ""
+    probes = purpose == "probe" or (purpose == "open" and _try(inputs.probe_path, problems, False))
+    seconds = _try(inputs.seconds, problems, 0) if probes else 0
     prune = replace = False
     if purpose == "apply":
         inputs.note_misspelled()
@@ -160,14 +173,15 @@ def make_plan(
     nothing = prune and inputs.is_empty_list()
     if purpose == "apply" and (uids or inputs.tickets()):
         raise DescriptionError(["streams: the playbook streams requires a description, not a uid or a ticket"])
+    if purpose == "probe" and uids:
+        raise DescriptionError(["uid: the playbook stream_probe requires the description or the ticket of a stream"])
     if not given and not uids and not everything and not nothing and purpose != "status":
         problems += inputs.ignored()
         if not opens:
-            what = "what to release" if purpose == "release" else "whose connections to close"
+            what = {"release": "what to release", "probe": "what to probe"}.get(purpose, "whose connections to close")
+            by_uid = " or 'ticket' (a file)" if purpose == "probe" else ", 'ticket' (a file), 'uid' or a list 'uids'"
             other = "; 'all' releases all sessions of the gateways" if purpose == "release" else ""
-            problems.append(
-                f"Specify {what} with 'streams' (the description), 'ticket' (a file), 'uid' or a list 'uids'{other}."
-            )
+            problems.append(f"Specify {what} with 'streams' (the description){by_uid}{other}.")
     streams: list[Stream] = []
     if given or (opens and not nothing and not problems):
         try:
@@ -177,11 +191,13 @@ def make_plan(
     problems += _label(streams, stream_set)
     if problems:
         raise DescriptionError(problems)
+    if probes:
+        check_duration(seconds, len(streams))
     if streams and purpose != "status":
         try:
-            check_key(key_file, key, create=opens and not check_mode, show=show)
+            check_key(key_file, key, create=(opens or probes) and not check_mode, show=show)
         except KeyFileError as error:
-            if opens:
+            if opens or probes:
                 raise DescriptionError([str(error)]) from None
             done = "Connections are closed" if purpose == "drop" else "Sessions are released"
             show(f"{done} without the secrets of their streams: {error}.")
@@ -200,6 +216,8 @@ def make_plan(
         stream_set=stream_set,
         prune=prune,
         replace=replace,
+        seconds=seconds,
+        probes={stream.uid: str(uuid.uuid4()) for stream in streams} if probes else {},
     )
 
 
@@ -230,6 +248,22 @@ def _label(streams: Sequence[Stream], stream_set: str) -> Iterable[str]:
     for stream in streams if stream_set else ():
         if stream.labels.setdefault(SET_LABEL, stream_set) != stream_set:
             yield f"stream {show(stream.name)}: labels.{SET_LABEL}: must be the same as stream_set, or omitted"
+
+
+def check_duration(seconds: int, number: int) -> None:
+    """Check that all measurements end before the sessions of the probes expire.
+
+    Raises:
+        DescriptionError: They take too long.
+    """
+    most = (MAX_PROBE_LIFETIME - PROBE_MARGIN) // (2 * max(1, number))
+    if seconds > most:
+        raise DescriptionError(
+            [
+                f"seconds: {seconds} is not allowed: must be at most {most} for {number} streams, which are measured "
+                "one after the other in each direction"
+            ]
+        )
 
 
 def make_directory(path: str, check_mode: bool = False) -> bool:

@@ -82,6 +82,7 @@ class Stream:
         reply: Fingerprint of the specified reply.
         state: ``present`` or ``absent``, for the playbook streams.
         answers: Fingerprint of the ticket to which the reply belongs.
+        probe: Options of the REQ of each side, by role, that the stream it probes has. Only probes have any.
         peer: Properties of the data server on the other side, from the ticket or reply.
     """
 
@@ -107,6 +108,7 @@ class Stream:
     reply: str | None = None
     answers: str | None = None
     peer: Peer | None = None
+    probe: dict[str, dict[str, Any]] = field(default_factory=dict)
     state: str = "present"
 
     @classmethod

@@ -130,8 +130,8 @@ def _exchange_pattern(connection: socket.socket) -> None:
                 raise ProbeFailedError(f"the connection ended after {arrived} of {PATTERN_BYTES} bytes")
             expected = pattern[arrived : arrived + len(part)]
             if part != expected:
-                same = os.path.commonprefix([part, expected])
-                raise ProbeFailedError(f"the pattern arrived changed: byte {arrived + len(same)} is different")
+                at = next((index for index in range(len(expected)) if part[index] != expected[index]), len(expected))
+                raise ProbeFailedError(f"the pattern arrived changed: byte {arrived + at} is different")
             arrived += len(part)
             if time.monotonic() > deadline:
                 raise ProbeFailedError(

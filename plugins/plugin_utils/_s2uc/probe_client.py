@@ -1,0 +1,208 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The client of one gateway in a probe of streams.
+
+A stream itself is only contacted up to where its applications would notice it. The pattern goes through a probe: a
+second stream with the same settings between the same gateways, which has a temporary endpoint instead of an
+application, other ports, certificates of its own and a short lifetime. Each probe is opened by calls of its own, so
+that one that is refused does not hold up others.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import (
+    Results,
+    Session,
+    has_failed,
+    session_of,
+    stops_run,
+)
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import readable
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.gateway_client import GatewayClient
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import key_if_any, load_key, stream_secret
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.messages import roles_at
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import PROBE_MARGIN, Plan
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream
+
+Result = dict[str, Any]
+#: Variables of the answers, in addition to the prefix of all.
+PREFIX = "probe_"
+#: Label of a probe with the uid of the stream that it probes.
+LABEL = "probe_of"
+_CONTACTED = ("sessions", "failed_sessions", "msg", "refused", "lost")
+
+
+class ProbeClient:
+    """Sends the messages of a probe to one gateway. The arguments are those of GatewayClient."""
+
+    def __init__(
+        self,
+        gateway: str,
+        plan: Plan,
+        ask: Callable[..., Result],
+        answers: Callable[[str], Results],
+        key: Callable[[], str | None] = lambda: None,
+        check: bool = False,
+    ) -> None:
+        self._gateway = gateway
+        self._plan = plan
+        self._ask = ask
+        self._answers = answers
+        self._key_text = key
+        self._check = check
+
+    def contact(self) -> Result | None:
+        """Query the sessions, and have the gateway contact their targets. None if the streams were not opened."""
+        if any(stops_run(item) for name in ("request", "hello", "update") for item in self._answers(name).values()):
+            return None
+        answer = self._ask("s2cs_info", {})
+        if has_failed(answer) or self._check:
+            return answer
+        key = key_if_any(self._plan.key_file, self._key_text())
+        entries = []
+        for stream in self._plan.streams:
+            for role in roles_at(stream, self._gateway, "identify"):
+                session = session_of({self._gateway: answer}, stream, role)
+                if session and session.get("state") == "streaming" and (self._plan.probe or role == "consumer"):
+                    secret = {"secret": stream_secret(key, stream.uid)} if key is not None else {}
+                    entries.append({"uid": stream.uid, "role": role, **secret})
+        if entries:
+            before = time.time()
+            found = self._ask("s2cs_probe", {"sessions": entries})
+            answer["contacted"] = {key: found[key] for key in _CONTACTED if key in found}
+            answer["asked_between"] = [before, time.time()]
+        return answer
+
+    def request(self) -> Result | None:
+        return self._each("request")
+
+    def hello(self) -> Result | None:
+        return None if self._check else self._each("hello")
+
+    def update(self) -> Result | None:
+        return None if self._check else self._each("update")
+
+    def pattern(self) -> Result | None:
+        """Have the consumer's gateway send the pattern, through one probe after the other."""
+        found = {}
+        for stream in self._probes() if not self._check else ():
+            sides = [
+                answers_of(self._answers(f"{PREFIX}update"), stream).get(name) for name in stream.gateways.values()
+            ]
+            if stream.gateways["consumer"] != self._gateway or not all(side and not stops_run(side) for side in sides):
+                continue
+            entry = {
+                "uid": stream.uid,
+                "role": "consumer",
+                "secret": stream_secret(load_key(self._plan.key_file, True, self._key_text()), stream.uid),
+                "pattern": True,
+                "seconds": self._plan.seconds,
+            }
+            found[stream.uid] = self._ask("s2cs_probe", {"sessions": [entry]})
+        return {"changed": False, "streams": found} if found else None
+
+    def release(self) -> Result | None:
+        """Release what the probes have on this gateway. If this is not called, it expires."""
+        return self._each("undo", True)
+
+    def _each(self, message: str, *arguments: Any) -> Result | None:
+        """Send a message for each probe, with the answers of all gateways to the earlier messages for it."""
+        found: dict[str, Result] = {}
+        for stream in self._probes():
+            plan = replace(self._plan, purpose="open", streams=[stream], probe=False, probes={}, decides={})
+
+            def answers(name: str, stream: Stream = stream) -> Results:
+                return answers_of(self._answers(PREFIX + name), stream)
+
+            client = GatewayClient(self._gateway, plan, self._ask, answers, self._key_text, self._check)
+            try:
+                answer = getattr(client, message)(*arguments)
+            except ScistreamError as error:
+                answer = {"refused": True, "msg": readable(str(error))}
+            if answer is not None:
+                # Only a probe is opened and released.
+                answer.pop("diff", None)
+                found[stream.uid] = {**answer, "changed": False}
+        return {"changed": False, "streams": found} if found else None
+
+    def _probes(self) -> list[Stream]:
+        return probes(self._plan, self._answers(f"{PREFIX}contact"))
+
+
+def answers_of(answers: Results, stream: Stream) -> dict[str, Any]:
+    """Return the answers that concern one probe, by gateway."""
+    return {gateway: (answer.get("streams") or {}).get(stream.uid) or {} for gateway, answer in answers.items()}
+
+
+def probes(plan: Plan, contacted: Results) -> list[Stream]:
+    """Return the probes of the streams that are open on both sides, and that can be probed.
+
+    Args:
+        plan: The plan of the run.
+        contacted: Answers of the gateways to ``contact``.
+    """
+    found = []
+    for stream in plan.streams:
+        sessions = {role: session_of(contacted, stream, role) for role in ROLES}
+        open_sides = [session for session in sessions.values() if session and session.get("state") == "streaming"]
+        if len(open_sides) == len(ROLES) and why_no_probe(open_sides) is None and stream.uid in plan.probes:
+            lifetime = PROBE_MARGIN + 2 * plan.seconds * len(plan.streams)
+            found.append(probe_of(stream, sessions, plan.probes[stream.uid], lifetime))
+    return found
+
+
+def why_no_probe(sessions: Sequence[Session]) -> str | None:
+    """Return why a stream cannot have a probe, or None."""
+    if any(session.get("transport") == "udp" for session in sessions):
+        return "a pattern can only be sent over TCP"
+    if any(session.get("runtime") == "janus" for session in sessions):
+        return "data servers of Janus run on other hosts, which cannot reach a temporary endpoint on the gateway"
+    return None
+
+
+def probe_of(stream: Stream, sessions: Mapping[str, Session | None], uid: str, lifetime: int) -> Stream:
+    """Return the probe of a stream: one connection with the same settings.
+
+    Args:
+        stream: The stream.
+        sessions: Its sessions, by role.
+        uid: Uid of the probe.
+        lifetime: Lifetime of the probe in seconds.
+    """
+    same = {
+        role: {key: session[key] for key in ("proxy", "runtime") if session.get(key)}
+        for role, session in sessions.items()
+        if session
+    }
+    encryption = next((str(session["encryption"]) for session in sessions.values() if session), stream.encryption)
+    rates = [int(session["rate"]) for session in sessions.values() if session and session.get("rate")]
+    return replace(
+        stream,
+        uid=uid,
+        encryption=encryption,
+        num_conn=1,
+        ports={},
+        clients=[],
+        certificates={},
+        remote_listeners=[],
+        # The policy allows it. It is not contacted.
+        producer_listeners=stream.producer_listeners[:1]
+        or list((sessions["producer"] or {})["producer_listeners"][:1]),
+        rate=str(min(rates)) if rates else None,
+        proxy=None,
+        runtime=None,
+        transport=None,
+        hello_timeout=None,
+        lifetime=lifetime,
+        labels={"stream": stream.name, LABEL: stream.uid},
+        probe=same,
+    )
