@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ansible import constants as C
 from ansible.errors import AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, show
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import (
@@ -108,7 +110,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _opened(self, result: Result) -> Result:
         """Write the tickets or replies and show the streams, unless something failed before."""
         answers = self._steps()[::-1]
-        if any(stops_run(answer) for found in answers for answer in found.values()):
+        if self._probe_failed() or any(stops_run(answer) for found in answers for answer in found.values()):
             return {**result, "skipped": True}
         result.update(hand_over(self._plan, answers, self._check))
         return result if result.get("refused") else self._show_opened(result)
@@ -148,10 +150,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _say_failed(self, result: Result, undone: Results, outcome: Result) -> Result:
         plan, steps = self._plan, self._steps()
         hints = key_hints(steps, plan.key_file, plan.key_given)
-        lines = not_opened(steps, undone, plan.streams, plan.purpose, outcome, hints, self._check)
+        others = ["the probe found out that a stream does not work, see above"] if self._probe_failed() else []
+        lines = not_opened(steps, undone, plan.streams, plan.purpose, outcome, hints, self._check, others)
         # The report covers the sessions of the run, so the journal must not report them again.
         session_journal.close()
         return fail_with(lines, result)
+
+    def _probe_failed(self) -> bool:
+        """Return whether streams were probed before they are shown as open, and one of them does not work."""
+        return any(map(has_failed, self._answers("probed").values())) if self._plan.purpose == "open" else False
 
     def _status(self, result: Result) -> Result:
         plan, answers = self._plan, self._answers("info")
@@ -217,14 +224,21 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         plan = self._plan
         names = ("contact", "request", "hello", "update", "pattern", "release")
         answers = {name: self._answers(f"{PREFIX}{name}") for name in names}
-        if plan.purpose == "open" and any(stops_run(item) for found in self._steps() for item in found.values()):
+        if plan.purpose == "open" and (
+            self._check or any(stops_run(item) for found in self._steps() for item in found.values())
+        ):
             return {**result, "skipped": True}
         # The report covers the sessions of the probes, which expire if they were not released.
         session_journal.close()
         found = report_probed.findings(plan, answers, self._check)
         good, bad = report_probed.shown(found, self._check)
-        result["streams"] = report_probed.results(found)
         result["msg"] = show_lines(good)
+        if bad and plan.purpose == "open":
+            # If this task failed, the other gateways would not release what the run opened on them.
+            Display().display("\n".join(bad), color=str(C.COLOR_ERROR))
+            return {**result, "refused": True, "msg": bad}
+        if not bad:
+            result["streams"] = report_probed.results(found)
         return fail_with(bad, result)
 
     def _dropped(self, result: Result) -> Result:

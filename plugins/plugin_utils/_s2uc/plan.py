@@ -159,7 +159,9 @@ def make_plan(
     unreadable = bool(problems)
     key = _try(inputs.key, problems, "")
     stream_set = _try(inputs.stream_set, problems, "") if purpose in ("apply", "open") else ""
-    probes = purpose == "probe" or (purpose == "open" and _try(inputs.probe_path, problems, False))
+    probes = purpose == "probe" or (bool(PURPOSES[reads]) and _try(inputs.probe_path, problems, False))
+    if probes and purpose not in ("open", "probe"):
+        problems.append("probe: it is an option of stream_open only: once both sides are open, run stream_probe")
     seconds = _try(inputs.seconds, problems, 0) if probes else 0
     prune = replace = False
     if purpose == "apply":

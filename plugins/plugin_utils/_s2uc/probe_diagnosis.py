@@ -174,7 +174,7 @@ def contact_problem(sides: Sides, role: str, contact: Mapping[str, Any], is_prob
         "refused": f"No data server listens there, or a firewall rejects it: run stream_status, and {_OPEN_AGAIN}",
         "silent": f"The data server on {producer} is stopped, paused or overloaded: run stream_status",
         "no_tls": f"Another program answers there: compare the address with the listeners of {producer}",
-        "certificate": f"The sides were opened separately, or something else answers instead of {producer}: release the "
+        "certificate": f"The sides were opened separately, or something answers instead of {producer}: release the "
         "stream and open it again",
     }.get(str(kind), f"Check routes, s2cs_listen of {producer} and s2cs_egress of {gateway}")
 

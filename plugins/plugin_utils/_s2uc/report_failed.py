@@ -37,6 +37,7 @@ def not_opened(
     tickets: Mapping[str, Any],
     hints: Sequence[str] = (),
     check_mode: bool = False,
+    others: Sequence[str] = (),
 ) -> list[str]:
     """Return why a run failed to open or change streams, and which streams are open nevertheless.
 
@@ -48,14 +49,15 @@ def not_opened(
         tickets: Result of writing the tickets or replies.
         hints: Additional lines about the reasons.
         check_mode: Whether the run was in check mode.
+        others: Other reasons than the answers of gateways.
 
     Returns:
         The lines, none if nothing failed.
     """
     refused = unchanged(steps)
-    others = [stream for stream in streams if refused and stream.uid not in refused]
-    lines = failed(steps, undone, streams, tickets, hints, check_mode)
-    return [*lines, *opened(others, list(reversed(steps)), purpose, check_mode)]
+    still_open = [stream for stream in streams if refused and stream.uid not in refused]
+    lines = failed(steps, undone, streams, tickets, hints, check_mode, others)
+    return [*lines, *opened(still_open, list(reversed(steps)), purpose, check_mode)]
 
 
 def key_hints(steps: Sequence[Results], key_file: str = "", key_given: bool = False) -> list[str]:
@@ -71,6 +73,7 @@ def failed(
     tickets: Mapping[str, Any] | None = None,
     hints: Sequence[str] = (),
     check_mode: bool = False,
+    others: Sequence[str] = (),
 ) -> list[str]:
     """Return why the streams of a run were not opened or changed, and what was released.
 
@@ -81,11 +84,12 @@ def failed(
         tickets: Result of writing the tickets or replies.
         hints: Additional lines about the reasons.
         check_mode: Whether the run was in check mode.
+        others: Other reasons than the answers of gateways.
 
     Returns:
         The lines, none if nothing failed.
     """
-    reasons = [*_reasons(steps, streams), *_unwritten(tickets or {})]
+    reasons = [*_reasons(steps, streams), *_unwritten(tickets or {}), *others]
     if not reasons:
         return []
     names = {stream.uid: stream.name for stream in streams}

@@ -204,7 +204,7 @@ def _legs(result: Mapping[str, Any], sides: Sides) -> Iterable[str]:
         legs[f"network between {gateways['producer']} and the application"] = float(result["application_connect"])
     slowest = max(legs, key=lambda name: legs[name])
     shown_legs = ", ".join(f"{name} {_time(seconds)}" for name, seconds in legs.items())
-    yield f"legs: {shown_legs}; slowest: {slowest}"
+    yield f"round trip by leg: {shown_legs}; slowest: {slowest}"
 
 
 def _throughput(found: Mapping[str, Any], sides: Sides) -> Iterable[str]:
@@ -223,8 +223,8 @@ def _throughput(found: Mapping[str, Any], sides: Sides) -> Iterable[str]:
         yield f"to the producer, {producer} was the slowest: it did not accept data in {window} of the time{because}"
     elif limits.get("leg") == "network":
         yield (
-            f"to the producer, the network was the slowest: {consumer} had data to send in {busy} of the time, and sent "
-            f"{limits.get('retransmitted', 0)} segments again{because}"
+            f"to the producer, the network was the slowest: {consumer} had data to send in {busy} of the time, and "
+            f"sent {limits.get('retransmitted', 0)} segments again{because}"
         )
 
 

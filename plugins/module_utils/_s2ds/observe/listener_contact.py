@@ -14,6 +14,7 @@ import errno
 import os
 import socket
 import ssl
+import struct
 import time
 from dataclasses import dataclass
 from typing import Sequence
@@ -25,6 +26,8 @@ CONNECT_SECONDS, ANSWER_SECONDS = 3.0, 5.0
 #: Maximum number of targets that are contacted.
 MAX_TARGETS = 8
 _CHUNK = 1 << 14
+# Offset of tcpi_rtt, in microseconds, in struct tcp_info.
+_ROUND_TRIP_AT = 68
 #: Kinds of problems.
 TIMEOUT, REFUSED, UNREACHABLE = "timeout", "refused", "unreachable"
 CLOSED, SILENT, OTHER_PROTOCOL, OTHER_CERTIFICATE = "closed", "silent", "no_tls", "certificate"
@@ -38,7 +41,7 @@ class Contact:
     Attributes:
         target: The target.
         source: Source address of the connection, or None if there was none.
-        seconds: Time until the connection was established, or None.
+        seconds: Round trip time when the connection was established, or None.
         problem: Kind of the problem, or None.
         msg: What happened, or None.
     """
@@ -72,7 +75,6 @@ def contact_all(
 
 def contact(target: Endpoint, source: str | None = None, certificate: str | None = None) -> Contact:
     """Contact one target. Its arguments are those of ``contact_all``."""
-    began = time.perf_counter()
     same_version = source is not None and (":" in source) == (":" in target.host)
     address = (str(source), 0) if same_version else None
     try:
@@ -83,12 +85,18 @@ def contact(target: Endpoint, source: str | None = None, certificate: str | None
         kind = _KINDS.get(error.errno or 0, UNREACHABLE)
         text = os.strerror(error.errno).lower() if error.errno else str(error)
         return Contact(target, source, None, kind, text)
-    seconds = time.perf_counter() - began
     with connection:
+        seconds = round_trip(connection)
         found: str = connection.getsockname()[0]
         kind_and_text = None if certificate is None else _ask(connection, certificate)
     problem, msg = kind_and_text or (None, None)
     return Contact(target, found, seconds, problem, msg)
+
+
+def round_trip(connection: socket.socket) -> float:
+    """Return the round trip time of a connection in seconds, as the kernel measured it when it was established."""
+    information = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+    return float(struct.unpack_from("=I", information, _ROUND_TRIP_AT)[0]) / 1e6
 
 
 def _ask(connection: socket.socket, certificate: str) -> tuple[str, str] | None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import Endpoint
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.listener_contact import round_trip
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.probe_endpoint_main import (
     CHUNK,
     COUNT,
@@ -33,8 +34,9 @@ PATTERN_BYTES, MESSAGE_BYTES = 1 << 20, 64
 ROUND_TRIPS, ROUND_TRIP_SECONDS = 200, 4.0
 # Maximum time in seconds without a byte, and for the pattern.
 _SILENCE_SECONDS, _PATTERN_SECONDS = 10.0, 60.0
-# Share of the time above which something limited a transfer.
-_MOST = 0.5
+# Share of the time in which there must have been data to send for the network to be slow, and share of this time in
+# which the receiver accepted none for the receiver to be slow.
+_MOST_BUSY, _MOST_CLOSED = 0.8, 0.5
 
 
 class ProbeFailedError(ScistreamError):
@@ -76,7 +78,8 @@ def _connect(listener: Endpoint, what: bytes, seconds: int) -> socket.socket:
     """Connect to the endpoint through the path."""
     began = time.monotonic()
     try:
-        connection = socket.create_connection((listener.host, listener.port), _SILENCE_SECONDS)
+        # From the same address, because only this gateway may connect.
+        connection = socket.create_connection((listener.host, listener.port), _SILENCE_SECONDS, (listener.host, 0))
     except socket.timeout:
         raise ProbeFailedError(f"the listener {listener} accepts no connection") from None
     except OSError as error:
@@ -238,7 +241,9 @@ def _limits(before: Socket | None, after: Socket | None, elapsed: float) -> dict
     busy = after.busy - (begin.busy if begin else 0.0)
     window = after.window_limited - (begin.window_limited if begin else 0.0)
     # Without data to send, the sending gateway itself is slow. With a full window of the receiver, that one is.
-    leg = "consumer_gateway" if busy < _MOST * elapsed else "producer_gateway" if window > _MOST * busy else "network"
+    leg = "network" if busy >= _MOST_BUSY * elapsed else "consumer_gateway"
+    if window > _MOST_CLOSED * busy and busy >= _MOST_CLOSED * elapsed:
+        leg = "producer_gateway"
     return {
         "leg": leg,
         "busy": round(min(1.0, busy / elapsed), 3),
@@ -248,17 +253,16 @@ def _limits(before: Socket | None, after: Socket | None, elapsed: float) -> dict
 
 
 def connect_times(target: Endpoint, source: str | None, number: int = 5, timeout: float = 3.0) -> list[float]:
-    """Return the times of connections to a target in seconds, which are those of a round trip on the network.
+    """Return the round trip times of connections to a target in seconds.
 
     Raises:
         OSError: A connection failed.
     """
     times = []
     for _unused in range(number):
-        began = time.perf_counter()
         address = (source, 0) if source is not None else None
-        with socket.create_connection((target.host, target.port), timeout, address):
-            times.append(time.perf_counter() - began)
+        with socket.create_connection((target.host, target.port), timeout, address) as connection:
+            times.append(round_trip(connection))
     return times
 
 
