@@ -109,8 +109,7 @@ class ProbeAction(Action[Probe]):
             found.update(arrived=False, msg=str(error))
             found["contacts"] = _contacts(session, session.peer_certificate)
             with suppress(ScistreamError, OSError):
-                log = self.manager.data_server(session, lenient=True).status().log
-                found["log"] = [str(line) for line in log[-_LOG_LINES:]]
+                found["log"] = self.manager.data_server(session, lenient=True).runtime.log(_LOG_LINES)
         return found
 
 

@@ -16,6 +16,7 @@ import socket
 import ssl
 import struct
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Sequence
 
@@ -31,7 +32,7 @@ _ROUND_TRIP_AT = 68
 #: Kinds of problems.
 TIMEOUT, REFUSED, UNREACHABLE = "timeout", "refused", "unreachable"
 CLOSED, SILENT, OTHER_PROTOCOL, OTHER_CERTIFICATE = "closed", "silent", "no_tls", "certificate"
-_KINDS = {errno.ECONNREFUSED: REFUSED, errno.ETIMEDOUT: TIMEOUT}
+_KINDS = {errno.ECONNREFUSED: REFUSED, errno.ETIMEDOUT: TIMEOUT, errno.ECONNRESET: CLOSED}
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Contact:
 
     Attributes:
         target: The target.
-        source: Source address of the connection, or None if there was none.
+        source: Source address of the connection, or None if there is no route.
         seconds: Round trip time when the connection was established, or None.
         problem: Kind of the problem, or None.
         msg: What happened, or None.
@@ -80,17 +81,28 @@ def contact(target: Endpoint, source: str | None = None, certificate: str | None
     try:
         connection = socket.create_connection((target.host, target.port), CONNECT_SECONDS, address)
     except socket.timeout:
-        return Contact(target, source, None, TIMEOUT, f"no answer within {CONNECT_SECONDS:g} s")
+        text = f"no answer within {CONNECT_SECONDS:g} s"
+        return Contact(target, source or _find_source(target), None, TIMEOUT, text)
     except OSError as error:
         kind = _KINDS.get(error.errno or 0, UNREACHABLE)
         text = os.strerror(error.errno).lower() if error.errno else str(error)
-        return Contact(target, source, None, kind, text)
+        return Contact(target, source or _find_source(target), None, kind, text)
     with connection:
         seconds = round_trip(connection)
         found: str = connection.getsockname()[0]
         kind_and_text = None if certificate is None else _ask(connection, certificate)
     problem, msg = kind_and_text or (None, None)
     return Contact(target, found, seconds, problem, msg)
+
+
+def _find_source(target: Endpoint) -> str | None:
+    """Return the address from which this host would connect to a target. Nothing is sent."""
+    family = socket.AF_INET6 if ":" in target.host else socket.AF_INET
+    with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as connection:
+        connection.connect((target.host, target.port))
+        found: str = connection.getsockname()[0]
+        return found
+    return None
 
 
 def round_trip(connection: socket.socket) -> float:
