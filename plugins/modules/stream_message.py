@@ -22,7 +22,8 @@ description:
     task waits for the answers of the others. This requires at least one fork for each gateway.
   - For the messages one by one, the answers to earlier messages are read from the variables C(scistream_request),
     C(scistream_hello), C(scistream_update) and C(scistream_info), in which the playbooks register the results of this
-    module, and from C(scistream_opened), the result of M(scistream.gateway.stream_report).
+    module, and from C(scistream_opened) and C(scistream_probed), the results of M(scistream.gateway.stream_report). The
+    answers to messages of probes are read from variables such as C(scistream_probe_contact).
   - With O(service), the service of the control server carries out the message without C(become), if the user of the
     connection may use it. Otherwise, the program C(s2cs) does, which the role P(scistream.gateway.s2cs#role) installed,
     and if it is missing or has another version, the module.
@@ -46,6 +47,15 @@ options:
       update: UPDATE, which points the listeners at their targets.
       release: REL, which releases sessions.
       drop: Closes the connections of sessions without releasing them, see M(scistream.gateway.s2cs_drop).
+      probe_contact: >-
+        Queries the sessions, and has the gateway contact the targets of the streams, see
+        M(scistream.gateway.s2cs_probe).
+      probe_request: REQ for a probe of each stream, which is a second stream with a temporary endpoint.
+      probe_hello: HELLO for the probes.
+      probe_update: UPDATE for the probes, which starts their endpoints.
+      probe_pattern: >-
+        Sends a pattern through each probe, and measures its path.
+      probe_release: REL for the probes.
       undo: REL for the sessions that this run created, if anything failed on any gateway.
       info: >-
         Queries the sessions, and if the plan is to release all of them, which of them the user may release.
@@ -167,6 +177,22 @@ predicted:
       - uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
         role: producer
         listeners: ["192.0.2.1:5100"]
+streams:
+  description: Results of the message for each probe, by its uid.
+  returned: for the messages of probes except O(message=probe_contact), if the gateway takes part in any
+  type: dict
+  sample: {c3b2f1de-7a55-4c06-8d5c-0f3f5f2a9e11: {changed: false, sessions: []}}
+contacted:
+  description: Result of M(scistream.gateway.s2cs_probe) for the sessions of the streams.
+  returned: for O(message=probe_contact), if the gateway has any that are streaming
+  type: dict
+  sample: {sessions: []}
+asked_between:
+  description: Times before and after that, in seconds since the epoch, according to the clock of the control node.
+  returned: for O(message=probe_contact), if the gateway has any sessions that are streaming
+  type: list
+  elements: float
+  sample: [1796000000.0, 1796000000.2]
 failed_sessions:
   description: Sessions for which the call failed, each with its C(uid), its C(role) and the reason as C(msg).
   returned: if the gateway refused sessions

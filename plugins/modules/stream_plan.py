@@ -19,11 +19,11 @@ description:
     C(scistream_uid), C(scistream_uids), C(scistream_encryption), C(scistream_consumer_gateway),
     C(scistream_ticket_dir), C(scistream_show), C(scistream_output), C(scistream_watch), C(scistream_watch_for),
     C(scistream_all), C(scistream_confirm), C(scistream_stream_set), C(scistream_prune), C(scistream_replace),
-    C(scistream_key), C(scistream_key_file) and C(scistream_probe).
+    C(scistream_probe_path), C(scistream_seconds), C(scistream_key), C(scistream_key_file) and C(scistream_probe).
   - C(streams), C(ticket), C(reply), C(uid), C(uids), C(encryption), C(consumer_gateway), C(ticket_dir), C(show),
-    C(output), C(watch), C(watch_for), C(all), C(confirm), C(stream_set), C(prune) and C(replace) are short names for
-    the command line. They are read from extra variables only, because an inventory may use these names for other
-    purposes.
+    C(output), C(watch), C(watch_for), C(all), C(confirm), C(stream_set), C(prune), C(replace), C(probe) and C(seconds)
+    are short names for the command line. They are read from extra variables only, because an inventory may use these
+    names for other purposes. C(probe) is short for C(scistream_probe_path).
   - Extra variables take precedence over other variables, and among extra variables the one with the prefix. A warning
     names the one that is used.
   - The text of a ticket or a reply, and a description of streams as text, are data. They are never templated.
@@ -44,6 +44,7 @@ options:
       outbound: Open the consumer side.
       release: Release streams, or with C(all) all sessions.
       drop: Close the connections of streams without releasing them.
+      probe: Find out whether streams work.
       status: Show sessions.
   streams:
     description:
@@ -55,7 +56,7 @@ options:
     description: Path of the file with the user's key.
     type: path
   probe:
-    description: Whether gateways probe the producer applications when streams are opened.
+    description: Whether gateways connect to the producer applications once when streams are opened or probed.
     type: bool
 attributes:
   check_mode:
@@ -111,4 +112,6 @@ plan:
     replace: false
     releases: []
     decides: {}
+    seconds: 0
+    probes: {}
 """

@@ -42,6 +42,9 @@ options:
         not V(yes) or if there is no terminal. It does not ask in check mode, or if the variable C(confirm) is V(false).
       released: What was released. Fails if anything was not.
       dropped: Which connections were closed. Fails if a requested stream does not exist.
+      probed: >-
+        Which streams work, what was measured, and what is wrong with the others. Fails if one does not work. If the run
+        also opens the streams, it does not fail, but its result lets the tasks that follow release them.
       applied: >-
         What was done to make the gateways match a description, and how many streams needed nothing. Fails if the
         gateways do not match, with the reasons.
@@ -133,10 +136,12 @@ msg:
 streams:
   description:
     - Streams that were opened, or for O(kind=applied) that are open, by name.
+    - For O(kind=probed), those that were probed, by name, each with C(works) and the measurements in seconds and bits per
+      second, see M(scistream.gateway.s2cs_probe).
     - Except in check mode, the stat C(scistream_result) is set to it, as by M(ansible.builtin.set_stats).
       The playbooks store it in the fact C(scistream_result) as well.
     - It contains no secrets.
-  returned: for O(kind=opened), O(kind=opening) and O(kind=applied), if everything succeeded
+  returned: for O(kind=opened), O(kind=opening), O(kind=applied) and O(kind=probed), if everything succeeded
   type: dict
   sample:
     tomography:
