@@ -37,8 +37,10 @@ class Finding:
         facts: What works, and what was measured.
         problems: What is wrong.
         result: The measurements.
+        limits: Why not everything is known.
     """
 
+    limits: str = ""
     facts: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     result: dict[str, Any] = field(default_factory=dict)
@@ -58,6 +60,10 @@ def findings(plan: Plan, answers: Mapping[str, Results], check_mode: bool = Fals
         sides = Sides(stream, answers["contact"])
         finding = found[stream.name] = Finding()
         finding.problems += sides.problems()
+        absent = [gateway for gateway in stream.gateways.values() if gateway not in plan.gateways]
+        if absent:
+            present = [gateway for gateway in stream.gateways.values() if gateway in plan.gateways]
+            finding.limits = f" as far as {listed(present)} can tell: {listed(absent)} is not in this run"
         if check_mode:
             _predict(finding, there.get(stream.uid), answers)
             continue
@@ -81,7 +87,7 @@ def shown(found: Mapping[str, Finding], check_mode: bool = False) -> tuple[list[
             bad.extend(f"  PROBLEM: {line}" for line in finding.problems)
             bad.extend(f"  {line}" for line in finding.facts)
         else:
-            good.append(f"{name}: {'would be probed' if check_mode else 'works'}")
+            good.append(f"{name}: {'would be probed' if check_mode else 'works'}{finding.limits}")
             good.extend(f"  {line}" for line in finding.facts)
     return good, bad
 
