@@ -48,9 +48,11 @@ options:
       release: REL, which releases sessions.
       drop: Closes the connections of sessions without releasing them, see M(scistream.gateway.s2cs_drop).
       probe_contact: >-
-        Queries the sessions, and has the gateway contact the targets of the streams, see
+        Queries the sessions, and has the gateway contact the applications of its producer sides, see
         M(scistream.gateway.s2cs_probe).
-      probe_request: REQ for a probe of each stream, which is a second stream with a temporary endpoint.
+      probe_request: >-
+        Has the gateway contact the producers' gateways of its consumer sides, and sends REQ for a probe of each stream,
+        which is a second stream with a temporary endpoint.
       probe_hello: HELLO for the probes.
       probe_update: UPDATE for the probes, which starts their endpoints.
       probe_pattern: >-
@@ -183,16 +185,13 @@ streams:
   type: dict
   sample: {c3b2f1de-7a55-4c06-8d5c-0f3f5f2a9e11: {changed: false, sessions: []}}
 contacted:
-  description: Result of M(scistream.gateway.s2cs_probe) for the sessions of the streams.
-  returned: for O(message=probe_contact), if the gateway has any that are streaming
+  description:
+    - Result of M(scistream.gateway.s2cs_probe) for the sessions of the streams.
+    - C(asked_between) are the times before and after it, in seconds since the epoch, on the clock of the control
+      node.
+  returned: for O(message=probe_contact) and O(message=probe_request), if the gateway has any that are streaming
   type: dict
-  sample: {sessions: []}
-asked_between:
-  description: Times before and after that, in seconds since the epoch, according to the clock of the control node.
-  returned: for O(message=probe_contact), if the gateway has any sessions that are streaming
-  type: list
-  elements: float
-  sample: [1796000000.0, 1796000000.2]
+  sample: {sessions: [], asked_between: [1796000000.0, 1796000000.2]}
 failed_sessions:
   description: Sessions for which the call failed, each with its C(uid), its C(role) and the reason as C(msg).
   returned: if the gateway refused sessions

@@ -29,7 +29,6 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers im
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import readable
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.gateway_client import GatewayClient
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import key_if_any, load_key, stream_secret
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.messages import roles_at
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import PROBE_MARGIN, Plan
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream
 
@@ -61,31 +60,41 @@ class ProbeClient:
         self._check = check
 
     def contact(self) -> Result | None:
-        """Query the sessions, and have the gateway contact their targets. None if the streams were not opened."""
+        """Query the sessions, and have the gateway contact applications. None if the streams were not opened."""
         if self._check and self._plan.purpose == "open":
             return None
         if any(stops_run(item) for name in ("request", "hello", "update") for item in self._answers(name).values()):
             return None
         answer = self._ask("s2cs_info", {})
-        if has_failed(answer) or self._check:
-            return answer
-        key = key_if_any(self._plan.key_file, self._key_text())
-        entries = []
-        for stream in self._plan.streams:
-            for role in roles_at(stream, self._gateway, "identify"):
-                session = session_of({self._gateway: answer}, stream, role)
-                if session and session.get("state") == "streaming" and (self._plan.probe or role == "consumer"):
-                    secret = {"secret": stream_secret(key, stream.uid)} if key is not None else {}
-                    entries.append({"uid": stream.uid, "role": role, **secret})
-        if entries:
-            before = time.time()
-            found = self._ask("s2cs_probe", {"sessions": entries})
-            answer["contacted"] = {key: found[key] for key in _CONTACTED if key in found}
-            answer["asked_between"] = [before, time.time()]
+        if not has_failed(answer) and self._plan.probe:
+            answer.update(self._contact("producer", answer))
         return answer
 
     def request(self) -> Result | None:
-        return self._each("request")
+        """Have the gateway contact the producers' gateways, and request a probe of each stream.
+
+        In this order, because the producers' gateways would take these contacts for open connections.
+        """
+        known = self._answers(f"{PREFIX}contact").get(self._gateway) or {}
+        contacted = {} if has_failed(known) else self._contact("consumer", known)
+        answer = self._each("request")
+        return {"changed": False, **contacted, **(answer or {})} if contacted or answer else None
+
+    def _contact(self, role: str, known: Mapping[str, Any]) -> Result:
+        """Have the gateway contact the targets of sessions, and return the answer as ``contacted``."""
+        key = key_if_any(self._plan.key_file, self._key_text())
+        entries = []
+        for stream in self._plan.streams:
+            session = session_of({stream.gateways[role]: known}, stream, role)
+            if stream.gateways[role] == self._gateway and session and session.get("state") == "streaming":
+                secret = {"secret": stream_secret(key, stream.uid)} if key is not None else {}
+                entries.append({"uid": stream.uid, "role": role, **secret})
+        if not entries or self._check:
+            return {}
+        before = time.time()
+        found = self._ask("s2cs_probe", {"sessions": entries})
+        contacted = {name: found[name] for name in _CONTACTED if name in found}
+        return {"contacted": {**contacted, "asked_between": [before, time.time()]}}
 
     def hello(self) -> Result | None:
         return None if self._check else self._each("hello")

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import (
@@ -41,17 +41,13 @@ class Sides:
     Args:
         stream: The stream.
         answers: Answers of the gateways, with their sessions.
-        select: Selects the answers that concern this stream.
+        contacted: Answers of the gateways that contacted their targets, by role.
     """
 
-    def __init__(
-        self,
-        stream: Stream,
-        answers: Results,
-        select: Callable[[Results, Stream], Results] = lambda answers, _stream: answers,
-    ) -> None:
+    def __init__(self, stream: Stream, answers: Results, contacted: Mapping[str, Results] | None = None) -> None:
         self.stream = stream
-        self._answers = select(answers, stream)
+        self._answers = answers
+        self._contacted = contacted or {}
         found = {role: session_of(self._answers, stream, role) for role in stream.gateways}
         self.sessions: dict[str, Session] = {role: session for role, session in found.items() if session}
 
@@ -72,9 +68,14 @@ class Sides:
 
     def probe(self, role: str) -> Mapping[str, Any] | None:
         """Return what the gateway of a role found out when it contacted its targets, or None."""
-        contacted = (self._answers.get(self.stream.gateways[role]) or {}).get("contacted") or {}
-        session = session_of({self.stream.gateways[role]: contacted}, self.stream, role)
+        gateway = self.stream.gateways[role]
+        session = session_of({gateway: self._answer(role)}, self.stream, role)
         return (session or {}).get("probe")
+
+    def _answer(self, role: str) -> Mapping[str, Any]:
+        """Return the answer of the gateway of a role that contacted its targets, empty if it did not."""
+        answer = self._contacted.get(role, {}).get(self.stream.gateways[role]) or {}
+        return answer.get("contacted") or {}
 
     def problems(self) -> list[str]:
         """Return what is wrong with the sessions."""
@@ -88,8 +89,8 @@ class Sides:
                 found.append(f"{gateway}: {with_names(answer.get('msg') or 'no answer', [self.stream])}")
             else:
                 found += self._side_problems(role, gateway)
-            found += self._refusal(role, gateway, answer)
-            found += _clock(gateway, answer, self.probe(role))
+            found += self._refusal(role, gateway)
+            found += _clock(gateway, self._answer(role), self.probe(role))
         return [*found, *self._pairing()]
 
     def _side_problems(self, role: str, gateway: str) -> Iterable[str]:
@@ -107,9 +108,9 @@ class Sides:
             repair = _REPAIRS.get(str(health), "run stream_status")
             yield f"{gateway}: {readable(str(session.get('reason') or health))}: {repair}"
 
-    def _refusal(self, role: str, gateway: str, answer: Mapping[str, Any]) -> Iterable[str]:
+    def _refusal(self, role: str, gateway: str) -> Iterable[str]:
         """Return why a gateway did not contact the targets of a session."""
-        contacted = answer.get("contacted") or {}
+        contacted = self._answer(role)
         if not has_failed(contacted):
             return
         failed = contacted.get("failed_sessions")

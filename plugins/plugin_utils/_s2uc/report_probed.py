@@ -57,7 +57,7 @@ def findings(plan: Plan, answers: Mapping[str, Results], check_mode: bool = Fals
     there = {stream.labels["probe_of"]: stream for stream in probes(plan, answers["contact"])}
     found = {}
     for stream in plan.streams:
-        sides = Sides(stream, answers["contact"])
+        sides = Sides(stream, answers["contact"], {"producer": answers["contact"], "consumer": answers["request"]})
         finding = found[stream.name] = Finding()
         finding.problems += sides.problems()
         absent = [gateway for gateway in stream.gateways.values() if gateway not in plan.gateways]
@@ -163,7 +163,7 @@ def _carried(finding: Finding, sides: Sides, probe: Stream, answers: Mapping[str
         finding.problems.append(
             f"the pattern did not arrive through a probe ({path}): {readable(str(found.get('msg')))}"
         )
-        own = Sides(probe, answers["update"], answers_of)
+        own = Sides(probe, answers_of(answers["update"], probe))
         for contact in found.get("contacts") or []:
             if contact.get("problem"):
                 finding.problems.append(contact_problem(own, "consumer", contact, is_probe=True))

@@ -153,6 +153,12 @@ def test_what_is_sent() -> None:
     assert hello["producer_listeners"] == ["10.1.0.5:7000"]
     (update,) = sent["gw-b", "s2cs_update"]
     assert update["probe"] and update["remote_listeners"] == ["gw-a:5101"] and "clients" not in update
+    # A contact of the consumer's gateway would be an open connection for the producer's.
+    assert [gateway for gateway, module, _entries in gateways.sent if module == "s2cs_probe"] == [
+        "gw-a",
+        "gw-b",
+        "gw-b",
+    ]
     # Everything is released, and nothing of the stream itself.
     released = [
         item["uid"] for _gateway, module, entries in gateways.sent if module == "s2cs_release" for item in entries
