@@ -214,6 +214,6 @@ def probe_of(stream: Stream, sessions: Mapping[str, Session | None], uid: str, l
         transport=None,
         hello_timeout=None,
         lifetime=lifetime,
-        labels={"stream": stream.name, LABEL: stream.uid},
+        labels={"stream": f"{stream.name} (probe)", LABEL: stream.uid},
         probe=same,
     )

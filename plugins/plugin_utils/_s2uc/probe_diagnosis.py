@@ -166,10 +166,11 @@ def contact_problem(sides: Sides, role: str, contact: Mapping[str, Any], is_prob
         )
     if kind == "closed":
         clients = [str(item) for item in sides.session("producer").get("clients") or []]
-        allowed = f" only accepts {listed(clients)}" if clients else " refuses it"
+        allowed = f" only accepts connections from {listed(clients)}" if clients else " refuses connections"
+        translated = " before any translation (NAT)" if f"{source}/32" in clients or f"{source}/128" in clients else ""
         return text + (
-            f"{producer}{allowed}, and {gateway} connects from {source}: set consumer.address in the description, or "
-            f"s2cs_egress of {gateway}, to the address that {producer} sees. If it is right, read the log of {producer}"
+            f"{producer}{allowed}, and {gateway} connects from {source}{translated}: set consumer.address in the "
+            f"description to the address that {producer} sees. If it is right, read the log of {producer}"
         )
     return text + {
         "refused": f"No data server listens there, or a firewall rejects it: run stream_status, and {_OPEN_AGAIN}",
@@ -177,7 +178,10 @@ def contact_problem(sides: Sides, role: str, contact: Mapping[str, Any], is_prob
         "no_tls": f"Another program answers there: compare the address with the listeners of {producer}",
         "certificate": f"The sides were opened separately, or something answers instead of {producer}: release the "
         "stream and open it again",
-    }.get(str(kind), f"Check routes, s2cs_listen of {producer} and s2cs_egress of {gateway}")
+    }.get(
+        str(kind),
+        f"There is no route, or a firewall rejects it: check routes, s2cs_listen of {producer} and s2cs_egress of {gateway}",
+    )
 
 
 def _application_advice(kind: str, target: str, gateway: str, source: str) -> str:
@@ -185,7 +189,7 @@ def _application_advice(kind: str, target: str, gateway: str, source: str) -> st
         return "No application listens there: start it, or correct producer.listeners"
     if kind == "timeout":
         return f"Its host is down, or a firewall drops connections from {gateway} ({source}) to {target}"
-    return f"Check the address in producer.listeners, and the routes of {gateway}"
+    return f"There is no route, or a firewall rejects it: check producer.listeners, and the routes of {gateway}"
 
 
 def _clock(gateway: str, answer: Mapping[str, Any], probe: Mapping[str, Any] | None) -> Iterable[str]:

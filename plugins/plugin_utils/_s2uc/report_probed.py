@@ -160,16 +160,7 @@ def _carried(finding: Finding, sides: Sides, probe: Stream, answers: Mapping[str
     path = _path(probe, answers)
     if not found.get("arrived"):
         finding.result["arrived"] = False
-        finding.problems.append(
-            f"the pattern did not arrive through a probe ({path}): {readable(str(found.get('msg')))}"
-        )
-        own = Sides(probe, answers_of(answers["update"], probe))
-        for contact in found.get("contacts") or []:
-            if contact.get("problem"):
-                finding.problems.append(contact_problem(own, "consumer", contact, is_probe=True))
-        finding.facts += [
-            f"log of the data server on {consumer}: {readable(str(line))}" for line in found.get("log") or []
-        ]
+        _did_not_arrive(finding, sides, probe, answers, found, path)
         return
     finding.result.update({key: value for key, value in found.items() if key not in ("time", "contacts")})
     finding.facts += [
@@ -179,6 +170,26 @@ def _carried(finding: Finding, sides: Sides, probe: Stream, answers: Mapping[str
         *_legs(finding.result, sides),
         *_throughput(found, sides),
     ]
+
+
+def _did_not_arrive(
+    finding: Finding, sides: Sides, probe: Stream, answers: Mapping[str, Results], found: Mapping[str, Any], path: str
+) -> None:
+    """Add why the pattern did not arrive, unless the gateways found out the same about the stream itself."""
+    known = {item.get("problem") for item in (sides.probe("consumer") or {}).get("contacts") or []}
+    kinds = {item.get("problem") for item in found.get("contacts") or []} - {None}
+    why = readable(str(found.get("msg")))
+    if kinds and kinds <= known:
+        finding.facts.append(f"a pattern did not arrive through a probe either ({path}): {why}")
+        return
+    finding.problems.append(f"the pattern did not arrive through a probe ({path}): {why}")
+    own = Sides(probe, answers_of(answers["update"], probe))
+    for contact in found.get("contacts") or []:
+        if contact.get("problem"):
+            finding.problems.append(contact_problem(own, "consumer", contact, is_probe=True))
+    if not kinds:
+        log = [readable(str(line)) for line in found.get("log") or []]
+        finding.facts += [f"log of the data server on {probe.gateways['consumer']}: {line}" for line in log]
 
 
 def _path(probe: Stream, answers: Mapping[str, Results]) -> str:

@@ -94,7 +94,7 @@ def test_streams_that_are_not_opened_because_they_do_not_work(site: Site, produc
     assert refused.status != 0 and refused.output.count("fatal: ") == 1
     problem = about(refused, "tomo")[1]
     address = site.address("gw-b")
-    assert f"gw-a only accepts 127.0.0.250/32, and gw-b connects from {address}: set consumer.address" in problem
+    assert f"gw-a only accepts connections from 127.0.0.250/32, and gw-b connects from {address}: set" in problem
     assert "The streams were not opened." in refused.message
     assert "Released what this run had opened: producer of tomo on gw-a, consumer of tomo on gw-b" in refused.message
     assert site.sessions() == []
