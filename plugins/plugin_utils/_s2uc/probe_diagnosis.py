@@ -180,7 +180,8 @@ def contact_problem(sides: Sides, role: str, contact: Mapping[str, Any], is_prob
         "stream and open it again",
     }.get(
         str(kind),
-        f"There is no route, or a firewall rejects it: check routes, s2cs_listen of {producer} and s2cs_egress of {gateway}",
+        f"There is no route, or a firewall rejects it: check routes, s2cs_listen of {producer} and s2cs_egress of "
+        f"{gateway}",
     )
 
 

@@ -16,7 +16,7 @@ from unittest import mock
 from ansible.module_utils import basic
 
 MODULES = (
-    *("s2cs_request", "s2cs_hello", "s2cs_update", "s2cs_release", "s2cs_drop", "s2cs_info"),
+    *("s2cs_request", "s2cs_hello", "s2cs_update", "s2cs_release", "s2cs_drop", "s2cs_probe", "s2cs_info"),
     *("s2cs_policy", "s2ds", "proxy_container"),
 )
 _PACKAGE = "ansible_collections.scistream.gateway.plugins.modules"

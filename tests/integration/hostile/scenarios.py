@@ -62,7 +62,7 @@ class Scene:
         options: dict[str, Any] = {"config": str(self.s2cs.config), "uid": self.uid}
         if self.module in ("s2cs_request", "s2cs_hello"):
             options["secret"] = SECRET
-        if self.module in ("s2cs_request", "s2cs_hello", "s2cs_update"):
+        if self.module in ("s2cs_request", "s2cs_hello", "s2cs_update", "s2cs_probe"):
             options["role"] = "producer"
         if self.module == "s2cs_request":
             options["encryption"] = "none"
@@ -72,11 +72,11 @@ class Scene:
 
     def prepare(self) -> None:
         """Bring the session to the state in which the module is called."""
-        if self.module in ("s2cs_hello", "s2cs_update", "s2cs_drop"):
+        if self.module in ("s2cs_hello", "s2cs_update", "s2cs_drop", "s2cs_probe"):
             self._done("s2cs_request", secret=SECRET, role="producer", encryption="none")
-        if self.module in ("s2cs_update", "s2cs_drop"):
+        if self.module in ("s2cs_update", "s2cs_drop", "s2cs_probe"):
             self._done("s2cs_hello", secret=SECRET, role="producer", producer_listeners=["127.0.0.1:7002"])
-        if self.module == "s2cs_drop":
+        if self.module in ("s2cs_drop", "s2cs_probe"):
             self._done("s2cs_update", role="producer")
 
     def start_anew(self) -> None:

@@ -55,7 +55,7 @@ class ProbeAction(Action[Probe]):
         """Contact the targets of a session, unless that would disturb an application."""
         found: dict[str, Any] = {
             "time": time.time(),
-            "certificate_problems": list(_certificate_problems(session)),
+            "certificate_problems": list(certificate_problems(session)),
             "contacts": [],
             "not_contacted": None,
         }
@@ -130,7 +130,7 @@ def _contacts(session: Session, certificate: str | None) -> list[dict[str, Any]]
     ]
 
 
-def _certificate_problems(session: Session) -> Iterable[str]:
+def certificate_problems(session: Session) -> Iterable[str]:
     """Return why the certificates of a session are not valid now, according to the clock of this gateway."""
     now = time.time()
     for whose, certificate in (("this gateway", session.certificate), ("the other gateway", session.peer_certificate)):

@@ -143,7 +143,7 @@ def test_what_is_sent() -> None:
     assert request["uid"] == update["uid"] == PROBE != gateways.plan.streams[0].uid
     assert (request["num_conn"], request["proxy"], request["rate"]) == (1, "haproxy", "10000000000")
     assert request["lifetime"] <= 900 and request["labels"] == {
-        "stream": "tomo",
+        "stream": "tomo (probe)",
         "probe_of": gateways.plan.streams[0].uid,
     }
     assert sent["gw-b", "s2cs_request"][0]["proxy"] == "stunnel"
@@ -177,7 +177,7 @@ def test_what_is_sent() -> None:
         (
             "consumer",
             {"problem": "closed", "msg": "closed"},
-            "gw-a only accepts 198.51.100.7/32, and gw-b connects from",
+            "gw-a only accepts connections from 198.51.100.7/32, and gw-b connects from 198.51.100.7 before any",
         ),
         ("consumer", {"problem": "silent", "msg": "accepts, but"}, "The data server on gw-a is stopped, paused or"),
         ("consumer", {"problem": "certificate", "msg": "another"}, "release the stream and open it again"),
@@ -185,7 +185,7 @@ def test_what_is_sent() -> None:
         (
             "consumer",
             {"problem": "unreachable", "msg": "no route to host"},
-            "s2cs_listen of gw-a and s2cs_egress of gw-b",
+            "a firewall rejects it: check routes, s2cs_listen of gw-a and s2cs_egress of gw-b",
         ),
     ],
 )
