@@ -72,7 +72,8 @@ options:
       - For O(role=producer), the session forwards to a temporary endpoint on this gateway instead of targets. Only
         processes of the gateway can reach the endpoint, and it ends with the session. O(remote_listeners) must be
         omitted.
-      - For O(role=consumer), only the gateway itself can connect to the listeners. O(clients) is ignored.
+      - For O(role=consumer), only the gateway itself can connect to the listeners, unless the proxy cannot restrict
+        clients. O(clients) is ignored.
       - The session must have been requested with a lifetime of at most 900 seconds.
     type: bool
     default: false

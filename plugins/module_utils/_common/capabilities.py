@@ -29,6 +29,7 @@ class ProxyCapabilities:
         half_closes_without_close_notify: Whether it ends one direction of a TLS connection without a close_notify
             alert.
         requires_close_notify: Whether it treats such an end as an attack.
+        restricts_clients: Whether it can refuse connections of applications by their addresses.
     """
 
     image: str = ""
@@ -41,6 +42,7 @@ class ProxyCapabilities:
     program_setting: str = "program"
     half_closes_without_close_notify: bool = False
     requires_close_notify: bool = False
+    restricts_clients: bool = True
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ PROXIES: Mapping[str, ProxyCapabilities] = {
     "nginx": ProxyCapabilities(
         "nginx:1.26-bookworm", transports=("tcp", "udp", "both"), half_closes_without_close_notify=True
     ),
-    "stunnel": ProxyCapabilities(f"scistream/stunnel:{VERSION}", encryptions=("tls",)),
+    "stunnel": ProxyCapabilities(f"scistream/stunnel:{VERSION}", encryptions=("tls",), restricts_clients=False),
 }
 
 RUNTIMES: Mapping[str, RuntimeCapabilities] = {

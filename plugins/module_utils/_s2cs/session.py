@@ -52,6 +52,7 @@ class Session:
         targets: Targets as requested, possibly with host names.
         resolved: The targets with the IP addresses to which they were resolved at the time of the UPDATE.
         half_close: Whether one direction of a connection stays open after the other has ended (proxy setting).
+        for_probe: Whether it is streaming for a probe, and not for an application.
     """
 
     uid: str
@@ -81,6 +82,7 @@ class Session:
     peer_certificate: str | None = None
     update_timeout: int | None = None
     half_close: bool = True
+    for_probe: bool = False
 
     @property
     def name(self) -> str:
@@ -136,17 +138,6 @@ class Session:
         """Clients of a consumer's session for a probe: only its gateway, from the addresses of its listeners."""
         hosts = dict.fromkeys(parse_endpoint("listeners", item).host for item in self.listeners)
         return [str(ip_network(host)) for host in hosts]
-
-    @property
-    def is_for_probe(self) -> bool:
-        """Whether the session is streaming for a probe, and not for an application."""
-        if self.state != STREAMING:
-            return False
-        if self.role == "consumer":
-            return self.clients == self.own_clients
-        # Otherwise, its targets are what was announced, or no loopback addresses without a rule of the policy.
-        address = parse_endpoint("targets", self.resolved[0]).address if len(self.resolved) == 1 else None
-        return address is not None and address.is_loopback and self.targets != self.producer_listeners
 
     def spec(self, key: str | None = None) -> DataServerSpec:
         """Return the specification of this session's data server.
@@ -214,7 +205,11 @@ class Session:
 
     def to_json(self) -> str:
         """Return the session as it is stored."""
-        return json.dumps(vars(self), sort_keys=True)
+        document = dict(vars(self))
+        if not self.for_probe:
+            # Earlier versions of the collection do not know this field.
+            del document["for_probe"]
+        return json.dumps(document, sort_keys=True)
 
     def require_storable(self, tolerance: int = 0) -> str:
         """Check that this session is not too large to be stored, and return it as it is stored.

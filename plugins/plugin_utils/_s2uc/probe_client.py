@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import RUNTIMES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import (
@@ -175,8 +176,9 @@ def why_no_probe(sessions: Sequence[Session]) -> str | None:
     """Return why a stream cannot have a probe, or None."""
     if any(session.get("transport") == "udp" for session in sessions):
         return "a pattern can only be sent over TCP"
-    if any(session.get("runtime") == "janus" for session in sessions):
-        return "data servers of Janus run on other hosts, which cannot reach a temporary endpoint on the gateway"
+    for runtime in (str(session.get("runtime")) for session in sessions):
+        if runtime in RUNTIMES and not RUNTIMES[runtime].listens_here:
+            return f"data servers of the runtime {runtime} cannot reach a temporary endpoint on the gateway"
     return None
 
 

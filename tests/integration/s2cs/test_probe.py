@@ -24,14 +24,16 @@ from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import
 Stream = dict[str, dict[str, Any]]
 
 
-def opened(s2cs: S2CS, target: str, probe: bool = False, encryption: str = "tls", **clients: list[str]) -> Stream:
+def opened(
+    s2cs: S2CS, target: str, probe: bool = False, encryption: str = "tls", proxy: str = "s2ds", **clients: list[str]
+) -> Stream:
     """Open both sides of a stream on one gateway; returns the sessions by role."""
     uid = own_uid()
     pairs = {role: of_gateway(role, uid) for role in ("producer", "consumer")}
     lifetime = {"lifetime": 120} if probe else {}
     sessions: Stream = {}
     for role, other in (("producer", "consumer"), ("consumer", "producer")):
-        s2cs.request(uid, role, encryption=encryption, **lifetime)
+        s2cs.request(uid, role, encryption=encryption, proxy=proxy, **lifetime)
         certificates = pairs[role].hello if encryption == "tls" else {}
         s2cs.hello(uid, *([target] if role == "producer" else []), role=role, **certificates)
         update: dict[str, Any] = {"uid": uid, "role": role, "probe": probe, "clients": clients.get(role)}
@@ -139,6 +141,7 @@ def test_pattern(s2cs: S2CS, door: str) -> None:
     # Again, as after a lost call: the endpoint is the same.
     again = {"uid": stream["producer"]["uid"], "role": "producer", "probe": True}
     assert not s2cs.done("update", **again)["changed"]
+    s2cs.refused("update", "probe", "is for a probe", uid=stream["producer"]["uid"], role="producer")
     # Others may not connect, and processes of the gateway reach it without the listener.
     with (
         contextlib.suppress(ConnectionResetError),

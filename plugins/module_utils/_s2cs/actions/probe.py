@@ -40,7 +40,7 @@ class ProbeAction(Action[Probe]):
         session = yield from self.manager.require(item.uid, item.role)
         check_permission(self.policy, session, item.secret, "probe", self.manager.caller)
         session.require_state(STREAMING)
-        if item.pattern and not session.is_for_probe:
+        if item.pattern and not session.for_probe:
             raise StateError(
                 f"pattern: session {session.uid} ({session.role}) is not one for a probe, and its application must not "
                 "receive the pattern: open another stream, with the option probe of s2cs_update"

@@ -15,6 +15,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.addresse
     parse_endpoint,
     parse_endpoints,
 )
+from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES, RUNTIMES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import MAX_PROBE_LIFETIME
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import options
@@ -75,7 +76,11 @@ class UpdateAction(Action[Update]):
         else:
             targets = yield lambda: self._targets(item, before)
         after = before.replace(
-            state=STREAMING, expires=before.end, peer_certificate=_peer_certificate(item, before), **targets
+            state=STREAMING,
+            expires=before.end,
+            peer_certificate=_peer_certificate(item, before),
+            for_probe=item.for_probe,
+            **targets,
         )
         repaired = yield from self.manager.apply(before, after, transaction)
         change = Change(item.uid, item.role, before, after, repaired=repaired)
@@ -124,7 +129,7 @@ class UpdateAction(Action[Update]):
                 f"the session has num_conn {session.num_conn}: specify at most that many targets",
             )
         resolved = resolve_targets(self.policy, session, option, targets, self._names.find)
-        if update.for_probe:
+        if update.for_probe and PROXIES[session.proxy].restricts_clients:
             clients = session.own_clients
         else:
             clients = [str(item) for item in self.policy.check_clients("clients", session.role, update.clients)]
@@ -158,19 +163,21 @@ def _check_for_probe(update: Update, session: Session) -> None:
     Raises:
         ValueRefused: It cannot.
     """
-    if not update.for_probe:
+    if not update.for_probe and not session.for_probe:
         return
-    if session.state == STREAMING and not session.is_for_probe:
+    if not update.for_probe:
+        why = f"session {session.uid} ({session.role}) is for a probe: request another one for an application"
+    elif session.state == STREAMING and not session.for_probe:
         why = f"session {session.uid} ({session.role}) is streaming already: request another one"
     elif session.lifetime is None or session.lifetime > MAX_PROBE_LIFETIME:
         why = f"a session for a probe must have a lifetime of at most {MAX_PROBE_LIFETIME} s"
     elif session.transport == "udp":
         why = "a session for a probe must have the transport tcp or both"
-    elif session.runtime == "janus":
-        why = "the data server of the session runs on another host, which cannot reach a temporary endpoint on this one"
+    elif not RUNTIMES[session.runtime].listens_here:
+        why = f"data servers of the runtime {session.runtime} cannot reach a temporary endpoint on this gateway"
     else:
         return
-    raise ValueRefused("probe", True, why)
+    raise ValueRefused("probe", update.for_probe, why)
 
 
 def _peer_certificate(update: Update, session: Session) -> str | None:

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.probe import certificate_problems
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import STREAMING, Session
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import STREAMING, Session, from_json
 from ansible_collections.scistream.gateway.tests.integration.proxies.certificates import of_gateway
 
 UID = "11111111-2222-4333-8444-555555555555"
@@ -56,20 +54,12 @@ def test_clocks_that_are_wrong() -> None:
         assert "the clock of this gateway says 2" in line
 
 
-@pytest.mark.parametrize(
-    ("role", "values", "expected"),
-    [
-        ("consumer", {"clients": ["192.0.2.1/32"]}, True),
-        ("consumer", {"clients": []}, False),
-        ("consumer", {"clients": ["192.0.2.0/24"]}, False),
-        ("consumer", {"clients": ["192.0.2.1/32"], "state": "announced"}, False),
-        ("consumer", {"clients": ["2001:db8::1/128"], "listeners": ["[2001:db8::1]:5100"]}, True),
-        ("producer", {"targets": ["127.0.0.1:40000"], "producer_listeners": ["10.1.0.5:7000"]}, True),
-        ("producer", {"targets": ["[::1]:40000"], "producer_listeners": ["10.1.0.5:7000"]}, True),
-        ("producer", {"targets": ["127.0.0.1:40000"], "producer_listeners": ["127.0.0.1:40000"]}, False),
-        ("producer", {"targets": ["10.1.0.6:7000"], "producer_listeners": ["10.1.0.5:7000"]}, False),
-        ("producer", {}, False),
-    ],
-)
-def test_sessions_for_probes(role: str, values: dict[str, Any], expected: bool) -> None:
-    assert session(role, resolved=values.get("targets", []), **values).is_for_probe is expected
+def test_earlier_versions_can_read_other_sessions() -> None:
+    assert "for_probe" not in session().to_json() and from_json(session().to_json()) == session()
+    probe = session(for_probe=True)
+    assert from_json(probe.to_json()) == probe
+
+
+def test_only_the_gateway_itself() -> None:
+    assert session("consumer").own_clients == ["192.0.2.1/32"]
+    assert session("consumer", listeners=["[2001:db8::1]:5100"]).own_clients == ["2001:db8::1/128"]

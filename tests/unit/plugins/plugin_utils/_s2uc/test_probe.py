@@ -329,7 +329,7 @@ def test_what_limits_the_throughput(limits: dict[str, Any], words: str) -> None:
     assert words in said and (not limits or "and the rate of the stream is 5 Gbit/s" in said)
 
 
-@pytest.mark.parametrize("changes", [{"transport": "udp"}, {"runtime": "janus"}])
+@pytest.mark.parametrize("changes", [{"transport": "udp"}, {"runtime": "janus"}, {"runtime": "dockersock"}])
 def test_streams_without_a_probe(changes: dict[str, str]) -> None:
     gateways = Gateways()
     gateways.sessions("gw-a")[0].update(changes)
