@@ -167,9 +167,15 @@ def probes(plan: Plan, contacted: Results) -> list[Stream]:
         sessions = {role: session_of(contacted, stream, role) for role in ROLES}
         open_sides = [session for session in sessions.values() if session and session.get("state") == "streaming"]
         if len(open_sides) == len(ROLES) and why_no_probe(open_sides) is None and stream.uid in plan.probes:
-            lifetime = PROBE_MARGIN + 2 * plan.seconds * len(plan.streams)
-            found.append(probe_of(stream, sessions, plan.probes[stream.uid], lifetime))
+            found.append(probe_of(stream, sessions, plan.probes[stream.uid], _lifetime(stream, plan, contacted)))
     return found
+
+
+def _lifetime(stream: Stream, plan: Plan, contacted: Results) -> int:
+    """Return the lifetime of a probe in seconds, within the limits of the gateways."""
+    gateways = [contacted[name].get("gateway") or {} for name in stream.gateways.values()]
+    limits = [(gateway.get("limits") or {}).get("lifetime") for gateway in gateways]
+    return min([PROBE_MARGIN + 2 * plan.seconds * len(plan.streams), *(int(limit) for limit in limits if limit)])
 
 
 def why_no_probe(sessions: Sequence[Session]) -> str | None:

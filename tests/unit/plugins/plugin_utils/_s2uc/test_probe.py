@@ -329,6 +329,14 @@ def test_what_limits_the_throughput(limits: dict[str, Any], words: str) -> None:
     assert words in said and (not limits or "and the rate of the stream is 5 Gbit/s" in said)
 
 
+def test_lifetimes_within_the_limits() -> None:
+    gateways = Gateways()
+    gateways.answers["gw-b"]["gateway"]["limits"] = {"lifetime": 100}
+    gateways.run()
+    (lifetime,) = {entries[0]["lifetime"] for _gateway, module, entries in gateways.sent if module == "s2cs_request"}
+    assert lifetime == 100
+
+
 @pytest.mark.parametrize("changes", [{"transport": "udp"}, {"runtime": "janus"}, {"runtime": "dockersock"}])
 def test_streams_without_a_probe(changes: dict[str, str]) -> None:
     gateways = Gateways()
