@@ -80,6 +80,10 @@ _raw:
       description: Whether it treats the end of one direction without a close_notify alert as an attack.
       type: bool
       sample: false
+    restricts_clients:
+      description: Whether it can refuse connections of applications by their addresses.
+      type: bool
+      sample: true
 """
 
 from collections.abc import Sequence
