@@ -55,8 +55,6 @@ def test_streams_that_work(site: Site, producer: int) -> None:
     assert again.changed == 0 and site.sessions() == both
     # The ports of the stream are in use, so the probe has others.
     assert not ports(site, again, "tomo") & {":".join(map(str, site.listener(opened)))}
-    checked = site.ok("stream_probe", "--check", streams=streams)
-    assert checked.message.splitlines() == ["tomo: would be probed", "open: would be probed"]
 
 
 def test_streams_that_do_not_work(site: Site, producer: int) -> None:
