@@ -88,11 +88,38 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Find out whether the producer's gateway answers
+- name: Set the UUID of a stream, and a secret that stays on the control node
+  ansible.builtin.set_fact:
+    stream_uid: 7c0a2f0e-31a4-4b6f-9c56-6d0a3f5e2b17
+    stream_secret: "{{ lookup('ansible.builtin.password', 'calibration.secret', length=32) }}"
+
+- name: Reserve a listener
+  scistream.gateway.s2cs_request:
+    uid: "{{ stream_uid }}"
+    role: producer
+    encryption: none
+    secret: "{{ stream_secret }}"
+  delegate_to: gw-aps
+
+- name: Announce the application
+  scistream.gateway.s2cs_hello:
+    uid: "{{ stream_uid }}"
+    role: producer
+    secret: "{{ stream_secret }}"
+    producer_listeners: ["10.1.0.5:7000"]
+  delegate_to: gw-aps
+
+- name: Forward to the application
+  scistream.gateway.s2cs_update:
+    uid: "{{ stream_uid }}"
+    role: producer
+  delegate_to: gw-aps
+
+- name: Find out whether the gateway reaches the application
   scistream.gateway.s2cs_probe:
-    uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
-    role: consumer
-  delegate_to: gw-alcf
+    uid: "{{ stream_uid }}"
+    role: producer
+  delegate_to: gw-aps
   register: probed
 
 - name: Show what is wrong
