@@ -130,21 +130,38 @@ EXAMPLES = r"""
 
 RETURN = r"""
 session:
-  description:
-    - The session, if one was specified by its options. See M(scistream.gateway.s2cs_request) for its contents.
-    - C(probe) is the outcome, V(null) in check mode. C(time) is the clock of the gateway in seconds since the epoch.
-    - C(contacts) lists the targets that were contacted, at most 8, each with the C(source) address, the C(seconds)
-      until the connection was established, and if it failed, a C(msg) and the kind of the C(problem), which is
-      C(timeout), C(refused), C(unreachable), C(closed), C(silent), C(no_tls) or C(certificate).
-    - C(not_contacted) is the reason why targets were not contacted, or V(null). C(certificate_problems) lists why the
-      certificates are not valid now.
-    - With O(pattern), C(arrived) tells whether the pattern arrived unchanged, and C(msg) why not. The other values are
-      sizes, times in seconds and rates in bits per second. C(network_round_trip) is the median time of a connection to
-      the producer's gateway. C(limited_by) is what the kernel of the consumer's gateway counted for its connection to
-      the producer's gateway during the measurement to the producer, and which C(leg) follows from it,
-      C(consumer_gateway), C(network) or C(producer_gateway).
+  description: The session, if one was specified by its options. See M(scistream.gateway.s2cs_request) for its contents.
   returned: success, if O(sessions) was not used
   type: dict
+  contains:
+    probe: &probe
+      description:
+        - The outcome, or null in check mode. C(time) is the clock of the gateway in seconds since the epoch.
+        - C(contacts) lists the targets that were contacted, at most 8, each with the C(source) address, the C(seconds) of
+          a round trip, and if it failed, a C(msg) and the kind of the C(problem), which is C(timeout), C(refused),
+          C(unreachable), C(closed), C(silent), C(no_tls) or C(certificate).
+        - C(not_contacted) is the reason why targets were not contacted, or null. C(certificate_problems) lists why the
+          certificates are not valid now.
+        - With O(pattern), C(arrived) tells whether the pattern arrived unchanged, and C(msg) why not. In that case,
+          C(log) has the last lines of the log of the data server. The other values are sizes, times in seconds and rates
+          in bits per second. C(network_round_trip) is the median round trip to the producer's gateway. C(limited_by) is
+          what the kernel of the consumer's gateway counted for its connection to the producer's gateway during the
+          measurement to the producer, and the C(leg) that follows from it, C(consumer_gateway), C(network) or
+          C(producer_gateway).
+      returned: success
+      type: dict
+      sample:
+        time: 1796000000.0
+        arrived: true
+        pattern_bytes: 1048576
+        round_trips: 128
+        round_trip_median: 0.0314
+        round_trip_p99: 0.0330
+        network_round_trip: 0.0309
+        to_producer: 4120000000.0
+        to_consumer: 4270000000.0
+        limited_by: {leg: network, busy: 0.99, window_limited: 0.02, retransmitted: 12}
+        contacts: []
   sample:
     uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
     role: consumer
@@ -162,26 +179,21 @@ session:
 sessions:
   description:
     - All sessions of the call, in the same order. After a failure, those that could be probed.
-    - See RV(session) for their contents.
+    - See M(scistream.gateway.s2cs_request) for their contents.
   returned: always, unless the arguments were invalid
   type: list
   elements: dict
+  contains:
+    probe: *probe
   sample:
     - uid: 1b4e28ba-2fa1-41d2-883f-0016d3cca427
-      role: consumer
+      role: producer
       state: streaming
       probe:
         time: 1796000000.0
-        arrived: true
-        pattern_bytes: 1048576
-        round_trips: 200
-        round_trip_median: 0.0314
-        round_trip_p99: 0.0330
-        network_round_trip: 0.0309
-        to_producer: 4100000000.0
-        to_consumer: 4300000000.0
-        limited_by: {leg: network, busy: 0.99, window_limited: 0.02, retransmitted: 12}
+        certificate_problems: []
         contacts: []
+        not_contacted: 2 connections are open
 changed_sessions:
   description: Always empty, unless a session had to be repaired first.
   returned: always, unless the arguments were invalid
