@@ -137,14 +137,14 @@ session:
     probe: &probe
       description:
         - The outcome, or null in check mode. C(time) is the clock of the gateway in seconds since the epoch.
-        - C(contacts) lists the targets that were contacted, at most 8, each with the C(source) address, the C(seconds) of
-          a round trip, and if it failed, a C(msg) and the kind of the C(problem), which is C(timeout), C(refused),
+        - C(contacts) lists the targets that were contacted, at most 8, each with the C(source) address, the C(seconds)
+          of a round trip, and if it failed, a C(msg) and the kind of the C(problem), which is C(timeout), C(refused),
           C(unreachable), C(closed), C(silent), C(no_tls) or C(certificate).
         - C(not_contacted) is the reason why targets were not contacted, or null. C(certificate_problems) lists why the
           certificates are not valid now.
         - With O(pattern), C(arrived) tells whether the pattern arrived unchanged, and C(msg) why not. In that case,
-          C(log) has the last lines of the log of the data server. The other values are sizes, times in seconds and rates
-          in bits per second. C(network_round_trip) is the median round trip to the producer's gateway. C(limited_by) is
+          C(log) has the last lines of the log of the data server. The other values are sizes, times in seconds and
+          rates in bits per second. C(network_round_trip) is the median round trip to the producer's gateway. C(limited_by) is
           what the kernel of the consumer's gateway counted for its connection to the producer's gateway during the
           measurement to the producer, and the C(leg) that follows from it, C(consumer_gateway), C(network) or
           C(producer_gateway).
