@@ -143,11 +143,11 @@ session:
         - C(not_contacted) is the reason why targets were not contacted, or null. C(certificate_problems) lists why the
           certificates are not valid now.
         - With O(pattern), C(arrived) tells whether the pattern arrived unchanged, and C(msg) why not. In that case,
-          C(log) has the last lines of the log of the data server. The other values are sizes, times in seconds and
-          rates in bits per second. C(network_round_trip) is the median round trip to the producer's gateway. C(limited_by) is
-          what the kernel of the consumer's gateway counted for its connection to the producer's gateway during the
-          measurement to the producer, and the C(leg) that follows from it, C(consumer_gateway), C(network) or
-          C(producer_gateway).
+          C(log) has the last lines of the log of the data server.
+        - The other values are sizes, times in seconds and rates in bits per second. C(network_round_trip) is the median
+          round trip to the producer's gateway. C(limited_by) is what the kernel of the consumer's gateway counted for
+          its connection to the producer's gateway during the measurement to the producer, and the C(leg) that follows
+          from it, C(consumer_gateway), C(network) or C(producer_gateway).
       returned: success
       type: dict
       sample:
