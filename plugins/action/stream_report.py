@@ -224,9 +224,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         plan = self._plan
         names = ("contact", "request", "hello", "update", "pattern", "release")
         answers = {name: self._answers(f"{PREFIX}{name}") for name in names}
-        if plan.purpose == "open" and (
-            self._check or any(stops_run(item) for found in self._steps() for item in found.values())
-        ):
+        failed = any(stops_run(item) for found in self._steps() for item in found.values())
+        if not plan.probes or (plan.purpose == "open" and (self._check or failed)):
             return {**result, "skipped": True}
         # The report covers the sessions of the probes, which expire if they were not released.
         session_journal.close()

@@ -62,7 +62,7 @@ class ProbeClient:
 
     def contact(self) -> Result | None:
         """Query the sessions, and have the gateway contact applications. None if the streams were not opened."""
-        if self._check and self._plan.purpose == "open":
+        if not self._plan.probes or (self._check and self._plan.purpose == "open"):
             return None
         if any(stops_run(item) for name in ("request", "hello", "update") for item in self._answers(name).values()):
             return None

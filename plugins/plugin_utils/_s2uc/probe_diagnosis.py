@@ -29,7 +29,6 @@ _OPEN_AGAIN = "run stream_open again"
 _HEALTHY = ("ok", "idle", "waiting", "busy", None)
 _REPAIRS = {
     "down": f"{_OPEN_AGAIN}, which restarts it",
-    "silent": "resume its process, or release the stream and open it again",
     "unfinished": _OPEN_AGAIN,
     "expired": _OPEN_AGAIN,
 }
@@ -105,8 +104,9 @@ class Sides:
             awaited = "HELLO" if state == "reserved" else "UPDATE"
             yield f"{gateway}: its {role} session is {state} and waits for its {awaited}: {_OPEN_AGAIN}"
         elif health not in _HEALTHY:
-            repair = _REPAIRS.get(str(health), "run stream_status")
-            yield f"{gateway}: {readable(str(session.get('reason') or health))}: {repair}"
+            # The other reasons include the remedy.
+            repair = f": {_REPAIRS[str(health)]}" if str(health) in _REPAIRS else ""
+            yield f"{gateway}: {readable(str(session.get('reason') or health))}{repair}"
 
     def _refusal(self, role: str, gateway: str) -> Iterable[str]:
         """Return why a gateway did not contact the targets of a session."""

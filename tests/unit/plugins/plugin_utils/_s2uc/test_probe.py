@@ -210,7 +210,7 @@ def test_targets_that_are_not_reached(role: str, contact: dict[str, Any], words:
         ),
         ("gw-b", {"state": "reserved"}, "gw-b: its consumer session is reserved and waits for its HELLO"),
         ("gw-a", {"health": "down", "reason": "it died"}, "gw-a: it died: run stream_open again, which restarts it"),
-        ("gw-b", {"health": "silent", "reason": "it is stopped"}, "gw-b: it is stopped: resume its process, or"),
+        ("gw-b", {"health": "silent", "reason": "it is stopped"}, "PROBLEM: gw-b: it is stopped\n"),
         ("gw-b", {"health": "expired", "reason": "over"}, "gw-b: over: run stream_open again"),
         (
             "gw-b",
@@ -359,6 +359,19 @@ def test_streams_that_were_not_opened_are_not_probed() -> None:
     gateways.registered["hello"] = {"gw-a": {"refused": True, "msg": "no"}}
     gateways.run()
     assert gateways.sent == []
+    # A variable of others with the short name selects the tasks, but not the streams.
+    gateways = Gateways()
+    gateways.plan = Plan(**{**vars(gateways.plan), "purpose": "open", "probes": {}})
+    gateways.run()
+    assert gateways.sent == []
+
+
+def test_applications_that_must_not_be_contacted() -> None:
+    gateways = Gateways()
+    gateways.plan = Plan(**{**vars(gateways.plan), "probe": False})
+    said = gateways.run()
+    assert "tomo: works" in said and "the application at" not in said
+    assert ("gw-a", "s2cs_probe") not in [(gateway, module) for gateway, module, _entries in gateways.sent]
 
 
 def test_plans() -> None:
