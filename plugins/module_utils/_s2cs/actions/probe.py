@@ -24,6 +24,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.x509_der i
 
 # Lines of the data server's log in the result of a probe that failed.
 _LOG_LINES = 5
+_LOG_SECONDS = 0.2
 
 
 class ProbeAction(Action[Probe]):
@@ -108,6 +109,8 @@ class ProbeAction(Action[Probe]):
         except ProbeFailedError as error:
             found.update(arrived=False, msg=str(error))
             found["contacts"] = _contacts(session, session.peer_certificate)
+            # The data server may close a connection just before it logs why.
+            time.sleep(_LOG_SECONDS)
             with suppress(ScistreamError, OSError):
                 found["log"] = self.manager.data_server(session, lenient=True).runtime.log(_LOG_LINES)
         return found
