@@ -147,7 +147,9 @@ class Inputs:
             InputError: It is not a number, or too long.
         """
         name = self._first("seconds")
-        return self._checked(lambda: check_number(name, whole_number(self._value(name), 9), 0, MAX_PROBE_SECONDS)) if name else 0
+        if not name:
+            return 0
+        return self._checked(lambda: check_number(name, whole_number(self._value(name), 9), 0, MAX_PROBE_SECONDS))
 
     def show(self) -> str:
         """Return which streams stream_status shows: ``all`` or ``problems``.
