@@ -136,8 +136,8 @@ msg:
 streams:
   description:
     - Streams that were opened, or for O(kind=applied) that are open, by name.
-    - For O(kind=probed), those that were probed, by name, each with C(works) and the measurements in seconds and bits per
-      second, see M(scistream.gateway.s2cs_probe).
+    - For O(kind=probed), those that were probed, by name, each with C(works) and the measurements in seconds and bits
+      per second, see M(scistream.gateway.s2cs_probe).
     - Except in check mode, the stat C(scistream_result) is set to it, as by M(ansible.builtin.set_stats).
       The playbooks store it in the fact C(scistream_result) as well.
     - It contains no secrets.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.formatting import format_duration
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import (
     Results,
     Session,
@@ -16,7 +17,6 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers im
     session_of,
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import (
-    duration,
     listed,
     readable,
     with_names,
@@ -203,5 +203,5 @@ def _clock(gateway: str, answer: Mapping[str, Any], probe: Mapping[str, Any] | N
     skew = now - end if now > end else now - begin if now < begin else 0.0
     if abs(skew) > _MAX_SKEW:
         direction = "ahead of" if skew > 0 else "behind"
-        by = duration(abs(skew))
+        by = format_duration(abs(skew))
         yield f"the clock of {gateway} is {by} {direction} that of this machine: synchronize the clocks"

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.formatting import format_size
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, has_failed
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import (
     listed,
     readable,
-    size,
     with_names,
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import Plan
@@ -164,7 +164,7 @@ def _carried(finding: Finding, sides: Sides, probe: Stream, answers: Mapping[str
         return
     finding.result.update({key: value for key, value in found.items() if key not in ("time", "contacts")})
     finding.facts += [
-        f"a pattern of {size(found['pattern_bytes'])} arrived unchanged in both directions ({path})",
+        f"a pattern of {format_size(found['pattern_bytes'])} arrived unchanged in both directions ({path})",
         f"round trip: median {_time(found['round_trip_median'])}, 99th percentile {_time(found['round_trip_p99'])}, "
         f"of {found['round_trips']}",
         *_legs(finding.result, sides),

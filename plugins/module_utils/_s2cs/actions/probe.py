@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any, Iterable
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.module_utils._common.x509_der import parse
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import options
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.action_type import ActionType
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.base import Action, Change
@@ -20,7 +21,6 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors imp
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ownership import check_permission
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import STREAMING, Session, timestamp
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.transaction import Transaction
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.x509_der import parse
 
 # Lines of the data server's log in the result of a probe that failed.
 _LOG_LINES = 5
