@@ -90,7 +90,7 @@ def test_a_description_of_forty_streams(site: Site, four: Path, producer: int) -
     assert len(site.sessions()) == 2 * 36
     status = site.ok("stream_status", inventory=four)
     assert status.message.startswith("36 streams, no problems\n")
-    listeners = re.findall(r"^  ([0-9.]+):(\d+) \(gw-.\) -> ", status.message, re.MULTILINE)
+    listeners = re.findall(r"^  ([0-9.]+):(\d+)(?:, [0-9.:]+)* \(gw-.\) -> ", status.message, re.MULTILINE)
     assert len(listeners) == 36 and {ask((host, int(port))) for host, port in listeners} == {b"PHOTONS"}
 
     streams.clear()
