@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,14 @@ import pytest
 from ansible_collections.scistream.gateway.tests.integration.s2cs import machine
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import S2CS
 from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import Application
+
+
+@pytest.fixture(scope="session", autouse=True)
+def bytecode(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Have modules on gateways that are on this machine compiled once (see bytecode/sitecustomize.py)."""
+    os.environ["SCISTREAM_TEST_BYTECODE"] = str(tmp_path_factory.mktemp("bytecode"))
+    path = [str(Path(__file__).parent / "bytecode"), os.environ.get("PYTHONPATH")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, path))
 
 
 @pytest.fixture(scope="session", autouse=True)

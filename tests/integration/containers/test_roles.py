@@ -26,8 +26,8 @@ from ansible_collections.scistream.gateway.tests.testbed.engine import docker
 
 @pytest.fixture
 def gateway(tmp_path: Path) -> Gateway:
-    """A gateway under a directory."""
-    return Gateway(tmp_path)
+    """A gateway under a directory, whose Python has the SDK of Docker."""
+    return Gateway(tmp_path, sys.executable)
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.scistream.gateway.tests.integration.python import of_gateways
+
 PLAYBOOK = shutil.which("ansible-playbook") or str(Path(sys.executable).with_name("ansible-playbook"))
 LISTEN = {"producer": "127.0.0.2", "consumer": "127.0.0.3"}
 
@@ -104,8 +106,9 @@ class Outcome:
 class Gateway:
     """A gateway that the playbook provisions under a directory."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, python: str | None = None) -> None:
         self.directory = directory
+        self.python = python or of_gateways()
         self.root = directory / "root"
         (directory / "home").mkdir()
         (directory / "ansible.cfg").write_text("[defaults]\ninternal_poll_interval = 0.01\n")
@@ -123,7 +126,7 @@ class Gateway:
         """Run the playbook with the smallest set of variables, or others, for one host or several."""
         common = {
             "ansible_connection": "local",
-            "ansible_python_interpreter": sys.executable,
+            "ansible_python_interpreter": self.python,
             "s2cs_root": str(self.root),
             "s2cs_listen": LISTEN,
             **variables,
@@ -206,7 +209,7 @@ def test_what_is_installed(gateway: Gateway) -> None:
     assert mode(gateway.root / "var/lib/scistream") == 0o710
     assert mode(gateway.root / "var/lib/scistream/sessions") == 0o710
     assert {mode(path) for path in program.glob("*.py")} == {0o644}
-    version = [sys.executable, "-I", str(program), "--version"]
+    version = [gateway.python, "-I", str(program), "--version"]
     assert subprocess.run(version, check=True, capture_output=True, text=True).stdout.startswith("s2ds ")
 
     # What an earlier version had, a later one has not; what somebody changed is put right.

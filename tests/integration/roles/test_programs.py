@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.scistream.gateway.tests.integration.python import of_gateways
 from ansible_collections.scistream.gateway.tests.integration.roles.test_gateway_playbook import LISTEN, Gateway, gateway
 
 __all__ = ["gateway"]
@@ -120,7 +121,7 @@ def test_play_of_a_site(gateway: Gateway, tmp_path: Path) -> None:
     play = {
         "hosts": "all",
         "gather_facts": False,
-        "vars": {"ansible_python_interpreter": sys.executable, "s2cs_root": str(gateway.root), "s2cs_listen": LISTEN},
+        "vars": {"ansible_python_interpreter": of_gateways(), "s2cs_root": str(gateway.root), "s2cs_listen": LISTEN},
         "tasks": [
             {
                 "name": "Change something",

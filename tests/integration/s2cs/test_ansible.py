@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.scistream.gateway.tests.integration.python import of_gateways
 from ansible_collections.scistream.gateway.tests.integration.s2cs.instance import (
     S2CS,
     SECRET,
@@ -79,7 +80,7 @@ def playbook(tmp_path: Path) -> Playbook:
     return Playbook(tmp_path)
 
 
-LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": of_gateways()}
 
 
 def task(module: str, check: bool = False, **options: Any) -> dict[str, Any]:

@@ -20,6 +20,8 @@ from typing import Any
 
 import yaml
 
+from ansible_collections.scistream.gateway.tests.integration.python import of_gateways
+
 HERE = Path(__file__).parent
 PLAYBOOK = shutil.which("ansible-playbook") or str(Path(sys.executable).with_name("ansible-playbook"))
 GATEWAYS = ("gw-a", "gw-b", "gw-c")
@@ -88,13 +90,13 @@ class Site:
         loopback = {role: ["127.0.0.0/8"] for role in ("producer", "consumer")}
         return {
             "ansible_connection": "local",
-            "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+            "ansible_python_interpreter": of_gateways(),
             "s2cs_root": str(self.directory / name),
             "s2cs_listen": both,
             "s2cs_egress": both,
             "s2cs_targets": loopback,
             "s2cs_clients": loopback,
-            "s2ds_python": "{{ ansible_playbook_python }}",
+            "s2ds_python": of_gateways(),
         }
 
     def hosts(self, *names: str, **more: Any) -> dict[str, Any]:
