@@ -51,7 +51,19 @@ def listed() -> list[Package]:
 
 def ensure(needs: Sequence[str], python: Path) -> None:
     """See to it that everything listed for these needs is there."""
+    install(lacking(needs, python), python)
+
+
+def lacking(needs: Sequence[str], python: Path) -> list[Package]:
+    """Return what is listed for these needs and not there; an error if this user cannot install it."""
     missing = [package for package in listed() if package.need in needs and package.missing(python)]
+    if missing:
+        _prefix(missing)
+    return missing
+
+
+def install(missing: Sequence[Package], python: Path) -> None:
+    """Install packages; another run may do so at the same time."""
     if not missing:
         return
     with locked(CACHE / "packages.lock"):
@@ -61,19 +73,30 @@ def ensure(needs: Sequence[str], python: Path) -> None:
         raise Failure(f"installed, but not to be found: {', '.join(f'{one.name} ({one.probe})' for one in left)}")
 
 
+def _prefix(missing: Sequence[Package]) -> list[str]:
+    """Return what goes before apt-get for this user to install packages, or say who can."""
+    what, command = _described(missing)
+    if shutil.which("apt-get") is None:
+        raise Failure(f"This machine lacks (by their names in Debian):\n{what}\nPlease install them.")
+    if os.geteuid() == 0:
+        return []
+    if subprocess.call(["sudo", "-n", "true"], stderr=subprocess.DEVNULL) if shutil.which("sudo") else True:
+        raise Failure(f"This machine lacks:\n{what}\nAn administrator installs them with: {command}")
+    return ["sudo", "-n"]
+
+
+def _described(missing: Sequence[Package]) -> tuple[str, str]:
+    """Return a list of packages for people, and the command that installs them."""
+    what = "\n".join(f"  {package.name:<22}{package.reason}" for package in missing)
+    return what, f"apt-get install {' '.join(package.name for package in missing)}"
+
+
 def _install(missing: Sequence[Package]) -> None:
     if not missing:
         return
+    prefix = _prefix(missing)
+    what, command = _described(missing)
     names = [package.name for package in missing]
-    what = "\n".join(f"  {package.name:<22}{package.reason}" for package in missing)
-    command = f"apt-get install {' '.join(names)}"
-    if shutil.which("apt-get") is None:
-        raise Failure(f"This machine lacks (by their names in Debian):\n{what}\nPlease install them.")
-    prefix: list[str] = []
-    if os.geteuid() != 0:
-        if subprocess.call(["sudo", "-n", "true"], stderr=subprocess.DEVNULL) if shutil.which("sudo") else True:
-            raise Failure(f"This machine lacks:\n{what}\nAn administrator installs them with: {command}")
-        prefix = ["sudo", "-n"]
     print(f"This machine lacks, and gets from apt-get:\n{what}", file=sys.stderr, flush=True)
     apt = [*prefix, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=300"]
     install = [*apt, "install", "--no-install-recommends", *names]

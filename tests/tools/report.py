@@ -15,7 +15,7 @@ import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Sequence
+from typing import Any, Callable, Sequence
 
 import artifact
 import checkout
@@ -33,7 +33,31 @@ LEFT_OVER = 24 * 60 * 60
 
 def run(parts: Sequence[Part], arguments: list[str], left_out: Sequence[str] = ()) -> int:
     """Run the parts and return the exit code; those that were left out on purpose count as skipped."""
-    packages.ensure(sorted({need for part in parts for need in ("start", *part.needs)}), controller())
+    packages.ensure(("start", "checks"), controller())
+    missing = packages.lacking(sorted({need for part in parts for need in part.needs}), controller())
+    with ThreadPoolExecutor(1) as aside:
+        presence = host.Presence()
+        alone = presence.alone()
+        # apt-get waits for the network and the disk: environments are made and static checks run meanwhile.
+        begun = aside.submit(_install_and_look, missing)
+        if not missing:
+            begun.result()
+        return _run(parts, arguments, left_out, begun, lambda: alone and presence.alone())
+
+
+def _install_and_look(missing: Sequence[packages.Package]) -> tuple[datetime, host.Picture]:
+    """Install packages; returns a picture of the machine, and when it was taken."""
+    packages.install(missing, controller())
+    return datetime.now(timezone.utc).replace(microsecond=0), host.picture()
+
+
+def _run(
+    parts: Sequence[Part],
+    arguments: list[str],
+    left_out: Sequence[str],
+    begun: Future[tuple[datetime, host.Picture]],
+    alone: Callable[[], bool],
+) -> int:
     venv = environment.environment(environment.TESTS)
     env = _variables(venv)
     CACHE.mkdir(exist_ok=True)
@@ -41,9 +65,6 @@ def run(parts: Sequence[Part], arguments: list[str], left_out: Sequence[str] = (
         # Left by a run that was killed.
         if time.time() - old.stat().st_mtime > LEFT_OVER:
             shutil.rmtree(old, ignore_errors=True)
-    presence = host.Presence()
-    since = datetime.now(timezone.utc).replace(microsecond=0)
-    alone, before = presence.alone(), host.picture()
     with tempfile.TemporaryDirectory(prefix="run-", dir=str(CACHE)) as directory:
         core = environment.core(venv)
         newest = newest_core(for_tests())
@@ -56,12 +77,11 @@ def run(parts: Sequence[Part], arguments: list[str], left_out: Sequence[str] = (
             subprocess.run(["git", *command], cwd=str(workspace.collection), stdin=subprocess.DEVNULL, check=True)
         env["ANSIBLE_COLLECTIONS_PATH"] = env["PYTHONPATH"] = str(workspace.directory)
         try:
-            jobs = _side_by_side(parts, workspace)
+            jobs = _side_by_side(parts, workspace, begun)
         finally:
             workspace.stop()
-        jobs.append(
-            Job("host", workspace).execute(lambda job: _compare(job, before, since, alone and presence.alone()))
-        )
+        since, before = begun.result()
+        jobs.append(Job("host", workspace).execute(lambda job: _compare(job, before, since, alone())))
         _tell(jobs[-1], workspace, len(jobs), len(jobs))
         _keep_logs(workspace)
         return _close(jobs, left_out, remark)
@@ -85,21 +105,30 @@ def _variables(venv: Path) -> dict[str, str]:
     return {**env, "NO_COLOR": "1", "ANSIBLE_NOCOLOR": "1", "PYTHONUNBUFFERED": "1"}
 
 
-def _side_by_side(parts: Sequence[Part], workspace: Workspace) -> list[Job]:
-    """Run the parts in their order, one more at a time than there are processors, because most wait for others."""
+def _side_by_side(parts: Sequence[Part], workspace: Workspace, begun: Future[Any]) -> list[Job]:
+    """Run the parts in their order, one more at a time than there are processors, because most wait for others.
+
+    Until the packages are installed and the machine was looked at, static checks alone run: they leave nothing on it.
+    """
     done: list[Job] = []
-    with ThreadPoolExecutor((os.cpu_count() or 2) + 1) as pool:
-        jobs = {pool.submit(_begin, part, workspace): part for part in parts}
-        left: set[Future[Job]] = set(jobs)
+    waiting, running = list(parts), dict[Future[Job], str]()
+    slots = (os.cpu_count() or 2) + 1
+    with ThreadPoolExecutor(slots) as pool:
         try:
-            while left:
-                ended, left = wait(left, timeout=HEARTBEAT, return_when=FIRST_COMPLETED)
-                done += [_tell(future.result(), workspace, len(parts) - len(left), len(parts)) for future in ended]
+            while waiting or running:
+                installed = begun.done() and begun.result() is not None
+                may = [part for part in waiting if installed or part.group == "lint"]
+                for part in may[: slots - len(running)]:
+                    waiting.remove(part)
+                    running[pool.submit(_begin, part, workspace)] = part.name
+                events: set[Future[Any]] = {*running, *([] if installed else [begun])}
+                ended = wait(events, timeout=HEARTBEAT, return_when=FIRST_COMPLETED).done
+                for future in [future for future in running if future in ended]:
+                    del running[future]
+                    done.append(_tell(future.result(), workspace, len(done) + 1, len(parts)))
                 if not ended and not workspace.echo:
-                    _heartbeat([jobs[future].name for future in left if future.running()], workspace)
+                    _heartbeat([*running.values()], workspace)
         except BaseException:
-            for future in left:
-                future.cancel()
             workspace.stop()
             raise
     order = [part.name for part in parts]
