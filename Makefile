@@ -36,7 +36,7 @@ test-integration: ## Run the integration tests, on real instances on this machin
 	@$(TOOLS) test integration
 
 test-containers: ## Run the integration tests that need a Docker engine
-	@$(TOOLS) test containers
+	@$(TOOLS) test containers janus
 
 test-versions: ## Run the playbooks with every supported version of ansible-core
 	@$(TOOLS) test versions

@@ -24,14 +24,15 @@ from layout import Failure
 # What travels to gateways and runs with their Python.
 GATEWAY = ("plugins/modules/*.py", "plugins/module_utils/**/*.py", "roles/*/files/**/*.py")
 GATEWAY_PYTHON = "3.8"
-# The longest part would take as long as all others together otherwise; each file keeps the gateways that it made.
+# The longest parts would take as long as all others together otherwise; each file keeps the gateways that it made.
 SIDE_BY_SIDE = ("-n", "2", "--dist", "loadfile")
 # Sessions of antsibull-nox that need nothing but the tools of this environment (see antsibull-nox.toml).
 NOX_SESSIONS = ("yamllint", "antsibull-nox-config", "extra-checks", "build-import-check")
 # The one that needs a tool that has wheels for this Python only.
 LICENCES, LICENCES_PYTHON = "license-check", "3.11"
 # Integration tests that need a container engine.
-IN_CONTAINERS = ("tests/integration/containers", "tests/integration/janus")
+CONTAINERS = "tests/integration/containers"
+JANUS = "tests/integration/janus"
 # Tests of the status page and the metrics, with a real browser and a real Prometheus.
 WEB = "tests/integration/web"
 # The examples and pages of the documentation.
@@ -168,7 +169,7 @@ def unit(job: Job) -> None:
 
 def integration(job: Job) -> None:
     """Real instances, driven with the collection as it is built and installed; two files of tests at a time."""
-    ignored = [f"--ignore={directory}" for directory in (*IN_CONTAINERS, EXAMPLES, WEB, core_versions.DIRECTORY)]
+    ignored = [f"--ignore={directory}" for directory in (CONTAINERS, JANUS, EXAMPLES, WEB, core_versions.DIRECTORY)]
     job.pytest("tests/integration", *ignored, *SIDE_BY_SIDE, env={"ANSIBLE_COLLECTIONS_PATH": str(job.workspace.build)})
 
 
@@ -183,11 +184,20 @@ def web(job: Job) -> None:
 
 
 def containers(job: Job) -> None:
-    """The same in containers of a real engine, which is started where that is allowed."""
+    """The same in containers of a real engine, which is started where that is allowed; two files of tests at a time."""
+    _engine(job)
+    job.pytest(CONTAINERS, *SIDE_BY_SIDE, env={"ANSIBLE_COLLECTIONS_PATH": str(job.workspace.build)})
+
+
+def janus(job: Job) -> None:
+    """The same under a real Janus controller."""
+    _engine(job)
+    job.pytest(JANUS, env={"ANSIBLE_COLLECTIONS_PATH": str(job.workspace.build)})
+
+
+def _engine(job: Job) -> None:
     if not job.run("python", "-m", "testbed", "engine", cwd=job.workspace.collection / "tests"):
         raise Failure("These tests need a Docker engine; CONTAINERS=no leaves them out.")
-    first, *others = (name for name in IN_CONTAINERS if (job.workspace.collection / name).is_dir())
-    job.pytest(first, *others, env={"ANSIBLE_COLLECTIONS_PATH": str(job.workspace.build)})
 
 
 def gateways(job: Job) -> None:
@@ -212,6 +222,7 @@ PARTS = (
     Part("examples", examples, "test", ("checks", "integration")),
     # Not the first one: the part containers starts the engine meanwhile.
     Part("gateways", gateways, "test", ("checks", "integration", "containers")),
+    Part("janus", janus, "test", ("checks", "integration", "containers")),
     Part("versions", core_versions.versions, "test"),
     Part("web", web, "test", ("checks", "integration", "web")),
     Part("sanity", ansible_test.sanity, "test"),
