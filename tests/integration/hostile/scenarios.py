@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,11 @@ Picture = dict[str, bytes]
 
 
 class Scene:
-    """One module, on a gateway of its own in which everything is ready for its call."""
+    """One module, on a gateway of its own in which everything is ready for its call.
+
+    Attributes:
+        ready: Whether it is so again: not while a call is judged, and after one that something was wrong with.
+    """
 
     def __init__(self, module: str, root: Path) -> None:
         self.module = module
@@ -32,6 +38,8 @@ class Scene:
         self.template = root / "haproxy.cfg.j2"
         shutil.copy(COLLECTION / "roles/haproxy/files/haproxy.cfg.j2", self.template)
         self.uid = own_uid()
+        self.ready = True
+        self._seen: dict[str, tuple[tuple[int, ...], bytes]] = {}
         self.prepare()
 
     def options(self) -> dict[str, Any]:
@@ -95,16 +103,27 @@ class Scene:
 
     def picture(self) -> Picture:
         """Return what is in the store and in files; two pictures are equal if a call changed nothing."""
-        files = {
-            str(path.relative_to(self.root)): path.read_bytes()
-            for path in self.root.rglob("*")
-            if path.is_file()
-            and path.name not in ("log", "lock", "standalone.lock")
-            and path.stem != "s2cs"
+        files: Picture = {}
+        for directory, inner, names in os.walk(self.root):
             # What Python remembers of a program is no change.
-            and path.parent.name != "__pycache__"
-        }
+            inner[:] = [name for name in inner if name != "__pycache__"]
+            for name in names:
+                if name not in ("log", "lock", "standalone.lock") and name.partition(".")[0] != "s2cs":
+                    files[os.path.join(directory, name)] = self._content(os.path.join(directory, name))
         return {**files, "rows": repr((self.s2cs.rows(), self.s2cs.rows("port"))).encode()}
+
+    def _content(self, path: str) -> bytes:
+        """Read a file, if anybody wrote it since the last time."""
+        try:
+            status = os.stat(path)
+            if not stat.S_ISREG(status.st_mode):
+                return b""
+            written = (status.st_ino, status.st_ctime_ns, status.st_size)
+            if self._seen.get(path, ((), b""))[0] != written:
+                self._seen[path] = (written, Path(path).read_bytes())
+        except FileNotFoundError:
+            return b""
+        return self._seen[path][1]
 
     def written(self) -> list[str]:
         """Return the configurations that data servers are given."""

@@ -34,14 +34,14 @@ ANSIBLE = re.compile(
 ALLOWED = re.compile(r"no-engine\.sock|Permission denied|there is no /[a-z0-9/.]*: run the role")
 
 
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A directory of its own, in which relative paths end as well."""
-    for name in ("root", "home", "work"):
+    for name in ("home", "work"):
         (tmp_path / name).mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path / "work")
-    yield tmp_path
+    yield
     strays = [path for name in ("home", "work") for path in (tmp_path / name).iterdir()]
     assert not strays, f"a value made files where none belong: {strays}"
 
@@ -58,7 +58,16 @@ def texts(value: Any) -> Iterator[str]:
 
 
 def check(scene: Scene, option: str, value: Any) -> None:
-    """Call the module with one value in the place of a good one, and judge what comes of it."""
+    """Call the module with one value in the place of a good one, as if there had been no other call before."""
+    if not scene.ready:
+        scene.start_anew()
+    scene.ready = False
+    judge(scene, option, value)
+    scene.ready = True
+
+
+def judge(scene: Scene, option: str, value: Any) -> None:
+    """Call the module, and judge what comes of it."""
     spec = entry_points.options_of(scene.module)[option]
     before = scene.picture()
     # Many a path is allowed to root, and must not be used here.
@@ -80,14 +89,24 @@ def check(scene: Scene, option: str, value: Any) -> None:
         assert option in message or ALLOWED.search(message), f"{option}: {value!r}: {message}"
 
 
-@pytest.fixture
-def scene(request: pytest.FixtureRequest, place: Path) -> Iterator[Scene]:
-    """The module of a test, ready to be called."""
-    made = Scene(request.param, place / "root")
+@pytest.fixture(scope="module")
+def scenes() -> Iterator[dict[str, Scene]]:
+    """Modules that are ready to be called; each test leaves its own so."""
+    made: dict[str, Scene] = {}
     yield made
-    made.start_anew()
-    problems = made.s2cs.remove()
+    problems = []
+    for scene in made.values():
+        scene.start_anew()
+        problems += scene.s2cs.remove()
     assert not problems, problems
+
+
+@pytest.fixture
+def scene(request: pytest.FixtureRequest, scenes: dict[str, Scene], tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    """The module of a test."""
+    if request.param not in scenes:
+        scenes[request.param] = Scene(request.param, tmp_path_factory.mktemp(request.param))
+    return scenes[request.param]
 
 
 @pytest.mark.parametrize(("scene", "option"), OPTIONS, indirect=["scene"])
