@@ -181,29 +181,12 @@ def test_check_do_again_change(gateway: Gateway) -> None:
 
     done = gateway.ok()
     assert done.changed == outcome.changed
-    # What the gateway allows now.
-    assert "producer: listens on " in done.output
+    # It ends with what is allowed now, and what is not restricted can be seen.
+    assert "producer: listens on " in done.output and "for ANY client; forwards to ANY address" in done.output
     assert gateway.policy["listen"] == LISTEN
     assert gateway.policy["proxies"] == {"s2ds": {"runtimes": ["process"], "settings": {}}}
     assert gateway.policy["supervisor"] == "process"
     assert gateway.policy["state_dir"] == str(gateway.root / "var/lib/scistream")
-    assert gateway.ok().changed == 0
-
-    changes: dict[str, Any] = {
-        "s2cs_limits": {"num_conn": 4},
-        "s2cs_proxies": {"s2ds": {"settings": {"pipe_size": 262144}}},
-    }
-    outcome = gateway.ok("--check", "--diff", **changes)
-    assert outcome.changed == 1
-    assert '+        "num_conn": 4' in outcome.output
-    assert gateway.policy["limits"] == {}
-    assert gateway.ok(**changes).changed == 1
-    assert gateway.policy["limits"] == {"num_conn": 4}
-    assert gateway.policy["proxies"]["s2ds"]["settings"] == {"pipe_size": 262144}
-
-
-def test_what_is_installed(gateway: Gateway) -> None:
-    gateway.ok()
     program = gateway.root / "usr/local/lib/scistream/s2ds"
     assert mode(gateway.config) == 0o640
     assert mode(gateway.root / "var/lib/scistream") == 0o710
@@ -211,15 +194,45 @@ def test_what_is_installed(gateway: Gateway) -> None:
     assert {mode(path) for path in program.glob("*.py")} == {0o644}
     version = [gateway.python, "-I", str(program), "--version"]
     assert subprocess.run(version, check=True, capture_output=True, text=True).stdout.startswith("s2ds ")
+    assert gateway.ok().changed == 0
 
     # What an earlier version had, a later one has not; what somebody changed is put right.
     (program / "gone.py").write_text("raise SystemExit(1)\n")
     (program / "__main__.py").write_text("raise SystemExit(1)\n")
-    assert gateway.ok("--check").changed == 1
-    assert (program / "gone.py").exists()
-    assert gateway.ok().changed == 1
+    # As extra variables and INI inventories give them: texts for numbers and lists.
+    texts = {"encryption": "tls", "hello_timeout": "60", "port_range": "5100,5120", "administrators": "ann,bob"}
+    arguments = [part for name, text in texts.items() for part in ("-e", f"s2cs_{name}={text}")]
+    changes: dict[str, Any] = {
+        "s2cs_limits": {"num_conn": 4},
+        "s2cs_proxies": {"s2ds": {"settings": {"workers": "2", "pipe_size": 262144}, "runtimes": "process"}},
+        "s2cs_targets": {"producer": ["10.1.0.0/16"]},
+        "s2cs_clients": {"producer": ["198.51.100.0/24"]},
+    }
+    outcome = gateway.ok("--check", "--diff", *arguments, **changes)
+    assert outcome.changed == 2
+    assert '+        "num_conn": 4' in outcome.output
+    assert gateway.policy["limits"] == {} and (program / "gone.py").exists()
+    outcome = gateway.ok(*arguments, **changes)
+    assert outcome.changed == 2
+    for words in (
+        "for 198.51.100.0/24; forwards to 10.1.0.0/16",
+        "encryption: tls only",
+        "administrators: root, ann, bob",
+    ):
+        assert words in outcome.output
+    policy = gateway.policy
+    assert policy["limits"] == {"num_conn": 4}
+    assert policy["encryption"] == ["tls"] and policy["hello_timeout"] == 60 and policy["port_range"] == [5100, 5120]
+    settings = {"workers": 2, "pipe_size": 262144}
+    assert policy["proxies"] == {"s2ds": {"runtimes": ["process"], "settings": settings}}
+    assert policy["administrators"] == ["ann", "bob"]
     assert not (program / "gone.py").exists()
     assert subprocess.run(version, check=True, capture_output=True, text=True).stdout.startswith("s2ds ")
+
+    # A bad policy does not replace the good one.
+    before = gateway.config.read_bytes()
+    assert gateway.provision(s2cs_proxies={"s2ds": {"settings": {"pipe_sise": 1}}}).status == 2
+    assert gateway.config.read_bytes() == before
 
 
 def test_bad_values_change_nothing(gateway: Gateway) -> None:
@@ -235,27 +248,3 @@ def test_bad_values_change_nothing(gateway: Gateway) -> None:
         if message not in said.get(f"case-{index}", "")
     ]
     assert missed == []
-
-
-def test_texts_for_numbers_and_lists(gateway: Gateway) -> None:
-    """As extra variables and INI inventories give them."""
-    texts = {"encryption": "tls", "hello_timeout": "60", "port_range": "5100,5120", "administrators": "ann,bob"}
-    arguments = [f"s2cs_{name}={text}" for name, text in texts.items()]
-    proxies = {"s2ds": {"settings": {"workers": "2"}, "runtimes": "process"}}
-    outcome = gateway.ok(*(part for text in arguments for part in ("-e", text)), s2cs_proxies=proxies)
-    policy = gateway.policy
-    assert policy["encryption"] == ["tls"] and policy["hello_timeout"] == 60 and policy["port_range"] == [5100, 5120]
-    assert policy["proxies"] == {"s2ds": {"runtimes": ["process"], "settings": {"workers": 2}}}
-    assert policy["administrators"] == ["ann", "bob"]
-    # It ends with what is allowed now, and what is not restricted can be seen.
-    for words in ("for ANY client; forwards to ANY address", "encryption: tls only", "administrators: root, ann, bob"):
-        assert words in outcome.output
-    narrowed = {"s2cs_targets": {"producer": ["10.1.0.0/16"]}, "s2cs_clients": {"producer": ["198.51.100.0/24"]}}
-    assert "for 198.51.100.0/24; forwards to 10.1.0.0/16" in gateway.ok("--check", **narrowed).output
-
-
-def test_bad_policy_does_not_replace_the_good_one(gateway: Gateway) -> None:
-    gateway.ok()
-    before = gateway.config.read_bytes()
-    assert gateway.provision(s2cs_proxies={"s2ds": {"settings": {"pipe_sise": 1}}}).status == 2
-    assert gateway.config.read_bytes() == before
