@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,73 +48,80 @@ def program(directory: Path, script: str) -> str:
     return str(path)
 
 
-def one_host_each(directory: Path, scripts: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """Return a gateway for each proxy, whose program does nothing but this."""
-    hosts: dict[str, dict[str, Any]] = {}
-    for proxy, script in scripts.items():
-        (directory / proxy).mkdir(exist_ok=True)
-        hosts[proxy] = {
-            "s2cs_root": str(directory / proxy / "root"),
-            "s2cs_proxies": {proxy: {}},
-            f"{proxy}_program": program(directory / proxy, script),
-        }
-    return hosts
-
-
-def test_programs_that_are_too_old(gateway: Gateway, tmp_path: Path) -> None:
-    hosts = one_host_each(tmp_path, OLD)
-    outcome = gateway.provision(hosts=hosts)
-    assert outcome.status == 2
-    for proxy, script in OLD.items():
-        found = re.findall(r"[0-9]+(?:\.[0-9]+)+", script)[0]
-        said = f"{hosts[proxy][f'{proxy}_program']} is .{{1,12}} {found}, but data servers require [0-9.]+ or newer"
-        assert re.search(said, words(outcome.output)), said
-    assert len(re.findall("Newer versions", words(outcome.output))) >= len(OLD)
+def host(directory: Path, name: str, **variables: Any) -> dict[str, Any]:
+    """Return the variables of a gateway under a directory of its own."""
+    (directory / name).mkdir()
+    return {"s2cs_root": str(directory / name / "root"), **variables}
 
 
 def test_program_that_checks_is_the_one_that_runs(gateway: Gateway, tmp_path: Path) -> None:
-    hosts = one_host_each(tmp_path, NEW)
-    assert gateway.provision(hosts=hosts).status == 0
+    hosts = {name: host(tmp_path, name, s2cs_proxies={name: {}}) for name in NEW}
+    for proxy, variables in hosts.items():
+        variables[f"{proxy}_program"] = program(tmp_path / proxy, NEW[proxy])
+    hosts["s2ds"] = host(tmp_path, "s2ds")
+    hosts["s2ds"]["s2ds_python"] = program(tmp_path / "s2ds", 'exec /usr/bin/python3 "$@"')
+    assert gateway.provision("--forks", "4", hosts=hosts).status == 0
     for proxy, variables in hosts.items():
         policy = json.loads(Path(variables["s2cs_root"], "etc/scistream/s2cs.json").read_text())
-        assert policy["proxies"][proxy]["settings"] == {"program": variables[f"{proxy}_program"]}
-        # Where both name one, they must not differ.
-        variables["s2cs_proxies"] = {proxy: {"settings": {"program": "/nonexistent/program"}}}
-    outcome = gateway.provision(hosts=hosts)
-    assert outcome.status == 2 and words(outcome.output).count("contains /nonexistent/program") >= len(NEW)
+        key = {"s2ds": "python"}.get(proxy, "program")
+        assert policy["proxies"][proxy]["settings"] == {key: variables[f"{proxy}_{key}"]}
 
 
-def test_python_of_the_forwarder(gateway: Gateway, tmp_path: Path) -> None:
-    path = program(tmp_path, 'exec /usr/bin/python3 "$@"')
-    gateway.ok(s2ds_python=path)
-    assert gateway.policy["proxies"]["s2ds"]["settings"] == {"python": path}
-    outcome = gateway.provision(s2ds_python=program(tmp_path, "echo 3.6"))
-    assert outcome.status == 2 and f"{path} is Python 3.6, but data servers require 3.8" in words(outcome.output)
+@pytest.fixture
+def usr(tmp_path: Path) -> Iterator[Path]:
+    """A directory that nothing can be made in: for root, one on a file system that is read-only."""
+    path = tmp_path / "usr"
+    path.mkdir(mode=0o755 if os.geteuid() == 0 else 0o555)
+    if os.geteuid():
+        yield path
+        return
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,mode=0755", "tests", str(path)], check=True)
+    yield path
+    subprocess.run(["umount", "--lazy", str(path)], check=True)
 
 
-def test_interpreter_without_jinja2(gateway: Gateway, tmp_path: Path) -> None:
+def test_what_does_not_do(gateway: Gateway, tmp_path: Path, usr: Path) -> None:
+    """What is too old, lacks something, cannot be written, or is not what the policy names: each is refused."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True)
     bare = str(tmp_path / "bare" / "bin" / "python3")
-    outcome = gateway.provision(s2cs_proxies={"nginx": {}}, ansible_python_interpreter=bare)
-    said = words(outcome.output)
-    assert outcome.status == 2 and " has no Jinja2 (" in said
-    assert "which S2CS needs to render the configurations" in said
-    assert str(tmp_path / "bare" / "bin") in said and "-m pip install jinja2" in said
+    hosts = {
+        "bare-jinja2": host(tmp_path, "bare-jinja2", s2cs_proxies={"nginx": {}}, ansible_python_interpreter=bare),
+        "read-only": host(tmp_path, "read-only", s2cs_program_dir=str(usr / "lib")),
+        "old-s2ds": host(tmp_path, "old-s2ds"),
+    }
+    hosts["old-s2ds"]["s2ds_python"] = python = program(tmp_path / "old-s2ds", "echo 3.6")
+    expected = {
+        "bare-jinja2": [
+            *(" has no Jinja2 (", "which S2CS needs to render the configurations"),
+            *(str(tmp_path / "bare" / "bin"), "-m pip install jinja2"),
+        ],
+        "read-only": [f"{usr}/lib cannot be created", "set another directory in s2cs_program_dir"],
+        "old-s2ds": [f"{python} is Python 3.6, but data servers require 3.8"],
+    }
+    for proxy in NEW:
+        old, other = hosts[f"old-{proxy}"], hosts[f"other-{proxy}"] = (
+            host(tmp_path, f"old-{proxy}", s2cs_proxies={proxy: {}}),
+            host(tmp_path, f"other-{proxy}", s2cs_proxies={proxy: {"settings": {"program": "/nonexistent/program"}}}),
+        )
+        old[f"{proxy}_program"] = program(tmp_path / f"old-{proxy}", OLD[proxy])
+        other[f"{proxy}_program"] = program(tmp_path / f"other-{proxy}", NEW[proxy])
+        version = re.findall(r"[0-9]+(?:\.[0-9]+)+", OLD[proxy])[0]
+        expected[f"old-{proxy}"] = [f"{old[f'{proxy}_program']} is ", f" {version}, but data servers", "Newer versions"]
+        expected[f"other-{proxy}"] = ["contains /nonexistent/program"]
+    outcome = gateway.provision("--forks", "4", hosts=hosts)
+    assert outcome.status == 2
+    said = refusals(outcome.output)
+    missed = {name: [text for text in texts if text not in said.get(name, "")] for name, texts in expected.items()}
+    assert not {name: (texts, said.get(name)) for name, texts in missed.items() if texts}
 
 
-def test_usr_that_is_read_only(gateway: Gateway) -> None:
-    # Who is not root cannot mount one; the run counts and shows what it left out.
-    if os.geteuid():
-        pytest.skip("only root can mount a file system that is read-only")
-    usr = gateway.directory / "usr"
-    usr.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,mode=0755", "tests", str(usr)], check=True)
-    try:
-        outcome = gateway.provision(s2cs_program_dir=str(usr / "lib"))
-    finally:
-        subprocess.run(["umount", "--lazy", str(usr)], check=True)
-    assert outcome.status == 2 and f"{usr}/lib cannot be created" in words(outcome.output)
-    assert "set another directory in s2cs_program_dir" in words(outcome.output)
+def refusals(output: str) -> dict[str, str]:
+    """Return what each host failed with, on one line."""
+    found: dict[str, str] = {}
+    for text in re.split(r"^(?=(?:ok|changed|skipping|fatal|failed|included|TASK|PLAY)\b)", output, flags=re.M):
+        if match := re.match(r"(?:fatal|failed): \[([^\]]+)\]", text):
+            found[match[1]] = found.get(match[1], "") + words(text)
+    return found
 
 
 def test_play_of_a_site(gateway: Gateway, tmp_path: Path) -> None:
