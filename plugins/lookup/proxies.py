@@ -59,6 +59,16 @@ _raw:
     limits_rate:
       description: Whether it can limit the rate of a session.
       type: bool
+      sample: true
+    limits_rate_since:
+      description: Version of its program that introduced this. If empty, every supported version can.
+      type: str
+      sample: "2.7"
+    limits_open_connections:
+      description:
+        - Whether a change of the rate also applies to open connections.
+        - Otherwise, they keep the rate that they were opened with.
+      type: bool
       sample: false
     signals_truncation:
       description: Whether applications can distinguish a truncated stream from a complete one.

@@ -22,6 +22,9 @@ class ProxyCapabilities:
         transports: Supported transport protocols.
         holds_listeners: Whether it binds its listeners at the REQ. Otherwise, the first UPDATE starts it.
         limits_rate: Whether it can limit the rate of a session.
+        limits_rate_since: Version of its program that introduced this. If empty, every supported version can.
+        limits_open_connections: Whether a change of the rate also applies to open connections. Otherwise, they keep the
+            rate that they were opened with.
         signals_truncation: Whether an interrupted stream ends differently from a complete one, so that the application
             at the other end can detect this.
         templated: Whether its configuration is rendered from a template, which requires Jinja2 on the gateway.
@@ -37,6 +40,8 @@ class ProxyCapabilities:
     transports: Sequence[str] = ("tcp",)
     holds_listeners: bool = False
     limits_rate: bool = False
+    limits_rate_since: str = ""
+    limits_open_connections: bool = False
     signals_truncation: bool = False
     templated: bool = True
     program_setting: str = "program"
@@ -67,14 +72,18 @@ PROXIES: Mapping[str, ProxyCapabilities] = {
         f"scistream/s2ds:{VERSION}",
         holds_listeners=True,
         limits_rate=True,
+        limits_open_connections=True,
         signals_truncation=True,
         templated=False,
         program_setting="python",
         requires_close_notify=True,
     ),
-    "haproxy": ProxyCapabilities("haproxy:2.6-bookworm"),
+    "haproxy": ProxyCapabilities("haproxy:2.6-bookworm", limits_rate=True, limits_rate_since="2.7"),
     "nginx": ProxyCapabilities(
-        "nginx:1.26-bookworm", transports=("tcp", "udp", "both"), half_closes_without_close_notify=True
+        "nginx:1.26-bookworm",
+        transports=("tcp", "udp", "both"),
+        limits_rate=True,
+        half_closes_without_close_notify=True,
     ),
     "stunnel": ProxyCapabilities(f"scistream/stunnel:{VERSION}", encryptions=("tls",), restricts_clients=False),
 }

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_rate
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Session, parse_time
@@ -113,7 +114,9 @@ def _request_changes(stream: Stream, session: Session) -> Iterable[str]:
     """Return what a REQ changes in place."""
     rate, new_rate = session.get("rate"), check_rate(stream.rate)
     if rate != new_rate:
-        yield change("rate", _rate(rate), _rate(new_rate))
+        able = PROXIES.get(str(session.get("proxy")))
+        where = "" if able is None or able.limits_open_connections else " for new connections"
+        yield change("rate", _rate(rate), _rate(new_rate)) + where
     if stream.lifetime and session.get("lifetime") != stream.lifetime:
         yield change("lifetime", _seconds(session.get("lifetime")), _seconds(stream.lifetime))
     labels = session.get("labels") or {}

@@ -12,6 +12,7 @@ from typing import Any
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import parse_endpoints, parse_networks
 from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES, RUNTIMES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, ValueRefused, show
+from ansible_collections.scistream.gateway.plugins.module_utils._common.rate import rate_problem
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import (
     ENCRYPTIONS,
     ROLES,
@@ -247,8 +248,10 @@ class StreamReader:
             if self.item.get(key) is not None:
                 setattr(stream, key, self._try(key, self.item[key], check, getattr(stream, key)))
         if self.item.get("rate") is not None:
-            self._try("rate", self.item["rate"], lambda _, text: check_rate(text), None)
+            rate = self._try("rate", self.item["rate"], lambda _, text: check_rate(text), None)
             stream.rate = str(self.item["rate"])
+            problem = rate_problem(stream.proxy, stream.transport or "tcp") if rate else None
+            self._problems([problem] if problem else [])
         stream.labels = {
             "stream": stream.name,
             **self._try("labels", self.item.get("labels"), lambda _, value: check_labels(value), {}),

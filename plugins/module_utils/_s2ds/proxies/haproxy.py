@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Mapping, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, show
+from ansible_collections.scistream.gateway.plugins.module_utils._common.rate import others
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.activity import (
     CONNECTIONS,
@@ -63,6 +64,9 @@ _REFUSAL = re.compile(r"\S+:[0-9]+ \[[^\]]+\] \S+/\S+: .+")
 _MESSAGE = re.compile(r"(?:Proxy|Server|Stopping|Pausing|Resuming|Enabling) .*\.")
 _PARSER = ended_connection_parser(lambda state: "failed" if state[1:] == "C" else "", _REFUSAL, _MESSAGE)
 _MAX_WORKERS = 1024
+# Its limits are 32-bit numbers of bytes in a period.
+_MAX_BYTES = (1 << 31) - 1
+_PERIODS = (1000, 100, 10)
 _DIGITS = 18
 _REFUSED_COLUMNS = ("dcon", "dses")
 # Uses whichever program in the image can connect to a socket.
@@ -97,6 +101,7 @@ class HAProxy(ObservedProxy):
     log = CONNECTIONS
     encrypted = re.compile(r"^\s*bind\s.*\sssl\s", re.MULTILINE)
     statistics = _STATISTICS
+    rate_directives: ClassVar[Sequence[str]] = ("filter bwlim-in", "filter bwlim-out", "set-bandwidth-limit")
     paths: ClassVar[Mapping[str, str]] = {"program": "haproxy"}
     numbers: ClassVar[Mapping[str, Sequence[int]]] = {
         "threads": (0, 0, 64),
@@ -118,6 +123,26 @@ class HAProxy(ObservedProxy):
     def template_settings(self, spec: DataServerSpec) -> dict[str, Any]:
         """Return the settings with the actual number of threads."""
         return {**self.settings, "threads": automatic(self.settings["threads"], len(spec.listeners))}
+
+    def template_rate(self, spec: DataServerSpec, rate: int) -> dict[str, int]:
+        """Return the bytes that all connections together may carry in each period of so many milliseconds."""
+        for period in _PERIODS:
+            size = rate * period // 8000
+            if size <= _MAX_BYTES:
+                return {"bytes": size, "period": period}
+        raise S2DSException(
+            f"rate: {rate} is too high for the proxy {self.name}: must be at most {_MAX_BYTES * 8000 // _PERIODS[-1]} "
+            f"bits per second; omit rate, or choose {others(self.name)}"
+        )
+
+    def refuse(self, output: Sequence[str]) -> None:
+        """Say clearly if the HAProxy of an image is too old to limit the rate."""
+        if any("unknown keyword 'bwlim-" in line for line in output):
+            raise S2DSException(
+                f"{self.cannot_limit(self.capabilities.limits_rate_since)}: omit rate, use an image with a newer one "
+                f"(proxies.{self.name}.settings.image of the policy), or choose {others(self.name)}"
+            )
+        super().refuse(output)
 
     def tasks(self, spec: DataServerSpec) -> int:
         """Return the threads of a worker, plus some for the master."""

@@ -13,6 +13,8 @@ import time
 from typing import Any, ClassVar, Mapping, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
+from ansible_collections.scistream.gateway.plugins.module_utils._common.rate import others
+from ansible_collections.scistream.gateway.plugins.module_utils._common.values import MIN_RATE
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.activity import (
@@ -45,6 +47,13 @@ _REFUSED = "403"
 _SERVED = "200"
 # Status in its log of a client whose TLS handshake failed.
 _NO_TLS = ("400", "500")
+# Status of a connection that exceeds their number.
+_TOO_MANY = "503"
+
+# nginx pauses after each buffer, for whole milliseconds. With this number of buffers per second, both the rounding and
+# the time that it takes to wake up are small.
+_PAUSES = 20
+_MAX_BUFFER = 1 << 24
 
 # Paths of the stream module in distributions. If there is none, it is built in.
 _MODULES = (
@@ -60,6 +69,7 @@ class Nginx(ObservedProxy):
     config = "nginx.conf"
     log = CONNECTIONS
     encrypted = re.compile(r"^\s*listen\s[^;]*\sssl\b", re.MULTILINE)
+    rate_directives: ClassVar[Sequence[str]] = ("proxy_upload_rate", "proxy_download_rate", "limit_conn ")
     paths: ClassVar[Mapping[str, str]] = {"program": "nginx", "stream_module": "auto"}
     numbers: ClassVar[Mapping[str, Sequence[int]]] = {
         "workers": (0, 0, 64),
@@ -99,6 +109,21 @@ class Nginx(ObservedProxy):
         # All datagrams of a peer must reach the same worker.
         workers = automatic(self.settings["workers"], len(spec.listeners)) if spec.transport == "tcp" else 1
         return {**self.settings, "stream_module": module, "workers": workers}
+
+    def template_rate(self, spec: DataServerSpec, rate: int) -> dict[str, int]:
+        """Return the bytes per second of a connection, the number of connections, and the size of their buffers.
+
+        nginx can only limit each connection. So that the session as a whole keeps to its rate, it is divided by the
+        maximum number of connections.
+        """
+        connections = len(spec.listeners)
+        size = rate // (8 * connections)
+        if size < MIN_RATE // 8:
+            raise S2DSException(
+                f"rate: {rate} is too low for num_conn {connections}: the proxy {self.name} divides it by num_conn, so "
+                f"it must be at least {MIN_RATE * connections} bits per second; or choose {others(self.name)}"
+            )
+        return {"bytes": size, "connections": connections, "buffer": min(max(size // _PAUSES, 4096), _MAX_BUFFER)}
 
     def tasks(self, spec: DataServerSpec) -> int:
         """Return the workers, plus some for the master."""
@@ -159,4 +184,4 @@ def _accepting(master: int) -> set[int]:
 def _classify(status: str, encrypted: bool) -> str:
     if encrypted and status in _NO_TLS:
         return "refused"
-    return {_SERVED: "", _REFUSED: "refused"}.get(status, "failed")
+    return {_SERVED: "", _REFUSED: "refused", _TOO_MANY: "refused"}.get(status, "failed")

@@ -11,6 +11,7 @@ from typing import Any, Callable, Iterable, Mapping, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES, ProxyCapabilities
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
+from ansible_collections.scistream.gateway.plugins.module_utils._common.rate import rate_problem
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Control, DataServerSpec, Place, Task
 
@@ -73,10 +74,9 @@ class Proxy(ABC):
 
     def check(self, spec: DataServerSpec) -> None:
         """Refuse, before anything changes, a specification that this proxy does not support."""
-        if spec.rate is not None and not self.capabilities.limits_rate:
-            raise S2DSException(
-                f"rate: the proxy {self.name} cannot limit the rate of a session; omit rate, or choose s2ds"
-            )
+        problem = None if spec.rate is None else rate_problem(self.name, spec.transport)
+        if problem:
+            raise S2DSException(problem)
         for option, wanted, able in (
             ("encryption", spec.encryption, self.capabilities.encryptions),
             ("transport", spec.transport, self.capabilities.transports),

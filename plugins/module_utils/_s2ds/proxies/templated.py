@@ -10,10 +10,15 @@ import os
 from typing import Any, ClassVar, Iterable, Mapping, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._common.rate import others
 from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_number
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials, programs
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies import rendering
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.program_version import (
+    is_older,
+    version_of,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy, RunOnce
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec
 
@@ -28,12 +33,16 @@ class TemplatedProxy(Proxy):
         paths: Settings that are paths, with their defaults.
         numbers: Settings that are integers, each with its default, minimum and maximum.
         flags: Settings that are booleans, with their defaults.
+        rate_directives: Words that a configuration must contain if the rate is limited.
+        version_arguments: Arguments with which the program reports its version.
     """
 
     verifies = True
     paths: ClassVar[Mapping[str, str]]
     numbers: ClassVar[Mapping[str, Sequence[int]]]
     flags: ClassVar[Mapping[str, bool]] = {}
+    rate_directives: ClassVar[Sequence[str]] = ()
+    version_arguments: ClassVar[Sequence[str]] = ("-v",)
 
     def __init__(self, layout: Layout, settings: Mapping[str, Any], contained: bool = False) -> None:
         option = f"proxies.{self.name}.settings"
@@ -80,11 +89,31 @@ class TemplatedProxy(Proxy):
         rendering.check_jinja2()
         rendering.check_template(self.template, self.role_name)
         if not self.contained:
-            programs.find(self.settings["program"], self.role_name)
+            program = programs.find(self.settings["program"], self.role_name)
+            if spec.rate is not None:
+                self._check_rate(program)
+
+    def _check_rate(self, program: str) -> None:
+        """Refuse a program that is too old to limit the rate. In a container, only the check of the files finds out."""
+        minimum = self.capabilities.limits_rate_since
+        version = version_of(program, self.version_arguments) if minimum else None
+        if version and is_older(version, minimum):
+            raise S2DSException(f"{self.cannot_limit(minimum)}, and {program} is version {version}; {self._instead()}")
+
+    def cannot_limit(self, minimum: str) -> str:
+        """Return that only newer versions can limit the rate."""
+        return f"rate: the proxy {self.name} cannot limit the rate of a session before version {minimum}"
+
+    def _instead(self) -> str:
+        return f"omit rate, install a newer version, or choose {others(self.name)}"
 
     def files(self, spec: DataServerSpec) -> dict[str, str]:
         """Return the configuration."""
-        values = {**rendering.template_values(spec), "settings": self.template_settings(spec)}
+        values = {
+            **rendering.template_values(spec),
+            "settings": self.template_settings(spec),
+            "rate": None if spec.rate is None else self.template_rate(spec, spec.rate),
+        }
         text = rendering.render(self.template, self.role_name, values)
         unused = [name for name in (credentials.CERTIFICATE, credentials.PEER) if values["tls"] and name not in text]
         if unused:
@@ -93,11 +122,30 @@ class TemplatedProxy(Proxy):
                 f"the template {self.template} cannot be used with encryption {spec.encryption}: its output "
                 f"does not contain {' and '.join(unused)}; use the variable tls in it"
             )
+        unlimited = [word for word in self.rate_directives if spec.rate is not None and word not in text]
+        if unlimited:
+            raise S2DSException(
+                f"the template {self.template} cannot be used with a rate: its output does not contain "
+                f"{' and '.join(unlimited)}; use the variable rate in it, run the role {self.role_name} if it is that "
+                "of an earlier version, or omit rate"
+            )
         return {self.config: text}
 
     def template_settings(self, spec: DataServerSpec) -> dict[str, Any]:
         """Return the settings for the template, with actual values instead of automatic ones."""
         return dict(self.settings)
+
+    def template_rate(self, spec: DataServerSpec, rate: int) -> dict[str, int]:
+        """Return the rate for the template.
+
+        Args:
+            spec: The specification.
+            rate: Its rate in bits per second.
+
+        Raises:
+            S2DSException: The proxy cannot limit the rate to this value.
+        """
+        raise NotImplementedError
 
     def verify(self, directory: str, run: RunOnce) -> None:
         """Have the program check a configuration."""

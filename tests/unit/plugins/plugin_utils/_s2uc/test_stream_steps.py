@@ -78,6 +78,13 @@ def test_what_differs_is_changed_in_place(fleet: Fleet, changes: dict[str, Any],
     assert (step.action, step.why, step.decides, step.releases) == ("change", why, "", [])
 
 
+@pytest.mark.parametrize("proxy", ["haproxy", "nginx"])
+def test_a_rate_that_open_connections_do_not_get(proxy: str) -> None:
+    fleet = Fleet().opened(description(proxy=proxy, encryption="none", rate="1Gbit"))
+    (step,) = fleet.steps(description(proxy=proxy, encryption="none", rate="2Gbit"))
+    assert (step.action, step.why) == ("change", ["rate 1Gbit -> 2Gbit for new connections"])
+
+
 @pytest.mark.parametrize(
     ("before", "why"),
     [

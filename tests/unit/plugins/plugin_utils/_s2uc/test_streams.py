@@ -194,6 +194,18 @@ def test_hostile_rates(rate: Any) -> None:
     assert "rate" in problem and "10Gbit" in problem
 
 
+def test_rates_that_cannot_be_limited() -> None:
+    (problem,) = problems([description(rate="1Gbit", proxy="stunnel")])
+    assert "rate: the proxy stunnel cannot limit the rate" in problem and "choose s2ds, haproxy or nginx" in problem
+    for transport in ("udp", "both"):
+        given = description(rate="1Gbit", proxy="nginx", transport=transport, encryption="none")
+        (problem,) = problems([given])
+        assert f"rate: only the rate of tcp can be limited, but transport is {transport}" in problem
+    for proxy in ("s2ds", "haproxy", "nginx", None):
+        (stream,) = read_streams([description(rate="1Gbit", proxy=proxy)], "open")
+        assert (stream.rate, stream.proxy) == ("1Gbit", proxy)
+
+
 @pytest.mark.parametrize(
     ("key", "value", "allowed"),
     [

@@ -251,7 +251,7 @@ def test_what_a_proxy_cannot_do(tmp_path: Path, kind: type[TemplatedProxy]) -> N
     proxy.check(fine)
     certificate = OWN["producer"].certificate
     cases: list[tuple[dict[str, Any], str]] = [
-        ({"rate": 10**9}, "rate"),
+        ({"rate": 10**9} if kind is Stunnel else {"rate": 10**9, "transport": "both"}, "rate: "),
         ({"encryption": "none" if kind is Stunnel else "ipsec"}, "encryption"),
         ({"transport": "sctp"}, "transport"),
         ({"encryption": "tls", "transport": "udp"}, "encryption" if kind is Nginx else "transport"),
@@ -268,3 +268,72 @@ def test_words_of_a_program_are_readable() -> None:
     assert programs.one_line([]) == "no output"
     assert programs.one_line(["a\x1b[1m\tb", "c"]) == "a [1m b | c"
     assert len(programs.one_line(["x" * 5000])) <= 600 and programs.one_line(["x" * 700 + "end"]).endswith("end")
+
+
+def old(tmp_path: Path, said: str) -> str:
+    """Return a program that reports a version."""
+    path = tmp_path / "haproxy"
+    path.write_text(f"#!/bin/sh\necho '{said}'\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_a_rate_that_only_newer_versions_can_limit(tmp_path: Path) -> None:
+    for said in ("HAProxy version 2.6.12-1+deb12u4 2026/10/17", "HA-Proxy version 2.4.22-f8e3218 2023/02/14"):
+        proxy = make(HAProxy, tmp_path, program=old(tmp_path, said))
+        proxy.check(instance())
+        with pytest.raises(S2DSException, match=r"before version 2\.7, and /.*/haproxy is version 2\.[46]\..*nginx"):
+            proxy.check(instance(rate=10**9))
+    for said in ("HAProxy version 2.7.0-1 x", "HAProxy version 3.0.11-1+deb13u5 x", "HAProxy version 10.0 x", "none"):
+        make(HAProxy, tmp_path, program=old(tmp_path, said)).check(instance(rate=10**9))
+
+
+def test_the_program_of_an_image_that_cannot_limit_a_rate(tmp_path: Path) -> None:
+    said = "[ALERT] (6) : config : parsing [x:5] : 'filter' : unknown keyword 'bwlim-in'. Registered keywords :"
+    with pytest.raises(S2DSException, match=r"rate: .* before version 2\.7: omit rate, use an image"):
+        make(HAProxy, tmp_path).verify("/", lambda command, directory: (1, [said]))
+    with pytest.raises(S2DSException, match="rejects the configuration"):
+        make(HAProxy, tmp_path).verify("/", lambda command, directory: (1, ["something else"]))
+
+
+@pytest.mark.parametrize(
+    ("rate", "limit"),
+    [
+        (8_000, "1000"),
+        (20_000_000, "2500000"),
+        (10**10, "1250000000"),
+        (10**11, "1250000000"),
+        (10**12, "1250000000"),
+    ],
+)
+def test_what_limits_the_rate_of_haproxy(tmp_path: Path, rate: int, limit: str) -> None:
+    text = rendered(HAProxy, tmp_path, rate=rate)
+    period = {10**11: 100, 10**12: 10}.get(rate, 1000)
+    # The connections of all listeners count together.
+    assert text.count(f"filter bwlim-in upload limit {limit} key int(0) table upload") == 2
+    assert text.count(f"filter bwlim-out download limit {limit} key int(0) table download") == 2
+    assert text.count(f"bytes_in_rate({period}ms)") == text.count(f"bytes_out_rate({period}ms)") == 1
+    assert "splice" not in text
+    with pytest.raises(S2DSException, match="rate: 10000000000000 is too high for the proxy haproxy: must be at most"):
+        rendered(HAProxy, tmp_path, rate=10**13)
+
+
+@pytest.mark.parametrize(("rate", "each", "buffer"), [(20_000_000, 1_250_000, 62_500), (10**10, 625_000_000, 1 << 24)])
+def test_what_limits_the_rate_of_nginx(tmp_path: Path, rate: int, each: int, buffer: int) -> None:
+    for encryption in ("tls", "none"):
+        text = rendered(Nginx, tmp_path, rate=rate, encryption=encryption)
+        assert f"proxy_upload_rate {each};" in text and f"proxy_download_rate {each};" in text
+        assert "limit_conn session 2;" in text and f"proxy_buffer_size {buffer};" in text
+    with pytest.raises(S2DSException, match=r"rate: 9000 is too low for num_conn 2: .* at least 16000 bits"):
+        rendered(Nginx, tmp_path, rate=9_000)
+
+
+@pytest.mark.parametrize("kind", [HAProxy, Nginx])
+def test_a_template_that_does_not_limit_the_rate_is_refused(tmp_path: Path, kind: type[TemplatedProxy]) -> None:
+    assert kind.rate_directives and not any(word in rendered(kind, tmp_path) for word in kind.rate_directives)
+    text = (ROLES / kind.name / "files" / f"{kind.config}.j2").read_text().replace("if rate", "if false")
+    (tmp_path / f"{kind.config}.j2").write_text(text)
+    proxy = kind(Layout(str(tmp_path), template_dir=str(tmp_path)), {})
+    assert proxy.files(instance())
+    with pytest.raises(S2DSException, match=r"cannot be used with a rate: .* use the variable rate"):
+        proxy.files(instance(rate=10**9))
