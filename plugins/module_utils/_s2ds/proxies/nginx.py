@@ -52,7 +52,7 @@ _TOO_MANY = "503"
 
 # nginx pauses after each buffer, for whole milliseconds. With this number of buffers per second, both the rounding and
 # the time that it takes to wake up are small.
-_PAUSES = 20
+_PAUSES = 10
 _MAX_BUFFER = 1 << 24
 
 # Paths of the stream module in distributions. If there is none, it is built in.

@@ -318,7 +318,7 @@ def test_what_limits_the_rate_of_haproxy(tmp_path: Path, rate: int, limit: str) 
         rendered(HAProxy, tmp_path, rate=10**13)
 
 
-@pytest.mark.parametrize(("rate", "each", "buffer"), [(20_000_000, 1_250_000, 62_500), (10**10, 625_000_000, 1 << 24)])
+@pytest.mark.parametrize(("rate", "each", "buffer"), [(20_000_000, 1_250_000, 125_000), (10**10, 625_000_000, 1 << 24)])
 def test_what_limits_the_rate_of_nginx(tmp_path: Path, rate: int, each: int, buffer: int) -> None:
     for encryption in ("tls", "none"):
         text = rendered(Nginx, tmp_path, rate=rate, encryption=encryption)
