@@ -106,7 +106,7 @@ options:
     description: Source address of connections to the targets. If omitted, the kernel selects it.
     type: str
   rate:
-    description: Limit in each direction for all connections together, in bits per second. Refused for the proxy V(stunnel).
+    description: Limit in each direction for all connections together, in bits per second. Refused for V(stunnel).
     type: str
   port_range:
     description: First and last port of the range from which free ports are chosen.

@@ -56,8 +56,8 @@ options:
         V(s2ds), V(haproxy) from version 2.7 and V(nginx) can limit it. V(nginx) divides it by O(num_conn), and then
         accepts at most that many connections. Refused for other proxies, and unless O(transport=tcp).
       - >-
-        If it is changed, V(s2ds) applies the new rate to all connections. With V(haproxy) and V(nginx), open connections
-        keep the rate that they were opened with.
+        If it is changed, V(s2ds) applies the new rate to all connections. With V(haproxy) and V(nginx), open
+        connections keep the rate that they were opened with.
     type: str
   proxy: &proxy
     description: Proxy that forwards. The policy determines the available values and the default.
