@@ -7,11 +7,14 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
+import selectors
+import subprocess
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -38,7 +41,8 @@ _OPTIONS = ("gateways", *SECONDS)
 # ansible-rulebook adds this one for sources that receive feedback.
 _IGNORED = ("eda_feedback_queue",)
 _KEYS = ("name", "url", "command")
-_MAX_GATEWAYS = 1000
+_MAX_GATEWAYS = 500
+_MAX_SAID = 1 << 14
 
 
 class Queue(Protocol):
@@ -104,29 +108,42 @@ def read_settings(options: Mapping[str, Any]) -> Settings:
 
 async def watch(queue: Queue, settings: Settings) -> None:
     """Put what happens to the streams of all gateways into a queue, until this is cancelled."""
-    await asyncio.gather(*(_watch(queue, gateway, settings) for gateway in settings.gateways))
+    # One thread for each, so that a gateway that does not answer does not delay the others.
+    pool = ThreadPoolExecutor(len(settings.gateways), "stream_events")
+    try:
+        await asyncio.gather(*(_watch(queue, gateway, settings, pool) for gateway in settings.gateways))
+    finally:
+        pool.shutdown(wait=False)
 
 
-async def _watch(queue: Queue, gateway: Gateway, settings: Settings) -> None:
+async def _watch(queue: Queue, gateway: Gateway, settings: Settings, pool: ThreadPoolExecutor) -> None:
     events = GatewayEvents(gateway.label, settings.limits)
+    asking: asyncio.Future[bytes] | None = None
     while True:
         begin = time.monotonic()
-        try:
-            text = await asyncio.wait_for(_ask(gateway, settings.timeout), settings.timeout + 1)
-            found = events.report(read_report(text, gateway.name, time.time()))
-        except ReportError as error:
-            found = events.failure(str(error), time.time())
-        except asyncio.TimeoutError:
-            found = events.failure(f"no answer within {settings.timeout:g} s", time.time())
+        if asking is None:
+            asking = asyncio.get_running_loop().run_in_executor(pool, _ask, gateway, settings.timeout)
+        # Looking up a name may take longer. Then the gateway is not asked again before.
+        await asyncio.wait([asking], timeout=settings.timeout + 1)
+        if asking.done():
+            try:
+                found = events.report(read_report(asking.result(), gateway.name, time.time()))
+            except ReportError as error:
+                found = events.failure(str(error), time.time())
+            asking = None
+        else:
+            found = events.failure(_late(settings.timeout), time.time())
         for event in found:
             await queue.put(event)
         await asyncio.sleep(max(0.1, begin + settings.interval - time.monotonic()))
 
 
-async def _ask(gateway: Gateway, timeout: float) -> bytes:
-    if gateway.url:
-        return await asyncio.to_thread(_get, gateway.url, timeout)
-    return await asyncio.wait_for(_run(gateway.command), timeout)
+def _ask(gateway: Gateway, timeout: float) -> bytes:
+    return _get(gateway.url, timeout) if gateway.url else _run(gateway.command, timeout)
+
+
+def _late(timeout: float) -> str:
+    return f"no answer within {timeout:g} s"
 
 
 def _get(url: str, timeout: float) -> bytes:
@@ -134,39 +151,37 @@ def _get(url: str, timeout: float) -> bytes:
     deadline = time.monotonic() + timeout
     try:
         with urllib.request.urlopen(url, timeout=timeout) as answer:
-            text = b""
+            text = bytearray()
             while len(text) <= MAX_BYTES:
                 part = answer.read1(1 << 16)
                 if not part:
-                    return text
+                    return bytes(text)
                 text += part
                 if time.monotonic() > deadline:
                     raise ReportError(f"{url} did not answer completely within {timeout:g} s")
-            return text
+            return bytes(text)
     except urllib.error.HTTPError as error:
         raise ReportError(f"{url} answers {error.code} ({printable(error.reason)})") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise ReportError(f"{url} does not answer: {printable(str(getattr(error, 'reason', error)))}") from None
 
 
-async def _run(command: Sequence[str]) -> bytes:
+def _run(command: Sequence[str], timeout: float) -> bytes:
     """Return the output of a command, which is killed if it takes too long or prints too much."""
-    pipe = asyncio.subprocess.PIPE
     try:
-        process = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
         )
     except (OSError, ValueError) as error:
         raise ReportError(f"{command[0]} cannot be run: {error}") from None
-    assert process.stdout is not None and process.stderr is not None
-    try:
-        text, said = await asyncio.gather(_read(process.stdout, MAX_BYTES), _read(process.stderr, 1 << 16))
-        status = await process.wait()
-    finally:
-        if process.returncode is None:
-            with suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+    with process:
+        try:
+            text, said = _output(process, timeout)
+            status = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise ReportError(_late(timeout)) from None
+        finally:
+            process.kill()
     # A gateway that failed reports that itself.
     if status and not text.lstrip().startswith(b"{"):
         last = (said.decode("utf-8", "replace").strip().splitlines() or ["no output"])[-1]
@@ -174,13 +189,34 @@ async def _run(command: Sequence[str]) -> bytes:
     return text
 
 
-async def _read(stream: asyncio.StreamReader, limit: int) -> bytes:
-    text = b""
-    while part := await stream.read(1 << 16):
-        text += part
-        if len(text) > limit:
-            raise ReportError(f"it printed more than {limit} bytes")
-    return text
+def _output(process: subprocess.Popen[bytes], timeout: float) -> tuple[bytes, bytes]:
+    """Return what a process prints until it closes its standard output.
+
+    Processes that it starts in the background, such as those of SSH, may keep the one for errors open.
+    """
+    deadline = time.monotonic() + timeout
+    assert process.stdout is not None and process.stderr is not None
+    text, said = bytearray(), b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        selector.register(process.stderr, selectors.EVENT_READ)
+        while True:
+            left = deadline - time.monotonic()
+            ready = [key.fileobj for key, _events in selector.select(max(0.0, left))] if left > 0 else []
+            if not ready:
+                raise subprocess.TimeoutExpired(process.args, timeout)
+            if process.stderr in ready:
+                part = process.stderr.read(1 << 16) or b""
+                said = (said + part)[-_MAX_SAID:]
+                if not part:
+                    selector.unregister(process.stderr)
+            elif process.stdout in ready:
+                part = process.stdout.read(1 << 16) or b""
+                if not part:
+                    return bytes(text), said
+                text += part
+                if len(text) > MAX_BYTES:
+                    raise ReportError(f"it printed more than {MAX_BYTES >> 20} MiB")
 
 
 def _gateway(option: str, item: Any) -> Gateway:

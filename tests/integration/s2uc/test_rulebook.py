@@ -1,0 +1,135 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The event source and the example rulebook with the real ansible-rulebook: a stream that dies is opened again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import parse_endpoint
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.info_result import gather
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.monitor import Monitor
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.web import StatusServer
+from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import kill, processes
+from ansible_collections.scistream.gateway.tests.integration.s2uc.gateways import PLAYBOOK, Site, ask
+
+RULEBOOK = os.environ.get("ANSIBLE_RULEBOOK") or shutil.which("ansible-rulebook")
+SECONDS = 150.0
+# What "s2cs info --json" prints, of a gateway that has no service.
+INFO = f"import json, sys; from {gather.__module__} import gather; print(json.dumps(gather(sys.argv[1], {{}})))"
+
+
+@contextlib.contextmanager
+def serving(server: Any) -> Iterator[None]:
+    """Serve in a thread."""
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class Chat(HTTPServer):
+    """Where the rulebook posts what happens."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        super().__init__(("127.0.0.1", 0), Hook)
+
+
+class Hook(BaseHTTPRequestHandler):
+    """Takes what is posted."""
+
+    def do_POST(self) -> None:
+        assert isinstance(self.server, Chat)
+        self.server.said.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"])
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Write nothing."""
+
+
+def config(site: Site, gateway: str) -> str:
+    """Return the path of the policy of a gateway."""
+    return str(site.directory / gateway / "etc/scistream/s2cs.json")
+
+
+@contextlib.contextmanager
+def rulebook(site: Site, inventory: Path, **variables: Any) -> Iterator[Path]:
+    """Run the example rulebook; yields the file with its output."""
+    assert RULEBOOK, "there is no ansible-rulebook: install requirements/eda.txt, or name it in ANSIBLE_RULEBOOK"
+    output = site.directory / "rulebook.log"
+    # As a user has it: nothing but the installed collection, and programs in the search path.
+    environment = {key: value for key, value in site.environment().items() if key != "PYTHONPATH"}
+    environment["PATH"] = os.pathsep.join([str(Path(PLAYBOOK).parent), environment["PATH"]])
+    values = site.write("rulebook.json", variables)
+    command = [RULEBOOK, "-i", str(inventory), "-r", "scistream.gateway.streams", "--vars", str(values)]
+    with output.open("w") as file:
+        process = subprocess.Popen(
+            command, env=environment, cwd=site.directory, stdin=subprocess.DEVNULL, stdout=file, stderr=file
+        )
+    try:
+        yield output
+        assert process.poll() is None, output.read_text()
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def test_a_stream_that_dies_is_opened_again_and_somebody_is_told(site: Site, producer: int) -> None:
+    hosts = site.hosts("gw-a", "gw-b")
+    hosts["gateways"]["vars"] = {"scistream_streams": [site.stream("tomography", producer)]}
+    hosts["ungrouped"] = {"hosts": {"localhost": {"ansible_connection": "local"}}}
+    inventory = site.write("rulebook.yml", hosts)
+    listener = site.listener(site.ok("streams", inventory=inventory))
+    asked: list[str] = []
+
+    def info() -> dict[str, Any]:
+        asked.append("info")
+        return gather(config(site, "gw-a"), {})
+
+    page = site.directory / "page.html"
+    page.write_text("")
+    server = StatusServer(parse_endpoint("address", "127.0.0.1:0", 0), Monitor(info), str(page))
+    chat = Chat()
+    gateways: list[dict[str, Any]] = [
+        {"url": f"http://127.0.0.1:{server.server_address[1]}/"},
+        {"name": "the other one", "command": [sys.executable, "-c", INFO, config(site, "gw-b")]},
+    ]
+    webhook = f"http://127.0.0.1:{chat.server_address[1]}/"
+    died, recovered = ("tomography " + words for words in ("down", "recovered"))
+    with serving(server), serving(chat), rulebook(site, inventory, gateways=gateways, webhook=webhook) as output:
+        for wanted in ("", died, recovered):
+            end = time.monotonic() + SECONDS
+            while not any(wanted in text for text in (chat.said if wanted else asked)):
+                assert time.monotonic() < end, (wanted, chat.said, output.read_text())
+                time.sleep(0.2)
+            if not wanted:
+                # The supervisor first: it would start the data server again.
+                found = processes(str(site.session("gw-a", "producer")))
+                for pid in sorted(found):
+                    kill(pid)
+                assert found
+        assert ask(listener) == b"PHOTONS"
+        assert {text.partition(":")[0] for text in chat.said} == {"gw-a"}, chat.said
