@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -72,8 +72,8 @@ def config(site: Site, gateway: str) -> str:
 
 
 @contextlib.contextmanager
-def rulebook(site: Site, inventory: Path, **variables: Any) -> Iterator[Path]:
-    """Run the example rulebook; yields the file with its output."""
+def rulebook(site: Site, inventory: Path, **variables: Any) -> Iterator[Callable[[], str]]:
+    """Run the example rulebook; yields what returns its output, and fails if it has ended."""
     assert RULEBOOK, "there is no ansible-rulebook: install requirements/eda.txt, or name it in ANSIBLE_RULEBOOK"
     output = site.directory / "rulebook.log"
     # As a user has it: nothing but the installed collection, and programs in the search path.
@@ -85,9 +85,14 @@ def rulebook(site: Site, inventory: Path, **variables: Any) -> Iterator[Path]:
         process = subprocess.Popen(
             command, env=environment, cwd=site.directory, stdin=subprocess.DEVNULL, stdout=file, stderr=file
         )
-    try:
-        yield output
+
+    def said() -> str:
         assert process.poll() is None, output.read_text()
+        return output.read_text()
+
+    try:
+        yield said
+        said()
     finally:
         process.terminate()
         try:
@@ -123,7 +128,7 @@ def test_a_stream_that_dies_is_opened_again_and_somebody_is_told(site: Site, pro
         for wanted in ("", died, recovered):
             end = time.monotonic() + SECONDS
             while not any(wanted in text for text in (chat.said if wanted else asked)):
-                assert time.monotonic() < end, (wanted, chat.said, output.read_text())
+                assert output() is not None and time.monotonic() < end, (wanted, chat.said, output())
                 time.sleep(0.2)
             if not wanted:
                 # The supervisor first: it would start the data server again.

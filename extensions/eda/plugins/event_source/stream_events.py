@@ -96,7 +96,8 @@ def _make_importable() -> None:
         if importlib.util.find_spec("ansible_collections.scistream.gateway") is not None:
             return
     root = Path(__file__).resolve().parents[6]
-    sys.path.append(str(root))
+    sys.path.append(str(root.parent))
+    # Another distribution may have it as a package with a fixed path.
     package = importlib.import_module("ansible_collections")
-    if str(root / "ansible_collections") not in package.__path__:
-        package.__path__.append(str(root / "ansible_collections"))
+    if str(root) not in package.__path__:
+        package.__path__.append(str(root))

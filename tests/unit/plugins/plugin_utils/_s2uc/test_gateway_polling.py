@@ -10,6 +10,7 @@ import asyncio
 import json
 import runpy
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -135,6 +136,12 @@ def test_gateways_that_do_not_report(address: str, tmp_path: Path) -> None:
 def test_options_that_are_refused(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueRefused, match=words):
         read_settings({"gateways": [{"command": ["s2cs"]}], **options})
+
+
+def test_the_source_finds_its_collection() -> None:
+    code = "import asyncio, runpy, sys; asyncio.run(runpy.run_path(sys.argv[1])['main'](None, {}))"
+    done = subprocess.run([sys.executable, "-I", "-c", code, SOURCE], capture_output=True, text=True, check=False)
+    assert "ValueRefused: gateways: null is not allowed" in done.stderr
 
 
 def test_addresses() -> None:
