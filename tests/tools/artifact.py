@@ -18,7 +18,9 @@ import checkout
 from layout import CACHE, COLLECTION, Failure, locked, prune, use
 
 BUILDS = CACHE / "build"
-SHIPPED = {"LICENSES", "changelogs", "docs", "inventories", "meta", "playbooks", "plugins", "roles"}
+SHIPPED = {"LICENSES", "changelogs", "docs", "extensions", "inventories", "meta", "playbooks", "plugins", "roles"}
+# What is there develops and tests the collection, apart from plugins and rulebooks.
+EXTENSIONS = {"eda"}
 FILES = {
     *("CHANGELOG.md", "CHANGELOG.rst", "CODE_OF_CONDUCT.md", "FILES.json", "LICENSE", "MANIFEST.json", "README.md"),
     *("REUSE.toml", "SECURITY.md"),
@@ -45,7 +47,8 @@ def archive(directory: Path) -> Path:
 
 
 def _names() -> list[Path]:
-    return [name for name in checkout.files() if name.parts[0] in SHIPPED | FILES | {"galaxy.yml"}]
+    names = checkout.files()
+    return [name for name in names if name.parts[0] in SHIPPED | FILES | {"galaxy.yml"} and _is_shipped_extension(name)]
 
 
 def _build(directory: Path, env: dict[str, str]) -> None:
@@ -99,8 +102,12 @@ def faults(path: Path) -> list[str]:
             found.append(f"hidden file or folder: {path}")
         elif "__pycache__" in path.parts or path.suffix == ".pyc":
             found.append(f"byte code: {path}")
-        elif top not in (SHIPPED if len(path.parts) > 1 else FILES):
+        elif top not in (SHIPPED if len(path.parts) > 1 else FILES) or not _is_shipped_extension(path):
             found.append(f"nothing that is shipped (see build_ignore in galaxy.yml): {path}")
     tops = {path.parts[0] for path in paths}
-    needed = ["LICENSE", "README.md", "meta", "playbooks", "plugins", "roles"]
+    needed = ["LICENSE", "README.md", "extensions", "meta", "playbooks", "plugins", "roles"]
     return found + [f"missing: {name}" for name in needed if name not in tops]
+
+
+def _is_shipped_extension(path: Path) -> bool:
+    return path.parts[0] != "extensions" or path.parts[1] in EXTENSIONS

@@ -78,7 +78,8 @@ def mypy(job: Job) -> None:
     base = ["mypy", "--config-file", root / "pyproject.toml", "--cache-dir", job.scratch / "cache"]
     programs = sorted(path.parent for path in root.glob("roles/*/files/*/__main__.py"))
     scripts = [path for where in SCRIPTS for path in root.glob(where)]
-    packaged = [name for name in job.files("plugins/**/*.py", "tests/**/*.py") if not name.startswith("tests/tools/")]
+    found = job.files("plugins/**/*.py", "extensions/**/*.py", "tests/**/*.py")
+    packaged = [name for name in found if not name.startswith("tests/tools/")]
     tree = job.workspace.directory
     path = ":".join(str(entry) for entry in [tree, *programs, *sorted({script.parent for script in scripts})])
     job.run(*base, *((root / name).relative_to(tree) for name in packaged), cwd=tree, env={"MYPYPATH": path})
@@ -170,7 +171,9 @@ def unit(job: Job) -> None:
 def integration(job: Job) -> None:
     """Real instances, driven with the collection as it is built and installed; two files of tests at a time."""
     ignored = [f"--ignore={directory}" for directory in (CONTAINERS, JANUS, EXAMPLES, WEB, core_versions.DIRECTORY)]
-    job.pytest("tests/integration", *ignored, *SIDE_BY_SIDE, env={"ANSIBLE_COLLECTIONS_PATH": str(job.workspace.build)})
+    rulebook = environment.environment("eda") / "bin" / "ansible-rulebook"
+    env = {"ANSIBLE_COLLECTIONS_PATH": str(job.workspace.build), "ANSIBLE_RULEBOOK": str(rulebook)}
+    job.pytest("tests/integration", *ignored, *SIDE_BY_SIDE, env=env)
 
 
 def examples(job: Job) -> None:

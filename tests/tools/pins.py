@@ -16,6 +16,7 @@ RESOLVED = {
     "requirements/test": "3.11",
     "requirements/demo": "3.11",
     "requirements/containers": "3.11",
+    "requirements/eda": "3.11",
     "requirements/reuse": "3.11",
     "requirements/core-2.18": "3.11",
     "requirements/core-2.19": "3.11",
