@@ -9,6 +9,9 @@ use, and reached by local connections or by SSH (--ssh HOST, which must let this
 runs everything once, in turns. The figures are medians, and the medians of the ratios to the ping play of the same
 round. Processor seconds are those of Ansible and of what it runs on the gateways; other load on the machine changes
 them less than the time. With --own-work, the processor time of single actions in the service is measured instead.
+
+Ansible runs with the interpreter of this program, and the gateways with the one of the distribution, as those of sites
+do. --python gives them another one.
 """
 
 from __future__ import annotations
@@ -35,6 +38,8 @@ LIBRARY = "ansible_collections.scistream.gateway.plugins.module_utils._s2cs.serv
 GATEWAYS = ("gw-a", "gw-b")
 EMPTY: dict[str, Any] = {"name": "Nothing", "hosts": "gateways", "gather_facts": False, "tasks": []}
 PING: dict[str, Any] = {**EMPTY, "name": "Ping", "tasks": [{"name": "Ping", "ansible.builtin.ping": None}]}
+#: The interpreter of the distribution, and the oldest version that gateways can use.
+DISTRIBUTION, OLDEST = "/usr/bin/python3", (3, 8)
 ACTIONS = {"open": "stream_open", "open again": "stream_open", "status": "stream_status", "release": "stream_release"}
 PIPELINING = {"ansible_pipelining": True}
 EMPTY_PLAY, PING_PLAY = "empty play", "ping play"
@@ -49,6 +54,7 @@ class Bed:
 
     def __init__(self, directory: Path, args: argparse.Namespace) -> None:
         self._directory = directory
+        self._python = args.python
         self._network = f"127.{64 + (os.getpid() >> 8 & 63)}.{os.getpid() & 255}"
         hosts = {name: self._host(name, number, args) for number, name in enumerate(GATEWAYS)}
         self._inventory = self._write("gateways.yml", {"gateways": {"hosts": hosts, "vars": args.variables}})
@@ -70,11 +76,11 @@ class Bed:
                 root = self._directory / name
                 programs, run = root / "usr/local/lib/scistream", root / "run/scistream"
                 run.mkdir(parents=True)
-                library.install(str(programs), sys.executable)
+                library.install(str(programs), self._python)
                 ways = ["--socket", str(run / "s2cs.sock"), "--backend", str(run / "s2csd.sock")]
                 for part in (["act", "--config", str(root / "etc/scistream/s2cs.json")], ["serve"]):
                     measuring = ["-c", own_work.MEASURING, str(measured)] if measured and part[0] == "act" else []
-                    command = [sys.executable, "-I", *measuring, str(programs / "s2cs"), *part, *ways]
+                    command = [self._python, "-I", *measuring, str(programs / "s2cs"), *part, *ways]
                     started.append(subprocess.Popen(command, stdin=subprocess.DEVNULL))
                     sockets = [run / "s2csd.sock", run / "s2cs.sock"][: 1 if part[0] == "act" else 2]
                     while not all(path.exists() for path in sockets):
@@ -112,7 +118,7 @@ class Bed:
         way = {"ansible_host": args.ssh} if args.ssh else {"ansible_connection": "local"}
         return {
             **way,
-            "ansible_python_interpreter": sys.executable,
+            "ansible_python_interpreter": args.python,
             "s2cs_root": str(self._directory / name),
             "s2cs_listen": both,
             "s2cs_egress": both,
@@ -120,7 +126,7 @@ class Bed:
             "s2cs_clients": loopback,
             "s2cs_port_range": [5100, 5100 + 2 * max(args.streams)],
             **({"s2cs_limits": {"sessions": args.own_work + 2}} if args.own_work else {}),
-            "s2ds_python": sys.executable,
+            "s2ds_python": args.python,
         }
 
     def _stream(self, index: int) -> dict[str, Any]:
@@ -154,6 +160,15 @@ class Bed:
         if done.returncode:
             raise SystemExit(f"{' '.join(command)}: status {done.returncode}\n{done.stdout}{done.stderr}")
         return cost
+
+
+def python_of_gateways() -> str:
+    """Return the interpreter of the distribution if it can run gateways, and otherwise that of this program."""
+    check = f"import sys; sys.exit(sys.version_info < {OLDEST})"
+    with contextlib.suppress(OSError):
+        if not subprocess.run([DISTRIBUTION, "-I", "-c", check], stdin=subprocess.DEVNULL, check=False).returncode:
+            return DISTRIBUTION
+    return sys.executable
 
 
 def _processors() -> float:
@@ -216,6 +231,12 @@ def main() -> None:
         type=int,
         metavar="SESSIONS",
         help="instead, the processor time of single actions in the service, with this many sessions in the store",
+    )
+    parser.add_argument(
+        "--python",
+        default=python_of_gateways(),
+        metavar="PATH",
+        help="interpreter of the gateways and of their service (default: %(default)s)",
     )
     parser.add_argument("--ssh", metavar="HOST", help="reach both gateways by SSH at this host, which is this machine")
     parser.add_argument(
