@@ -55,14 +55,30 @@ def parse(pem: str) -> Certificate:
     Raises:
         ValueError: It is something else.
     """
+    der = decode(pem)
+    try:
+        return _read(der)
+    except (ValueError, IndexError, OverflowError):
+        raise ValueError("it cannot be read") from None
+
+
+def decode(pem: str) -> bytes:
+    """Return the content of a certificate, which may be anything.
+
+    Args:
+        pem: Exactly one certificate in PEM format.
+
+    Raises:
+        ValueError: It is something else.
+    """
     if len(pem) > _MAX_LENGTH:
         raise ValueError(f"it is longer than {_MAX_LENGTH} characters")
     match = LOOSE_CERTIFICATE.fullmatch(pem)
     if match is None:
         raise ValueError("it is not exactly one certificate in PEM format")
     try:
-        return _read(b64decode("".join(match.group("body").split()), validate=True))
-    except (ValueError, IndexError, OverflowError):
+        return b64decode("".join(match.group("body").split()), validate=True)
+    except ValueError:
         raise ValueError("it cannot be read") from None
 
 

@@ -21,6 +21,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 from ansible_collections.scistream.gateway.plugins.module_utils._common.pem import LOOSE_KEY
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.files import read
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.usual_certificate import is_usual
 
 if TYPE_CHECKING:
     import ssl
@@ -131,14 +132,9 @@ def check_certificate(option: str, text: str) -> None:
     Raises:
         S2DSException: It is something else.
     """
-    import ssl
-
     try:
         found = reading.parse(text)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.load_verify_locations(cadata=_text(text))
-    except ssl.SSLError:
-        raise S2DSException(f"{option}: it cannot be read") from None
+        is_authority = not is_usual(reading.decode(text)) and _is_authority(text)
     except ValueError as error:
         raise S2DSException(f"{option}: {error}") from None
     now = time.time()
@@ -148,11 +144,27 @@ def check_certificate(option: str, text: str) -> None:
         raise S2DSException(f"{option}: it {what} ({when}; the clock of this gateway says {_now()})")
     if not found.issued_by_itself:
         raise S2DSException(f"{option}: it is not self-signed: specify a self-signed certificate")
-    if context.get_ca_certs(binary_form=True):
+    if is_authority:
         raise S2DSException(
             f"{option}: this is a CA certificate, and anything it issues would be trusted: "
             "specify one with the basic constraint CA:FALSE"
         )
+
+
+def _is_authority(text: str) -> bool:
+    """Return whether a certificate is a CA certificate.
+
+    Raises:
+        ValueError: It cannot be read.
+    """
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(cadata=_text(text))
+    except ssl.SSLError:
+        raise ValueError("it cannot be read") from None
+    return bool(context.get_ca_certs(binary_form=True))
 
 
 def check_key(text: str) -> None:
@@ -178,19 +190,17 @@ def _check_pair(certificate: str, key: str, role: str) -> None:
     import ssl
 
     with _in_memory(certificate) as certificate_path, _in_memory(key) as key_path:
-        own, other = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        for context in (own, other):
-            context.minimum_version = ssl.TLSVersion.TLSv1_3
-            context.set_ciphers(_CIPHERS)
-            # The other side of a producer does not present the certificate.
-            if context is own or role == "consumer":
-                try:
-                    context.load_cert_chain(certificate_path, key_path, password=_no_passphrase)
-                except ssl.SSLError as error:
-                    raise _refused_pair(error) from None
-                except (OSError, ValueError):
-                    raise S2DSException("key: it cannot be read, or it is encrypted") from None
-            context.load_verify_locations(cadata=_text(certificate))
+        own = _context(ssl.PROTOCOL_TLS_SERVER)
+        _load(own, certificate_path, key_path)
+        if is_usual(reading.decode(certificate), role):
+            # Its key, which has been loaded, is all that could be wrong.
+            return
+        other = _context(ssl.PROTOCOL_TLS_CLIENT)
+        # The other side of a producer does not present the certificate.
+        if role == "consumer":
+            _load(other, certificate_path, key_path)
+    for context in (own, other):
+        context.load_verify_locations(cadata=_text(certificate))
     other.check_hostname = False
     # Only the side with this certificate is verified: the server for the role producer, otherwise the client.
     other.verify_mode, own.verify_mode = ssl.CERT_REQUIRED, ssl.CERT_NONE
@@ -202,6 +212,27 @@ def _check_pair(certificate: str, key: str, role: str) -> None:
         raise S2DSException(f"certificate: other gateways would not accept it: {error.verify_message}") from None
     except ssl.SSLError as error:
         raise S2DSException(f"certificate: it cannot be used for TLS 1.3: {error.reason}") from None
+
+
+def _context(protocol: int) -> ssl.SSLContext:
+    import ssl
+
+    context = ssl.SSLContext(protocol)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.set_ciphers(_CIPHERS)
+    return context
+
+
+def _load(context: ssl.SSLContext, certificate: str, key: str) -> None:
+    """Load a pair from its files."""
+    import ssl
+
+    try:
+        context.load_cert_chain(certificate, key, password=_no_passphrase)
+    except ssl.SSLError as error:
+        raise _refused_pair(error) from None
+    except (OSError, ValueError):
+        raise S2DSException("key: it cannot be read, or it is encrypted") from None
 
 
 def _refused_pair(error: ssl.SSLError) -> S2DSException:

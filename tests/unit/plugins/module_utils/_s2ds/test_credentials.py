@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.factory im
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.janus.runtime import Janus
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.usual_certificate import is_usual
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import make_credentials
 from ansible_collections.scistream.gateway.tests.integration.proxies.certificates import Pair, make, of_gateway
 
 UID = "11111111-2222-4333-8444-555555555555"
@@ -82,6 +85,49 @@ def test_what_is_accepted(good: Pair) -> None:
 
 def test_of_the_role_consumer() -> None:
     credentials.check(replace(HELLO, role="consumer", certificate=PEER.certificate), PEER.key)
+
+
+@pytest.mark.parametrize("role", ["producer", "consumer"])
+def test_what_the_playbooks_create_is_usual_in_its_role_only(role: str) -> None:
+    other = "consumer" if role == "producer" else "producer"
+    made = make_credentials(UID, role)
+    der = reading.decode(made.certificate)
+    assert is_usual(der) and is_usual(der, role) and not is_usual(der, other)
+    credentials.check(replace(HELLO, role=role, certificate=made.certificate), made.key)
+    with pytest.raises(S2DSException, match="other gateways would not accept it"):
+        credentials.check(replace(HELLO, role=other, certificate=made.certificate), made.key)
+    stranger = make_credentials(UID, role)
+    with pytest.raises(S2DSException, match="^key: it does not belong to the certificate"):
+        credentials.check(replace(HELLO, role=role, certificate=made.certificate), stranger.key)
+
+
+def test_changed_certificates_are_usual_only_where_openssl_accepts_them() -> None:
+    der = reading.decode(make_credentials(UID, "producer").certificate)
+    usual = 0
+    for at in range(len(der)):
+        changed = bytearray(der)
+        changed[at] ^= 1
+        if is_usual(bytes(changed)):
+            usual += 1
+            # The same flags as of the original.
+            assert not credentials._is_authority(ssl.DER_cert_to_PEM_cert(bytes(changed))), at
+    # Numbers, digits of times, keys and signatures.
+    assert 150 < usual < 250
+    assert not is_usual(der + b"\0") and not is_usual(der[:-1]) and not is_usual(b"")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        OWN,
+        of_gateway("producer", UID, authority=True),
+        of_gateway("producer", UID, issuer=PEER),
+        _with_key(ec.generate_private_key(ec.SECP384R1())),
+        SHORT_RSA,
+    ],
+)
+def test_other_certificates_are_left_to_openssl(other: Pair) -> None:
+    assert not is_usual(reading.decode(other.certificate))
 
 
 @pytest.mark.parametrize(
