@@ -9,15 +9,28 @@ from __future__ import annotations
 import ctypes
 import os
 
+from records import read_small
+
+#: Where the command line begins and ends in memory, after it was looked up. A forked process inherits it.
+place: tuple[int, int] | None = None
+
+
+def look_up() -> tuple[int, int]:
+    """Return where the command line begins and ends in memory, twice 0 if that is unknown."""
+    global place
+    if place is None:
+        try:
+            # The second field is the name in parentheses, which may contain anything.
+            fields = read_small("/proc/self/stat").rpartition(b")")[2].split()
+            place = int(fields[45]), int(fields[46])
+        except (OSError, ValueError, IndexError):
+            place = 0, 0
+    return place
+
 
 def change(words: list[str]) -> bool:
     """Replace the command line of this process. Returns whether there was enough room."""
-    try:
-        with open("/proc/self/stat", "rb") as stream:
-            # The second field is the name in parentheses, which may contain anything.
-            start, end = map(int, stream.read().rpartition(b")")[2].split()[45:47])
-    except (OSError, ValueError):
-        return False
+    start, end = look_up()
     text = b"".join(os.fsencode(word) + b"\0" for word in words)
     if not start or len(text) > end - start:
         return False

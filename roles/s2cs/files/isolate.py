@@ -41,6 +41,7 @@ COUNTERS = "counters.json"
 # fowner, kill, setgid, setuid.
 KEPT_BY_ROOT = {0, 1, 3, 5, 6, 7}
 LIBC = ctypes.CDLL(None, use_errno=True)
+LIMITS_FILE = os.path.join(os.path.dirname(os.path.realpath(__file__)), "limits.json")
 
 
 def say(text: str) -> None:
@@ -51,15 +52,14 @@ def say(text: str) -> None:
 
 def limits() -> dict[str, int]:
     """Return the limits for the directory `run` of a session."""
-    path = os.path.join(os.path.dirname(os.path.realpath(__file__)), "limits.json")
     try:
-        with open(path, encoding="utf-8") as stream:
+        with open(LIMITS_FILE, encoding="utf-8") as stream:
             found = json.loads(stream.read(4096))
         return {name: max(1, int(found.get(name, default))) for name, default in LIMITS.items()}
     except FileNotFoundError:
         return dict(LIMITS)
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        say(f"{path} cannot be read, so the defaults apply: {error}")
+        say(f"{LIMITS_FILE} cannot be read, so the defaults apply: {error}")
         return dict(LIMITS)
 
 
@@ -85,8 +85,9 @@ def drop_rights(as_user: tuple[int, int, list[int]] | None) -> None:
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     LIBC.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    kept = KEPT_BY_ROOT if not as_user and not os.geteuid() else ()
     for capability in range(64):
-        if not as_user and not os.geteuid() and capability in KEPT_BY_ROOT:
+        if capability in kept:
             continue
         if LIBC.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0):
             break

@@ -27,6 +27,9 @@ MAX_ORDER = 1 << 16
 def serve() -> int:
     """Start supervisors until there are no more orders."""
     channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, 0)
+    # Before the first fork, so that all have it.
+    program = [sys.executable, "-I", "-S", os.path.realpath(sys.argv[0])]
+    command_line.look_up()
     try:
         channel.send(b"{}")
         while True:
@@ -35,11 +38,11 @@ def serve() -> int:
                 return 0
             answer = {}
             try:
-                # Before the first fork, so that all share it.
+                # Also before the first fork.
                 forwarder.load(words[words.index("--") + 1 :], for_many=True)
                 if not os.fork():
                     channel.detach()
-                    start(words, lock)
+                    start(program, words, lock)
             except OSError as error:
                 answer["error"] = str(error)
             os.close(lock)
@@ -62,11 +65,10 @@ def receive(channel: socket.socket) -> tuple[list[str], int]:
     return json.loads(data), locks[0]
 
 
-def start(words: list[str], lock: int) -> None:
+def start(program: list[str], words: list[str], lock: int) -> None:
     """Be the supervisor, in a process that was forked, and exit."""
     status = 1
     try:
-        program = [sys.executable, "-I", "-S", os.path.realpath(sys.argv[0])]
         if not command_line.change([*program, *words]):
             # The process must be recognizable.
             os.set_inheritable(lock, True)

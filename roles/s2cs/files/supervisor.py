@@ -16,7 +16,7 @@ from contextlib import suppress
 
 import forwarder
 import isolate
-from records import STATE_FILE, Log, measure, write_state
+from records import STATE_FILE, Log, measure, read_small, write_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,22 +27,26 @@ FIRST_PAUSE, MAX_PAUSE = 0.1, 10.0
 # If a command has been running for this long, the next pause is the first one again.
 STABLE_SECONDS = 30.0
 CHECK_SECONDS = 30.0
+# Maximum number of bytes of output at a time. A larger buffer would be allocated and freed for each line.
+OUTPUT_BYTES = 1 << 14
 # Interval for checking a directory `run` without a size limit.
 MEASURE_SECONDS = 1.0
 LIBC = isolate.LIBC
 PR_SET_PDEATHSIG = 1
 PASSED_ON = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+#: The boot ID, after it was read.
+boot = ""
 AWAITED = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, *PASSED_ON)
 
 
 def start_time(pid: int) -> str:
     """Return when a process started (ticks since boot, with the boot ID), or an empty string if it does not exist."""
+    global boot
     try:
-        with open(f"/proc/{pid}/stat", "rb") as stream:
-            # The second field is the name in parentheses, which may contain anything.
-            ticks = stream.read().rpartition(b")")[2].split()[19].decode()
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
-            return f"{ticks}@{stream.read().strip()}"
+        # The second field is the name in parentheses, which may contain anything.
+        ticks = read_small(f"/proc/{pid}/stat").rpartition(b")")[2].split()[19].decode()
+        boot = boot or read_small("/proc/sys/kernel/random/boot_id").decode().strip()
+        return f"{ticks}@{boot}"
     except (OSError, IndexError):
         return ""
 
@@ -233,7 +237,7 @@ class Supervisor:
         """Write output of the command to the log."""
         for _unused in range(most):
             try:
-                self.log.write(os.read(self.output, 1 << 16))
+                self.log.write(os.read(self.output, OUTPUT_BYTES))
             except BlockingIOError:
                 return
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 DIRECTORY = "run"
 NAME = f"{DIRECTORY}/control.sock"
 MAX_MESSAGE_SIZE = 65536
+# Requests are short, and a larger buffer would be allocated and freed for each of them.
+PIECE_SIZE = 4096
 CLIENTS = 64
 
 
@@ -112,7 +114,7 @@ class Client:
     def serve(self) -> bool:
         """Serve a client. Returns False when it is to be closed."""
         try:
-            data = self.sock.recv(MAX_MESSAGE_SIZE)
+            data = self.sock.recv(PIECE_SIZE)
         except BlockingIOError:
             return True
         except OSError:

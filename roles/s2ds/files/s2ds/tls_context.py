@@ -69,20 +69,26 @@ class TlsContext:
         return peer
 
     def _load(self, certificate: str, key: str) -> None:
-        try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=certificate)
-        except (ssl.SSLError, ValueError):
-            raise CredentialError("certificate", "does not contain a valid certificate") from None
         with _file(certificate) as certificate_file, _file(key) as key_file:
             try:
                 self.context.load_cert_chain(certificate_file, key_file, password=_no_password)
             except ssl.SSLError as error:
+                if not _is_readable(certificate):
+                    raise CredentialError("certificate", "does not contain a valid certificate") from None
                 reason = error.reason or ""
                 if reason == "KEY_VALUES_MISMATCH":
                     raise CredentialError("key", "does not belong to the certificate") from None
                 if reason.startswith(("EE_KEY", "CA_MD")):
                     raise CredentialError("certificate", f"is refused: {reason.lower().replace('_', ' ')}") from None
                 raise CredentialError("key", "does not contain a valid private key") from None
+
+
+def _is_readable(certificate: str) -> bool:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=certificate)
+    except (ssl.SSLError, ValueError):
+        return False
+    return True
 
 
 def _no_password() -> NoReturn:
@@ -95,8 +101,8 @@ def _file(text: str) -> Iterator[str]:
     """Yield the path of a file in memory, because keys can only be read from files."""
     descriptor = os.memfd_create("credentials")
     try:
-        with open(descriptor, "w", encoding="ascii", closefd=False) as file:
-            file.write(text)
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(text.encode("ascii"))
         yield f"/proc/self/fd/{descriptor}"
     finally:
         os.close(descriptor)

@@ -100,6 +100,7 @@ def status(session: Path) -> dict[str, Any] | None:
 
 def serves(session: Path) -> dict[str, Any]:
     eventually(lambda: status(session), "it does not serve")
+    eventually(lambda: state(session), "its supervisor does not report its state")
     found = state(session)
     assert found["child"] == (status(session) or {})["pid"]
     return found

@@ -97,7 +97,7 @@ def test_what_the_playbooks_create_is_usual_in_its_role_only(role: str) -> None:
     with pytest.raises(S2DSException, match="other gateways would not accept it"):
         credentials.check(replace(HELLO, role=other, certificate=made.certificate), made.key)
     stranger = make_credentials(UID, role)
-    with pytest.raises(S2DSException, match="^key: it does not belong to the certificate"):
+    with pytest.raises(S2DSException, match=r"^key: it does not belong to the certificate"):
         credentials.check(replace(HELLO, role=role, certificate=made.certificate), stranger.key)
 
 
