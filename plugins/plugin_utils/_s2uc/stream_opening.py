@@ -12,14 +12,19 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.utils.display import Display
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, has_failed, stops_run
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import (
+    Results,
+    has_failed,
+    session_key,
+    stops_run,
+)
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import readable
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.gateway_client import GatewayClient
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.handover import hand_over
@@ -125,7 +130,27 @@ class StreamOpening:
         diffs = [answer.pop("diff") for answer in steps.values() if answer.get("diff")]
         if diffs:
             result["diff"] = [diff for diff in diffs if diff.get("before") or diff.get("after")]
+        heard = [answer for results in self._heard.values() for answer in results.values()]
+        if not any(map(has_failed, [*heard, *steps.values()])):
+            result["steps"] = without_repetition(steps)
         return result
+
+
+def without_repetition(steps: Mapping[str, Result]) -> dict[str, Result]:
+    """Return the answers to messages, each session only in the last one that contains it.
+
+    Ansible takes longer to process the sessions in a result than the gateways take for a message.
+    """
+    returned: set[tuple[str, str]] = set()
+    found: dict[str, Result] = {}
+    for message in reversed(list(steps)):
+        answer = steps[message]
+        sessions = answer.get("sessions") or []
+        if sessions:
+            answer = {**answer, "sessions": [item for item in sessions if session_key(item) not in returned]}
+            returned.update(map(session_key, sessions))
+        found[message] = answer
+    return {message: found[message] for message in steps}
 
 
 def _guarded(send: Callable[[], Result | None]) -> Result | None:
