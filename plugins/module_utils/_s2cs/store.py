@@ -74,6 +74,8 @@ class Store:
         self._path = os.path.join(directory, "s2cs.db")
         self.locks = SessionLocks(os.path.join(directory, "lock"))
         self.unreadable: list[UnreadableRow] = []
+        # The last session that was read from each row: an action reads each row several times.
+        self._last: dict[tuple[str, str], tuple[Any, Session]] = {}
         self._connection = self._open()
 
     def _open(self) -> sqlite3.Connection:
@@ -148,10 +150,15 @@ class Store:
         row = self._read("SELECT document FROM session WHERE uid = ? AND role = ?", uid, role)
         if not row:
             return None
-        try:
-            return _session(uid, role, row[0][0])
-        except ValueError as error:
-            raise RowError(uid, role, str(error)) from None
+        document = row[0][0]
+        last = self._last.get((uid, role))
+        if last is None or last[0] != document:
+            try:
+                last = document, _session(uid, role, document)
+            except ValueError as error:
+                raise RowError(uid, role, str(error)) from None
+            self._last[uid, role] = last
+        return last[1]
 
     def all(self, uid: str | None = None) -> list[Session]:
         """Return all sessions, or those of one stream. Rows that cannot be read are added to ``unreadable``."""

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import suppress
 from typing import Container, Iterable, Mapping, Sequence
 
@@ -38,11 +39,13 @@ class Replacement:
     ) -> None:
         self._paths = {name: os.path.join(directory, name) for name in files}
         self._replaced: list[str] = []
+        wanted = {name: (text, secret if name in secrets else access) for name, text in files.items()}
+        different = {name: text for name, text in files.items() if not _is_right(self._paths[name], *wanted[name])}
         try:
-            for name, text in files.items():
+            for name, text in different.items():
                 if text is not None:
-                    _write(self._paths[name] + _NEW, text, secret if name in secrets else access)
-            for name, text in files.items():
+                    _write(self._paths[name] + _NEW, text, wanted[name][1])
+            for name, text in different.items():
                 self._replace(self._paths[name], text)
         except BaseException:
             self.roll_back()
@@ -102,6 +105,23 @@ def _write(path: str, text: str, access: Sequence[int]) -> None:
     except OSError as error:
         # Errors of a write do not include the name of the file.
         raise OSError(error.errno, error.strerror, path) from None
+
+
+def _is_right(path: str, text: str | None, access: Sequence[int]) -> bool:
+    """Return whether a file already has this text and these rights, and a crash has not left a previous version."""
+    try:
+        found = os.lstat(path)
+        if text is None or not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+            return False
+        if (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) != tuple(access):
+            return False
+        data = text.encode("utf-8")
+        if found.st_size != len(data):
+            return False
+        with open(path, "rb") as stream:
+            return stream.read(len(data) + 1) == data
+    except OSError:
+        return False
 
 
 def _remove(path: str) -> None:

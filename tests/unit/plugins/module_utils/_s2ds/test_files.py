@@ -50,6 +50,22 @@ def test_put_back(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o600
 
 
+def test_files_that_are_right_are_not_written(tmp_path: Path) -> None:
+    replacement(tmp_path, config="1", same="s", key="k").commit()
+    before = {name: (tmp_path / name).stat().st_ino for name in ("config", "same", "key")}
+    (tmp_path / "key").chmod(0o644)
+    replacement(tmp_path, config="2", same="s", key="k").commit()
+    after = {name: (tmp_path / name).stat().st_ino for name in before}
+    assert content(tmp_path) == {"config": "2", "same": "s", "key": "k"}
+    assert [name for name in before if after[name] == before[name]] == ["same"]
+    assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o600
+    # Something else in the place of a file is replaced as well.
+    (tmp_path / "same").unlink()
+    (tmp_path / "same").symlink_to("config")
+    replacement(tmp_path, same="2").commit()
+    assert not (tmp_path / "same").is_symlink() and content(tmp_path)["same"] == "2"
+
+
 def test_what_a_crash_left_is_in_nobodys_way(tmp_path: Path) -> None:
     replacement(tmp_path, config="1").commit()
     replacement(tmp_path, config="2")
