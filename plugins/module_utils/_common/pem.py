@@ -24,11 +24,24 @@ LOOSE_CERTIFICATE = re.compile(
     r"\s*-----BEGIN CERTIFICATE-----\s(?P<body>[A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----\s*", re.ASCII
 )
 #: One private key, unencrypted, in the same way.
-LOOSE_KEY = re.compile(r"-----BEGIN ((?:EC |RSA )?PRIVATE KEY)-----\s+[A-Za-z0-9+/=\s]+-----END \1-----", re.ASCII)
+LOOSE_KEY = re.compile(
+    r"-----BEGIN ((?:EC |RSA )?PRIVATE KEY)-----\s+(?P<body>[A-Za-z0-9+/=\s]+)-----END \1-----", re.ASCII
+)
 _BODY = r"(?P<body>(?:[A-Za-z0-9+/]{64}\n)*[A-Za-z0-9+/]{1,64}={0,2}\n)"
 _CERTIFICATE = re.compile(rf"-----BEGIN CERTIFICATE-----\n{_BODY}-----END CERTIFICATE-----\n?", re.ASCII)
 _KEY = re.compile(rf"-----BEGIN (?P<kind>(?:EC |RSA )?PRIVATE KEY)-----\n{_BODY}-----END (?P=kind)-----\n?", re.ASCII)
 _FORM = "one block with lines of 64 characters that end with a line feed, and nothing else"
+
+
+def decode_key(text: str) -> bytes:
+    """Return the content of a private key in PKCS #8 format, or nothing if it is something else."""
+    match = LOOSE_KEY.fullmatch(text.strip())
+    if match is None or match.group(1) != "PRIVATE KEY":
+        return b""
+    try:
+        return b64decode("".join(match.group("body").split()), validate=True)
+    except binascii.Error:
+        return b""
 
 
 def check_certificate(option: str, value: Any) -> str | None:

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Iterator
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common import x509_der as reading
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
-from ansible_collections.scistream.gateway.plugins.module_utils._common.pem import LOOSE_KEY
+from ansible_collections.scistream.gateway.plugins.module_utils._common.pem import LOOSE_KEY, decode_key
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.files import read
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.usual_certificate import is_usual
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.usual_certificate import is_usual, is_usual_pair
 
 if TYPE_CHECKING:
     import ssl
@@ -187,14 +187,13 @@ def peer_name(spec: DataServerSpec) -> str | None:
 
 def _check_pair(certificate: str, key: str, role: str) -> None:
     """Refuse a pair that other gateways would reject: do a handshake in memory, with their checks."""
+    if is_usual_pair(reading.decode(certificate), decode_key(key), role):
+        return
     import ssl
 
     with _in_memory(certificate) as certificate_path, _in_memory(key) as key_path:
         own = _context(ssl.PROTOCOL_TLS_SERVER)
         _load(own, certificate_path, key_path)
-        if is_usual(reading.decode(certificate), role):
-            # Its key, which has been loaded, is all that could be wrong.
-            return
         other = _context(ssl.PROTOCOL_TLS_CLIENT)
         # The other side of a producer does not present the certificate.
         if role == "consumer":

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Recognizing certificates as the stream playbooks create them (see ``_s2uc/certificate.py``).
+"""Recognizing certificates and keys as the stream playbooks create them (see ``_s2uc/certificate.py``).
 
 They are the same but for their numbers, names, times and keys. What OpenSSL would find out about each of them is known,
-and takes it longer than everything else that a HELLO does. Any other certificate is left to OpenSSL.
+and takes it longer than everything else that a HELLO does. Anything else is left to OpenSSL.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _CERTIFICATE = re.compile(
             re.escape(_SUBJECT) + rb"(?P<name>" + _NAME + rb")",
             rb"\x30\x1e(?:\x17\x0d[0-9]{12}Z){2}",
             re.escape(_SUBJECT) + rb"(?P=name)",
-            re.escape(_P256) + rb".{64}",
+            re.escape(_P256) + rb"(?P<point>.{64})",
             re.escape(_BASIC_CONSTRAINTS),
             re.escape(_ALTERNATIVE_NAME) + rb"(?P=name)",
             re.escape(_KEY_USAGE) + rb"(?P<purpose>[\x01\x02])",
@@ -43,6 +43,33 @@ _CERTIFICATE = re.compile(
     ),
     re.DOTALL,
 )
+# In PKCS #8, with its public key.
+_KEY = re.compile(
+    re.escape(bytes.fromhex("308187020100301306072a8648ce3d020106082a8648ce3d030107046d306b0201010420"))
+    + rb".{32}"
+    + re.escape(bytes.fromhex("a14403420004"))
+    + rb"(?P<point>.{64})",
+    re.DOTALL,
+)
+
+
+def is_usual_pair(certificate: bytes, key: bytes, role: str) -> bool:
+    """Return whether a certificate and a key have the form of those that the stream playbooks create together.
+
+    As when OpenSSL loads them, the public key that is part of the key is compared.
+
+    Args:
+        certificate: The certificate.
+        key: The key.
+        role: Role of the session that uses them.
+    """
+    match = _KEY.fullmatch(key)
+    return match is not None and is_usual(certificate, role) and match.group("point") == _point(certificate)
+
+
+def _point(certificate: bytes) -> bytes:
+    match = _CERTIFICATE.fullmatch(certificate)
+    return match.group("point") if match else b""
 
 
 def is_usual(der: bytes, role: str | None = None) -> bool:

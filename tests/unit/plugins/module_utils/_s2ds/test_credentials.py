@@ -21,13 +21,14 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from ansible_collections.scistream.gateway.plugins.module_utils._common import x509_der as reading
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import Endpoint
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
+from ansible_collections.scistream.gateway.plugins.module_utils._common.pem import decode_key
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.data_server import S2DS
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.factory import data_server
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.janus.runtime import Janus
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.usual_certificate import is_usual
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.usual_certificate import is_usual, is_usual_pair
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import make_credentials
 from ansible_collections.scistream.gateway.tests.integration.proxies.certificates import Pair, make, of_gateway
 
@@ -97,6 +98,10 @@ def test_what_the_playbooks_create_is_usual_in_its_role_only(role: str) -> None:
     with pytest.raises(S2DSException, match="other gateways would not accept it"):
         credentials.check(replace(HELLO, role=other, certificate=made.certificate), made.key)
     stranger = make_credentials(UID, role)
+    key = decode_key(made.key)
+    assert is_usual_pair(der, key, role) and not is_usual_pair(der, key, other)
+    for wrong in (decode_key(stranger.key), key[:-1], key + b"\0", b"", decode_key(RSA.key)):
+        assert not is_usual_pair(der, wrong, role)
     with pytest.raises(S2DSException, match=r"^key: it does not belong to the certificate"):
         credentials.check(replace(HELLO, role=role, certificate=made.certificate), stranger.key)
 
