@@ -152,8 +152,8 @@ class SessionManager:
             "again, which gives it different ports"
         )
 
-    def release_expired(self, excluded: Sequence[tuple[str, str]] = ()) -> None:
-        """Release expired sessions, except those that are locked by another action.
+    def release_expired(self, excluded: Sequence[tuple[str, str]] = ()) -> list[Session]:
+        """Release expired sessions, except those that are locked by another action, and return them.
 
         Args:
             excluded: Uid and role of sessions that the current action handles itself.
@@ -175,6 +175,7 @@ class SessionManager:
             for outcome in outcomes:
                 if outcome.error is not None and not isinstance(outcome.error, (ScistreamError, OSError)):
                     raise outcome.error
+            return released
 
     def trim_logs(self, excluded: Sequence[tuple[str, str]] = ()) -> None:
         """Trim the logs of streaming sessions that have grown, except those that are locked by another action.

@@ -43,11 +43,9 @@ def release_expired(config: str) -> dict[str, Any]:
     if version:
         manager = SessionManager(policy, lenient=True)
         with closing(manager.store):
-            before = manager.store.keys()
-            manager.release_expired()
             # Users do not see why a session is gone, so that the log of the service has to tell.
-            for uid, role in sorted(before - manager.store.keys()):
-                report(f"{role} of {uid} had expired and was released")
+            for session in manager.release_expired():
+                report(f"{session.role} of {session.uid} had expired and was released")
             # Determined before the sessions are read, so that later changes are noticed.
             version = store_version(policy.layout.state_dir)
             sessions = len(manager.store.keys())
