@@ -29,6 +29,8 @@ def readable(text: str, most: int = 1000) -> str:
 
 def displayable(text: str) -> str:
     """Return a text without control characters other than line breaks."""
+    if text.isprintable():
+        return text
     return "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)
 
 
