@@ -118,7 +118,10 @@ class Stream:
         return cls(**{**document, "peer": None if peer is None else Peer(**peer)})
 
     def document(self) -> dict[str, Any]:
-        """Return the stream as plain data for the next task of a run. Ansible processes each value, so defaults are omitted."""
+        """Return the stream as plain data for the next task of a run.
+
+        Ansible processes each value, so defaults are omitted.
+        """
         given = {name: value for name, value in vars(self).items() if value != _DEFAULTS[name]}
         return given if self.peer is None else {**given, "peer": asdict(self.peer)}
 
