@@ -15,7 +15,8 @@ Answer = TypeVar("Answer")
 # Minimum number of attempts before giving up: on a busy gateway, each attempt takes longer.
 _MIN_ATTEMPTS = 60
 _MAX_SECONDS = 60.0
-_SHORT_PAUSE, _LONG_PAUSE = 0.1, 0.25
+_FIRST_PAUSE, _SHORT_PAUSE, _LONG_PAUSE = 0.008, 0.1, 0.25
+_GROWTH = 1.6
 # After this time, polling many programs often would slow down their start.
 _SHORT_PAUSES_SECONDS = 2.0
 
@@ -84,7 +85,7 @@ class PollTimer:
         self._seconds = seconds
         self._started = time.monotonic()
         self._attempts = 0
-        self._pause = 0.005
+        self._pause = _FIRST_PAUSE
 
     @property
     def elapsed(self) -> float:
@@ -101,4 +102,4 @@ class PollTimer:
         """Sleep until the next attempt."""
         time.sleep(self._pause)
         limit = _SHORT_PAUSE if self.elapsed < _SHORT_PAUSES_SECONDS else _LONG_PAUSE
-        self._pause = min(self._pause * 1.5, limit)
+        self._pause = min(self._pause * _GROWTH, limit)

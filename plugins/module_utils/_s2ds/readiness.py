@@ -46,6 +46,8 @@ class Readiness:
         name = self._spec.name
         timer = PollTimer(self._runtime.ready_seconds)
         while True:
+            # Before the first attempt as well, because no program is ready at once.
+            timer.pause()
             reply, reason = self._probe()
             if reply is not None:
                 return self._observer.listeners(reply)
@@ -55,7 +57,6 @@ class Readiness:
                 raise S2DSException(
                     f"the data server {name} was not ready after {timer.elapsed:.0f} s: {reason or self._last_output()}"
                 )
-            timer.pause()
 
     def wait_after_reload(self) -> None:
         """Verify that a data server listens after a reload: its confirmation is not sufficient.

@@ -20,7 +20,7 @@ _FIRST_PAUSE, _MAX_PAUSE = 5.0, 300.0
 # If a round takes longer, another one is started, which skips the sessions that are locked by the first.
 _LATE_SECONDS, _MAX_ROUNDS = 3.0, 8
 # Minimum time in seconds between rounds that only find out when the sessions of a changed store expire.
-_CHANGE_SECONDS = 1.0
+_CHANGE_SECONDS = 2.0
 
 
 @dataclass
