@@ -32,6 +32,8 @@ PURPOSES: dict[str, tuple[str, ...]] = {
     "release": (),
 }
 
+#: What happens to connections of gateways that do not answer, if a stream has many: others take them, or none does.
+LOST_MEMBERS = ("replace", "leave_out")
 #: Must never change, because uids are derived from it, by which later runs find a stream.
 _NAMESPACE = uuid.UUID("5d0c2c39-0a0c-5f3c-9a3b-6f6f5f2c9c51")
 
@@ -83,6 +85,11 @@ class Stream:
         state: ``present`` or ``absent``, for the playbook streams.
         answers: Fingerprint of the ticket to which the reply belongs.
         probe: Options of the REQ of each side, by role, that the stream it probes has. Only probes have any.
+        deal: How connections are dealt out over gateways. Empty unless a side has several gateways, or may have them.
+        members: Those gateways, by role.
+        weights: Their weights, by role. If omitted, 1.
+        lost_members: What happens to the connections of those that do not answer: one of LOST_MEMBERS.
+        leg_of: Uid of the stream with many gateways of which this is a leg, else empty.
         peer: Properties of the data server on the other side, from the ticket or reply.
     """
 
@@ -110,6 +117,11 @@ class Stream:
     peer: Peer | None = None
     probe: dict[str, dict[str, Any]] = field(default_factory=dict)
     state: str = "present"
+    deal: str = ""
+    members: dict[str, list[str]] = field(default_factory=dict)
+    weights: dict[str, dict[str, int]] = field(default_factory=dict)
+    lost_members: str = "replace"
+    leg_of: str = ""
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Stream:
@@ -132,6 +144,11 @@ _DEFAULTS = vars(Stream())
 def stream_uid(name: str, producer: str, consumer: str) -> str:
     """Derive the uid of a stream from its name and its gateways."""
     return str(uuid.uuid5(_NAMESPACE, "\n".join((name, producer, consumer))))
+
+
+def leg_uid(uid: str, number: int) -> str:
+    """Derive the uid of a leg of a stream with many gateways. It does not depend on the gateways, which may change."""
+    return str(uuid.uuid5(uuid.UUID(uid), str(number)))
 
 
 def check_num_conn(option: str, value: Any) -> int:
