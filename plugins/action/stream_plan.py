@@ -46,7 +46,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         check_mode = bool(self._task.check_mode)
         result["changed"] = False
         try:
-            plan = make_plan(inputs, purpose, variables["ansible_play_hosts_all"], check_mode, _show)
+            gateways, groups = variables["ansible_play_hosts_all"], variables.get("groups")
+            plan = make_plan(inputs, purpose, gateways, check_mode, _show, groups)
             if plan.ticket_dir is not None:
                 result["changed"] = make_directory(plan.ticket_dir, check_mode)
         except DescriptionError as error:

@@ -10,6 +10,7 @@ that legs lack, and the connections that are in no leg.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -68,7 +69,7 @@ class Hand:
             self._has[name] += connections
 
     def take(self, connections: int = 1) -> str:
-        """Choose the member that has the fewest connections afterwards in relation to its weight, the first of several."""
+        """Choose the member that has the fewest connections afterwards, in relation to its weight."""
         best = min(self._members, key=lambda member: (self._has[member.name] + connections) / member.weight)
         self._has[best.name] += connections
         return best.name
@@ -82,7 +83,7 @@ class Hand:
 
 
 def paired(producers: Iterable[tuple[str, int]], consumers: Iterable[tuple[str, int]]) -> list[tuple[str, str, int]]:
-    """Pair the shares of both sides, in as few pairs as possible: fewer than there are members on both sides together."""
+    """Pair the shares of both sides, in fewer pairs than there are members on both sides together."""
     left, right = list(producers), list(consumers)
     pairs = []
     while left and right:
@@ -122,7 +123,9 @@ def deal(legs: Sequence[Leg], num_conn: int, members: Mapping[str, Sequence[Memb
         leg.connections -= fewer
         missing += fewer
     if missing > 0 and new:
-        numbers = (number for number in range(1, num_conn + len(legs) + 1) if number not in {leg.number for leg in legs})
+        numbers = (
+            number for number in range(1, num_conn + len(legs) + 1) if number not in {leg.number for leg in legs}
+        )
         shares = (hands[role].shares(missing) for role in ROLES)
         legs += [
             Leg(number, connections, {"producer": producer, "consumer": consumer})
@@ -157,14 +160,26 @@ def _used(legs: Sequence[Leg], listeners: Sequence[str]) -> dict[str, int]:
 
 
 def _assign(legs: Sequence[Leg], listeners: Sequence[str], used: dict[str, int]) -> None:
+    heap = [(used[listener], index) for index, listener in enumerate(listeners)]
+    heapq.heapify(heap)
+    taken: list[set[int]] = [set() for _leg in legs]
     for leg in legs:
         leg.listeners = []
-    for index in range(max((leg.connections for leg in legs), default=0)):
-        for leg in (leg for leg in legs if index < leg.connections):
-            if index < len(listeners):
+    for number in range(max((leg.connections for leg in legs), default=0)):
+        for leg, has in zip(legs, taken, strict=True):
+            if number < min(leg.connections, len(listeners)):
                 # Each one once, as a gateway assigns them to its listeners in turn.
-                leg.listeners.append(min((one for one in listeners if one not in leg.listeners), key=used.__getitem__))
-            used[leg.listeners[index % len(listeners)]] += 1
+                others = []
+                while heap[0][1] in has:
+                    others.append(heapq.heappop(heap))
+                count, index = heap[0]
+                # Later connections of the leg have the same ones again.
+                again = len(range(number, leg.connections, len(listeners)))
+                heapq.heapreplace(heap, (count + again, index))
+                for item in others:
+                    heapq.heappush(heap, item)
+                has.add(index)
+                leg.listeners.append(listeners[index])
 
 
 def interleaved(parts: Sequence[Sequence[str]]) -> list[str]:

@@ -137,6 +137,7 @@ def make_plan(
     gateways: Sequence[str],
     check_mode: bool = False,
     show: Callable[[str], None] = lambda _text: None,
+    groups: Mapping[str, Sequence[str]] | None = None,
 ) -> Plan:
     """Validate the inputs of a run and the user's key, which is created if necessary, and return the plan.
 
@@ -146,6 +147,7 @@ def make_plan(
         gateways: Gateways of the run.
         check_mode: Whether to create nothing.
         show: Called with messages for the user.
+        groups: Groups of the inventory, with the names of their hosts.
 
     Raises:
         DescriptionError: With all errors.
@@ -187,7 +189,7 @@ def make_plan(
     streams: list[Stream] = []
     if given or (opens and not nothing and not problems):
         try:
-            streams = read_streams(given, reads, gateways, replies)
+            streams = read_streams(given, reads, gateways, replies, groups)
         except DescriptionError as error:
             problems += error.problems
     problems += _label(streams, stream_set)

@@ -27,6 +27,13 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.encryption
     take_certificates,
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import ExchangeFile, TicketError
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.many_gateways import (
+    SIDE_KEYS,
+    STREAM_KEYS,
+    ManyGateways,
+    has_many,
+    without_many,
+)
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import (
     PURPOSES,
     DescriptionError,
@@ -55,15 +62,19 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "lifetime": check_lifetime,
 }
 _STATES = ("present", "absent")
-_STREAM_KEYS = frozenset((*_CHECKS, "state", "name", "uid", "producer", "consumer", "rate", "labels"))
+_STREAM_KEYS = frozenset((*_CHECKS, "state", "name", "uid", "producer", "consumer", "rate", "labels", *STREAM_KEYS))
 _SIDE_KEYS = {
-    "producer": frozenset(("gateway", "listeners", "ports", "remote_listeners", "certificate")),
-    "consumer": frozenset(("gateway", "address", "clients", "ports", "certificate")),
+    "producer": frozenset(("gateway", "listeners", "ports", "remote_listeners", "certificate", *SIDE_KEYS)),
+    "consumer": frozenset(("gateway", "address", "clients", "ports", "certificate", *SIDE_KEYS)),
 }
 
 
 def read_streams(
-    value: Any, purpose: str, gateways: Sequence[str] | None = None, replies: Sequence[Any] = ()
+    value: Any,
+    purpose: str,
+    gateways: Sequence[str] | None = None,
+    replies: Sequence[Any] = (),
+    groups: Mapping[str, Sequence[str]] | None = None,
 ) -> list[Stream]:
     """Read the description of all streams of a run.
 
@@ -72,6 +83,7 @@ def read_streams(
         purpose: Purpose of the run, one of PURPOSES.
         gateways: Gateways of the run. If None, all names are accepted.
         replies: Replies to tickets of these streams, each as path, text or parsed content.
+        groups: Groups of the inventory, with the names of their hosts.
 
     Raises:
         DescriptionError: With all errors.
@@ -88,7 +100,7 @@ def read_streams(
             ]
         )
     problems: list[str] = []
-    streams = [StreamReader(item, index, purpose, problems).read(gateways) for index, item in enumerate(value)]
+    streams = [StreamReader(item, index, purpose, problems, groups).read(gateways) for index, item in enumerate(value)]
     problems += _used_twice(streams)
     problems += ports_used_twice(streams)
     if PURPOSES[purpose]:
@@ -121,10 +133,19 @@ class StreamReader:
         index: Index of the stream in the list.
         purpose: Purpose of the run, one of PURPOSES.
         problems: List to which errors are added.
+        groups: Groups of the inventory.
     """
 
-    def __init__(self, item: Any, index: int, purpose: str, problems: list[str]) -> None:
+    def __init__(
+        self,
+        item: Any,
+        index: int,
+        purpose: str,
+        problems: list[str],
+        groups: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
         self.item = item
+        self.groups = groups or {}
         self.purpose = purpose
         self.opens = PURPOSES[purpose]
         self.problems = problems
@@ -145,14 +166,22 @@ class StreamReader:
             stream.state = self._state(self.item["state"])
         sides = {role: self._side(role) for role in ROLES}
         stream.name = self._try("name", self.item.get("name"), check_name, "")
-        stream.gateways = {role: self._gateway(role, sides[role], gateways) for role in ROLES}
-        if self.opens == ROLES and stream.gateways["producer"] and len(set(stream.gateways.values())) == 1:
+        if has_many(sides):
+            many = ManyGateways(self.item, sides, self.purpose, bool(self.opens), gateways, self.groups)
+            self._problems(many.take(stream))
+        else:
+            stream.gateways = {role: self._gateway(role, sides[role], gateways) for role in ROLES}
+            self._problems(without_many(self.item, sides))
+        if self.opens == ROLES and stream.gateways.get("producer") and len(set(stream.gateways.values())) == 1:
             self._problem(
                 f"producer.gateway and consumer.gateway are both {show(stream.gateways['producer'])}: a stream goes "
                 "through two gateways; choose another one for one side"
             )
         if self.item.get("uid") is not None:
             stream.uid = self._try("uid", self.item["uid"], lambda _, text: check_uid(text), "")
+        elif stream.name and stream.deal:
+            # The gateways may change.
+            stream.uid = stream_uid(stream.name, "", "")
         elif stream.name and all(stream.gateways.values()):
             stream.uid = stream_uid(stream.name, stream.gateways["producer"], stream.gateways["consumer"])
         if self.exchanged:
@@ -237,7 +266,7 @@ class StreamReader:
     def _within_reach(self, stream: Stream, gateways: Sequence[str]) -> None:
         """Require one of the two gateways. The other one may belong to another facility."""
         named = stream.gateways
-        if all(named.values()) and not any(name in gateways for name in named.values()):
+        if not stream.deal and all(named.values()) and not any(name in gateways for name in named.values()):
             self._problem(
                 f"producer.gateway {show(named['producer'])} and consumer.gateway {show(named['consumer'])} are not "
                 f"among the gateways of this run, which are: {_names(gateways)}"
