@@ -56,6 +56,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             for note in inputs.notes:
                 Display().warning(f"{note}.")
         result["plan"] = plan.document()
+        # What these are depends on what the gateways have.
+        ends = plan.uids and purpose in ("release", "drop")
+        result["deals"] = bool(ends) or any(stream.deal for stream in plan.streams)
         return result
 
 

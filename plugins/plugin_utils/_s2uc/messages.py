@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import show
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, show
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import (
     Results,
@@ -34,6 +34,10 @@ _REPLY_SECONDS = 365 * 86400
 
 def roles_at(stream: Stream, gateway: str, purpose: str) -> list[str]:
     """Return the roles that a gateway has in a stream of this run."""
+    if stream.deal:
+        raise ScistreamError(
+            f"stream {show(stream.name)}: it has many gateways: run stream_deal after the message info"
+        )
     return [role for role in PURPOSES[purpose] or ROLES if stream.gateways[role] == gateway]
 
 

@@ -7,11 +7,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, has_failed, session_of
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import listed
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.joined_steps import joined
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import is_another_secret
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_opened import unreachable_targets
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream
@@ -31,6 +31,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_ste
     UNREACHABLE,
     Step,
 )
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.whole_streams import entrances
 
 #: Words for the number of streams in the summary, before and after the run, in this order.
 _SUMMARY = {
@@ -57,8 +58,9 @@ def plan_lines(steps: Sequence[Step], everything: bool = True) -> list[str]:
         steps: The steps.
         everything: Whether to include streams that are left alone.
     """
-    shown = [step for step in steps if everything or step.action != UNCHANGED]
-    return [*(_line(step.name, _planned(step)) for step in shown), _numbers(_SUMMARY[step.action][0] for step in steps)]
+    whole = [step for step, _done in joined(steps)]
+    shown = [step for step in whole if everything or step.action != UNCHANGED]
+    return [*(_line(step.name, _planned(step)) for step in shown), _numbers(_SUMMARY[step.action][0] for step in whole)]
 
 
 def applied(this: Round, streams: Sequence[Stream], answers: Results) -> list[str]:
@@ -69,13 +71,13 @@ def applied(this: Round, streams: Sequence[Stream], answers: Results) -> list[st
         streams: Described streams.
         answers: Answers of the gateways to s2cs_info after it.
     """
-    by_uid = {stream.uid: stream for stream in streams}
+    whole = joined(this.steps, this.done)
     lines = []
-    for step in this.steps:
-        done = this.done.get(step.uid)
+    for step, done in whole:
         if done is not None:
-            lines.append(_line(step.name, _outcome(step, done, by_uid.get(step.uid), answers)))
-    return [*lines, *this.notes, _numbers(_final(step, this.done) for step in this.steps)]
+            parts = [stream for stream in streams if step.uid in (stream.uid, stream.leg_of)]
+            lines.append(_line(step.name, _outcome(done, parts, answers)))
+    return [*lines, *this.notes, _numbers(_final(step, done) for step, done in whole)]
 
 
 def differing(this: Round, answers: Results, key: str = "", prune: bool = False, check_mode: bool = False) -> list[str]:
@@ -113,10 +115,10 @@ def _numbers(words: Iterable[str]) -> str:
     return ", ".join(f"{counts[word]} {word}" for word in order if counts[word]) or "no streams"
 
 
-def _final(step: Step, done: Mapping[str, Done]) -> str:
+def _final(step: Step, done: Done | None) -> str:
     """Return the word for the outcome of a stream."""
-    if step.action == UNCHANGED and step.uid in done:
-        return _SUMMARY[done[step.uid].action][1]
+    if step.action == UNCHANGED and done is not None:
+        return _SUMMARY[done.action][1]
     return _SUMMARY[step.action][0 if step.action in ACTIONS else 1]
 
 
@@ -137,11 +139,10 @@ def _planned(step: Step, still: bool = False) -> str:
     return f"{'still ' if still else ''}{text}" + (f": {why}" if why else "")
 
 
-def _outcome(step: Step, done: Done, stream: Stream | None, answers: Results) -> str:
+def _outcome(done: Done, streams: Sequence[Stream], answers: Results) -> str:
     text = _SUMMARY[done.action][1]
-    if done.action in (OPEN, REPLACE) and stream is not None:
-        consumer: Mapping[str, Any] = session_of(answers, stream, "consumer") or {}
-        where = listed([str(item) for item in consumer.get("listeners") or []], _LISTENERS)
+    if done.action in (OPEN, REPLACE) and streams:
+        where = listed(entrances([session_of(answers, stream, "consumer") for stream in streams]), _LISTENERS)
         return f"{text}, the consumer connects to {where}"
     return text + (f": {listed(done.why, _REASONS)}" if done.why else "")
 

@@ -12,15 +12,18 @@ from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, latest_session
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import SUFFIXES
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import (
     signals_truncation,
     targets_with_addresses,
 )
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_legs import leg_path, number_of_gateways
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.result_facts import FILES
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import PURPOSES, Stream
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.ticket import make_reply, ticket_fingerprint
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.whole_streams import whole_streams
 
 Sessions = Mapping[str, Mapping[str, Any]]
 #: Maximum number of connections of a stream that are listed individually.
@@ -45,7 +48,11 @@ def opened(
     """
     lines = []
     proxies: dict[str, list[str]] = {}
-    for stream in streams:
+    for name, legs in whole_streams(streams):
+        stream = legs[0]
+        if stream.leg_of:
+            lines.extend(_opened_legs(name, legs, results, check_mode, proxies))
+            continue
         found = {role: latest_session(results, stream, role) for role in PURPOSES[purpose]}
         sessions = {role: session for role, session in found.items() if session and session.get("listeners")}
         if len(sessions) < len(found):
@@ -70,6 +77,37 @@ def opened(
             waits = purpose == "outbound" or not some.get("peer_certificate")
             lines.extend(f"  {line}" for line in _next(stream, purpose, ticket_dir.rstrip("/"), would, waits))
     return [*lines, *_silent_cuts(proxies)]
+
+
+def _opened_legs(
+    name: str,
+    legs: Sequence[Stream],
+    results: Sequence[Results],
+    check_mode: bool,
+    proxies: dict[str, list[str]],
+) -> list[str]:
+    """Return the paths of a stream with many gateways."""
+    found = [{role: latest_session(results, leg, role) for role in ROLES} for leg in legs]
+    known = [{role: session for role, session in one.items() if session and session.get("listeners")} for one in found]
+    if not all(len(sessions) == len(ROLES) for sessions in known):
+        return [f"{name}: the gateways did not answer (uid {legs[0].leg_of})"]
+    everything = [session for sessions in known for session in sessions.values()]
+    used = list(dict.fromkeys(str(session.get("proxy")) for session in everything))
+    for proxy in used:
+        proxies.setdefault(proxy, []).append(name)
+    states = {str(session.get("state")) for session in everything}
+    would = check_mode and states != {"streaming"}
+    sides = list(zip(legs, known, strict=True))
+    unreachable = [] if check_mode else [line for leg, sessions in sides for line in unreachable_targets(leg, sessions)]
+    state = "would be opened" if would else _state(legs[0], "open", states, bool(unreachable))
+    runtimes = " and ".join(dict.fromkeys(str(session.get("runtime")) for session in everything))
+    number = sum(leg.num_conn for leg in legs)
+    listeners = f"{number} listener{'' if number == 1 else 's'}"
+    what = f"{' and '.join(used)} in {runtimes}, {listeners} {number_of_gateways(legs)}, uid {legs[0].leg_of}"
+    lines = [leg_path(leg, sessions) for leg, sessions in sides]
+    # Each line once, although it may name the gateways of a leg.
+    notes = dict.fromkeys(line for leg, sessions in sides for line in _encryption(leg, sessions))
+    return [f"{name}: {state} ({what})", *(f"  {line}" for line in (*lines, *notes, *unreachable))]
 
 
 def _state(stream: Stream, purpose: str, states: set[str], unreachable: bool) -> str:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, Session, latest_session
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import fingerprint
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import PURPOSES, Stream
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.dealing import interleaved
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import LEFT_OUT, PURPOSES, Stream
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.ticket import make_reply, make_ticket
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.whole_streams import whole_streams
 
 #: The kind of file that each purpose writes for the other facility.
 FILES = {"inbound": "ticket", "outbound": "reply"}
@@ -30,13 +33,38 @@ def stream_results(
         purpose: ``open``, ``inbound`` or ``outbound``.
         ticket_dir: Directory of tickets and replies.
     """
-    found = {}
-    for stream in streams:
+    found: dict[str, Any] = {}
+    for name, legs in whole_streams(streams):
+        stream = legs[0]
+        if stream.leg_of:
+            parts = stream_results([replace(leg, leg_of="") for leg in legs], results, purpose)
+            if len(parts) == len([leg for leg in legs if leg.state != LEFT_OUT]) and parts:
+                found[name] = _legs_result(stream.leg_of, parts)
+            continue
         sessions = {role: latest_session(results, stream, role) for role in PURPOSES[purpose]}
         known = {role: session for role, session in sessions.items() if session and session.get("listeners")}
         if len(known) == len(sessions):
             found[stream.name] = _stream_result(stream, known, purpose, ticket_dir)
     return found
+
+
+def _legs_result(uid: str, legs: dict[str, Any]) -> dict[str, Any]:
+    """Return what a stream with many gateways is in total, and its legs by name."""
+    states = sorted({leg["state"] for leg in legs.values()})
+    return {
+        "uid": uid,
+        "state": states[0] if len(states) == 1 else " and ".join(states),
+        "encryption": next(iter(legs.values()))["encryption"],
+        "connect_to": interleaved([leg["connect_to"] for leg in legs.values()]),
+        "gateways": {
+            role: list(dict.fromkeys(leg["gateways"][role] for leg in legs.values())) for role in PURPOSES["open"]
+        },
+        "listeners": {
+            role: interleaved([leg["listeners"][role] for leg in legs.values()]) for role in PURPOSES["open"]
+        },
+        "fingerprints": {},
+        "legs": legs,
+    }
 
 
 def _stream_result(

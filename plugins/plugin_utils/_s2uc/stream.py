@@ -34,6 +34,8 @@ PURPOSES: dict[str, tuple[str, ...]] = {
 
 #: What happens to connections of gateways that do not answer, if a stream has many: others take them, or none does.
 LOST_MEMBERS = ("replace", "leave_out")
+#: Label of a leg with the uid of its stream, and the state of one that is left alone, as its gateway does not answer.
+LEG_LABEL, LEFT_OUT = "leg_of", "left_out"
 #: Must never change, because uids are derived from it, by which later runs find a stream.
 _NAMESPACE = uuid.UUID("5d0c2c39-0a0c-5f3c-9a3b-6f6f5f2c9c51")
 
@@ -149,6 +151,16 @@ def stream_uid(name: str, producer: str, consumer: str) -> str:
 def leg_uid(uid: str, number: int) -> str:
     """Derive the uid of a leg of a stream with many gateways. It does not depend on the gateways, which may change."""
     return str(uuid.uuid5(uuid.UUID(uid), str(number)))
+
+
+def leg_name(name: str, number: int) -> str:
+    """Return the name of a leg. No stream has such a name."""
+    return f"{name}/{number}"
+
+
+def stream_of_leg(name: str) -> str:
+    """Return the name of the stream that a leg belongs to."""
+    return name.rpartition("/")[0] or name
 
 
 def check_num_conn(option: str, value: Any) -> int:

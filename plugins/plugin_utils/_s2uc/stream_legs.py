@@ -4,7 +4,7 @@
 
 """The legs of streams with many gateways: streams with one gateway on each side, from what the gateways have.
 
-Gateways of other facilities may answer anything. The uids of legs are derived here, so a gateway cannot make others of its
+Gateways of other facilities may answer anything. The uids of legs are derived here, so a gateway cannot make other
 sessions legs of a stream.
 """
 
@@ -26,15 +26,16 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers im
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.dealing import Leg, Member, deal, deal_listeners
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import listed
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import Plan, check_duration
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream, leg_uid
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import (
+    LEFT_OUT,
+    LEG_LABEL,
+    Stream,
+    leg_name,
+    leg_uid,
+)
 
 #: Highest number of a leg.
 MAX_LEGS = 512
-#: Label of a leg with the uid of its stream.
-LABEL = "leg_of"
-#: State of a leg whose gateway does not answer, and which is left as it is.
-LEFT_OUT = "left_out"
-
 #: The sessions of one leg: by role, those of each gateway.
 Found = dict[str, dict[str, Session]]
 
@@ -138,8 +139,8 @@ def _existing(stream: Stream, answers: Results) -> list[Stream]:
         return [replace(stream, deal="", gateways=gateways)]
     legs = []
     for number, sides in sorted(found.items()):
-        gateways = {role: _holder(sides.get(role) or {}, stream.members.get(role) or ()) for role in ROLES}
-        legs.append(_leg(stream, Leg(number, 1, {role: gateways[role] or "" for role in ROLES}), stream.num_conn))
+        gateways = {role: _holder(sides.get(role) or {}, stream.members.get(role) or ()) or "" for role in ROLES}
+        legs.append(_leg(stream, Leg(number, 1, gateways), stream.num_conn))
     return legs
 
 
@@ -157,7 +158,7 @@ def _holder(sessions: Mapping[str, Session], members: Sequence[str]) -> str | No
 
 def _leg(stream: Stream, leg: Leg, num_conn: int, state: str = "") -> Stream:
     """Return a leg as a stream of its own."""
-    name, uid = f"{stream.name}/{leg.number}", leg_uid(stream.uid, leg.number)
+    name, uid = leg_name(stream.name, leg.number), leg_uid(stream.uid, leg.number)
     rate = check_rate(stream.rate)
     return replace(
         stream,
@@ -167,7 +168,7 @@ def _leg(stream: Stream, leg: Leg, num_conn: int, state: str = "") -> Stream:
         num_conn=leg.connections,
         producer_listeners=list(leg.listeners),
         rate=None if rate is None else str(max(1, rate * leg.connections // num_conn)),
-        labels={**stream.labels, "stream": name, LABEL: stream.uid},
+        labels={**stream.labels, "stream": name, LEG_LABEL: stream.uid},
         state=state or stream.state,
         leg_of=stream.uid,
         deal="",
@@ -220,8 +221,8 @@ class _Dealing:
         legs = deal(legs, total, members, deals)
         if not self._applies and any(leg.connections < before.get(leg.number, 0) for leg in legs):
             self._problem(
-                f"num_conn: {stream.num_conn} is less than the {sum(before.values()) + left_out} connections of the open "
-                "stream: release it first, or apply the description with the playbook streams and -e replace=true"
+                f"num_conn: {stream.num_conn} is less than the {sum(before.values()) + left_out} connections that are "
+                "open: release it first, or apply the description with the playbook streams and -e replace=true"
             )
             return
         if max((leg.number for leg in legs), default=0) > MAX_LEGS:
@@ -247,7 +248,7 @@ class _Dealing:
             self._dealt.streams.append(_leg(stream, replace(leg, gateways=gateways), stream.num_conn, LEFT_OUT))
 
     def _kept(self, number: int, sides: Found) -> Leg | None:
-        """Return a leg that exists, without gateways that it cannot have any more. None if nothing is known about it."""
+        """Return a leg that exists, without gateways that it cannot have any more, or None if its size is unknown."""
         gateways: dict[str, str] = {}
         known: dict[str, Session] = {}
         for role in ROLES:
@@ -276,7 +277,7 @@ class _Dealing:
         )
 
     def _members(self, role: str) -> list[Member]:
-        own = {name: 0 for name in self._stream.members[role]}
+        own = dict.fromkeys(self._stream.members[role], 0)
         for sides in self._there.values():
             for each in ROLES:
                 for name, session in (sides.get(each) or {}).items():
@@ -343,8 +344,8 @@ class _Dealing:
                 kept = next((leg.gateways for leg in legs if leg.number == number), {})
                 for role, found in sides.items():
                     self._dealt.warnings += [
-                        f"stream {name}: {gateway} has a {role} side that is not used any more: apply the description with "
-                        "the playbook streams to release it"
+                        f"stream {name}: {gateway} has a {role} side that is not used any more: apply the description "
+                        "with the playbook streams to release it"
                         for gateway in found
                         if gateway != kept.get(role)
                     ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +20,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers im
     session_key,
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import readable
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import LEFT_OUT, LEG_LABEL, Stream
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_differences import (
     Differences,
     change,
@@ -61,6 +61,7 @@ class Step:
         waits: Whether another run may still be opening the stream, or giving it up.
         again: Whether this run and one with another key have already been in each other's way.
         origin: Action of an earlier round that this step completes, empty if there was none.
+        leg_of: Uid of the stream with many gateways of which this is a leg, else empty.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Step:
     waits: bool = False
     again: bool = False
     origin: str = ""
+    leg_of: str = ""
 
     @property
     def sends(self) -> bool:
@@ -116,7 +118,7 @@ def plan_steps(streams: Sequence[Stream], answers: Results, wishes: Wishes, now:
         now: The current time.
     """
     there = _Existing(answers, wishes.stream_set)
-    steps = [_Comparison(stream, there, wishes, now).step() for stream in streams]
+    steps = [_without_others(_Comparison(stream, there, wishes, now).step(), stream, there) for stream in streams]
     return [*steps, *_undescribed(streams, there, wishes)] if wishes.stream_set and wishes.prune else steps
 
 
@@ -173,6 +175,19 @@ class _Existing:
         return [f"this cuts {number} open connection{'' if number == 1 else 's'}"] if number else []
 
 
+def _without_others(step: Step, stream: Stream, there: _Existing) -> Step:
+    """Return the step of a leg with the release of what gateways have that it does not go through any more."""
+    if not stream.leg_of:
+        return step
+    step = replace(step, leg_of=stream.leg_of)
+    others = [key for key in there.of(stream.uid) if key[0] != stream.gateways[key[2]]]
+    if not others or step.action not in (OPEN, CHANGE, REPAIR, UNCHANGED) or stream.state == LEFT_OUT:
+        return step
+    why = [f"{gateway} has a {role} side that is not used any more" for gateway, _uid, role in others]
+    action = REPAIR if step.action == UNCHANGED else step.action
+    return replace(step, action=action, why=[*step.why, *why, *there.cut(others)], releases=_sessions(others, stream))
+
+
 class _Comparison:
     """The comparison of one stream with the gateways."""
 
@@ -186,6 +201,8 @@ class _Comparison:
     def step(self) -> Step:
         stream, there = self._stream, self._there
         silent = sorted({gateway for gateway in stream.gateways.values() if gateway in there.silent})
+        if stream.state == LEFT_OUT:
+            return self._make(UNCHANGED)
         if stream.state == "absent" and (there.of(stream.uid) or not silent):
             return self._absent()
         if silent:
@@ -197,7 +214,8 @@ class _Comparison:
         if not any(self._sessions.values()):
             if moved:
                 return self._replace(self._moves(moved), moved)
-            return self._make(OPEN, [f"{stream.gateways['producer']} -> {stream.gateways['consumer']}"])
+            number = f" ({stream.num_conn})" if stream.leg_of else ""
+            return self._make(OPEN, [f"{stream.gateways['producer']} -> {stream.gateways['consumer']}{number}"])
         policies = {role: there.policies[stream.gateways[role]] for role in ROLES}
         return self._judge(differences(stream, self._sessions, policies, self._now))
 
@@ -270,7 +288,9 @@ def _undescribed(streams: Sequence[Stream], there: _Existing, wishes: Wishes) ->
     for (name, uid), keys in sorted(there.in_set.items(), key=lambda item: _order(item[0][0])):
         # Both sides of a stream have the same name, unless something else than this collection opened them.
         if uid not in described and uid not in seen and name not in elsewhere:
-            yield Step(name, uid, RELEASE, [why, *there.cut(keys)], _sessions(keys, None))
+            labels = there.sessions[keys[0]].get("labels") or {}
+            leg_of = readable(str(labels.get(LEG_LABEL) or ""), 64)
+            yield Step(name, uid, RELEASE, [why, *there.cut(keys)], _sessions(keys, None), leg_of=leg_of)
             seen.add(uid)
 
 
