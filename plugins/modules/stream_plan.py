@@ -69,6 +69,7 @@ attributes:
     support: full
     description: The key and the directory are created once.
 seealso:
+  - module: scistream.gateway.stream_deal
   - module: scistream.gateway.stream_message
   - module: scistream.gateway.stream_report
 """
@@ -114,4 +115,9 @@ plan:
     decides: {}
     seconds: 0
     probes: {}
+deals:
+  description: Whether M(scistream.gateway.stream_deal) has to find out what the streams or uids are on the gateways.
+  returned: success
+  type: bool
+  sample: false
 """

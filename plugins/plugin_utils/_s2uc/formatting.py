@@ -20,6 +20,8 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream imp
 #: How messages of gateways identify a session.
 _MENTION = re.compile(rf'sessions\[\d+\] \("({UID})"\): |({"|".join(ROLES)}) of ({UID}): ', re.ASCII)
 
+_MAX_DIGITS = 5
+
 
 def readable(text: str, most: int = 1000) -> str:
     """Return foreign text in a form that is safe to display: truncated, without control characters."""
@@ -55,6 +57,21 @@ def listed(items: Sequence[str], most: int = 4) -> str:
     """Join the first items of a list, with the number of omitted items."""
     more = len(items) - most
     return ", ".join(items[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def with_port_ranges(listeners: Sequence[str]) -> str:
+    """Join the listeners of one address, with ranges of ports."""
+    hosts = {listener.rpartition(":")[0] for listener in listeners}
+    ports = [listener.rpartition(":")[2] for listener in listeners]
+    if len(hosts) != 1 or not all(port.isascii() and port.isdecimal() and len(port) <= _MAX_DIGITS for port in ports):
+        return listed(listeners)
+    ranges: list[list[int]] = []
+    for port in map(int, ports):
+        if ranges and port == ranges[-1][1] + 1:
+            ranges[-1][1] = port
+        else:
+            ranges.append([port, port])
+    return f"{hosts.pop()}:{listed([str(low) if low == high else f'{low}-{high}' for low, high in ranges])}"
 
 
 def traffic(counters: Mapping[str, Any]) -> list[str]:

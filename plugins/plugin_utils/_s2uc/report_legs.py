@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import listed, targets_with_addresses
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import (
+    listed,
+    with_port_ranges,
+)
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream
 
 
@@ -36,23 +39,8 @@ def leg_path(leg: Stream, sessions: Mapping[str, Mapping[str, Any]]) -> str:
     targets = targets_with_addresses(producer) or leg.producer_listeners
     return " -> ".join(
         (
-            f"consumer connects to {_addresses(consumer['listeners'])} ({leg.gateways['consumer']}{egress})",
-            f"{_addresses(producer['listeners'])} ({leg.gateways['producer']})",
+            f"consumer connects to {with_port_ranges(consumer['listeners'])} ({leg.gateways['consumer']}{egress})",
+            f"{with_port_ranges(producer['listeners'])} ({leg.gateways['producer']})",
             f"producer {listed(targets, 2)}",
         )
     )
-
-
-def _addresses(listeners: Sequence[str]) -> str:
-    """Return listeners of one address, with ranges of ports."""
-    address = listeners[0].rpartition(":")[0]
-    ranges: list[list[int]] = []
-    for listener in listeners:
-        host, _colon, port = listener.rpartition(":")
-        if host != address:
-            return listed(listeners)
-        if ranges and int(port) == ranges[-1][1] + 1:
-            ranges[-1][1] += 1
-        else:
-            ranges.append([int(port), int(port)])
-    return f"{address}:{listed([str(low) if low == high else f'{low}-{high}' for low, high in ranges])}"

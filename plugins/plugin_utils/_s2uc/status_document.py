@@ -16,6 +16,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.problems
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_view import SessionView
 from ansible_collections.scistream.gateway.plugins.module_utils._common.version import VERSION
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.dealing import interleaved
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.legs_view import LegsView
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.status_view import StatusView
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_view import Side, StreamView
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.throughput import Throughput
@@ -57,8 +59,24 @@ def status_document(status: StatusView, throughput: Throughput) -> dict[str, Any
             }
             for one in status.troubles
         ],
-        "streams": [{**_stream(one, status.time), "samples": throughput.rates(one.uid)} for one in status.streams],
+        "streams": [_sampled(one, status.time, throughput) for one in status.streams],
         "history": throughput.series(),
+    }
+
+
+def _sampled(stream: StreamView, now: float, throughput: Throughput) -> dict[str, Any]:
+    """Return a stream with its samples. If it has many gateways, these are those of its legs."""
+    document = {**_stream(stream, now), "samples": throughput.rates(stream.uid)}
+    if not isinstance(stream, LegsView):
+        return document
+    legs = [_sampled(leg, now, throughput) for leg in stream.legs]
+    return {
+        **document,
+        "listeners": interleaved([leg["listeners"] for leg in legs]),
+        "targets": list(dict.fromkeys(target for leg in legs for target in leg["targets"])),
+        "gateways": {role: stream.gateways_of(role) for role in ROLES},
+        "sides": {},
+        "legs": legs,
     }
 
 

@@ -39,7 +39,7 @@ class StatusReport:
             now: When the gateways answered. If omitted, the current time.
         """
         status = view_status(answers, self._plan.uids, self._plan.streams, time.time() if now is None else now)
-        self._throughput.add(status.streams, status.time)
+        self._throughput.add([part for stream in status.streams for part in stream.parts], status.time)
         return status
 
     def document(self, status: StatusView) -> dict[str, Any]:
@@ -86,6 +86,7 @@ class StatusReport:
 
 
 def _page(document: dict[str, Any]) -> str:
-    # It plots the sum of all streams only.
-    streams = [{key: value for key, value in one.items() if key != "samples"} for one in document["streams"]]
+    # It plots the sum of all streams only, and draws the path of each leg.
+    parts = [part for one in document["streams"] for part in one.get("legs") or [one]]
+    streams = [{key: value for key, value in one.items() if key != "samples"} for one in parts]
     return status_html({**document, "streams": streams})

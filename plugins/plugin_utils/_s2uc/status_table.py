@@ -27,6 +27,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.text imp
     aligned,
     display_width,
 )
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.legs_view import leg_path
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_view import StreamView
 
 _GAP, _INDENT = "  ", "  "
@@ -157,6 +158,15 @@ def table(streams: Sequence[StreamView], now: float, width: int | None, certific
             )
         for text in _details(stream, width, certificates):
             yield [(text, FAINT)]
+        for leg in stream.parts if len(stream.parts) > 1 else ():
+            for text in wrapped(_leg(leg), width, _INDENT * 2, _INDENT * 3):
+                yield [(text, FAINT if leg.is_healthy else PLAIN)]
+
+
+def _leg(leg: StreamView) -> list[str]:
+    """Return what is shown of one leg of a stream with many gateways."""
+    state = leg.state if leg.is_healthy else f"{leg.state}, {leg.health}"
+    return [f"{leg.name}: {state}, {format_rate(leg.rates[0])}, {_connections(leg, 0)} open/total", leg_path(leg)]
 
 
 def _width(line: Sequence[int], widths: Sequence[int], indent: str) -> int:

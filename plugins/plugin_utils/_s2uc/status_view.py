@@ -20,9 +20,11 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.problems
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, has_failed
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.legs_view import with_legs
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.messages import roles_at
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import OTHER_ROLE, Stream
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_commands import ControlNodeCommands
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_legs import leg_uids
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_view import (
     MalformedAnswerError,
     Side,
@@ -95,7 +97,8 @@ class StatusView:
 
     def troubled(self) -> set[str]:
         """Return the uids of streams with problems."""
-        return {trouble.problem.uid for trouble in self.troubles} & {stream.uid for stream in self.streams}
+        uids = {trouble.problem.uid for trouble in self.troubles}
+        return {stream.uid for stream in self.streams if uids & {part.uid for part in stream.parts}}
 
 
 def view_status(results: Results, uids: Sequence[str], streams: Sequence[Stream], now: float) -> StatusView:
@@ -108,6 +111,7 @@ def view_status(results: Results, uids: Sequence[str], streams: Sequence[Stream]
         now: The current time.
     """
     wanted = {*(str(uid).lower() for uid in uids), *(stream.uid for stream in streams)}
+    wanted.update(leg_uids([*uids, *(stream.uid for stream in streams if stream.deal)], results))
     gateways, troubles = [], []
     sides: dict[str, dict[str, Side]] = {}
     for name, answer in results.items():
@@ -128,14 +132,15 @@ def view_status(results: Results, uids: Sequence[str], streams: Sequence[Stream]
         StreamView(uid, names.get(uid) or next(iter(both.values())).session.title, both, complete)
         for uid, both in sides.items()
     ]
-    views += [StreamView(one.uid, one.name, complete=complete) for one in streams if one.uid not in sides]
+    there = {*sides, *(side.leg_of for both in sides.values() for side in both.values())}
+    views += [StreamView(one.uid, one.name, complete=complete) for one in streams if one.uid not in there]
     for stream in views:
         troubles += _stream(stream, now)
     answers = {gateway.name: results[gateway.name] for gateway in gateways if gateway.answered}
     troubles += _incomplete(views, streams, answers)
     return StatusView(
         time=now,
-        streams=sorted(views, key=lambda stream: (_natural(stream.name), stream.uid)),
+        streams=sorted(with_legs(views), key=lambda stream: (_natural(stream.name), stream.uid)),
         gateways=gateways,
         troubles=sorted(troubles, key=lambda trouble: trouble.problem.level != PROBLEM),
         selected=bool(wanted),

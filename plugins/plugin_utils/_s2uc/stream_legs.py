@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -67,8 +68,9 @@ def legs_of(uid: str, answers: Results) -> dict[int, Found]:
     numbers = {leg_uid(uid, number): number for number in range(1, MAX_LEGS + 1)}
     found: dict[int, Found] = {}
     for gateway, answer in answers.items():
-        for kind in ("orphans", "unreadable", "sessions"):
-            for session in answer.get(kind) or ():
+        # An answer of an unknown form is an error of its gateway, which reports show.
+        with suppress(TypeError, KeyError, AttributeError):
+            for session in (item for kind in ("orphans", "unreadable", "sessions") for item in answer.get(kind) or ()):
                 own, role = session_key(session)
                 if own in numbers and role in ROLES and session.get("state") != "expired":
                     found.setdefault(numbers[own], {}).setdefault(role, {})[gateway] = session

@@ -22,6 +22,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting
     listed,
     targets_with_addresses,
 )
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import LEG_LABEL
 
 #: State of a described stream of which no gateway has a session.
 NOT_OPEN = "not open"
@@ -44,6 +45,7 @@ class Side:
         log: Why its data server is not running, or its last lines.
         fingerprint: Fingerprint of its certificate, empty if it has none.
         peer_fingerprint: Fingerprint of the certificate of the other gateway.
+        leg_of: Uid of the stream with many gateways of which it claims to be a leg, else empty.
     """
 
     gateway: str
@@ -53,6 +55,7 @@ class Side:
     log: Sequence[str] = ()
     fingerprint: str = ""
     peer_fingerprint: str = ""
+    leg_of: str = ""
 
     def clock(self, now: float) -> float:
         """Return the time on the gateway when it was queried, whose clock may differ from that of the control node.
@@ -90,6 +93,11 @@ class StreamView:
     name: str
     sides: Mapping[str, Side] = field(default_factory=dict)
     complete: bool = True
+
+    @property
+    def parts(self) -> Sequence[StreamView]:
+        """The streams with one gateway on each side of which it consists."""
+        return (self,)
 
     @property
     def sessions(self) -> list[SessionView]:
@@ -199,6 +207,7 @@ def _side(gateway: str, session: Mapping[str, Any]) -> Side:
         log=[printable(line) for line in list(session.get("log") or [])[-_MAX_LOG_LINES:]],
         fingerprint=_fingerprint(session.get("certificate")),
         peer_fingerprint=_fingerprint(session.get("peer_certificate")),
+        leg_of=printable((session.get("labels") or {}).get(LEG_LABEL) or ""),
     )
 
 
