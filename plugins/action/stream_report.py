@@ -31,6 +31,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers im
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.handover import hand_over
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import describe_key
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.listeners_file import write_listeners
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output import (
     ask,
     fail_with,
@@ -54,6 +55,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_sta
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.result_facts import stream_results
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.status_report import StatusReport
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import GONE
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_rounds import given_round
 
 Result = dict[str, Any]
@@ -130,7 +132,17 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return result
         warn_unencrypted(stream.name for stream in plan.streams if stream.encryption == "none")
         result["msg"] = self._shown(opened(plan.streams, answers, plan.purpose, self._check, plan.ticket_dir))
-        return self._passed_on(result, stream_results(plan.streams, answers, plan.purpose, plan.ticket_dir))
+        streams = stream_results(plan.streams, answers, plan.purpose, plan.ticket_dir)
+        return self._passed_on(self._written(result, streams), streams)
+
+    def _written(self, result: Result, streams: Result) -> Result:
+        """Write the listeners of streams to a file, if this is requested."""
+        plan = self._plan
+        if plan.listeners_file and not self._check:
+            changed = write_listeners(streams, plan.listeners_file, plan.listeners_template)
+            lines = [f"{'Listeners written to' if changed else 'Listeners are in'} {plan.listeners_file}"]
+            result.update(msg=[*result["msg"], *self._shown(lines)], changed=result["changed"] or changed)
+        return result
 
     def _passed_on(self, result: Result, streams: Result) -> Result:
         """Return a result with the streams, also as a stat: as of ansible.builtin.set_stats, without another task."""
@@ -213,10 +225,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if not self._check:
             warn_unencrypted(report_applied.unencrypted(this, plan.streams))
             result["msg"] = self._shown(report_applied.applied(this, plan.streams, answers), bool(differing))
-            present = [stream for stream in plan.streams if stream.state != "absent"]
+            present = [stream for stream in plan.streams if stream.state not in GONE]
+            streams = stream_results(present, [answers], plan.purpose)
+            result = self._written(result, streams)
             # Ansible displays the whole result of a failure.
             if not differing:
-                result = self._passed_on(result, stream_results(present, [answers], plan.purpose))
+                result = self._passed_on(result, streams)
         return fail_with(differing, result)
 
     def _probed(self, result: Result) -> Result:

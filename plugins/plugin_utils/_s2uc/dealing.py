@@ -99,7 +99,7 @@ def deal(legs: Sequence[Leg], num_conn: int, members: Mapping[str, Sequence[Memb
     """Return the legs of a stream.
 
     Args:
-        legs: Legs that exist, without the gateways that they cannot have any more.
+        legs: Legs that exist, without the gateways that they can no longer have.
         num_conn: Number of connections of the stream.
         members: Members of each role.
         new: Whether to deal connections that are in no leg.

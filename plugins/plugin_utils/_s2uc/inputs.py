@@ -29,6 +29,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.input_docu
     is_document,
     streams_of,
 )
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.listeners_file import check_template
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output_file import check_output
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import check_lifetime, check_name
 
@@ -39,6 +40,7 @@ PREFIX = "scistream_"
 SHORT = (
     *("streams", "ticket", "reply", "uid", "uids", "encryption", "consumer_gateway", "ticket_dir", "show"),
     *("all", "confirm", "stream_set", "prune", "replace", "output", "watch", "watch_for", "probe_path", "seconds"),
+    *("listeners_file", "listeners_template"),
 )
 #: Other short names, where the name with the prefix has another meaning.
 SHORTER = {"probe_path": "probe"}
@@ -168,6 +170,28 @@ class Inputs:
         """
         name = self._first("output")
         return self._checked(lambda: check_output(name, self._value(name), FORMATS)) if name else ""
+
+    def listeners_file(self) -> str:
+        """Return the absolute path of the file with the listeners of the streams, empty if there is none.
+
+        Raises:
+            InputError: The file cannot be written.
+        """
+        name = self._first("listeners_file")
+        return self._checked(lambda: check_output(name, self._value(name), ())) if name else ""
+
+    def listeners_template(self) -> str:
+        """Return the absolute path of the template of that file, empty if it has none.
+
+        Raises:
+            InputError: It does not exist, or has syntax errors, or there is no file.
+        """
+        name = self._first("listeners_template")
+        if not name:
+            return ""
+        if not self._first("listeners_file"):
+            raise InputError(f"{name}: it is only valid with listeners_file, the path of the file to write")
+        return self._checked(lambda: check_template(name, self._value(name)))
 
     def watch(self) -> int:
         """Return the number of seconds after which stream_status repeats its output, 0 if it does not.

@@ -21,13 +21,14 @@ def check_output(option: str, value: object, suffixes: Collection[str]) -> str:
     Args:
         option: Name of the option.
         value: Its value.
-        suffixes: Allowed suffixes, which select the format.
+        suffixes: Allowed suffixes, which select the format. Empty for all.
 
     Raises:
         ScistreamError: It cannot be written, or is something else than a regular file.
     """
-    if not isinstance(value, str) or not value.endswith(tuple(suffixes)) or "\0" in value:
-        raise ValueRefused(option, value, f"must be the path of a file that ends with {' or '.join(suffixes)}")
+    if not isinstance(value, str) or (suffixes and not value.endswith(tuple(suffixes))) or "\0" in value:
+        ends = f" that ends with {' or '.join(suffixes)}" if suffixes else ""
+        raise ValueRefused(option, value, f"must be the path of a file{ends}")
     path = os.path.abspath(os.path.expanduser(value))
     directory = os.path.dirname(path)
     if not os.path.isdir(directory):

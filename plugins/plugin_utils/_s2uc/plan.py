@@ -38,6 +38,9 @@ READ_PURPOSES = {
 }
 
 
+#: Purposes whose runs can write the listeners of the consumers' gateways to a file.
+_LISTED = ("open", "apply", "outbound")
+
 #: Time in seconds in which probes are opened and released, in addition to their measurements.
 PROBE_MARGIN = 180
 
@@ -67,6 +70,8 @@ class Plan:
         releases: Sessions to release, each with its gateway, uid and role, and whether it is described.
         seconds: Duration of the measurement of the throughput of a probe in each direction, 0 for none.
         probes: Uids of the probes, by the uid of each stream that is to be probed.
+        listeners_file: Path of the file to which the listeners of the streams are written, empty if there is none.
+        listeners_template: Path of its template, empty if it has none.
         decides: Role whose listeners are reserved first, by the uid of each stream that is to be opened.
     """
 
@@ -91,6 +96,8 @@ class Plan:
     decides: dict[str, str] = field(default_factory=dict)
     seconds: int = 0
     probes: dict[str, str] = field(default_factory=dict)
+    listeners_file: str = ""
+    listeners_template: str = ""
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Plan:
@@ -169,6 +176,7 @@ def make_plan(
     if purpose == "apply":
         inputs.note_misspelled()
         prune, replace = _options(inputs, stream_set, problems)
+    listeners = _listeners_options(inputs, problems) if reads in _LISTED else {}
     status = _status_options(inputs, problems) if purpose == "status" else {}
     if unreadable:
         raise DescriptionError(problems)
@@ -193,6 +201,7 @@ def make_plan(
         except DescriptionError as error:
             problems += error.problems
     problems += _label(streams, stream_set)
+    problems += _several(streams, listeners)
     if problems:
         raise DescriptionError(problems)
     if probes:
@@ -215,6 +224,7 @@ def make_plan(
         ticket_dir=_directory(inputs.ticket_dir()) if purpose in ("inbound", "outbound") else None,
         probe=inputs.probe(),
         **status,
+        **listeners,
         all=everything,
         confirm=confirm,
         stream_set=stream_set,
@@ -234,6 +244,25 @@ def _status_options(inputs: Inputs, problems: list[str]) -> dict[str, Any]:
         "watch": watch,
         "watch_for": watch_for if watch else 0,
     }
+
+
+def _listeners_options(inputs: Inputs, problems: list[str]) -> dict[str, str]:
+    """Return the file to which the listeners of the streams are written, and its template."""
+    return {
+        "listeners_file": _try(inputs.listeners_file, problems, ""),
+        "listeners_template": _try(inputs.listeners_template, problems, ""),
+    }
+
+
+def _several(streams: Sequence[Stream], listeners: Mapping[str, str]) -> Iterable[str]:
+    """Return a line if a file of plain lines would not show which stream a listener belongs to."""
+    path, template = listeners.get("listeners_file") or "", listeners.get("listeners_template")
+    number = sum(stream.state == "present" for stream in streams)
+    if path and not template and not path.endswith(".json") and number > 1:
+        yield (
+            f"listeners_file: {show(path)} is not allowed with {number} streams, as its lines have no names: must end "
+            "with .json, or add listeners_template"
+        )
 
 
 def _options(inputs: Inputs, stream_set: str, problems: list[str]) -> tuple[bool, bool]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import (
     listed,
+    targets_with_addresses,
     with_port_ranges,
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream

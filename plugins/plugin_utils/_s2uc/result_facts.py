@@ -14,7 +14,7 @@ from typing import Any
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, Session, latest_session
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import fingerprint
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.dealing import interleaved
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import LEFT_OUT, PURPOSES, Stream
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import OMITTED, PURPOSES, Stream
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.ticket import make_reply, make_ticket
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.whole_streams import whole_streams
 
@@ -38,7 +38,7 @@ def stream_results(
         stream = legs[0]
         if stream.leg_of:
             parts = stream_results([replace(leg, leg_of="") for leg in legs], results, purpose)
-            if len(parts) == len([leg for leg in legs if leg.state != LEFT_OUT]) and parts:
+            if len(parts) == len([leg for leg in legs if leg.state != OMITTED]) and parts:
                 found[name] = _legs_result(stream.leg_of, parts)
             continue
         sessions = {role: latest_session(results, stream, role) for role in PURPOSES[purpose]}

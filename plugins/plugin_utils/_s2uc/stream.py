@@ -33,9 +33,12 @@ PURPOSES: dict[str, tuple[str, ...]] = {
 }
 
 #: What happens to connections of gateways that do not answer, if a stream has many: others take them, or none does.
-LOST_MEMBERS = ("replace", "leave_out")
+LOST_MEMBERS = ("replace", "omit")
 #: Label of a leg with the uid of its stream, and the state of one that is left alone, as its gateway does not answer.
-LEG_LABEL, LEFT_OUT = "leg_of", "left_out"
+LEG_LABEL, OMITTED = "leg_of", "omitted"
+#: State of a leg that is to be released, as its stream has fewer connections now, and all states of what is released.
+SURPLUS = "surplus"
+GONE = ("absent", SURPLUS)
 #: Must never change, because uids are derived from it, by which later runs find a stream.
 _NAMESPACE = uuid.UUID("5d0c2c39-0a0c-5f3c-9a3b-6f6f5f2c9c51")
 
@@ -84,7 +87,7 @@ class Stream:
         certificates: Certificates of gateways that are not part of this run, by role, from a ticket or reply.
         ticket: Fingerprint of the specified ticket.
         reply: Fingerprint of the specified reply.
-        state: ``present`` or ``absent``, for the playbook streams.
+        state: ``present`` or ``absent``, for the playbook streams. For legs also SURPLUS or OMITTED.
         answers: Fingerprint of the ticket to which the reply belongs.
         probe: Options of the REQ of each side, by role, that the stream it probes has. Only probes have any.
         deal: How connections are dealt out over gateways. Empty unless a side has several gateways, or may have them.

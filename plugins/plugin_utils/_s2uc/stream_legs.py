@@ -28,8 +28,9 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.dealing im
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import listed
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import Plan, check_duration
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import (
-    LEFT_OUT,
     LEG_LABEL,
+    OMITTED,
+    SURPLUS,
     Stream,
     leg_name,
     leg_uid,
@@ -201,7 +202,7 @@ class _Dealing:
             for name in stream.members[role]
             if is_silent(answers, name) and self._weight(role, name)
         ]
-        self._leaves_out = stream.lost_members == "leave_out"
+        self._omits = stream.lost_members == "omit"
         # What is not there at all is dealt as if all gateways answered, and opened where they do.
         self._new = not self._there
 
@@ -215,15 +216,15 @@ class _Dealing:
         kept = [leg for number, sides in self._there.items() if (leg := self._kept(number, sides))]
         waiting = [leg for leg in kept if self._waits(leg)]
         legs = [leg for leg in kept if leg not in waiting]
-        left_out = sum(leg.connections for leg in waiting)
+        omitted = sum(leg.connections for leg in waiting)
         # Connections that are nowhere may be on gateways that do not answer.
-        deals = not (self._leaves_out and self._silent) or self._new
+        deals = not (self._omits and self._silent) or self._new
         before = {leg.number: leg.connections for leg in legs}
-        total = max(0, stream.num_conn - left_out)
+        total = max(0, stream.num_conn - omitted)
         legs = deal(legs, total, members, deals)
         if not self._applies and any(leg.connections < before.get(leg.number, 0) for leg in legs):
             self._problem(
-                f"num_conn: {stream.num_conn} is less than the {sum(before.values()) + left_out} connections that are "
+                f"num_conn: {stream.num_conn} is less than the {sum(before.values()) + omitted} connections that are "
                 "open: release it first, or apply the description with the playbook streams and -e replace=true"
             )
             return
@@ -242,15 +243,15 @@ class _Dealing:
         if not leg.connections:
             # It is released whole.
             gone = replace(leg, connections=before[leg.number])
-            self._dealt.streams.append(_leg(stream, gone, stream.num_conn, "absent"))
+            self._dealt.streams.append(_leg(stream, gone, stream.num_conn, SURPLUS))
         elif not waits and not lost:
             self._dealt.streams.append(_leg(stream, leg, stream.num_conn))
         elif self._applies:
             gateways = {role: leg.gateways.get(role, "") for role in ROLES}
-            self._dealt.streams.append(_leg(stream, replace(leg, gateways=gateways), stream.num_conn, LEFT_OUT))
+            self._dealt.streams.append(_leg(stream, replace(leg, gateways=gateways), stream.num_conn, OMITTED))
 
     def _kept(self, number: int, sides: Found) -> Leg | None:
-        """Return a leg that exists, without gateways that it cannot have any more, or None if its size is unknown."""
+        """Return a leg that exists, without gateways that it can no longer have, or None if its size is unknown."""
         gateways: dict[str, str] = {}
         known: dict[str, Session] = {}
         for role in ROLES:
@@ -272,8 +273,8 @@ class _Dealing:
         return Leg(number, min(size, 65535), gateways, listeners)
 
     def _waits(self, leg: Leg) -> bool:
-        """Return whether a leg is left out, because the gateway of its other side does not answer."""
-        return self._leaves_out and any(
+        """Return whether a leg is omitted, because the gateway of its other side does not answer."""
+        return self._omits and any(
             role not in leg.gateways and any(name in self._silent for name in self._stream.members[role])
             for role in ROLES
         )
@@ -288,7 +289,7 @@ class _Dealing:
         names = [
             name
             for name in self._stream.members[role]
-            if not is_silent(self._answers, name) or (self._leaves_out and self._new)
+            if not is_silent(self._answers, name) or (self._omits and self._new)
         ]
         return [Member(name, self._weight(role, name), self._used(name, own[name])) for name in names]
 
@@ -314,7 +315,7 @@ class _Dealing:
             self._dealt.streams.append(replace(self._stream, deal="", gateways=gateways))
             for number in self._there:
                 leg = Leg(number, 1, dict.fromkeys(ROLES, names[0]))
-                self._dealt.streams.append(_leg(self._stream, leg, self._stream.num_conn, LEFT_OUT))
+                self._dealt.streams.append(_leg(self._stream, leg, self._stream.num_conn, OMITTED))
             return
         why = (self._answers.get(names[0]) or {}).get("msg") or "no answer"
         self._problem(f"{role}.gateways: none of {listed(names)} answers ({names[0]}: {why})")
@@ -323,7 +324,7 @@ class _Dealing:
         """Note which gateways take no part, and why."""
         stream, name = self._stream, self._stream.name
         for gateway in self._silent:
-            effect = "its connections are left out until it answers" if self._leaves_out else "others take its part"
+            effect = "its connections are omitted until it answers" if self._omits else "others take its part"
             why = str((self._answers.get(gateway) or {}).get("msg") or "no answer")
             self._dealt.warnings.append(f"stream {name}: {gateway} does not answer, so {effect} ({why})")
         for role in ROLES:
@@ -346,7 +347,7 @@ class _Dealing:
                 kept = next((leg.gateways for leg in legs if leg.number == number), {})
                 for role, found in sides.items():
                     self._dealt.warnings += [
-                        f"stream {name}: {gateway} has a {role} side that is not used any more: apply the description "
+                        f"stream {name}: {gateway} has a {role} side that is no longer used: apply the description "
                         "with the playbook streams to release it"
                         for gateway in found
                         if gateway != kept.get(role)

@@ -20,7 +20,13 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers im
     session_key,
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import readable
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import LEFT_OUT, LEG_LABEL, Stream
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import (
+    GONE,
+    LEG_LABEL,
+    OMITTED,
+    SURPLUS,
+    Stream,
+)
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_differences import (
     Differences,
     change,
@@ -176,14 +182,14 @@ class _Existing:
 
 
 def _without_others(step: Step, stream: Stream, there: _Existing) -> Step:
-    """Return the step of a leg with the release of what gateways have that it does not go through any more."""
+    """Return the step of a leg with the release of what gateways have that it no longer goes through."""
     if not stream.leg_of:
         return step
     step = replace(step, leg_of=stream.leg_of)
     others = [key for key in there.of(stream.uid) if key[0] != stream.gateways[key[2]]]
-    if not others or step.action not in (OPEN, CHANGE, REPAIR, UNCHANGED) or stream.state == LEFT_OUT:
+    if not others or step.action not in (OPEN, CHANGE, REPAIR, UNCHANGED) or stream.state == OMITTED:
         return step
-    why = [f"{gateway} has a {role} side that is not used any more" for gateway, _uid, role in others]
+    why = [f"{gateway} has a {role} side that is no longer used" for gateway, _uid, role in others]
     action = REPAIR if step.action == UNCHANGED else step.action
     return replace(step, action=action, why=[*step.why, *why, *there.cut(others)], releases=_sessions(others, stream))
 
@@ -201,9 +207,9 @@ class _Comparison:
     def step(self) -> Step:
         stream, there = self._stream, self._there
         silent = sorted({gateway for gateway in stream.gateways.values() if gateway in there.silent})
-        if stream.state == LEFT_OUT:
+        if stream.state == OMITTED:
             return self._make(UNCHANGED)
-        if stream.state == "absent" and (there.of(stream.uid) or not silent):
+        if stream.state in GONE and (there.of(stream.uid) or not silent):
             return self._absent()
         if silent:
             return self._make(UNREACHABLE, [f"{gateway} does not answer" for gateway in silent])
@@ -221,7 +227,8 @@ class _Comparison:
 
     def _absent(self) -> Step:
         keys = self._there.of(self._stream.uid)
-        why = ["its state is absent", *self._there.cut(keys)]
+        surplus = self._stream.state == SURPLUS
+        why = ["it has fewer connections" if surplus else "its state is absent", *self._there.cut(keys)]
         if not keys:
             return self._make(UNCHANGED)
         return Step(self._stream.name, self._stream.uid, RELEASE, why, _sessions(keys, self._stream))
@@ -282,7 +289,7 @@ def _undescribed(streams: Sequence[Stream], there: _Existing, wishes: Wishes) ->
     A described stream that is still on other gateways is not pruned, but replaced.
     """
     described = {stream.uid for stream in streams}
-    elsewhere = {stream.name for stream in streams if stream.state != "absent" and not there.of(stream.uid)}
+    elsewhere = {stream.name for stream in streams if stream.state not in GONE and not there.of(stream.uid)}
     why = f"it is not in the stream set {wishes.stream_set}"
     seen: set[str] = set()
     for (name, uid), keys in sorted(there.in_set.items(), key=lambda item: _order(item[0][0])):
