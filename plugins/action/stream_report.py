@@ -139,7 +139,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         """Write the listeners of streams to a file, if this is requested."""
         plan = self._plan
         if plan.listeners_file and not self._check:
-            changed = write_listeners(streams, plan.listeners_file, plan.listeners_template)
+            try:
+                changed = write_listeners(streams, plan.listeners_file, plan.listeners_template)
+            except ScistreamError:
+                # The streams are open all the same, so the journal must not report them.
+                session_journal.close()
+                raise
             lines = [f"{'Listeners written to' if changed else 'Listeners are in'} {plan.listeners_file}"]
             result.update(msg=[*result["msg"], *self._shown(lines)], changed=result["changed"] or changed)
         return result

@@ -176,7 +176,7 @@ def make_plan(
     if purpose == "apply":
         inputs.note_misspelled()
         prune, replace = _options(inputs, stream_set, problems)
-    listeners = _listeners_options(inputs, problems) if reads in _LISTED else {}
+    listeners: dict[str, Any] = _listeners_options(inputs, problems) if reads in _LISTED else {}
     status = _status_options(inputs, problems) if purpose == "status" else {}
     if unreadable:
         raise DescriptionError(problems)
@@ -246,7 +246,7 @@ def _status_options(inputs: Inputs, problems: list[str]) -> dict[str, Any]:
     }
 
 
-def _listeners_options(inputs: Inputs, problems: list[str]) -> dict[str, str]:
+def _listeners_options(inputs: Inputs, problems: list[str]) -> dict[str, Any]:
     """Return the file to which the listeners of the streams are written, and its template."""
     return {
         "listeners_file": _try(inputs.listeners_file, problems, ""),
