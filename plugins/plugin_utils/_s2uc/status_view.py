@@ -13,6 +13,7 @@ from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import printable
 from ansible_collections.scistream.gateway.plugins.module_utils._common.problems import (
+    NOTICE,
     PROBLEM,
     Problem,
     gateway_problems,
@@ -125,7 +126,12 @@ def view_status(results: Results, uids: Sequence[str], streams: Sequence[Stream]
         gateways.append(view)
         troubles += own
         for side in found:
-            sides.setdefault(side.session.uid, {})[side.session.role] = side
+            both = sides.setdefault(side.session.uid, {})
+            other = both.get(side.session.role)
+            if other is not None and side.leg_of:
+                side, old = sorted((side, other), key=lambda one: one.session.created or 0, reverse=True)
+                troubles.append(_unused(old))
+            both[side.session.role] = side
     names = {stream.uid: stream.name for stream in streams}
     complete = all(gateway.answered for gateway in gateways)
     views = [
@@ -145,6 +151,14 @@ def view_status(results: Results, uids: Sequence[str], streams: Sequence[Stream]
         troubles=sorted(troubles, key=lambda trouble: trouble.problem.level != PROBLEM),
         selected=bool(wanted),
     )
+
+
+def _unused(side: Side) -> Trouble:
+    """Return that a gateway still has a side of a leg that another one has taken."""
+    session, commands = side.session, ControlNodeCommands(side.gateway)
+    message = "this side is no longer used, as another gateway has taken it"
+    problem = Problem(NOTICE, message, commands.apply(), session.uid, session.role)
+    return Trouble(side.gateway, session.title, problem)
 
 
 def _silence(name: str, answer: Mapping[str, Any]) -> Problem:

@@ -27,6 +27,10 @@ class ControlNodeCommands(Commands):
         self._gateway = gateway
         self.open = playbook_command("stream_open", description_files() or ["@streams.yml"])
 
+    def apply(self) -> str:
+        """Make the gateways match the description."""
+        return playbook_command("streams", description_files() or ["@streams.yml"])
+
     def release(self, uid: str) -> str:
         return release_command([uid])
 
