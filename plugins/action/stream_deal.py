@@ -42,7 +42,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             dealt = deal_streams(plan, answers)
             if dealt.problems:
                 return fail_with([readable(line) for line in dealt.problems], result)
-            result["plan"] = dealt_plan(plan, dealt.streams, answers, lambda: str(uuid.uuid4())).document()
+            result["plan"] = dealt_plan(plan, dealt, answers, lambda: str(uuid.uuid4())).document()
         except ScistreamError as error:
             return fail_with([str(error)], result)
         for warning in dealt.warnings:

@@ -157,7 +157,10 @@ class GatewayClient:
     def _requested(self) -> list[messages.Entry]:
         plan = self._plan
         uids = [check_uid(uid) for uid in plan.uids]
-        return messages.releases(plan.streams, self._gateway, uids, self._optional_key())
+        key = self._optional_key()
+        # Gateways may still have a side of a leg that another one has taken.
+        others = messages.planned_releases(plan.releases, self._gateway, key)
+        return [*messages.releases(plan.streams, self._gateway, uids, key), *others]
 
     def _own(self, message: str) -> Mapping[str, Any]:
         return self._answers(message).get(self._gateway) or {}

@@ -11,7 +11,7 @@ sessions legs of a stream.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -51,12 +51,14 @@ class Dealt:
         notes: What the user should know, one sentence each.
         warnings: What the user should do something about, one sentence each.
         problems: Why streams cannot be dealt out, one sentence each.
+        others: Sessions of legs on other gateways than those that the legs go through, as in Plan.releases.
     """
 
     streams: list[Stream] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    others: list[dict[str, Any]] = field(default_factory=list)
 
 
 def legs_of(uid: str, answers: Results) -> dict[int, Found]:
@@ -109,16 +111,16 @@ def deal_streams(plan: Plan, answers: Results) -> Dealt:
         elif plan.purpose in ("open", "apply") and stream.state == "present":
             _Dealing(stream, plan.purpose == "apply", answers, dealt).deal()
         else:
-            dealt.streams += _existing(stream, answers)
+            dealt.streams += _existing(stream, answers, dealt.others)
     return dealt
 
 
-def dealt_plan(plan: Plan, streams: Sequence[Stream], answers: Results, new_uid: Any) -> Plan:
+def dealt_plan(plan: Plan, dealt: Dealt, answers: Results, new_uid: Callable[[], str]) -> Plan:
     """Return the plan of a run with the legs of its streams.
 
     Args:
         plan: The plan.
-        streams: The streams, with legs.
+        dealt: The streams, with legs.
         answers: Answers of the gateways to s2cs_info.
         new_uid: Returns the uid of a probe.
 
@@ -126,13 +128,20 @@ def dealt_plan(plan: Plan, streams: Sequence[Stream], answers: Results, new_uid:
         DescriptionError: The legs cannot be measured in the time that is allowed.
     """
     if plan.probes:
-        check_duration(plan.seconds, len(streams))
-    probes = {stream.uid: plan.probes.get(stream.uid) or new_uid() for stream in streams} if plan.probes else {}
-    return replace(plan, streams=list(streams), probes=probes, uids=[*plan.uids, *leg_uids(plan.uids, answers)])
+        check_duration(plan.seconds, len(dealt.streams))
+    probes = {stream.uid: plan.probes.get(stream.uid) or new_uid() for stream in dealt.streams} if plan.probes else {}
+    # A run that makes the gateways match finds the others by itself.
+    others = dealt.others if plan.purpose in ("release", "drop") else []
+    return replace(
+        plan, streams=dealt.streams, releases=others, probes=probes, uids=[*plan.uids, *leg_uids(plan.uids, answers)]
+    )
 
 
-def _existing(stream: Stream, answers: Results) -> list[Stream]:
-    """Return the legs that gateways have, or the stream itself if there are none, in order to find nothing."""
+def _existing(stream: Stream, answers: Results, others: list[dict[str, Any]]) -> list[Stream]:
+    """Return the legs that gateways have, or the stream itself if there are none, in order to find nothing.
+
+    Legs go through gateways that are described, which get their secrets. What others have is added to ``others``.
+    """
     found = legs_of(stream.uid, answers)
     first = {role: (stream.members.get(role) or [""])[0] for role in ROLES}
     silent = [name for names in stream.members.values() for name in names if is_silent(answers, name)]
@@ -142,7 +151,15 @@ def _existing(stream: Stream, answers: Results) -> list[Stream]:
         return [replace(stream, deal="", gateways=gateways)]
     legs = []
     for number, sides in sorted(found.items()):
-        gateways = {role: _holder(sides.get(role) or {}, stream.members.get(role) or ()) or "" for role in ROLES}
+        gateways = {}
+        for role in ROLES:
+            members, there = stream.members.get(role) or (), sides.get(role) or {}
+            gateways[role] = _holder({name: there[name] for name in there if name in members}) or ""
+            others += [
+                {"gateway": name, "uid": leg_uid(stream.uid, number), "role": role, "described": name in members}
+                for name in there
+                if name != gateways[role]
+            ]
         legs.append(_leg(stream, Leg(number, 1, gateways), stream.num_conn))
     return legs
 
@@ -153,10 +170,9 @@ def is_silent(answers: Results, gateway: str) -> bool:
     return has_failed(answer) or "sessions" not in answer
 
 
-def _holder(sessions: Mapping[str, Session], members: Sequence[str]) -> str | None:
-    """Return the gateway that has one side of a leg: of several, a member, and the one that got it last."""
-    order = sorted(sessions, key=lambda name: (name in members, str(sessions[name].get("created"))), reverse=True)
-    return order[0] if order else None
+def _holder(sessions: Mapping[str, Session]) -> str | None:
+    """Return the gateway that has one side of a leg: of several, the one that got it last."""
+    return max(sessions, key=lambda name: str(sessions[name].get("created")), default=None)
 
 
 def _leg(stream: Stream, leg: Leg, num_conn: int, state: str = "") -> Stream:
@@ -260,7 +276,7 @@ class _Dealing:
                 for name, session in (sides.get(role) or {}).items()
                 if name in self._stream.members[role] and self._weight(role, name)
             }
-            holder = _holder(here, self._stream.members[role])
+            holder = _holder(here)
             if holder is not None:
                 gateways[role], known[role] = holder, here[holder]
         # Of what is left on other gateways, only the number of connections counts.

@@ -195,7 +195,7 @@ class StreamReader:
             self._problems(take_certificates(stream, sides, self.purpose))
             self._listeners(stream, sides["producer"])
             self._networks(stream, sides["consumer"])
-            for role in self.opens:
+            for role in self.opens if not stream.deal else ():
                 stream.ports[role] = self._try(f"{role}.ports", sides[role].get("ports"), ports_of(stream), [])
         if (self.purpose == "release" or stream.state == "absent") and gateways is not None:
             self._within_reach(stream, gateways)

@@ -55,8 +55,10 @@ def inventory(site: Site, lost: str = "") -> Path:
         away = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
         document["gateways"]["hosts"][lost].update(away)
     groups = {"producers": PRODUCERS, "consumers": CONSUMERS}
-    document["gateways"]["children"] = {group: {"hosts": dict.fromkeys(names, {})} for group, names in groups.items()}
-    return site.write("many.yml", document)
+    document["gateways"]["children"] = {
+        group: {"hosts": {name: dict[str, Any]() for name in names}} for group, names in groups.items()
+    }
+    return site.write("without-one.yml" if lost else "sixteen.yml", document)
 
 
 @pytest.fixture

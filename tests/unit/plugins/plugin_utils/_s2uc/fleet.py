@@ -38,22 +38,29 @@ def read(*streams: dict[str, Any], stream_set: str = SET) -> list[Stream]:
 class Fleet:
     """Gateways, at first without a session."""
 
-    def __init__(self) -> None:
+    def __init__(self, *names: str) -> None:
         self.answers: dict[str, dict[str, Any]] = {
             name: {"sessions": [], "unreadable": [], "orphans": [], "gateway": {"name": name, "clients": {}}}
-            for name in NAMES
+            for name in names or NAMES
         }
+        self._addresses = {name: f"203.0.113.{number}" for number, name in enumerate(self.answers, 101)} | _ADDRESSES
         self._ports = {"producer": count(5100), "consumer": count(5200)}
 
     def opened(self, stream: dict[str, Any], stream_set: str = SET) -> Fleet:
         """Open a stream as described."""
         (made,) = read({**stream, "state": "present"}, stream_set=stream_set)
+        return self.put(made)
+
+    def put(self, made: Stream) -> Fleet:
+        """Open a stream or a leg."""
         certificates = {role: make_credentials(made.uid, role).certificate for role in ROLES}
         listeners = {
-            role: [f"{_ADDRESSES[made.gateways[role]]}:{next(self._ports[role])}" for _each in range(made.num_conn)]
+            role: [
+                f"{self._addresses[made.gateways[role]]}:{next(self._ports[role])}" for _each in range(made.num_conn)
+            ]
             for role in ROLES
         }
-        egress = _ADDRESSES[made.gateways["consumer"]]
+        egress = self._addresses[made.gateways["consumer"]]
         clients = {"producer": made.consumer_address or [f"{egress}/32"], "consumer": made.clients}
         for role, other in (ROLES, ROLES[::-1]):
             session = {
