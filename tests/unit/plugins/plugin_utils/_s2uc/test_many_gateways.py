@@ -137,7 +137,7 @@ def test_mistakes(changes: dict[str, Any], message: str) -> None:
 
 
 def test_keys_for_many_gateways_with_one() -> None:
-    one = {"producer": None, "consumer": None, "producer__gateway": "p-1", "consumer__gateway": "c-1"}
+    one: dict[str, Any] = {"producer": None, "consumer": None, "producer__gateway": "p-1", "consumer__gateway": "c-1"}
     assert wrong(**one, deal="least_used").startswith(
         "deal: it is only valid with producer.gateways or consumer.gateways"
     )
