@@ -256,7 +256,28 @@ def test_more_connections_are_added_beside_the_others(fleet: Fleet) -> None:
 
 def test_fewer_connections(fleet: Fleet) -> None:
     open_legs(fleet)
-    more = told(dealt(fleet, num_conn=8, producer__gateways=[*PRODUCERS, "p-4"]))
+    assert told(dealt(fleet, num_conn=3)) == [
+        "tomography/1 2 p-1 c-1",
+        "tomography/2 1 p-2 c-2",
+        f"tomography/3 2 p-3 c-3 {SURPLUS}",
+    ]
+    assert lines(fleet, num_conn=4)[0] == "tomography: to change: it has fewer connections"
+    assert "cannot be changed in place: num_conn 2 -> 1" in lines(fleet, num_conn=3)[0]
+    assert lines(fleet, Wishes(replace=True), num_conn=3)[-1] == "1 to replace"
+    assert dealt(fleet, "open", num_conn=3).problems == [
+        'stream "tomography": num_conn: 3 is less than the 6 connections that are open: release it first, or apply the '
+        "description with the playbook streams and -e replace=true"
+    ]
+
+
+def test_a_gateway_that_is_added_gets_nothing_until_something_is_dealt(fleet: Fleet) -> None:
+    open_legs(fleet)
+    four = [*PRODUCERS, "p-4"]
+    assert dealt(fleet, producer__gateways=four).notes == [
+        "tomography: p-4 gets no connections, as the open stream keeps those that it has"
+    ]
+    assert lines(fleet, producer__gateways=four)[-1] == "1 unchanged"
+    more = told(dealt(fleet, num_conn=8, producer__gateways=four))
     assert more[3:] == ["tomography/4 1 p-4 c-1", "tomography/5 1 p-4 c-2"]
 
 
