@@ -20,7 +20,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_sta
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.result_facts import stream_results
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.status_document import status_document
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.status_view import view_status
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream, leg_uid
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import SURPLUS, Stream, leg_uid
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_legs import (
     Dealt,
     deal_streams,
