@@ -184,7 +184,7 @@ class Inputs:
         """Return the absolute path of the template of that file, empty if it has none.
 
         Raises:
-            InputError: It does not exist, or has syntax errors, or there is no file.
+            InputError: It does not exist or has syntax errors, or listeners_file is missing.
         """
         name = self._first("listeners_template")
         if not name:

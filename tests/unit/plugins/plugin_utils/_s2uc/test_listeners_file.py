@@ -97,13 +97,13 @@ def test_dns_srv_records(tmp_path: Path) -> None:
     path = tmp_path / "listeners.zone"
     write_listeners({**ONE, **MANY}, str(path), check_template("listeners_template", "dns_srv"))
     assert path.read_text().splitlines() == [
-        "_scistream._tcp.alignment 60 IN SRV 10 10 5100 host-2001-db8--1.alignment",
-        "host-2001-db8--1.alignment 60 IN AAAA 2001:db8::1",
-        "_scistream._tcp.tomography 60 IN SRV 10 10 5100 host-10-2-0-1.tomography",
-        "host-10-2-0-1.tomography 60 IN A 10.2.0.1",
-        "_scistream._tcp.tomography 60 IN SRV 10 10 5100 host-10-2-0-2.tomography",
-        "host-10-2-0-2.tomography 60 IN A 10.2.0.2",
-        "_scistream._tcp.tomography 60 IN SRV 10 10 5101 host-10-2-0-1.tomography",
+        "_scistream._tcp.alignment 60 IN SRV 10 10 5100 host-2001-db8--1",
+        "_scistream._tcp.tomography 60 IN SRV 10 10 5100 host-10-2-0-1",
+        "_scistream._tcp.tomography 60 IN SRV 10 10 5100 host-10-2-0-2",
+        "_scistream._tcp.tomography 60 IN SRV 10 10 5101 host-10-2-0-1",
+        "host-2001-db8--1 60 IN AAAA 2001:db8::1",
+        "host-10-2-0-1 60 IN A 10.2.0.1",
+        "host-10-2-0-2 60 IN A 10.2.0.2",
     ]
 
 
