@@ -22,7 +22,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.pairing im
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import OTHER_ROLE, Stream
 
 #: States in which a session exists but its stream is not open yet.
-_UNOPENED = ("reserved", "announced")
+UNOPENED_STATES = ("reserved", "announced")
 
 
 @dataclass
@@ -59,7 +59,7 @@ def differences(
         where = stream.gateways[role]
         found.fixed += _fixed(stream, role, session, now)
         found.changes += _request_changes(stream, session)
-        if session.get("health") == "busy" or session.get("state") in _UNOPENED:
+        if session.get("health") == "busy" or session.get("state") in UNOPENED_STATES:
             found.unopened.append(f"its {role} side on {where} is {_state(session)}")
         else:
             found.changes += _target_changes(stream, role, there, policies.get(role) or {})

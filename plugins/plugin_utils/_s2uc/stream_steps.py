@@ -28,6 +28,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream imp
     Stream,
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_differences import (
+    UNOPENED_STATES,
     Differences,
     change,
     differences,
@@ -124,7 +125,8 @@ def plan_steps(streams: Sequence[Stream], answers: Results, wishes: Wishes, now:
         now: The current time.
     """
     there = _Existing(answers, wishes.stream_set)
-    steps = [_without_others(_Comparison(stream, there, wishes, now).step(), stream, there) for stream in streams]
+    steps = [_Comparison(stream, there, wishes, now).step() for stream in streams]
+    steps = [_of_leg(step, stream, there, wishes) for step, stream in zip(steps, streams, strict=True)]
     return [*steps, *_undescribed(streams, there, wishes)] if wishes.stream_set and wishes.prune else steps
 
 
@@ -174,6 +176,10 @@ class _Existing:
         """Return the sessions of a stream on all gateways, whether or not they can be read."""
         return self._by_uid.get(uid, [])
 
+    def is_new(self, key: Key) -> bool:
+        """Return whether another run may be opening a session."""
+        return (self.sessions.get(key) or {}).get("state") in UNOPENED_STATES
+
     def cut(self, keys: Iterable[Key]) -> list[str]:
         """Return how many open connections a release of sessions cuts. Both sides of a stream have the same ones."""
         counters = [(self.sessions.get(key) or {}).get("counters") or {} for key in keys]
@@ -181,13 +187,22 @@ class _Existing:
         return [f"this cuts {number} open connection{'' if number == 1 else 's'}"] if number else []
 
 
-def _without_others(step: Step, stream: Stream, there: _Existing) -> Step:
-    """Return the step of a leg with the release of what gateways have that it no longer goes through."""
+def _of_leg(step: Step, stream: Stream, there: _Existing, wishes: Wishes) -> Step:
+    """Return the step of a leg, with the release of what gateways have that it no longer goes through.
+
+    What another run may be opening is left alone. If two runs deal a leg to different gateways at the same time, the
+    next run releases what is not used.
+    """
     if not stream.leg_of:
         return step
     step = replace(step, leg_of=stream.leg_of)
-    others = [key for key in there.of(stream.uid) if key[0] != stream.gateways[key[2]]]
-    if not others or step.action not in (OPEN, CHANGE, REPAIR, UNCHANGED) or stream.state == OMITTED:
+    others = [key for key in there.of(stream.uid) if key[0] != stream.gateways[key[2]] and not there.is_new(key)]
+    if (
+        not others
+        or not wishes.patient
+        or step.action not in (OPEN, CHANGE, REPAIR, UNCHANGED)
+        or stream.state == OMITTED
+    ):
         return step
     why = [f"{gateway} has a {role} side that is no longer used" for gateway, _uid, role in others]
     action = REPAIR if step.action == UNCHANGED else step.action
