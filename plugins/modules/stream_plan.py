@@ -19,11 +19,12 @@ description:
     C(scistream_uid), C(scistream_uids), C(scistream_encryption), C(scistream_consumer_gateway),
     C(scistream_ticket_dir), C(scistream_show), C(scistream_output), C(scistream_watch), C(scistream_watch_for),
     C(scistream_all), C(scistream_confirm), C(scistream_stream_set), C(scistream_prune), C(scistream_replace),
-    C(scistream_probe_path), C(scistream_seconds), C(scistream_key), C(scistream_key_file) and C(scistream_probe).
+    C(scistream_probe_path), C(scistream_seconds), C(scistream_listeners_file), C(scistream_listeners_template),
+    C(scistream_key), C(scistream_key_file) and C(scistream_probe).
   - C(streams), C(ticket), C(reply), C(uid), C(uids), C(encryption), C(consumer_gateway), C(ticket_dir), C(show),
-    C(output), C(watch), C(watch_for), C(all), C(confirm), C(stream_set), C(prune), C(replace), C(probe) and C(seconds)
-    are short names for the command line. They are read from extra variables only, because an inventory may use these
-    names for other purposes. C(probe) is short for C(scistream_probe_path).
+    C(output), C(watch), C(watch_for), C(all), C(confirm), C(stream_set), C(prune), C(replace), C(probe), C(seconds),
+    C(listeners_file) and C(listeners_template) are short names for the command line. They are read from extra variables
+    only, because an inventory may use these names for other purposes. C(probe) is short for C(scistream_probe_path).
   - Extra variables take precedence over other variables, and among extra variables the one with the prefix. A warning
     names the one that is used.
   - The text of a ticket or a reply, and a description of streams as text, are data. They are never templated.
@@ -115,6 +116,8 @@ plan:
     decides: {}
     seconds: 0
     probes: {}
+    listeners_file: ""
+    listeners_template: ""
 deals:
   description: Whether M(scistream.gateway.stream_deal) has to find out what the streams or uids are on the gateways.
   returned: success
