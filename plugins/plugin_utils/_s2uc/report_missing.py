@@ -15,7 +15,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import check_uid
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, has_failed
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import with_names
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import LEG_LABEL, Stream, stream_of_leg
 
 #: Minimum similarity of uids, of words in names, and of whole names with different numbers of words.
 _NEAR_UID, _NEAR_WORD, _NEAR_UNDIVIDED = 0.85, 0.75, 0.9
@@ -73,8 +73,11 @@ def _existing(results: Results) -> dict[str, _Found]:
     found: dict[str, _Found] = {}
     for gateway, answer in results.items():
         for session in answer.get("sessions") or []:
-            name = str((session.get("labels") or {}).get("stream") or "")
+            labels = session.get("labels") or {}
+            name = str(labels.get("stream") or "")
             found.setdefault(session["uid"], _Found(name)).gateways.add(gateway)
+            if labels.get(LEG_LABEL):
+                found.setdefault(str(labels[LEG_LABEL]), _Found(stream_of_leg(name))).gateways.add(gateway)
     return found
 
 

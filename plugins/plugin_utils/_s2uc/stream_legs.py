@@ -132,9 +132,9 @@ def dealt_plan(plan: Plan, dealt: Dealt, answers: Results, new_uid: Callable[[],
     probes = {stream.uid: plan.probes.get(stream.uid) or new_uid() for stream in dealt.streams} if plan.probes else {}
     # A run that makes the gateways match finds the others by itself.
     others = dealt.others if plan.purpose in ("release", "drop") else []
-    return replace(
-        plan, streams=dealt.streams, releases=others, probes=probes, uids=[*plan.uids, *leg_uids(plan.uids, answers)]
-    )
+    # The uid of a stream with many gateways stands for its legs.
+    uids = [one for uid in plan.uids for one in leg_uids([uid], answers) or [uid]]
+    return replace(plan, streams=dealt.streams, releases=others, probes=probes, uids=uids)
 
 
 def _existing(stream: Stream, answers: Results, others: list[dict[str, Any]]) -> list[Stream]:

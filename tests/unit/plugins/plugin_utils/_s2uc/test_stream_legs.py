@@ -15,6 +15,7 @@ import pytest
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.joined_steps import joined
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import Plan
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_applied import applied, plan_lines
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_missing import missing
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_opened import opened
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_status import status_lines
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.result_facts import stream_results
@@ -309,7 +310,8 @@ def test_the_uid_of_the_stream_stands_for_its_legs(fleet: Fleet) -> None:
     three = [leg_uid(uid, number) for number in (1, 2, 3)]
     assert leg_uids([uid.upper(), "nonsense", leg_uid(uid, 1)], fleet.answers) == three
     plan = Plan(purpose="release", gateways=list(fleet.answers), uids=[uid])
-    assert dealt_plan(plan, Dealt(), fleet.answers, str).uids[0] == uid
+    assert dealt_plan(plan, Dealt(), fleet.answers, str).uids == three
+    assert missing(fleet.answers, [uid], strict=True) == []
     status = view_status(fleet.answers, [uid], (), NOW.timestamp())
     assert [stream.name for stream in status.streams] == ["tomography"]
 
