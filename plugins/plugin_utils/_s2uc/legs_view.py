@@ -60,6 +60,11 @@ class LegsView(StreamView):
         return tuple(sum(rates) if rates else None for rates in known)
 
     @property
+    def rate_limit(self) -> int | None:
+        limits = [leg.rate_limit for leg in self.legs]
+        return None if None in limits else sum(limit or 0 for limit in limits)
+
+    @property
     def state(self) -> str:
         return ", ".join(dict.fromkeys(leg.state for leg in self.legs))
 

@@ -125,7 +125,7 @@ def _stream(stream: StreamView, now: float) -> dict[str, Any]:
         "exact": counted.exact,
         "last_byte": None if silence is None else round(now - silence, 3),
         "restarts": sum(session.restarts for session in stream.sessions),
-        "rate_limit": min((one.rate_limit for one in stream.sessions if one.rate_limit), default=None),
+        "rate_limit": stream.rate_limit,
         "created": None if age is None else round(now - age, 3),
         "expires": None if left is None else round(now + left, 3),
         "sides": {role: _side(side) for role, side in stream.sides.items()},

@@ -193,9 +193,8 @@ def _details(stream: StreamView, width: int | None, certificates: bool) -> list[
     parts = [stream.path] if stream.path else []
     if stream.created is not None:
         parts.append(f"started {datetime.fromtimestamp(stream.created, timezone.utc):%Y-%m-%d %H:%M:%SZ}")
-    limits = [session.rate_limit for session in stream.sessions if session.rate_limit]
-    if limits:
-        parts.append(f"at most {format_rate(min(limits) / 8)}")
+    if stream.rate_limit:
+        parts.append(f"at most {format_rate(stream.rate_limit / 8)}")
     restarts = sum(session.restarts for session in stream.sessions)
     if restarts:
         parts.append(f"{restarts} restart{'' if restarts == 1 else 's'} of its data servers")

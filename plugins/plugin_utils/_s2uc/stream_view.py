@@ -139,6 +139,11 @@ class StreamView:
         """When it was requested."""
         return min((time for session in self.sessions if (time := session.created) is not None), default=None)
 
+    @property
+    def rate_limit(self) -> int | None:
+        """Its limit in each direction in bits per second, None if it has none."""
+        return min((session.rate_limit for session in self.sessions if session.rate_limit), default=None)
+
     def age(self, now: float) -> float | None:
         """Return the seconds since it was requested, None if that is unknown."""
         sides = [side for side in self.sides.values() if side.session.created is not None]

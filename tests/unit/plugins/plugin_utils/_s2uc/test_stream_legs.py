@@ -396,11 +396,12 @@ def test_what_a_status_shows(fleet: Fleet) -> None:
             {"time": 101.0, "to_consumer": 1_000_000, "to_producer": 0},
         ]
     for name in PRODUCERS:
-        fleet.sessions(name)[0]["running"] = True
+        fleet.sessions(name)[0].update(running=True, rate=10**9)
     status = view_status(fleet.answers, (), (), NOW.timestamp())
     text = ["".join(part for part, _style in line) for line in status_lines(status)]
     (row,) = [line for line in text if line.startswith("tomography ")]
     assert re.split(" {2,}", row)[1:6] == ["streaming", "ok", "24.0 Mbit/s", "3.0 MiB", "6/30"]
+    assert any("; at most 3.0 Gbit/s; uid " in line for line in text)
     below = [line.strip() for line in text if line.strip().startswith("tomography/")]
     assert [line.partition(":")[0] for line in below] == [leg.name for leg in legs]
     assert "203.0.113.104:5200-5201 (c-1) -> 203.0.113.101:5100-5101 (p-1) -> 10.1.0.5:7000" in below[0]
