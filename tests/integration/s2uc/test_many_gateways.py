@@ -25,7 +25,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.listeners_
     write_listeners,
 )
 from ansible_collections.scistream.gateway.tests.integration.s2cs import machine
-from ansible_collections.scistream.gateway.tests.integration.s2uc.gateways import GATEWAYS, Site, row
+from ansible_collections.scistream.gateway.tests.integration.s2uc.gateways import GATEWAYS, Site
 
 PRODUCERS, CONSUMERS = ([f"gw-{letter}" for letter in letters] for letters in ("abcdefgh", "ijklmnop"))
 ALL = [*PRODUCERS, *CONSUMERS]
@@ -140,10 +140,6 @@ def test_a_stream_over_eight_gateways_a_side(sixteen: Site, application: list[st
     assert list(arrives(listeners).values()) == [16] * 4
 
     # It is back, with what it had.
-    status = site.ok("stream_status", inventory=everything)
-    assert status.message.startswith("1 stream, 1 with problems\n")
-    assert "NOTICE tomography/3 (producer, gw-c): this side is no longer used" in status.message
-    assert row(status, "tomography")[5] == "0/128"
     site.ok("stream_release", "--forks=16", inventory=everything, streams=[stream])
     assert site.sessions() == []
 
