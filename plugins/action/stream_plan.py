@@ -47,8 +47,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         result["changed"] = False
         try:
             plan = make_plan(inputs, purpose, variables["ansible_play_hosts_all"], check_mode, _show)
-            if plan.ticket_dir is not None:
-                result["changed"] = make_directory(plan.ticket_dir, check_mode)
+            for directory in (plan.ticket_dir, plan.hello_dir):
+                if directory is not None:
+                    result["changed"] = make_directory(directory, check_mode)
         except DescriptionError as error:
             return fail_with(error.problems, result, _HEADLINE if len(error.problems) > 1 else None)
         finally:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.utils.vars import load_extra_vars
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import parse_endpoints
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, show
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import MAX_PROBE_SECONDS
 from ansible_collections.scistream.gateway.plugins.module_utils._common.values import (
@@ -39,6 +40,7 @@ PREFIX = "scistream_"
 SHORT = (
     *("streams", "ticket", "reply", "uid", "uids", "encryption", "consumer_gateway", "ticket_dir", "show"),
     *("all", "confirm", "stream_set", "prune", "replace", "output", "watch", "watch_for", "probe_path", "seconds"),
+    *("wait_for_hello", "listeners", "secret_file"),
 )
 #: Other short names, where the name with the prefix has another meaning.
 SHORTER = {"probe_path": "probe"}
@@ -139,6 +141,27 @@ class Inputs:
         """Return whether to probe streams before the run reports that they are open."""
         name = self._first("probe_path")
         return name is not None and self._flag(name)
+
+    def wait_for_hello(self) -> bool:
+        """Return whether to wait until the producer applications have announced themselves."""
+        name = self._first("wait_for_hello")
+        return name is not None and self._flag(name)
+
+    def listeners(self) -> list[str]:
+        """Return where the application of the only stream of the run listens, as a list or separated by commas.
+
+        Raises:
+            InputError: An address is invalid.
+        """
+        name = self._first("listeners")
+        value = self._value(name) if name else []
+        given = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+        return self._checked(lambda: [str(found) for found in parse_endpoints(str(name), given)])
+
+    def secret_file(self) -> str:
+        """Return the path of the file with the secret of the only stream of the run, empty for that of the key."""
+        name = self._first("secret_file")
+        return str(self._value(name)) if name else ""
 
     def seconds(self) -> int:
         """Return the duration of measurements of the throughput in seconds, 0 for none.

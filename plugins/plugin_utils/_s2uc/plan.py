@@ -15,6 +15,7 @@ from typing import Any
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, show
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import MAX_PROBE_LIFETIME
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.document import plain_text
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.hello_options import HelloOptions, hello_options
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.inputs import InputError, Inputs
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import KeyFileError, check_key
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import (
@@ -31,6 +32,7 @@ READ_PURPOSES = {
     "apply": "apply",
     "inbound": "inbound",
     "outbound": "outbound",
+    "hello": "hello",
     "release": "release",
     "drop": "release",
     "probe": "release",
@@ -68,6 +70,10 @@ class Plan:
         seconds: Duration of the measurement of the throughput of a probe in each direction, 0 for none.
         probes: Uids of the probes, by the uid of each stream that is to be probed.
         decides: Role whose listeners are reserved first, by the uid of each stream that is to be opened.
+        hello_dir: Directory for the secrets with which applications announce themselves, None if the run does not wait
+            for them.
+        listeners: Where the application of the only stream listens, if that is not described.
+        secret_file: Path of the file with the secret of the only stream, empty if it follows from the key.
     """
 
     purpose: str = "status"
@@ -91,6 +97,9 @@ class Plan:
     decides: dict[str, str] = field(default_factory=dict)
     seconds: int = 0
     probes: dict[str, str] = field(default_factory=dict)
+    hello_dir: str | None = None
+    listeners: list[str] = field(default_factory=list)
+    secret_file: str = ""
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Plan:
@@ -163,6 +172,9 @@ def make_plan(
     if probes and purpose not in ("open", "probe"):
         problems.append("probe: it is an option of stream_open only: once both sides are open, run stream_probe")
     seconds = _try(inputs.seconds, problems, 0) if probes else 0
+    waits = opens and purpose != "hello" and _try(inputs.wait_for_hello, problems, False)
+    if waits and purpose != "open":
+        problems.append("wait_for_hello: it is an option of stream_open only: specify where the applications listen")
     prune = replace = False
     if purpose == "apply":
         inputs.note_misspelled()
@@ -171,6 +183,9 @@ def make_plan(
     if unreadable:
         raise DescriptionError(problems)
     uids, replies, key_file = [] if everything else inputs.uids(), inputs.replies(), inputs.key_file()
+    announces = purpose == "hello"
+    hello = hello_options(inputs, uids or given, bool(uids), key_file, key) if announces else HelloOptions()
+    problems += hello.problems
     # Without a selection, stream_status shows all sessions.
     nothing = prune and inputs.is_empty_list()
     if purpose == "apply" and (uids or inputs.tickets()):
@@ -179,15 +194,17 @@ def make_plan(
         raise DescriptionError(["uid: the playbook stream_probe requires the description or the ticket of a stream"])
     if not given and not uids and not everything and not nothing and purpose != "status":
         problems += inputs.ignored()
-        if not opens:
-            what = {"release": "what to release", "probe": "what to probe"}.get(purpose, "whose connections to close")
+        if not opens or announces:
+            what = {"release": "what to release", "probe": "what to probe", "hello": "whose application listens"}.get(
+                purpose, "whose connections to close"
+            )
             by_uid = " or 'ticket' (a file)" if purpose == "probe" else ", 'ticket' (a file), 'uid' or a list 'uids'"
             other = "; 'all' releases all sessions of the gateways" if purpose == "release" else ""
             problems.append(f"Specify {what} with 'streams' (the description){by_uid}{other}.")
     streams: list[Stream] = []
-    if given or (opens and not nothing and not problems):
+    if given or (opens and not nothing and not problems and not uids):
         try:
-            streams = read_streams(given, reads, gateways, replies)
+            streams = read_streams(given, reads, gateways, replies, waits or bool(hello.listeners))
         except DescriptionError as error:
             problems += error.problems
     problems += _label(streams, stream_set)
@@ -195,7 +212,7 @@ def make_plan(
         raise DescriptionError(problems)
     if probes:
         check_duration(seconds, len(streams))
-    if streams and purpose != "status":
+    if streams and purpose not in ("status", "hello"):
         try:
             check_key(key_file, key, create=(opens or probes) and not check_mode, show=show)
         except KeyFileError as error:
@@ -220,6 +237,9 @@ def make_plan(
         replace=replace,
         seconds=seconds,
         probes={stream.uid: str(uuid.uuid4()) for stream in streams} if probes else {},
+        hello_dir=_directory(inputs.ticket_dir()) if waits else None,
+        listeners=hello.listeners,
+        secret_file=hello.secret_file,
     )
 
 

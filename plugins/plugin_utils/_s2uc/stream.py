@@ -28,6 +28,7 @@ PURPOSES: dict[str, tuple[str, ...]] = {
     "apply": ROLES,
     "inbound": ("producer",),
     "outbound": ("consumer",),
+    "hello": ("producer",),
     "identify": (),
     "release": (),
 }
@@ -81,6 +82,7 @@ class Stream:
         ticket: Fingerprint of the specified ticket.
         reply: Fingerprint of the specified reply.
         state: ``present`` or ``absent``, for the playbook streams.
+        waits_for_hello: Whether its producer application announces itself, instead of this run.
         answers: Fingerprint of the ticket to which the reply belongs.
         probe: Options of the REQ of each side, by role, that the stream it probes has. Only probes have any.
         peer: Properties of the data server on the other side, from the ticket or reply.
@@ -110,6 +112,7 @@ class Stream:
     peer: Peer | None = None
     probe: dict[str, dict[str, Any]] = field(default_factory=dict)
     state: str = "present"
+    waits_for_hello: bool = False
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Stream:

@@ -62,7 +62,11 @@ _SIDE_KEYS = {
 
 
 def read_streams(
-    value: Any, purpose: str, gateways: Sequence[str] | None = None, replies: Sequence[Any] = ()
+    value: Any,
+    purpose: str,
+    gateways: Sequence[str] | None = None,
+    replies: Sequence[Any] = (),
+    wait_for_hello: bool = False,
 ) -> list[Stream]:
     """Read the description of all streams of a run.
 
@@ -71,6 +75,7 @@ def read_streams(
         purpose: Purpose of the run, one of PURPOSES.
         gateways: Gateways of the run. If None, all names are accepted.
         replies: Replies to tickets of these streams, each as path, text or parsed content.
+        wait_for_hello: Whether the producer applications announce where they listen.
 
     Raises:
         DescriptionError: With all errors.
@@ -87,7 +92,8 @@ def read_streams(
             ]
         )
     problems: list[str] = []
-    streams = [StreamReader(item, index, purpose, problems).read(gateways) for index, item in enumerate(value)]
+    readers = [StreamReader(item, index, purpose, problems, wait_for_hello) for index, item in enumerate(value)]
+    streams = [reader.read(gateways) for reader in readers]
     problems += _used_twice(streams)
     problems += ports_used_twice(streams)
     if PURPOSES[purpose]:
@@ -120,13 +126,15 @@ class StreamReader:
         index: Index of the stream in the list.
         purpose: Purpose of the run, one of PURPOSES.
         problems: List to which errors are added.
+        wait_for_hello: Whether the producer application announces where it listens.
     """
 
-    def __init__(self, item: Any, index: int, purpose: str, problems: list[str]) -> None:
+    def __init__(self, item: Any, index: int, purpose: str, problems: list[str], wait_for_hello: bool = False) -> None:
         self.item = item
         self.purpose = purpose
         self.opens = PURPOSES[purpose]
         self.problems = problems
+        self.wait_for_hello = wait_for_hello
         self.ticket = isinstance(item, Mapping) and item.get("ticket") is not None
         self.exchanged: ExchangeFile | None = None
         name = item.get("name") if isinstance(item, Mapping) else None
@@ -134,7 +142,7 @@ class StreamReader:
 
     def read(self, gateways: Sequence[str] | None) -> Stream:
         """Return the stream, with defaults instead of invalid values."""
-        stream = Stream()
+        stream = Stream(waits_for_hello=self.wait_for_hello)
         if not isinstance(self.item, Mapping):
             self._problem(f"{show(self.item)} is not allowed: must be a dictionary with name, producer and consumer")
             return stream
@@ -269,6 +277,8 @@ class StreamReader:
             self._problem(
                 f"producer.{other}: only valid for stream_outbound, which does not contact the producer gateway"
             )
+        if needed == "listeners" and self.wait_for_hello and side.get(needed) is None:
+            return
         if not side.get(needed):
             what = (
                 "the application's own listeners"
@@ -277,6 +287,7 @@ class StreamReader:
             )
             self._problem(
                 f"producer.{needed}: {show(side.get(needed))} is not allowed: must be a list of {what}, as address:port"
+                + ("; with -e wait_for_hello=true, the application says where it listens" if self._may_wait else "")
             )
             return
         found = self._try(f"producer.{needed}", side[needed], parse_endpoints, None)
@@ -297,6 +308,10 @@ class StreamReader:
                     f"producer.remote_listeners: {len(listeners)} for num_conn {stream.num_conn} are not allowed: "
                     "each connection needs one"
                 )
+
+    @property
+    def _may_wait(self) -> bool:
+        return self.purpose == "open" and not self.wait_for_hello
 
     def _networks(self, stream: Stream, side: Mapping[str, Any]) -> None:
         for key, attribute in (("address", "consumer_address"), ("clients", "clients")):

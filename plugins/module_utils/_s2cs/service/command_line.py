@@ -81,6 +81,9 @@ def _for_people(command: Callable[..., argparse.ArgumentParser]) -> None:
         )
     hello.add_argument("--secret-file", metavar="FILE", help="file with the secret of the stream; - for standard input")
     hello.add_argument(
+        "--config", metavar="PATH", help=f"use this policy without the service (default without a service: {CONFIG})"
+    )
+    hello.add_argument(
         "--listener",
         action="append",
         default=[],
