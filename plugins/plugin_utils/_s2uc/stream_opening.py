@@ -148,6 +148,9 @@ def wait_together(name: str, gateway: str, gateways: Sequence[str], client: Gate
     with interruption() as state:
         try:
             with Rendezvous(name, gateway, gateways, state.look) as rendezvous:
+                # From here on, an interruption of the run reaches all workers.
+                rendezvous.publish("ready", None)
+                rendezvous.collect("ready")
                 stopped = partial(_has_stopped, rendezvous)
                 answer = _guarded(lambda: client.wait(state.look, stopped))
                 rendezvous.publish("wait", answer)

@@ -108,7 +108,7 @@ def test_a_wait_ends_when_no_application_says_hello(site: Site) -> None:
     assert not (site.directory / "new").exists()
     late = site.play("stream_open", streams=streams, wait_for_hello=True)
     assert late.status != 0
-    assert "producer of tomography: no HELLO of its application was received by " in late.message
+    assert 'gw-a: stream "tomography": producer: no HELLO of its application was received by ' in late.message
     assert "set hello_timeout of the stream" in late.message
-    assert "Released what this run had opened: consumer of tomography on gw-b" in late.message
+    assert "Released what this run had opened: " in late.message
     assert site.sessions() == []
