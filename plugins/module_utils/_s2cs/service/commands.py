@@ -130,12 +130,28 @@ def _hello(given: SimpleNamespace) -> int:
     arguments: dict[str, Any] = {"uid": uid, "role": role, "secret": _secret(given.secret_file, True)}
     if given.listener:
         arguments["producer_listeners"] = given.listener
-    result = _announced(given, arguments)
-    if _report(result):
+    return _report_hello(arguments, _announced(given, arguments))
+
+
+def _report_hello(arguments: Mapping[str, Any], result: Mapping[str, Any], account: str = "") -> int:
+    uid, role, failed = arguments["uid"], arguments["role"], _report(result)
+    if account:
+        import syslog
+
+        syslog.openlog("s2cs", facility=syslog.LOG_AUTHPRIV)
+        syslog.syslog(f"{account}: hello of {uid} ({role}) over SSH: {'failed' if failed else 'done'}")
+    if failed:
         return 1
     session = result["session"]
     write_line(f"{uid} ({role}) is {session['state']}; it expires at {session['expires'] or '(never)'}")
     return 0
+
+
+def _ssh_hello(given: SimpleNamespace) -> int:
+    from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.ssh_hello import read_hello
+
+    arguments = read_hello(os.environ.get("SSH_ORIGINAL_COMMAND", ""), sys.stdin.fileno())
+    return _report_hello(arguments, call_service(given.socket, "hello", arguments), given.account)
 
 
 def _announced(given: SimpleNamespace, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -213,7 +229,9 @@ def _act(given: SimpleNamespace) -> int:
     from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.backend import act
 
     frontend = os.geteuid() if given.frontend is None else _user(given.frontend)
-    act(given.backend, given.config, frontend, given.socket, [_user(name) for name in given.viewer])
+    limited = {_user(name): "info" for name in given.viewer}
+    limited.update((_user(name), "hello") for name in given.announcer)
+    act(given.backend, given.config, frontend, given.socket, limited)
     return 0
 
 
@@ -248,6 +266,7 @@ _COMMANDS: Mapping[str, Callable[[SimpleNamespace], int]] = {
     "info": _info,
     "top": _top,
     "hello": _hello,
+    "ssh-hello": _ssh_hello,
     "release": _release,
     "drop": _drop,
     "serve": _serve,
