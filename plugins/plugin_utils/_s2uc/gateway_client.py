@@ -101,12 +101,12 @@ class GatewayClient:
             look: Called while this waits. It may raise an exception to end the wait.
             stopped: Returns whether the run has failed elsewhere.
         """
-        asked, told = self._answers("request"), self._answers("hello")
+        asked, greeted = self._answers("request"), self._answers("hello")
         commands = self._hello_commands
-        if commands is None or any(map(stops_run, [*asked.values(), *told.values()])):
+        if commands is None or any(map(stops_run, [*asked.values(), *greeted.values()])):
             return None
-        mine = told.get(self._gateway) or {}
-        sides = self._sides([*refused_sessions(asked), *refused_sessions(told)])
+        mine = greeted.get(self._gateway) or {}
+        sides = self._sides([*refused_sessions(asked), *refused_sessions(greeted)])
         waiting = [
             stream
             for stream, role in sides

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Commands of SSH clients whose key can only announce applications: everything else is refused, without a word of it."""
+"""Commands of SSH clients whose key can only announce applications: everything else is refused."""
 
 from __future__ import annotations
 
