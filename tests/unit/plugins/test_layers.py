@@ -24,6 +24,7 @@ ALLOWED: Mapping[str, tuple[str, ...]] = {
     "plugins.module_utils._common": (),
     "plugins.module_utils._s2ds": ("plugins.module_utils._common",),
     "plugins.module_utils._s2cs": ("plugins.module_utils._common", "plugins.module_utils._s2ds"),
+    "plugins.module_utils._jobs": ("plugins.module_utils._common",),
     "plugins.modules": ("plugins.module_utils",),
     "plugins.plugin_utils._s2uc": ("plugins.module_utils._common",),
     "plugins.action": ("plugins.module_utils._common", "plugins.plugin_utils", "plugins.filter"),
