@@ -21,6 +21,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan impor
     make_plan,
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import DescriptionError
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_jobs import jobs
 
 _ARGUMENTS = frozenset(("purpose", "streams", "key_file", "probe"))
 _HEADLINE = "The input of the run has errors."
@@ -46,7 +47,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         check_mode = bool(self._task.check_mode)
         result["changed"] = False
         try:
-            plan = make_plan(inputs, purpose, variables["ansible_play_hosts_all"], check_mode, _show)
+            plan = make_plan(
+                inputs, purpose, variables["ansible_play_hosts_all"], check_mode, _show, _inventory(variables)
+            )
             for directory in (plan.ticket_dir, plan.hello_dir):
                 if directory is not None:
                     result["changed"] = make_directory(directory, check_mode)
@@ -56,7 +59,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             for note in inputs.notes:
                 Display().warning(f"{note}.")
         result["plan"] = plan.document()
+        result["jobs"] = jobs(plan.streams, plan.wait_for_job)
         return result
+
+
+def _inventory(variables: dict[str, Any]) -> set[str]:
+    """Return the names of all hosts that tasks can be delegated to."""
+    return {"localhost", *map(str, (variables.get("groups") or {}).get("all") or ())}
 
 
 def _show(text: str) -> None:

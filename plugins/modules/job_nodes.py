@@ -12,8 +12,8 @@ version_added: 0.2.0
 description:
   - Asks a batch system on which nodes a job runs, and returns their IP addresses. Run it on a host with the commands of
     the batch system, such as a login node.
-  - Slurm is asked with C(squeue) and C(sinfo). The address of a node is the C(NodeAddr) of Slurm's configuration. If that
-    is a name, the host resolves it.
+  - Slurm is asked with C(squeue) and C(sinfo). The address of a node is the C(NodeAddr) of Slurm's configuration. If
+    that is a name, the host resolves it.
   - For other batch systems, such as PBS, O(command) prints the nodes.
   - Fails if the job is not running, is unknown, or belongs to another user.
   - The stream playbooks use it for streams whose producer is described by C(slurm) or C(command).
@@ -91,8 +91,8 @@ EXAMPLES = r"""
 RETURN = r"""
 state:
   description:
-    - V(running) if the module succeeds. Otherwise V(pending), V(finished), V(unknown), V(foreign) for the job of another
-      user, or V(failed) for other reasons.
+    - V(running) if the module succeeds. Otherwise V(pending), V(finished), V(unknown), V(foreign) for the job of
+      another user, or V(failed) for other reasons.
   returned: if the batch system was asked
   type: str
   sample: running

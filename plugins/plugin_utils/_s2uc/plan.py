@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, show
@@ -23,6 +23,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream imp
     DescriptionError,
     Stream,
 )
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_jobs import job_problems, with_jobs
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_reader import read_streams
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_steps import SET_LABEL
 
@@ -42,6 +43,8 @@ READ_PURPOSES = {
 
 #: Time in seconds in which probes are opened and released, in addition to their measurements.
 PROBE_MARGIN = 180
+#: Variable in which the playbooks register the nodes of batch jobs.
+JOBS_VARIABLE = "scistream_jobs"
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ class Plan:
             for them.
         listeners: Where the application of the only stream listens, if that is not described.
         secret_file: Path of the file with the secret of the only stream, empty if it follows from the key.
+        wait_for_job: Seconds to wait until the batch jobs of producer applications run.
     """
 
     purpose: str = "status"
@@ -100,6 +104,7 @@ class Plan:
     hello_dir: str | None = None
     listeners: list[str] = field(default_factory=list)
     secret_file: str = ""
+    wait_for_job: int = 0
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Plan:
@@ -132,12 +137,19 @@ def given_plan(arguments: Mapping[str, Any], variables: Mapping[str, Any]) -> Pl
     """
     name = arguments.get("planned")
     if name is None:
-        return Plan.of(arguments.get("plan") or {})
+        return _found(Plan.of(arguments.get("plan") or {}), variables)
     registered = variables.get(str(name))
     plan = registered.get("plan") if isinstance(registered, Mapping) else None
     if not isinstance(plan, Mapping):
         raise ScistreamError(f"planned: {show(name)} is not a variable with a result of stream_plan")
-    return Plan.of(plan)
+    return _found(Plan.of(plan), variables)
+
+
+def _found(plan: Plan, variables: Mapping[str, Any]) -> Plan:
+    """Return a plan with the nodes of the batch jobs that an earlier task found."""
+    if not any(stream.job for stream in plan.streams):
+        return plan
+    return replace(plan, streams=with_jobs(plan.streams, variables.get(JOBS_VARIABLE)))
 
 
 def make_plan(
@@ -146,6 +158,7 @@ def make_plan(
     gateways: Sequence[str],
     check_mode: bool = False,
     show: Callable[[str], None] = lambda _text: None,
+    hosts: Collection[str] | None = None,
 ) -> Plan:
     """Validate the inputs of a run and the user's key, which is created if necessary, and return the plan.
 
@@ -155,6 +168,7 @@ def make_plan(
         gateways: Gateways of the run.
         check_mode: Whether to create nothing.
         show: Called with messages for the user.
+        hosts: Hosts of the inventory. If None, all names are accepted.
 
     Raises:
         DescriptionError: With all errors.
@@ -172,6 +186,7 @@ def make_plan(
     if probes and purpose not in ("open", "probe"):
         problems.append("probe: it is an option of stream_open only: once both sides are open, run stream_probe")
     seconds = _try(inputs.seconds, problems, 0) if probes else 0
+    wait_for_job = _try(inputs.wait_for_job, problems, 0) if opens else 0
     waits = opens and purpose != "hello" and _try(inputs.wait_for_hello, problems, False)
     if waits and purpose != "open":
         problems.append("wait_for_hello: it is an option of stream_open only: specify where the applications listen")
@@ -207,6 +222,7 @@ def make_plan(
             streams = read_streams(given, reads, gateways, replies, waits or bool(hello.listeners))
         except DescriptionError as error:
             problems += error.problems
+    problems += job_problems(streams, inputs.job_commands, hosts)
     problems += _label(streams, stream_set)
     if problems:
         raise DescriptionError(problems)
@@ -240,6 +256,7 @@ def make_plan(
         hello_dir=_directory(inputs.ticket_dir()) if waits else None,
         listeners=hello.listeners,
         secret_file=hello.secret_file,
+        wait_for_job=wait_for_job,
     )
 
 

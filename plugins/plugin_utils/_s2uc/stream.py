@@ -83,6 +83,7 @@ class Stream:
         reply: Fingerprint of the specified reply.
         state: ``present`` or ``absent``, for the playbook streams.
         waits_for_hello: Whether its producer application announces itself, instead of this run.
+        job: Batch job in which its producer application runs, which determines where it listens.
         answers: Fingerprint of the ticket to which the reply belongs.
         probe: Options of the REQ of each side, by role, that the stream it probes has. Only probes have any.
         peer: Properties of the data server on the other side, from the ticket or reply.
@@ -113,6 +114,7 @@ class Stream:
     probe: dict[str, dict[str, Any]] = field(default_factory=dict)
     state: str = "present"
     waits_for_hello: bool = False
+    job: dict[str, Any] | None = None
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Stream:

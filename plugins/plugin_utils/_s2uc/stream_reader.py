@@ -37,6 +37,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream imp
     check_num_conn,
     stream_uid,
 )
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_jobs import JOB_KEYS, read_job
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_ports import ports_of, ports_used_twice
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.ticket import add_reply, expand_ticket
 
@@ -56,7 +57,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
 _STATES = ("present", "absent")
 _STREAM_KEYS = frozenset((*_CHECKS, "state", "name", "uid", "producer", "consumer", "rate", "labels"))
 _SIDE_KEYS = {
-    "producer": frozenset(("gateway", "listeners", "ports", "remote_listeners", "certificate")),
+    "producer": frozenset(("gateway", "listeners", *JOB_KEYS, "ports", "remote_listeners", "certificate")),
     "consumer": frozenset(("gateway", "address", "clients", "ports", "certificate")),
 }
 
@@ -273,6 +274,10 @@ class StreamReader:
         needed, other = (
             ("listeners", "remote_listeners") if "producer" in self.opens else ("remote_listeners", "listeners")
         )
+        if "producer" in self.opens:
+            stream.job = self._try("producer", side, lambda _, value: read_job(value), {})
+            if stream.job is not None:
+                return
         if side.get(other) is not None and self.purpose != "outbound":
             self._problem(
                 f"producer.{other}: only valid for stream_outbound, which does not contact the producer gateway"
@@ -287,6 +292,7 @@ class StreamReader:
             )
             self._problem(
                 f"producer.{needed}: {show(side.get(needed))} is not allowed: must be a list of {what}, as address:port"
+                + (", or slurm or command for a batch job" if needed == "listeners" else "")
                 + ("; with -e wait_for_hello=true, the application says where it listens" if self._may_wait else "")
             )
             return
