@@ -22,7 +22,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream imp
 #: The keys of a producer that specify a job, and what they contain.
 JOB_KEYS: Mapping[str, tuple[str, ...]] = {
     "slurm": ("job", "host", "port", "user", "networks"),
-    "command": ("name", "job", "host", "port", "networks"),
+    "command": ("template", "job", "host", "port", "networks"),
 }
 #: The variable with the commands of the site.
 COMMANDS = "scistream_job_commands"
@@ -50,7 +50,7 @@ def read_job(side: Mapping[str, Any]) -> dict[str, Any] | None:
     networks = value.get("networks")
     return {
         "kind": kind,
-        "template": _name(f"{prefix}.name", value.get("name"), f"the name of a command in {COMMANDS}")
+        "template": _name(f"{prefix}.template", value.get("template"), f"the name of a command in {COMMANDS}")
         if kind == "command"
         else "",
         "job": (check_slurm_job if kind == "slurm" else check_job)(f"{prefix}.job", value.get("job")),
@@ -88,7 +88,7 @@ def job_problems(
         try:
             job["command"] = _command(job["template"], commands())
         except ScistreamError as error:
-            yield f"{prefix}.name: {error}"
+            yield f"{prefix}.template: {error}"
 
 
 def jobs(streams: Sequence[Stream], wait: int) -> list[dict[str, Any]]:
