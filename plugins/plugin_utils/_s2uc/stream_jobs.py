@@ -148,9 +148,7 @@ def _with_job(stream: Stream, result: Mapping[str, Any] | None) -> Stream:
 
 def _command(name: str, commands: Any) -> list[str]:
     if not isinstance(commands, Mapping) or not commands:
-        raise ScistreamError(
-            f"{show(name)} is not known, because {COMMANDS} has no commands: define it in the inventory"
-        )
+        raise ScistreamError(f"{show(name)} is not in {COMMANDS}: define it in the inventory")
     if name not in commands:
         raise ScistreamError(f"{show(name)} is not in {COMMANDS}, which has: {', '.join(map(str, commands))}")
     return check_command(f"{COMMANDS}.{name}", commands[name])

@@ -278,6 +278,9 @@ class StreamReader:
             stream.job = self._try("producer", side, lambda _, value: read_job(value), {})
             if stream.job is not None:
                 return
+        for key in JOB_KEYS if "producer" not in self.opens else ():
+            if side.get(key) is not None:
+                self._problem(f"producer.{key}: only valid for runs that contact the producer gateway: omit it")
         if side.get(other) is not None and self.purpose != "outbound":
             self._problem(
                 f"producer.{other}: only valid for stream_outbound, which does not contact the producer gateway"
