@@ -20,9 +20,10 @@ description:
     results.
   - O(message=open) sends the three messages that open streams. All gateways are handled concurrently, and each
     task waits for the answers of the others. This requires at least one fork for each gateway.
-  - For the messages one by one, the answers to earlier messages are read from the variables C(scistream_request), C(scistream_wait),
-    C(scistream_hello), C(scistream_update) and C(scistream_info), in which the playbooks register the results of this
-    module, and from C(scistream_opened) and C(scistream_probed), the results of M(scistream.gateway.stream_report). The
+  - For the messages one by one, the answers to earlier messages are read from the variables C(scistream_request),
+    C(scistream_hello), C(scistream_wait), C(scistream_update) and C(scistream_info), in which the playbooks register
+    the results of this module, and from C(scistream_opened) and C(scistream_probed), the results of
+    M(scistream.gateway.stream_report). The
     answers to messages of probes are read from variables such as C(scistream_probe_contact).
   - With O(service), the service of the control server carries out the message without C(become), if the user of the
     connection may use it. Otherwise, the program C(s2cs) does, which the role P(scistream.gateway.s2cs#role) installed,

@@ -24,7 +24,8 @@ description:
     and C(scistream_probe).
   - C(streams), C(ticket), C(reply), C(uid), C(uids), C(encryption), C(consumer_gateway), C(ticket_dir), C(show),
     C(output), C(watch), C(watch_for), C(all), C(confirm), C(stream_set), C(prune), C(replace), C(probe), C(seconds),
-    C(wait_for_hello), C(wait_for_job), C(listeners) and C(secret_file) are short names for the command line. They are read from extra variables only, because an inventory may use these
+    C(wait_for_hello), C(wait_for_job), C(listeners) and C(secret_file) are short names for the command line. They are
+    read from extra variables only, because an inventory may use these
     names for other purposes. C(probe) is short for C(scistream_probe_path).
   - Extra variables take precedence over other variables, and among extra variables the one with the prefix. A warning
     names the one that is used.
