@@ -9,12 +9,14 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from ansible.errors import AnsibleConnectionFailure
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import show
 from ansible_collections.scistream.gateway.plugins.module_utils._common.formatting import format_duration
-from ansible_collections.scistream.gateway.plugins.module_utils._jobs.job import PENDING
+from ansible_collections.scistream.gateway.plugins.module_utils._jobs.job import FAILED, PENDING
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import readable
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output import fail_with
 
@@ -36,9 +38,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         begun = time.monotonic()
         pause, shown = _FIRST, float("-inf")
         while True:
-            answer: dict[str, Any] = self._execute_module(
-                module_name="scistream.gateway.job_nodes", task_vars=variables
-            )
+            answer = self._ask(variables)
             why = readable(str(answer.get("msg") or ""))
             patience = self._seconds(answer)
             if answer.get("state") != PENDING or not patience:
@@ -57,12 +57,31 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 Display().display(f"{name}: waiting until it runs for {waited}, {why.partition(':')[0]}")
             time.sleep(min(pause, max(left, 0.1)))
             pause = min(pause * 1.5, _LONGEST)
-        if not answer.get("failed") or not answer.get("msg") or "module_stdout" in answer:
+        if not answer.get("failed"):
             result.update(answer)
             return result
-        if "state" in answer:
-            result["state"] = answer["state"]
-        return fail_with([f"{name}: {why}"], result)
+        result.update(changed=False, state=answer.get("state", FAILED), reason=f"{name}: {why}")
+        if self._is_required(answer):
+            return fail_with([result["reason"]], result)
+        return {**result, "nodes": []}
+
+    def _ask(self, variables: dict[str, Any]) -> dict[str, Any]:
+        """Return the result of the module."""
+        try:
+            answer: dict[str, Any] = self._execute_module(
+                module_name="scistream.gateway.job_nodes", task_vars=variables
+            )
+        except AnsibleConnectionFailure as error:
+            # If this task were unreachable, Ansible would leave out a gateway.
+            return {"failed": True, "msg": f"the host cannot be reached: {error}"}
+        if answer.get("failed") and "module_stdout" in answer:
+            said = f"{answer.get('module_stderr') or ''}\n{answer['module_stdout'] or ''}".strip().splitlines()
+            return {"failed": True, "msg": f"the module did not run: {said[-1] if said else 'no output'}"}
+        return answer
+
+    def _is_required(self, answer: dict[str, Any]) -> bool:
+        found = (answer.get("invocation") or {}).get("module_args", {}).get("required", self._task.args.get("required"))
+        return True if found is None else bool(boolean(found, strict=False))
 
     def _seconds(self, answer: dict[str, Any]) -> float:
         """Return how long to wait, as the module has validated it."""

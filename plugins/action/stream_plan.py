@@ -59,7 +59,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             for note in inputs.notes:
                 Display().warning(f"{note}.")
         result["plan"] = plan.document()
-        result["jobs"] = jobs(plan.streams, plan.wait_for_job)
+        result["jobs"] = jobs(plan.streams, plan.wait_for_job, purpose != "apply")
         return result
 
 

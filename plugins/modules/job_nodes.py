@@ -55,6 +55,10 @@ options:
     description: Maximum number of seconds to wait until the job runs, with progress. In check mode, it does not wait.
     type: int
     default: 0
+  required:
+    description: Whether to fail if the nodes cannot be used. With V(false), the result only says why.
+    type: bool
+    default: true
 attributes:
   action:
     description: The action waits on the control node. The module asks the batch system on the host.
@@ -91,13 +95,18 @@ EXAMPLES = r"""
 RETURN = r"""
 state:
   description:
-    - V(running) if the module succeeds. Otherwise V(pending), V(finished), V(unknown), V(foreign) for the job of
+    - V(running) if the nodes can be used. Otherwise V(pending), V(finished), V(unknown), V(foreign) for the job of
       another user, or V(failed) for other reasons.
-  returned: if the batch system was asked
+  returned: always
   type: str
   sample: running
+reason:
+  description: Why the nodes cannot be used.
+  returned: if they cannot be used
+  type: str
+  sample: "job 4711 on login1: it is COMPLETED: specify a job that runs"
 nodes:
-  description: Nodes of the job, each with its C(name) and its C(address).
+  description: Nodes of the job, each with its C(name) and its C(address). Empty if they cannot be used.
   returned: success
   type: list
   elements: dict
@@ -124,6 +133,7 @@ def main() -> None:
             "networks": {"type": "list", "elements": "str", "default": []},
             "timeout": {"type": "int", "default": 30},
             "wait": {"type": "int", "default": 0},
+            "required": {"type": "bool", "default": True},
         },
         supports_check_mode=True,
     )

@@ -149,7 +149,7 @@ def _found(plan: Plan, variables: Mapping[str, Any]) -> Plan:
     """Return a plan with the nodes of the batch jobs that an earlier task found."""
     if not any(stream.job for stream in plan.streams):
         return plan
-    return replace(plan, streams=with_jobs(plan.streams, variables.get(JOBS_VARIABLE)))
+    return replace(plan, streams=with_jobs(plan.streams, variables.get(JOBS_VARIABLE), plan.purpose != "apply"))
 
 
 def make_plan(

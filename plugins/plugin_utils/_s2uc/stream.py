@@ -83,7 +83,8 @@ class Stream:
         reply: Fingerprint of the specified reply.
         state: ``present`` or ``absent``, for the playbook streams.
         waits_for_hello: Whether its producer application announces itself, instead of this run.
-        job: Batch job in which its producer application runs, which determines where it listens.
+        job: Batch job in which its producer application runs, which determines where it listens. If it cannot be used,
+            ``error`` is the reason.
         answers: Fingerprint of the ticket to which the reply belongs.
         probe: Options of the REQ of each side, by role, that the stream it probes has. Only probes have any.
         peer: Properties of the data server on the other side, from the ticket or reply.

@@ -17,6 +17,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_number, whole_number
 from ansible_collections.scistream.gateway.plugins.module_utils._jobs.job import check_job, check_slurm_job
 from ansible_collections.scistream.gateway.plugins.module_utils._jobs.site_command import check_command
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import readable
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream
 
 #: The keys of a producer that specify a job, and what they contain.
@@ -91,26 +92,28 @@ def job_problems(
             yield f"{prefix}.template: {error}"
 
 
-def jobs(streams: Sequence[Stream], wait: int) -> list[dict[str, Any]]:
+def jobs(streams: Sequence[Stream], wait: int, required: bool = True) -> list[dict[str, Any]]:
     """Return the jobs to find, for the task that asks their hosts.
 
     Args:
         streams: The streams.
         wait: Number of seconds to wait until they run.
+        required: Whether the run fails if one of them cannot be used.
     """
     return [
-        {**stream.job, "uid": stream.uid, "name": stream.name, "wait": wait}
+        {**stream.job, "uid": stream.uid, "name": stream.name, "wait": wait, "required": required}
         for stream in streams
         if stream.job is not None
     ]
 
 
-def with_jobs(streams: Sequence[Stream], registered: Any) -> list[Stream]:
+def with_jobs(streams: Sequence[Stream], registered: Any, required: bool = True) -> list[Stream]:
     """Return streams with the addresses of their jobs' nodes.
 
     Args:
         streams: The streams.
         registered: Result of the task that asked their hosts.
+        required: Whether the run fails if one of them cannot be used. If not, the stream has the reason.
 
     Raises:
         ScistreamError: The nodes cannot be used.
@@ -119,7 +122,16 @@ def with_jobs(streams: Sequence[Stream], registered: Any) -> list[Stream]:
     found = {
         str((item.get("scistream_job") or {}).get("uid")): item for item in results or [] if isinstance(item, Mapping)
     }
-    return [_with_job(stream, found.get(stream.uid)) if stream.job else stream for stream in streams]
+    return [_checked(stream, found.get(stream.uid), required) for stream in streams]
+
+
+def _checked(stream: Stream, result: Mapping[str, Any] | None, required: bool) -> Stream:
+    try:
+        return _with_job(stream, result)
+    except ScistreamError as error:
+        if required:
+            raise ScistreamError(f"stream {show(stream.name)}: {error}") from None
+        return replace(stream, job={**(stream.job or {}), "error": str(error)})
 
 
 def _with_job(stream: Stream, result: Mapping[str, Any] | None) -> Stream:
@@ -128,6 +140,8 @@ def _with_job(stream: Stream, result: Mapping[str, Any] | None) -> Stream:
     if result.get("state") == "pending":
         # Check mode, in which nothing waits.
         return replace(stream, waits_for_hello=True)
+    if result.get("reason"):
+        raise ScistreamError(readable(str(result["reason"])))
     key, job = f"producer.{stream.job['kind']}", stream.job["job"]
     nodes = result.get("nodes") or []
     try:
@@ -136,11 +150,11 @@ def _with_job(stream: Stream, result: Mapping[str, Any] | None) -> Stream:
         if not hosts:
             raise ValueError
     except (TypeError, KeyError, ValueError):
-        raise ScistreamError(f"stream {show(stream.name)}: {key}: job {job} has no nodes with IP addresses") from None
+        raise ScistreamError(f"{key}: job {job} has no nodes with IP addresses") from None
     listeners = [str(Endpoint(host, stream.job["port"])) for host in hosts]
     if len(listeners) > stream.num_conn:
         raise ScistreamError(
-            f"stream {show(stream.name)}: {key}: job {job} has {len(listeners)} nodes for num_conn {stream.num_conn}: "
+            f"{key}: job {job} has {len(listeners)} nodes for num_conn {stream.num_conn}: "
             f"write 'num_conn: {len(listeners)}', or announce the listeners of fewer nodes with wait_for_hello"
         )
     return replace(stream, producer_listeners=listeners)

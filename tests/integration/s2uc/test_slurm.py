@@ -104,6 +104,11 @@ def test_jobs_that_do_not_run_have_clear_errors(site: Site, cluster: Slurm, inve
         if name in jobs:
             assert f"job {jobs[name]} on login1: {text}" in outcome.output, name
     assert "job 999999 on login1: Slurm does not know it" in outcome.output
+    # As code, streams of other jobs are not held up.
+    both = [streams[1], site.stream("other")]
+    applied = site.play("streams", inventory=inventory, environment=cluster.environment, streams=both)
+    assert f"done: job {jobs['done']} on login1: it is COMPLETED" in applied.output
+    assert applied.status != 0 and site.sessions() == ["gw-a/producer", "gw-b/consumer"]
 
 
 def test_a_command_of_the_site_finds_the_nodes(site: Site, inventory: Path, producer: int, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan impor
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import DescriptionError, Stream
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_jobs import job_problems, jobs, with_jobs
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_reader import read_streams
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_steps import Wishes, plan_steps
 from ansible_collections.scistream.gateway.tests.unit.plugins.plugin_utils._s2uc.descriptions import (
     GATEWAYS,
     description,
@@ -196,6 +197,28 @@ def test_nodes_without_addresses_are_refused(nodes: Any) -> None:
     registered = {"results": [{"scistream_job": {"uid": stream.uid}, "nodes": nodes}]}
     with pytest.raises(ScistreamError, match="job 4711 has no nodes with IP addresses"):
         with_jobs([stream], registered)
+
+
+def test_other_streams_are_not_held_up_by_a_job() -> None:
+    good, bad = job_of(slurm=SLURM), description(name="other")
+    bad["producer"] = {"gateway": "gw-a", "slurm": SLURM}
+    bad_stream = read_streams([bad], "apply", GATEWAYS)[0]
+    assert [job["required"] for job in jobs([good, bad_stream], 0, required=False)] == [False, False]
+    registered = {
+        "results": [
+            {"scistream_job": {"uid": good.uid}, "nodes": [{"address": "10.1.0.5"}]},
+            {"scistream_job": {"uid": bad_stream.uid}, "reason": "job 4711 on login1: it is COMPLETED", "nodes": []},
+        ]
+    }
+    found = with_jobs([good, bad_stream], registered, required=False)
+    assert found[0].producer_listeners == ["10.1.0.5:7000"]
+    steps = plan_steps(found, {name: {"sessions": []} for name in GATEWAYS}, Wishes(), datetime.now(timezone.utc))
+    assert [(step.action, step.why[:1]) for step in steps] == [
+        ("open", ["gw-a -> gw-b"]),
+        ("refused", ["job 4711 on login1: it is COMPLETED"]),
+    ]
+    with pytest.raises(ScistreamError, match="it is COMPLETED"):
+        with_jobs([good, bad_stream], registered)
 
 
 def test_a_job_with_more_nodes_than_connections() -> None:
