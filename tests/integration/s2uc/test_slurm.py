@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import eventually
+from ansible_collections.scistream.gateway.tests.integration.s2cs.machine import eventually, pair
 from ansible_collections.scistream.gateway.tests.integration.s2uc.gateways import Site, ask
 from ansible_collections.scistream.gateway.tests.integration.s2uc.slurm import Slurm, slurm
 from ansible_collections.scistream.gateway.tests.integration.s2uc.test_hello import ended, read_until
@@ -61,7 +61,7 @@ def free_port(address: str) -> int:
 
 
 def test_a_stream_opens_when_its_job_runs(
-    site: Site, cluster: Slurm, inventory: Path, monkeypatch: pytest.MonkeyPatch
+    site: Site, cluster: Slurm, inventory: Path, producer: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address = f"{site.network}.1"
     port = free_port(address)
@@ -76,10 +76,22 @@ def test_a_stream_opens_when_its_job_runs(
     cluster.run("scontrol", "release", job)
     output = ended(run, said)
     assert run.returncode == 0 and f"producer {address}:{port}" in output
-    again = site.play("stream_open", inventory=inventory, environment=cluster.environment, streams=streams)
-    assert again.status == 0 and again.changed == 0
-    # The application needs a moment to start.
-    eventually("data flows", lambda: ask(site.listener(again)) == b"PHOTONS")
+    # Another one, in a job of another batch system, by a command of the site.
+    find = cluster.root / "pbs-nodes"
+    find.write_text(f'#!/bin/sh\n[ "$1" = 4711.pbs1 ] && [ $# = 1 ] && echo {address}\n')
+    find.chmod(0o755)
+    streams.append(stream(site, "other", producer, "command", job="4711.pbs1", template="pbs"))
+    again = site.play(
+        "stream_open",
+        inventory=inventory,
+        streams=streams,
+        scistream_job_commands={"pbs": [str(find), "{job}"]},
+    )
+    assert again.status == 0
+    for name in ("tomography", "other"):
+        where = again.message.partition(f"{name}: streaming")[2].partition("consumer connects to ")[2].split()[0]
+        # The application needs a moment to start.
+        eventually("data flows", lambda where=where: ask(pair(where)) == b"PHOTONS")
 
 
 def test_jobs_that_do_not_run_have_clear_errors(site: Site, cluster: Slurm, inventory: Path) -> None:
@@ -109,13 +121,3 @@ def test_jobs_that_do_not_run_have_clear_errors(site: Site, cluster: Slurm, inve
     applied = site.play("streams", inventory=inventory, environment=cluster.environment, streams=both)
     assert f"done: job {jobs['done']} on login1: it is COMPLETED" in applied.output
     assert applied.status != 0 and site.sessions() == ["gw-a/producer", "gw-b/consumer"]
-
-
-def test_a_command_of_the_site_finds_the_nodes(site: Site, inventory: Path, producer: int, tmp_path: Path) -> None:
-    program = tmp_path / "pbs-nodes"
-    program.write_text(f'#!/bin/sh\n[ "$1" = 4711.pbs1 ] && [ $# = 1 ] && echo {site.network}.1\n')
-    program.chmod(0o755)
-    commands = {"pbs": [str(program), "{job}"]}
-    streams = [stream(site, "tomography", producer, "command", job="4711.pbs1", template="pbs")]
-    opened = site.play("stream_open", inventory=inventory, streams=streams, scistream_job_commands=commands)
-    assert opened.status == 0 and ask(site.listener(opened)) == b"PHOTONS"
