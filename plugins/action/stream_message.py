@@ -20,18 +20,22 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import mes
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, registered
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import readable
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.gateway_client import GatewayClient
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.hello_commands import HELLO_USER, HelloCommands
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.inputs import read_inputs
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.module_call import call
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output import unsupported
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import given_plan
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.probe_client import PREFIX, ProbeClient
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.service_call import Service
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_opening import StreamOpening
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_opening import (
+    StreamOpening,
+    wait_together,
+)
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_watch import StreamWatch
 
 Result = dict[str, Any]
 _ARGUMENTS = frozenset(("message", "config", "plan", "planned", "service"))
-_MESSAGES = ("open", "request", "hello", "update", "undo", "release", "drop", "info", "watch")
+_MESSAGES = ("open", "request", "hello", "wait", "update", "undo", "release", "drop", "info", "watch", "announce")
 _PROBE_MESSAGES = tuple(f"{PREFIX}{name}" for name in ("contact", "request", "hello", "update", "pattern", "release"))
 
 
@@ -70,8 +74,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     def _sender(self, message: str) -> Callable[[], Result | None]:
         """Return the function that sends a message."""
-        if message in ("open", "watch"):
-            return self._open if message == "open" else self._watch
+        if message in ("open", "watch", "wait"):
+            return {"open": self._open, "watch": self._watch, "wait": self._wait}[message]
         client: object = self._client(self._answers)
         if message in _PROBE_MESSAGES:
             client = ProbeClient(self._gateway, self._plan, self._ask, self._answers, self._key_text, self._check)
@@ -93,6 +97,25 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         opening = StreamOpening(str(self._task._uuid), self._gateway, gateways, plan, self._check)
         return opening.run(self._client)
 
+    def _wait(self) -> Result | None:
+        """Wait for the applications, as long as those of other gateways, if Ansible works on all gateways at a time."""
+        if self._plan.hello_dir is None:
+            return None
+        present = self._variables.get("ansible_play_hosts") or self._plan.gateways
+        sides = self._plan.streams, self._plan.purpose
+        gateways = [
+            name for name in self._plan.gateways if name in present and messages.sides_at(sides[0], name, sides[1])
+        ]
+        if self._gateway not in gateways:
+            return None
+        together = len(gateways) <= int(self._variables.get("ansible_forks") or 1)
+        return wait_together(
+            str(self._task._uuid),
+            self._gateway,
+            gateways if together else [self._gateway],
+            self._client(self._answers),
+        )
+
     def _watch(self) -> Result:
         """Query the gateway repeatedly, and show the answers of all gateways."""
         present = self._variables.get("ansible_play_hosts") or self._plan.gateways
@@ -110,7 +133,19 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             )
 
     def _client(self, answers: Callable[[str], Results]) -> GatewayClient:
-        return GatewayClient(self._gateway, self._plan, self._ask, answers, self._key_text, self._check)
+        return GatewayClient(
+            self._gateway, self._plan, self._ask, answers, self._key_text, self._check, self._hello_commands()
+        )
+
+    def _hello_commands(self) -> HelloCommands | None:
+        """Return the commands with which applications announce themselves, if the run waits for them."""
+        if self._plan.hello_dir is None:
+            return None
+        account = str(self._variables.get("s2cs_hello_user") or HELLO_USER)
+        host = str(self._variables.get("ansible_host") or self._gateway)
+        login = f"{account}@{host}" if self._variables.get("s2cs_hello_keys") else ""
+        program, config = str((self._task.args.get("service") or {}).get("program") or ""), self._config.get("config")
+        return HelloCommands(self._gateway, self._plan.hello_dir, program, str(config or ""), login)
 
     def _ask(self, module: str, options: Mapping[str, Any], predict: bool = False) -> Result:
         self._task.check_mode = self._check or predict

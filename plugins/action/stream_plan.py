@@ -21,6 +21,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan impor
     make_plan,
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import DescriptionError
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_jobs import jobs
 
 _ARGUMENTS = frozenset(("purpose", "streams", "key_file", "probe"))
 _HEADLINE = "The input of the run has errors."
@@ -47,9 +48,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         result["changed"] = False
         try:
             gateways, groups = variables["ansible_play_hosts_all"], variables.get("groups")
-            plan = make_plan(inputs, purpose, gateways, check_mode, _show, groups)
-            if plan.ticket_dir is not None:
-                result["changed"] = make_directory(plan.ticket_dir, check_mode)
+            plan = make_plan(inputs, purpose, gateways, check_mode, _show, groups, _inventory(variables))
+            for directory in (plan.ticket_dir, plan.hello_dir):
+                if directory is not None:
+                    result["changed"] = make_directory(directory, check_mode)
         except DescriptionError as error:
             return fail_with(error.problems, result, _HEADLINE if len(error.problems) > 1 else None)
         finally:
@@ -59,7 +61,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         # What these are depends on what the gateways have.
         ends = plan.uids and purpose in ("release", "drop")
         result["deals"] = bool(ends) or any(stream.deal for stream in plan.streams)
+        result["jobs"] = jobs(plan.streams, plan.wait_for_job, purpose != "apply")
         return result
+
+
+def _inventory(variables: dict[str, Any]) -> set[str]:
+    """Return the names of all hosts that tasks can be delegated to."""
+    return {"localhost", *map(str, (variables.get("groups") or {}).get("all") or ())}
 
 
 def _show(text: str) -> None:

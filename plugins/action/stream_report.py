@@ -44,6 +44,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output imp
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import given_plan
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.probe_client import PREFIX
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_announced import announced, not_announced
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_dropped import dropped, not_dropped
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_failed import key_hints, not_opened
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_missing import missing, misspelled
@@ -83,6 +84,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             "misspelled": self._misspelled,
             "released": self._released,
             "dropped": self._dropped,
+            "announced": self._announced,
             "applied": self._applied,
             "probed": self._probed,
         }
@@ -107,7 +109,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return self._find(self._hostvars, self._plan.gateways, message)
 
     def _steps(self) -> list[Results]:
-        return [self._answers(message) for message in ("request", "hello", "update")]
+        return [self._answers(message) for message in ("request", "hello", "wait", "update")]
 
     def _opened(self, result: Result) -> Result:
         """Write the tickets or replies and show the streams, unless something failed before."""
@@ -265,6 +267,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         result["msg"] = show_lines(dropped(answers, before, uids, self._check))
         wrong = [*missing(before, plan.uids, plan.streams, strict=True), *not_dropped(answers, plan.streams)]
         return fail_with([*wrong, *key_hints([answers], plan.key_file, plan.key_given)] if wrong else [], result)
+
+    def _announced(self, result: Result) -> Result:
+        plan, before, answers = self._plan, self._answers("info"), self._answers("announce")
+        result["msg"] = show_lines(announced(answers, plan.streams, self._check))
+        # A described stream that does not exist is among the refusals.
+        wrong = [*missing(before, plan.uids), *not_announced(answers, plan.streams)]
+        hints = [] if plan.secret_file else key_hints([answers], plan.key_file, plan.key_given)
+        return fail_with([*wrong, *hints] if wrong else [], result)
 
     def _released_all(self, result: Result) -> Result:
         before, answers = self._answers("info"), self._answers("release")

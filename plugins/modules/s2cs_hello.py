@@ -40,7 +40,7 @@ options:
         V(name:port).
       - The maximum number is O(scistream.gateway.s2cs_request#module:num_conn).
       - They are assigned to the listeners of the gateway in turn.
-      - Required for O(role=producer), and not allowed otherwise.
+      - Required for O(role=producer) if O(announce=true), and not allowed otherwise.
     type: list
     elements: str
   certificate: &certificate
@@ -62,6 +62,14 @@ options:
       - If omitted, O(scistream.gateway.s2cs_request#module:hello_timeout) of the request is used. If people must
         exchange something before the UPDATE, such as a ticket, allow enough time for it.
     type: int
+  announce: &announce
+    description:
+      - Whether the application announces itself.
+      - With V(false), only certificate and key are provided. The session keeps its state and its listeners. If it is
+        reserved, it still waits for the HELLO of its application.
+    type: bool
+    default: true
+    version_added: 0.2.0
   sessions:
     description:
       - List of sessions, to manage more than one session with a single call.
@@ -82,6 +90,7 @@ options:
       certificate: *certificate
       key: *key
       update_timeout: *update_timeout
+      announce: *announce
 seealso:
   - module: scistream.gateway.s2cs_request
   - module: scistream.gateway.s2cs_update

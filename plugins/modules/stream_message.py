@@ -21,8 +21,9 @@ description:
   - O(message=open) sends the three messages that open streams. All gateways are handled concurrently, and each
     task waits for the answers of the others. This requires at least one fork for each gateway.
   - For the messages one by one, the answers to earlier messages are read from the variables C(scistream_request),
-    C(scistream_hello), C(scistream_update) and C(scistream_info), in which the playbooks register the results of this
-    module, and from C(scistream_opened) and C(scistream_probed), the results of M(scistream.gateway.stream_report). The
+    C(scistream_hello), C(scistream_wait), C(scistream_update) and C(scistream_info), in which the playbooks register
+    the results of this module, and from C(scistream_opened) and C(scistream_probed), the results of
+    M(scistream.gateway.stream_report). The
     answers to messages of probes are read from variables such as C(scistream_probe_contact).
   - With O(service), the service of the control server carries out the message without C(become), if the user of the
     connection may use it. Otherwise, the program C(s2cs) does, which the role P(scistream.gateway.s2cs#role) installed,
@@ -44,7 +45,13 @@ options:
         the sessions that it created are released.
       request: REQ, which reserves listeners.
       hello: HELLO, which announces the applications.
+      wait: >-
+        Waits until the applications of the gateway have announced themselves, if the plan says so, after it has shown
+        the commands with which they do. If the run is interrupted, the sessions that it created are released.
       update: UPDATE, which points the listeners at their targets.
+      announce: >-
+        HELLO with the listeners of the producer applications, on their behalf. The sessions of uids are found in the
+        answers to O(message=info).
       release: REL, which releases sessions.
       drop: Closes the connections of sessions without releasing them, see M(scistream.gateway.s2cs_drop).
       probe_contact: >-
@@ -144,7 +151,7 @@ msg:
   type: str
   sample: "cannot be reached: Connection timed out"
 steps:
-  description: Results of C(request), C(hello), C(update), C(opened) (the tickets or replies) and C(undo).
+  description: Results of C(request), C(hello), C(wait), C(update), C(opened) (the tickets or replies) and C(undo).
   returned: for O(message=open), if the gateway takes part
   type: dict
   sample: {request: {changed: true, sessions: []}}

@@ -20,11 +20,14 @@ description:
     C(scistream_ticket_dir), C(scistream_show), C(scistream_output), C(scistream_watch), C(scistream_watch_for),
     C(scistream_all), C(scistream_confirm), C(scistream_stream_set), C(scistream_prune), C(scistream_replace),
     C(scistream_probe_path), C(scistream_seconds), C(scistream_listeners_file), C(scistream_listeners_template),
-    C(scistream_key), C(scistream_key_file) and C(scistream_probe).
+    C(scistream_wait_for_hello), C(scistream_wait_for_job),
+    C(scistream_listeners), C(scistream_secret_file), C(scistream_job_commands), C(scistream_key), C(scistream_key_file)
+    and C(scistream_probe).
   - C(streams), C(ticket), C(reply), C(uid), C(uids), C(encryption), C(consumer_gateway), C(ticket_dir), C(show),
     C(output), C(watch), C(watch_for), C(all), C(confirm), C(stream_set), C(prune), C(replace), C(probe), C(seconds),
-    C(listeners_file) and C(listeners_template) are short names for the command line. They are read from extra variables
-    only, because an inventory may use these names for other purposes. C(probe) is short for C(scistream_probe_path).
+    C(listeners_file), C(listeners_template), C(wait_for_hello), C(wait_for_job), C(listeners) and C(secret_file) are
+    short names for the command line. They are read from extra variables only, because an inventory may use these names
+    for other purposes. C(probe) is short for C(scistream_probe_path).
   - Extra variables take precedence over other variables, and among extra variables the one with the prefix. A warning
     names the one that is used.
   - The text of a ticket or a reply, and a description of streams as text, are data. They are never templated.
@@ -43,6 +46,7 @@ options:
       apply: Open, change and release streams, so that the gateways match their description.
       inbound: Open the producer side.
       outbound: Open the consumer side.
+      hello: Announce the producer applications of streams that are reserved.
       release: Release streams, or with C(all) all sessions.
       drop: Close the connections of streams without releasing them.
       probe: Find out whether streams work.
@@ -123,4 +127,17 @@ deals:
   returned: success
   type: bool
   sample: false
+    hello_dir: null
+    listeners: []
+    secret_file: ""
+    wait_for_job: 0
+jobs:
+  description:
+    - Batch jobs whose nodes determine where producer applications listen, as options of
+      M(scistream.gateway.job_nodes), each with the host to ask, and the C(uid) and the C(name) of the stream.
+    - The tasks that follow read the nodes from the variable C(scistream_jobs), the result of a loop over this list.
+  returned: success
+  type: list
+  elements: dict
+  sample: []
 """

@@ -41,6 +41,7 @@ options:
         released, asks whether to do so, with the number of those that the user may release, and fails if the answer is
         not V(yes) or if there is no terminal. It does not ask in check mode, or if the variable C(confirm) is V(false).
       released: What was released. Fails if anything was not.
+      announced: Which applications were announced. Fails if any was not.
       dropped: Which connections were closed. Fails if a requested stream does not exist.
       probed: >-
         Which streams work, what was measured, and what is wrong with the others. Fails if one does not work. If the run

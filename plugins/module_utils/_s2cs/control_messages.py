@@ -92,6 +92,7 @@ class Hello:
         certificate: Certificate of this gateway, or None to keep the current one.
         key: Private key of the certificate.
         update_timeout: Seconds within which the UPDATE must be received, or None for ``hello_timeout``.
+        announce: Whether the application announces itself. If not, the session keeps its listeners and waits on.
     """
 
     uid: str
@@ -101,6 +102,7 @@ class Hello:
     certificate: str | None = None
     key: str | None = field(default=None, repr=False)
     update_timeout: int | None = None
+    announce: bool = True
 
 
 @dataclass(frozen=True)
@@ -200,7 +202,10 @@ def read_hello(options: Mapping[str, Any], policy: Policy) -> Hello:
     given = options.get("producer_listeners") or []
     check_length("producer_listeners", given, policy.max_connections, "a session has at most that many connections")
     listeners = parse_endpoints("producer_listeners", given)
-    if role == "producer" and not listeners:
+    announce = options.get("announce") is not False
+    if not announce and listeners:
+        raise ValueRefused("producer_listeners", given, "omit it, or announce the application")
+    if role == "producer" and announce and not listeners:
         raise ValueRefused("producer_listeners", given, "specify where the producer listens, such as 10.1.0.5:7000")
     if role == "consumer" and listeners:
         raise ValueRefused("producer_listeners", given, "only for the role producer; omit it for a consumer")
@@ -216,7 +221,7 @@ def read_hello(options: Mapping[str, Any], policy: Policy) -> Hello:
     timeout = options.get("update_timeout")
     if timeout is not None:
         timeout = check_number("update_timeout", timeout, 1, MAX_LIFETIME)
-    return Hello(uid, role, secret, listeners, certificate, key, timeout)
+    return Hello(uid, role, secret, listeners, certificate, key, timeout, announce)
 
 
 def read_update(options: Mapping[str, Any], policy: Policy) -> Update:

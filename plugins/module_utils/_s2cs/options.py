@@ -65,6 +65,7 @@ HELLO = Options(
         "certificate": {"type": "str"},
         "key": {"type": "str", "no_log": True},
         "update_timeout": {"type": "int"},
+        "announce": {"type": "bool", "default": True},
     },
     ("uid", "role", "secret"),
 )

@@ -23,9 +23,13 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers im
     stops_run,
     yielded,
 )
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import key_if_any, load_key
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.hello_commands import HelloCommands
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.hello_options import read_secret
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.hello_wait import HelloWait
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import key_if_any, load_key, stream_secret
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.pairing import pairing_problems
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import Plan
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream
 
 Result = dict[str, Any]
 
@@ -40,6 +44,7 @@ class GatewayClient:
         answers: Returns the answers of the gateways to an earlier message of this run.
         key: Returns the text of the user's key, or None if it is in a file.
         check: Whether this is check mode.
+        hello: The commands with which applications announce themselves on this gateway.
     """
 
     def __init__(
@@ -50,6 +55,7 @@ class GatewayClient:
         answers: Callable[[str], Results],
         key: Callable[[], str | None] = lambda: None,
         check: bool = False,
+        hello: HelloCommands | None = None,
     ) -> None:
         self._gateway = gateway
         self._plan = plan
@@ -57,6 +63,7 @@ class GatewayClient:
         self._answers = answers
         self._key_text = key
         self._check = check
+        self._hello_commands = hello
         #: Whether REQ was sent and has not been answered yet.
         self.asking = False
 
@@ -85,9 +92,37 @@ class GatewayClient:
             return None
         return self._judged(self._call("s2cs_hello", messages.hellos(sides, self._key(), self._plan.purpose, asked)))
 
+    def wait(
+        self, look: Callable[[], None] = lambda: None, stopped: Callable[[], bool] = lambda: False
+    ) -> Result | None:
+        """Wait until the producer applications of this gateway have announced themselves.
+
+        Args:
+            look: Called while this waits. It may raise an exception to end the wait.
+            stopped: Returns whether the run has failed elsewhere.
+        """
+        asked, greeted = self._answers("request"), self._answers("hello")
+        commands = self._hello_commands
+        if commands is None or any(map(stops_run, [*asked.values(), *greeted.values()])):
+            return None
+        mine = greeted.get(self._gateway) or {}
+        sides = self._sides([*refused_sessions(asked), *refused_sessions(greeted)])
+        waiting = [
+            stream
+            for stream, role in sides
+            if role == "producer" and (self._check or _state(mine, stream) == "reserved")
+        ]
+        if not waiting:
+            return None
+        if self._check:
+            commands.predict(waiting)
+            return None
+        commands.show(waiting, {session_key(item): item for item in mine.get("sessions") or []}, self._key())
+        return HelloWait(self._gateway, waiting, lambda: self._ask("s2cs_info", {}), look, stopped).run()
+
     def update(self) -> Result | None:
         asked, announced = self._answers("request"), self._answers("hello")
-        if any(map(stops_run, [*asked.values(), *announced.values()])):
+        if any(map(stops_run, [*asked.values(), *announced.values(), *self._answers("wait").values()])):
             return None
         refused = [*refused_sessions(asked), *refused_sessions(announced)]
         sides = self._sides([*self._unready(asked), *refused, *self._yielded(asked)])
@@ -150,6 +185,20 @@ class GatewayClient:
             entries = self._requested()
         return self._call("s2cs_release", entries) if entries else None
 
+    def announce(self) -> Result | None:
+        """Send a HELLO with the listeners of the producer applications."""
+        plan = self._plan
+        uids = [check_uid(uid) for uid in plan.uids]
+        entries = messages.announcements(
+            plan.streams, uids, self._gateway, plan.listeners, self._secret, self._own("info")
+        )
+        return self._call("s2cs_hello", entries) if entries else None
+
+    def _secret(self, uid: str) -> str:
+        if self._plan.secret_file:
+            return read_secret(self._plan.secret_file)
+        return stream_secret(load_key(self._plan.key_file, False, self._key_text()), uid)
+
     def drop(self) -> Result | None:
         entries = messages.drops(self._own("info"), self._requested())
         return self._call("s2cs_drop", entries) if entries else None
@@ -205,7 +254,7 @@ class GatewayClient:
         return {**answer, "alone": True} if all(session_key(item) in open_now for item in failed) else answer
 
     def _anything_wrong(self) -> bool:
-        answers = [self._answers(message) for message in ("request", "hello", "update", "opened", "probed")]
+        answers = [self._answers(message) for message in ("request", "hello", "wait", "update", "opened", "probed")]
         return any(stops_run(answer) for results in answers for answer in results.values())
 
     def _unmade(self, asked: Results) -> list[Result]:
@@ -233,6 +282,14 @@ def _joined(later: Any, earlier: Any) -> Result:
         for session in (answer or {}).get("sessions") or []:
             found[session_key(session)] = session
     return {"sessions": list(found.values())}
+
+
+def _state(answer: Mapping[str, Any], stream: Stream) -> str:
+    """Return the state of the producer's side of a stream, empty if the answer does not include it."""
+    states = (
+        item.get("state") for item in answer.get("sessions") or [] if session_key(item) == (stream.uid, "producer")
+    )
+    return str(next(states, ""))
 
 
 def _without(sessions: Sequence[Mapping[str, Any]], gone: Sequence[Mapping[str, Any]]) -> list[Result]:

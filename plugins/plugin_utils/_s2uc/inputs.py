@@ -17,8 +17,12 @@ from typing import Any, TypeVar
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.utils.vars import load_extra_vars
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import parse_endpoints
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, show
-from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import MAX_PROBE_SECONDS
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import (
+    MAX_HELLO_TIMEOUT,
+    MAX_PROBE_SECONDS,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._common.values import (
     check_choice,
     check_number,
@@ -40,7 +44,7 @@ PREFIX = "scistream_"
 SHORT = (
     *("streams", "ticket", "reply", "uid", "uids", "encryption", "consumer_gateway", "ticket_dir", "show"),
     *("all", "confirm", "stream_set", "prune", "replace", "output", "watch", "watch_for", "probe_path", "seconds"),
-    *("listeners_file", "listeners_template"),
+    *("listeners_file", "listeners_template", "wait_for_hello", "wait_for_job", "listeners", "secret_file"),
 )
 #: Other short names, where the name with the prefix has another meaning.
 SHORTER = {"probe_path": "probe"}
@@ -49,6 +53,7 @@ SHOWN = ("all", "problems")
 #: Formats of its file, seconds between its updates, and how long it is updated by default.
 FORMATS, WATCH, WATCH_SECONDS = (".json", ".html"), (1, 3600), 3600
 KEY, KEY_FILE, PROBE = PREFIX + "key", PREFIX + "key_file", PREFIX + "probe"
+JOB_COMMANDS = PREFIX + "job_commands"
 
 
 class InputError(ScistreamError):
@@ -141,6 +146,45 @@ class Inputs:
         """Return whether to probe streams before the run reports that they are open."""
         name = self._first("probe_path")
         return name is not None and self._flag(name)
+
+    def wait_for_hello(self) -> bool:
+        """Return whether to wait until the producer applications have announced themselves."""
+        name = self._first("wait_for_hello")
+        return name is not None and self._flag(name)
+
+    def wait_for_job(self) -> int:
+        """Return the number of seconds to wait until batch jobs run, 0 if the run does not wait.
+
+        Raises:
+            InputError: It is neither true nor false nor a time span.
+        """
+        name = self._first("wait_for_job")
+        if name is None:
+            return 0
+        value = self._value(name)
+        if str(value).strip().lower() in ("true", "yes", "on", "false", "no", "off"):
+            return MAX_HELLO_TIMEOUT if self._flag(name) else 0
+        return self._checked(lambda: check_lifetime(name, value))
+
+    def job_commands(self) -> Any:
+        """Return the commands of the site that find the nodes of batch jobs."""
+        return self._value(JOB_COMMANDS) if self.variables.get(JOB_COMMANDS) is not None else {}
+
+    def listeners(self) -> list[str]:
+        """Return where the application of the only stream of the run listens, as a list or separated by commas.
+
+        Raises:
+            InputError: An address is invalid.
+        """
+        name = self._first("listeners")
+        value = self._value(name) if name else []
+        given = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+        return self._checked(lambda: [str(found) for found in parse_endpoints(str(name), given)])
+
+    def secret_file(self) -> str:
+        """Return the path of the file with the secret of the only stream of the run, empty for that of the key."""
+        name = self._first("secret_file")
+        return str(self._value(name)) if name else ""
 
     def seconds(self) -> int:
         """Return the duration of measurements of the throughput in seconds, 0 for none.

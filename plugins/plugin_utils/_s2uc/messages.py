@@ -7,12 +7,15 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, show
-from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import (
+    MAX_HELLO_TIMEOUT,
+    ROLES,
+)
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import (
     Results,
     Session,
@@ -30,6 +33,8 @@ Side = tuple[Stream, str]
 
 # Time to wait for the reply to a ticket, which people exchange: the validity of a certificate of an unlimited session.
 _REPLY_SECONDS = 365 * 86400
+#: Time for the UPDATE after the last moment for the HELLO of an application.
+_AFTER_HELLO = 180
 
 
 def roles_at(stream: Stream, gateway: str, purpose: str) -> list[str]:
@@ -97,7 +102,9 @@ def hellos(sides: Iterable[Side], key: bytes, purpose: str, results: Results) ->
     entries = []
     for stream, role in sides:
         entry: Entry = {"uid": stream.uid, "role": role, "secret": stream_secret(key, stream.uid)}
-        if role == "producer":
+        if stream.waits_for_hello:
+            entry.update(_waiting(stream, role, results))
+        elif role == "producer":
             entry["producer_listeners"] = stream.producer_listeners
         if purpose == "inbound" and stream.encryption == "tls":
             entry["update_timeout"] = _REPLY_SECONDS
@@ -107,6 +114,46 @@ def hellos(sides: Iterable[Side], key: bytes, purpose: str, results: Results) ->
             entry.update(certificate=made.certificate, key=made.key)
         entries.append(entry)
     return entries
+
+
+def announcements(
+    streams: Sequence[Stream],
+    uids: Iterable[str],
+    gateway: str,
+    listeners: Sequence[str],
+    secret: Callable[[str], str],
+    answer: Mapping[str, Any],
+) -> list[Entry]:
+    """Return the sessions of a HELLO that announces producer applications.
+
+    Args:
+        streams: Described streams.
+        uids: Uids of other streams.
+        gateway: Name of the gateway.
+        listeners: Where the application listens, if that is not described.
+        secret: Returns the secret of a stream.
+        answer: Answer of the gateway to s2cs_info.
+    """
+    here = [
+        (stream.uid, list(listeners) or stream.producer_listeners) for stream, _ in sides_at(streams, gateway, "hello")
+    ]
+    known = set(map(session_key, answer.get("sessions") or []))
+    here += [(uid, list(listeners)) for uid in uids if (uid, "producer") in known]
+    return [{"uid": uid, "role": "producer", "producer_listeners": found, "secret": secret(uid)} for uid, found in here]
+
+
+def _waiting(stream: Stream, role: str, results: Results) -> Entry:
+    """Return the options of a HELLO before which, on the producer's side, the application has to announce itself.
+
+    The consumer's side expires later than the producer's, so that it is still there when that time is over.
+    """
+    if role == "producer":
+        return {"announce": False}
+    session = session_of(results, stream, "producer") or {}
+    if session.get("state") != "reserved" or not session.get("expires") or not session.get("created"):
+        return {}
+    patience = (parse_time(session["expires"]) - parse_time(session["created"])).total_seconds()
+    return {"update_timeout": _AFTER_HELLO + max(0, min(int(patience), MAX_HELLO_TIMEOUT))}
 
 
 def _session_end(stream: Stream, session: Session) -> datetime | None:
@@ -142,7 +189,7 @@ def updates(
         entry: Entry = {"uid": stream.uid, "role": role, "secret": stream_secret(key, stream.uid)}
         if role == "producer":
             # The HELLO announced the targets, which the gateway assigns to listeners round robin.
-            if predict and not stream.probe:
+            if predict and not stream.probe and not stream.waits_for_hello:
                 entry["remote_listeners"] = stream.producer_listeners
             entry["clients"] = producer_clients(stream, own, other)
         else:

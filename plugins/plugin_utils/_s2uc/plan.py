@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, show
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import MAX_PROBE_LIFETIME
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.document import plain_text
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.hello_options import HelloOptions, hello_options
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.inputs import InputError, Inputs
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import KeyFileError, check_key
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import (
@@ -22,6 +23,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream imp
     DescriptionError,
     Stream,
 )
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_jobs import job_problems, with_jobs
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_reader import read_streams
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_steps import SET_LABEL
 
@@ -31,6 +33,7 @@ READ_PURPOSES = {
     "apply": "apply",
     "inbound": "inbound",
     "outbound": "outbound",
+    "hello": "hello",
     "release": "release",
     "drop": "release",
     "probe": "release",
@@ -43,6 +46,8 @@ _LISTED = ("open", "apply", "outbound")
 
 #: Time in seconds in which probes are opened and released, in addition to their measurements.
 PROBE_MARGIN = 180
+#: Variable in which the playbooks register the nodes of batch jobs.
+JOBS_VARIABLE = "scistream_jobs"
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,11 @@ class Plan:
         listeners_file: Path of the file to which the listeners of the streams are written, empty if there is none.
         listeners_template: Path of its template, empty if it has none.
         decides: Role whose listeners are reserved first, by the uid of each stream that is to be opened.
+        hello_dir: Directory for the secrets with which applications announce themselves, None if the run does not wait
+            for them.
+        listeners: Where the application of the only stream listens, if that is not described.
+        secret_file: Path of the file with the secret of the only stream, empty if it follows from the key.
+        wait_for_job: Seconds to wait until the batch jobs of producer applications run.
     """
 
     purpose: str = "status"
@@ -98,6 +108,10 @@ class Plan:
     probes: dict[str, str] = field(default_factory=dict)
     listeners_file: str = ""
     listeners_template: str = ""
+    hello_dir: str | None = None
+    listeners: list[str] = field(default_factory=list)
+    secret_file: str = ""
+    wait_for_job: int = 0
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Plan:
@@ -130,12 +144,19 @@ def given_plan(arguments: Mapping[str, Any], variables: Mapping[str, Any]) -> Pl
     """
     name = arguments.get("planned")
     if name is None:
-        return Plan.of(arguments.get("plan") or {})
+        return _found(Plan.of(arguments.get("plan") or {}), variables)
     registered = variables.get(str(name))
     plan = registered.get("plan") if isinstance(registered, Mapping) else None
     if not isinstance(plan, Mapping):
         raise ScistreamError(f"planned: {show(name)} is not a variable with a result of stream_plan")
-    return Plan.of(plan)
+    return _found(Plan.of(plan), variables)
+
+
+def _found(plan: Plan, variables: Mapping[str, Any]) -> Plan:
+    """Return a plan with the nodes of the batch jobs that an earlier task found."""
+    if not any(stream.job for stream in plan.streams):
+        return plan
+    return replace(plan, streams=with_jobs(plan.streams, variables.get(JOBS_VARIABLE), plan.purpose != "apply"))
 
 
 def make_plan(
@@ -145,6 +166,7 @@ def make_plan(
     check_mode: bool = False,
     show: Callable[[str], None] = lambda _text: None,
     groups: Mapping[str, Sequence[str]] | None = None,
+    hosts: Collection[str] | None = None,
 ) -> Plan:
     """Validate the inputs of a run and the user's key, which is created if necessary, and return the plan.
 
@@ -155,6 +177,7 @@ def make_plan(
         check_mode: Whether to create nothing.
         show: Called with messages for the user.
         groups: Groups of the inventory, with the names of their hosts.
+        hosts: Hosts of the inventory. If None, all names are accepted.
 
     Raises:
         DescriptionError: With all errors.
@@ -172,6 +195,10 @@ def make_plan(
     if probes and purpose not in ("open", "probe"):
         problems.append("probe: it is an option of stream_open only: once both sides are open, run stream_probe")
     seconds = _try(inputs.seconds, problems, 0) if probes else 0
+    wait_for_job = _try(inputs.wait_for_job, problems, 0) if opens else 0
+    waits = opens and purpose != "hello" and _try(inputs.wait_for_hello, problems, False)
+    if waits and purpose != "open":
+        problems.append("wait_for_hello: it is an option of stream_open only: specify where the applications listen")
     prune = replace = False
     if purpose == "apply":
         inputs.note_misspelled()
@@ -181,6 +208,9 @@ def make_plan(
     if unreadable:
         raise DescriptionError(problems)
     uids, replies, key_file = [] if everything else inputs.uids(), inputs.replies(), inputs.key_file()
+    announces = purpose == "hello"
+    hello = hello_options(inputs, uids or given, bool(uids), key_file, key) if announces else HelloOptions()
+    problems += hello.problems
     # Without a selection, stream_status shows all sessions.
     nothing = prune and inputs.is_empty_list()
     if purpose == "apply" and (uids or inputs.tickets()):
@@ -189,24 +219,27 @@ def make_plan(
         raise DescriptionError(["uid: the playbook stream_probe requires the description or the ticket of a stream"])
     if not given and not uids and not everything and not nothing and purpose != "status":
         problems += inputs.ignored()
-        if not opens:
-            what = {"release": "what to release", "probe": "what to probe"}.get(purpose, "whose connections to close")
+        if not opens or announces:
+            what = {"release": "what to release", "probe": "what to probe", "hello": "whose application listens"}.get(
+                purpose, "whose connections to close"
+            )
             by_uid = " or 'ticket' (a file)" if purpose == "probe" else ", 'ticket' (a file), 'uid' or a list 'uids'"
             other = "; 'all' releases all sessions of the gateways" if purpose == "release" else ""
             problems.append(f"Specify {what} with 'streams' (the description){by_uid}{other}.")
     streams: list[Stream] = []
-    if given or (opens and not nothing and not problems):
+    if given or (opens and not nothing and not problems and not uids):
         try:
-            streams = read_streams(given, reads, gateways, replies, groups)
+            streams = read_streams(given, reads, gateways, replies, groups, waits or bool(hello.listeners))
         except DescriptionError as error:
             problems += error.problems
+    problems += job_problems(streams, inputs.job_commands, hosts)
     problems += _label(streams, stream_set)
     problems += _several(streams, listeners)
     if problems:
         raise DescriptionError(problems)
     if probes:
         check_duration(seconds, len(streams))
-    if streams and purpose != "status":
+    if streams and purpose not in ("status", "hello"):
         try:
             check_key(key_file, key, create=(opens or probes) and not check_mode, show=show)
         except KeyFileError as error:
@@ -232,6 +265,10 @@ def make_plan(
         replace=replace,
         seconds=seconds,
         probes={stream.uid: str(uuid.uuid4()) for stream in streams} if probes else {},
+        hello_dir=_directory(inputs.ticket_dir()) if waits else None,
+        listeners=hello.listeners,
+        secret_file=hello.secret_file,
+        wait_for_job=wait_for_job,
     )
 
 

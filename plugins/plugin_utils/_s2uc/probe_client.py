@@ -224,4 +224,5 @@ def probe_of(stream: Stream, sessions: Mapping[str, Session | None], uid: str, l
         lifetime=lifetime,
         labels={"stream": f"{stream.name} (probe)", LABEL: stream.uid},
         probe=same,
+        waits_for_hello=False,
     )

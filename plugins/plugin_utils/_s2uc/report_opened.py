@@ -156,7 +156,7 @@ def _paths(stream: Stream, producer: Mapping[str, Any] | None, consumer: Mapping
         else:
             hops.append(f"consumer gateway ({stream.gateways['consumer']})")
         if producer:
-            targets = targets_with_addresses(producer) or stream.producer_listeners
+            targets = targets_with_addresses(producer) or stream.producer_listeners or ["its application"]
             hops.append(f"{producer['listeners'][index]} ({stream.gateways['producer']})")
             hops.append(f"producer {targets[index % len(targets)]}")
         elif consumer:

@@ -28,6 +28,7 @@ PURPOSES: dict[str, tuple[str, ...]] = {
     "apply": ROLES,
     "inbound": ("producer",),
     "outbound": ("consumer",),
+    "hello": ("producer",),
     "identify": (),
     "release": (),
 }
@@ -88,6 +89,9 @@ class Stream:
         ticket: Fingerprint of the specified ticket.
         reply: Fingerprint of the specified reply.
         state: ``present`` or ``absent``, for the playbook streams. For legs also SURPLUS or OMITTED.
+        waits_for_hello: Whether its producer application announces itself, instead of this run.
+        job: Batch job in which its producer application runs, which determines where it listens. If it cannot be used,
+            ``error`` is the reason.
         answers: Fingerprint of the ticket to which the reply belongs.
         probe: Options of the REQ of each side, by role, that the stream it probes has. Only probes have any.
         deal: How connections are dealt out over gateways. Empty unless a side has several gateways, or may have them.
@@ -127,6 +131,8 @@ class Stream:
     weights: dict[str, dict[str, int]] = field(default_factory=dict)
     lost_members: str = "replace"
     leg_of: str = ""
+    waits_for_hello: bool = False
+    job: dict[str, Any] | None = None
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Stream:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from ansible.errors import AnsibleError
@@ -39,7 +40,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.rendezvous
 Result = dict[str, Any]
 MESSAGES = ("request", "hello", "update")
 #: Displayed name of each step.
-_SHOWN = {"request": "REQ", "hello": "HELLO", "update": "UPDATE", "opened": "files", "undo": "REL"}
+_SHOWN = {"request": "REQ", "hello": "HELLO", "wait": "wait", "update": "UPDATE", "opened": "files", "undo": "REL"}
 
 
 class StreamOpening:
@@ -77,6 +78,8 @@ class StreamOpening:
             try:
                 with Rendezvous(self._name, self._gateway, self._gateways, state.look) as rendezvous:
                     for message in MESSAGES:
+                        if message == "update" and self._plan.hello_dir is not None:
+                            self._step("wait", partial(self._wait, client, rendezvous, state), rendezvous, state)
                         self._step(message, getattr(client, message), rendezvous, state)
                     # One worker writes the files of all gateways.
                     writer = self._gateway == self._gateways[0]
@@ -104,6 +107,9 @@ class StreamOpening:
         state.look()
         rendezvous.publish(message, answer)
         self._heard[message] = {**{gateway: {} for gateway in self._plan.gateways}, **rendezvous.collect(message)}
+
+    def _wait(self, client: GatewayClient, rendezvous: Rendezvous, state: Interruption) -> Result | None:
+        return client.wait(state.look, partial(_has_stopped, rendezvous))
 
     def _write(self) -> Result | None:
         answers = [self._answers(message) for message in reversed(MESSAGES)]
@@ -151,6 +157,40 @@ def without_repetition(steps: Mapping[str, Result]) -> dict[str, Result]:
             returned.update(map(session_key, sessions))
         found[message] = answer
     return {message: found[message] for message in steps}
+
+
+def wait_together(name: str, gateway: str, gateways: Sequence[str], client: GatewayClient) -> Result | None:
+    """Wait for the HELLO of applications in a task of its own, until the wait has ended on all gateways.
+
+    If the run is interrupted, each worker releases what the run opened on its gateway.
+
+    Args:
+        name: Name of the task, the same for all gateways.
+        gateway: The gateway.
+        gateways: The gateways whose workers run at the same time.
+        client: The client of the gateway.
+    """
+    with interruption() as state:
+        try:
+            with Rendezvous(name, gateway, gateways, state.look) as rendezvous:
+                # From here on, an interruption of the run reaches all workers.
+                rendezvous.publish("ready", None)
+                rendezvous.collect("ready")
+                stopped = partial(_has_stopped, rendezvous)
+                answer = _guarded(lambda: client.wait(state.look, stopped))
+                rendezvous.publish("wait", answer)
+                rendezvous.collect("wait")
+                return answer
+        except InterruptedRun:
+            state.disarm()
+            _end_children()
+            _guarded(lambda: client.undo(True))
+            return {"changed": False, "refused": True, "msg": "interrupted"}
+
+
+def _has_stopped(rendezvous: Rendezvous) -> bool:
+    """Return whether the wait has failed on another gateway."""
+    return any(map(stops_run, rendezvous.peek("wait").values()))
 
 
 def _guarded(send: Callable[[], Result | None]) -> Result | None:

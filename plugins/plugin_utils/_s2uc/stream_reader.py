@@ -45,6 +45,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream imp
     check_num_conn,
     stream_uid,
 )
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_jobs import JOB_KEYS, read_job
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_ports import ports_of, ports_used_twice
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.ticket import add_reply, expand_ticket
 
@@ -64,7 +65,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
 _STATES = ("present", "absent")
 _STREAM_KEYS = frozenset((*_CHECKS, "state", "name", "uid", "producer", "consumer", "rate", "labels", *STREAM_KEYS))
 _SIDE_KEYS = {
-    "producer": frozenset(("gateway", "listeners", "ports", "remote_listeners", "certificate", *SIDE_KEYS)),
+    "producer": frozenset(("gateway", "listeners", *JOB_KEYS, "ports", "remote_listeners", "certificate", *SIDE_KEYS)),
     "consumer": frozenset(("gateway", "address", "clients", "ports", "certificate", *SIDE_KEYS)),
 }
 
@@ -75,6 +76,7 @@ def read_streams(
     gateways: Sequence[str] | None = None,
     replies: Sequence[Any] = (),
     groups: Mapping[str, Sequence[str]] | None = None,
+    wait_for_hello: bool = False,
 ) -> list[Stream]:
     """Read the description of all streams of a run.
 
@@ -84,6 +86,7 @@ def read_streams(
         gateways: Gateways of the run. If None, all names are accepted.
         replies: Replies to tickets of these streams, each as path, text or parsed content.
         groups: Groups of the inventory, with the names of their hosts.
+        wait_for_hello: Whether the producer applications announce where they listen.
 
     Raises:
         DescriptionError: With all errors.
@@ -100,7 +103,8 @@ def read_streams(
             ]
         )
     problems: list[str] = []
-    streams = [StreamReader(item, index, purpose, problems, groups).read(gateways) for index, item in enumerate(value)]
+    readers = [StreamReader(item, index, purpose, problems, groups, wait_for_hello) for index, item in enumerate(value)]
+    streams = [reader.read(gateways) for reader in readers]
     problems += _used_twice(streams)
     problems += ports_used_twice(streams)
     if PURPOSES[purpose]:
@@ -134,6 +138,7 @@ class StreamReader:
         purpose: Purpose of the run, one of PURPOSES.
         problems: List to which errors are added.
         groups: Groups of the inventory.
+        wait_for_hello: Whether the producer application announces where it listens.
     """
 
     def __init__(
@@ -143,12 +148,14 @@ class StreamReader:
         purpose: str,
         problems: list[str],
         groups: Mapping[str, Sequence[str]] | None = None,
+        wait_for_hello: bool = False,
     ) -> None:
         self.item = item
         self.groups = groups or {}
         self.purpose = purpose
         self.opens = PURPOSES[purpose]
         self.problems = problems
+        self.wait_for_hello = wait_for_hello
         self.ticket = isinstance(item, Mapping) and item.get("ticket") is not None
         self.exchanged: ExchangeFile | None = None
         name = item.get("name") if isinstance(item, Mapping) else None
@@ -156,7 +163,7 @@ class StreamReader:
 
     def read(self, gateways: Sequence[str] | None) -> Stream:
         """Return the stream, with defaults instead of invalid values."""
-        stream = Stream()
+        stream = Stream(waits_for_hello=self.wait_for_hello)
         if not isinstance(self.item, Mapping):
             self._problem(f"{show(self.item)} is not allowed: must be a dictionary with name, producer and consumer")
             return stream
@@ -169,6 +176,11 @@ class StreamReader:
         if has_many(sides):
             many = ManyGateways(self.item, sides, self.purpose, bool(self.opens), gateways, self.groups)
             self._problems(many.take(stream))
+            if self.wait_for_hello:
+                self._problem(
+                    "producer.gateways and consumer.gateways are not supported with applications that announce "
+                    "themselves: specify producer.listeners, or one gateway for each side"
+                )
         else:
             stream.gateways = {role: self._gateway(role, sides[role], gateways) for role in ROLES}
             self._problems(without_many(self.item, sides))
@@ -297,10 +309,19 @@ class StreamReader:
         needed, other = (
             ("listeners", "remote_listeners") if "producer" in self.opens else ("remote_listeners", "listeners")
         )
+        if "producer" in self.opens:
+            stream.job = self._try("producer", side, lambda _, value: read_job(value), {})
+            if stream.job is not None:
+                return
+        for key in JOB_KEYS if "producer" not in self.opens else ():
+            if side.get(key) is not None:
+                self._problem(f"producer.{key}: only valid for runs that contact the producer gateway: omit it")
         if side.get(other) is not None and self.purpose != "outbound":
             self._problem(
                 f"producer.{other}: only valid for stream_outbound, which does not contact the producer gateway"
             )
+        if needed == "listeners" and self.wait_for_hello and side.get(needed) is None:
+            return
         if not side.get(needed):
             what = (
                 "the application's own listeners"
@@ -309,6 +330,8 @@ class StreamReader:
             )
             self._problem(
                 f"producer.{needed}: {show(side.get(needed))} is not allowed: must be a list of {what}, as address:port"
+                + (", or slurm or command for a batch job" if needed == "listeners" else "")
+                + ("; with -e wait_for_hello=true, the application says where it listens" if self._may_wait else "")
             )
             return
         found = self._try(f"producer.{needed}", side[needed], parse_endpoints, None)
@@ -329,6 +352,10 @@ class StreamReader:
                     f"producer.remote_listeners: {len(listeners)} for num_conn {stream.num_conn} are not allowed: "
                     "each connection needs one"
                 )
+
+    @property
+    def _may_wait(self) -> bool:
+        return self.purpose == "open" and not self.wait_for_hello
 
     def _networks(self, stream: Stream, side: Mapping[str, Any]) -> None:
         for key, attribute in (("address", "consumer_address"), ("clients", "clients")):

@@ -221,6 +221,8 @@ class _Comparison:
 
     def step(self) -> Step:
         stream, there = self._stream, self._there
+        if stream.state != "absent" and stream.job and stream.job.get("error"):
+            return self._make(REFUSED, [str(stream.job["error"])])
         silent = sorted({gateway for gateway in stream.gateways.values() if gateway in there.silent})
         if stream.state == OMITTED:
             return self._make(UNCHANGED)

@@ -24,9 +24,9 @@ from ansible_collections.scistream.gateway.tests.integration.examples.returned i
 )
 from ansible_collections.scistream.gateway.tests.integration.examples.site import Site
 
-# proxy_container has its test where there is an engine; the policy of an example takes the place of that of the others,
-# and the program of an example that of the host.
-APART = ("proxy_container", "s2cs_policy", "s2cs_program")
+# proxy_container has its test where there is an engine, and job_nodes where there is a batch system. The policy of an
+# example takes the place of that of the others, and the program of an example that of the host.
+APART = ("proxy_container", "job_nodes", "s2cs_policy", "s2cs_program")
 MODULES = sorted(path.stem for path in COLLECTION.glob("plugins/modules/*.py") if path.stem not in APART)
 VALUES = [
     (kind, path.stem) for kind in ("filter", "lookup") for path in sorted(COLLECTION.glob(f"plugins/{kind}/*.py"))

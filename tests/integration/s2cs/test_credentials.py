@@ -92,6 +92,19 @@ def test_life(s2cs: S2CS, session: Session) -> None:
     assert s2cs.left() == []
 
 
+def test_credentials_do_not_announce_the_application(s2cs: S2CS, session: Session) -> None:
+    quiet = {**session.which, "secret": SECRET, "announce": False}
+    said = four_times(s2cs, "hello", **quiet, **session.own.hello)
+    assert said["session"]["state"] == "reserved" and said["session"]["certificate"] == session.own.certificate
+    s2cs.refused("hello", "producer_listeners: ", **quiet, producer_listeners=["127.0.0.1:7000"])
+    s2cs.refused("update", "reserved", **session.which, peer_certificate=session.peer.certificate)
+    announced = s2cs.done("hello", **session.hello())["session"]
+    assert announced["state"] == "announced" and announced["certificate"] == session.own.certificate
+    # Nor does it take anything back.
+    assert not s2cs.done("hello", **quiet)["changed"]
+    assert s2cs.info(session.which["uid"])["producer_listeners"] == ["127.0.0.1:7000"]
+
+
 def test_the_key_is_in_one_file(s2cs: S2CS, session: Session) -> None:
     s2cs.done("hello", **session.hello(session.own))
     s2cs.done("update", **session.which, peer_certificate=session.peer.certificate)

@@ -83,3 +83,19 @@ def test_wrong_values(tmp_path: Path, variables: dict[str, Any], words: str) -> 
     status, output, config = provision(tmp_path, **variables)
     assert status == 2 and words in output, output
     assert not config.exists()
+
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFqFh0T1hJ3Zr8b6u1cQ2mY9xW7vK5dN4pL0sG3eR2tB"
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ([{"account": "beamline@site", "key": f"{KEY} of the beamline\n"}], "s2cs_hello_keys requires s2cs_service"),
+        ([{"account": "beamline", "key": f'command="sh" {KEY}'}], "must be a list of account"),
+    ],
+    ids=["good", "options"],
+)
+def test_keys_for_hello(tmp_path: Path, keys: list[dict[str, str]], message: str) -> None:
+    status, output, _config = provision(tmp_path, s2cs_hello_keys=keys)
+    assert status != 0 and message in output

@@ -44,11 +44,13 @@ class HelloAction(Action[Hello]):
                 format_endpoints(item.producer_listeners),
                 f"the session has num_conn {before.num_conn}: announce at most that many",
             )
-        after = before.replace(
-            producer_listeners=format_endpoints(item.producer_listeners),
-            state=ANNOUNCED if before.state == RESERVED else before.state,
-            update_timeout=item.update_timeout,
-        ).with_deadline()
+        after = before.replace(update_timeout=item.update_timeout)
+        if item.announce:
+            after = after.replace(
+                producer_listeners=format_endpoints(item.producer_listeners),
+                state=ANNOUNCED if before.state == RESERVED else before.state,
+            )
+        after = after.with_deadline()
         if item.certificate is None:
             yield from self.manager.save(before, after, transaction)
             return Change(item.uid, item.role, before, after)

@@ -24,7 +24,7 @@ import traceback
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Callable, Collection
+from typing import Any, Callable, Mapping
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service import sockets
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.backend_call import Passed, handle
@@ -74,17 +74,22 @@ class Backend:
         frontend: User of the frontend.
         config: Path of the policy.
         user_socket: Path of the socket for users.
-        viewers: Users who may only view sessions.
+        limited: Actions of users who may not use all of them.
     """
 
     def __init__(
-        self, listener: socket.socket, frontend: int, config: str, user_socket: str, viewers: Collection[int] = ()
+        self,
+        listener: socket.socket,
+        frontend: int,
+        config: str,
+        user_socket: str,
+        limited: Mapping[int, str] | None = None,
     ) -> None:
         self._listener = listener
         self._frontend = frontend
         self._config = config
         self._user_socket = user_socket
-        self._viewers = viewers
+        self._limited = limited or {}
         self._selector = selectors.DefaultSelector()
         self._slots = Slots(_MAX_CALLS, _MAX_USER_CALLS, _FIRST_CALLS, _ROOT_CALLS)
         # Connections of the frontend over which the connection of the caller has not arrived, with their deadlines.
@@ -181,7 +186,7 @@ class Backend:
                 # Refused in a process too, which has to read the request first.
                 uid = None
             del self._waiting[call]
-            pid = self._fork(partial(handle, call, self._config, self._viewers, uid is None))
+            pid = self._fork(partial(handle, call, self._config, self._limited, uid is None))
             self._calls[pid] = _Running(uid, now + ACTION_SECONDS)
             call.close()
 
@@ -277,7 +282,7 @@ def _drain(pipe: int) -> None:
         os.read(pipe, 4096)
 
 
-def act(path: str, config: str, frontend: int, user_socket: str, viewers: Collection[int] = ()) -> None:
+def act(path: str, config: str, frontend: int, user_socket: str, limited: Mapping[int, str] | None = None) -> None:
     """Run the backend until the process ends."""
     # What most actions need, and would have to load after the fork. That takes ssl as long as a whole action.
     importlib.import_module("ssl")
@@ -290,4 +295,4 @@ def act(path: str, config: str, frontend: int, user_socket: str, viewers: Collec
     # So that collections of garbage in the forked processes do not copy this memory.
     gc.collect()
     gc.freeze()
-    Backend(listener, frontend, config, user_socket, viewers).run()
+    Backend(listener, frontend, config, user_socket, limited).run()

@@ -11,7 +11,7 @@ import socket
 import sys
 import traceback
 from contextlib import suppress
-from typing import Any, Collection, Mapping
+from typing import Any, Mapping
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.action_runner import perform
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.action_type import ActionType
@@ -79,13 +79,13 @@ class Passed:
             self.caller.close()
 
 
-def handle(passed: Passed, config: str, viewers: Collection[int], busy: bool = False) -> None:
+def handle(passed: Passed, config: str, limited: Mapping[int, str], busy: bool = False) -> None:
     """Receive a request from the frontend, carry it out, and answer.
 
     Args:
         passed: The call.
         config: Path of the policy.
-        viewers: Users who may only view sessions.
+        limited: Actions of users who may not use all of them.
         busy: Whether to refuse it, because there are too many calls.
     """
     connection = passed.connection
@@ -97,7 +97,7 @@ def handle(passed: Passed, config: str, viewers: Collection[int], busy: bool = F
             raise ServiceError(BUSY, "too many concurrent calls on this gateway: repeat the call later")
         caller = _identify(passed)
         call = read_request(data)
-        result = _result(call, caller, config, viewers)
+        result = _result(call, caller, config, limited)
         line = log_line(call, caller, result)
         if line:
             report(line)
@@ -158,13 +158,14 @@ def _identify(passed: Passed) -> Caller:
         process.close()
 
 
-def _result(call: Call, caller: Caller, config: str, viewers: Collection[int]) -> dict[str, Any]:
+def _result(call: Call, caller: Caller, config: str, limited: Mapping[int, str]) -> dict[str, Any]:
     if call.config is not None and os.path.normpath(call.config) != os.path.normpath(config):
         raise ServiceError(
             OTHER_CONFIG, f"config: the service of this gateway uses {config}: omit the option, or specify that path"
         )
+    allowed = None if caller.uid is None else limited.get(caller.uid)
+    if allowed not in (None, call.action):
+        raise ServiceError(DENIED, f"action: {caller.name} may only use {allowed} on this gateway")
     if call.action == INFO:
         return gather(config, call.arguments)
-    if caller.uid in viewers:
-        raise ServiceError(DENIED, f"action: {caller.name} may only use info on this gateway")
     return perform(ACTION_TYPES[call.action], config, call.arguments, call.check, caller)

@@ -81,6 +81,9 @@ def _for_people(command: Callable[..., argparse.ArgumentParser]) -> None:
         )
     hello.add_argument("--secret-file", metavar="FILE", help="file with the secret of the stream; - for standard input")
     hello.add_argument(
+        "--config", metavar="PATH", help=f"use this policy without the service (default without a service: {CONFIG})"
+    )
+    hello.add_argument(
         "--listener",
         action="append",
         default=[],
@@ -104,6 +107,17 @@ def _for_units(command: Callable[..., argparse.ArgumentParser]) -> None:
     act.add_argument(
         "--viewer", action="append", default=[], metavar="USER", help="user who may only view sessions; can be repeated"
     )
+    act.add_argument(
+        "--announcer",
+        action="append",
+        default=[],
+        metavar="USER",
+        help="user who may only announce applications; can be repeated",
+    )
+    ssh_hello = command(
+        "ssh-hello", "announce the application that the command of an SSH client names (used by authorized_keys)"
+    )
+    ssh_hello.add_argument("--account", default="", metavar="NAME", help="whose key it is, for the log")
     direct = command(
         "direct", "carry out a JSON request from standard input without the service (used by stream playbooks)"
     )
@@ -121,7 +135,7 @@ def _for_units(command: Callable[..., argparse.ArgumentParser]) -> None:
     )
     metrics = command("metrics", "print the metrics of this gateway in the text format of Prometheus")
     metrics.add_argument("--output", metavar="FILE", help="replace this file instead, atomically")
-    for added in (web, metrics):
+    for added in (web, metrics, ssh_hello):
         added.add_argument("--socket", default=SOCKET, metavar="PATH", help=argparse.SUPPRESS)
     for added in (act, expire):
         added.add_argument("--config", default=CONFIG, metavar="PATH", help="policy (default: %(default)s)")

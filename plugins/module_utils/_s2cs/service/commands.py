@@ -130,12 +130,41 @@ def _hello(given: SimpleNamespace) -> int:
     arguments: dict[str, Any] = {"uid": uid, "role": role, "secret": _secret(given.secret_file, True)}
     if given.listener:
         arguments["producer_listeners"] = given.listener
-    result = call_service(given.socket, "hello", arguments)
-    if _report(result):
+    return _report_hello(arguments, _announced(given, arguments))
+
+
+def _report_hello(arguments: Mapping[str, Any], result: Mapping[str, Any], account: str = "") -> int:
+    uid, role, failed = arguments["uid"], arguments["role"], _report(result)
+    if account:
+        import syslog
+
+        syslog.openlog("s2cs", facility=syslog.LOG_AUTHPRIV)
+        syslog.syslog(f"{account}: hello of {uid} ({role}) over SSH: {'failed' if failed else 'done'}")
+    if failed:
         return 1
     session = result["session"]
     write_line(f"{uid} ({role}) is {session['state']}; it expires at {session['expires'] or '(never)'}")
     return 0
+
+
+def _ssh_hello(given: SimpleNamespace) -> int:
+    from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.ssh_hello import read_hello
+
+    arguments = read_hello(os.environ.get("SSH_ORIGINAL_COMMAND", ""), sys.stdin.fileno())
+    return _report_hello(arguments, call_service(given.socket, "hello", arguments), given.account)
+
+
+def _announced(given: SimpleNamespace, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Send a HELLO to the service, or carry it out in this process if the gateway has none."""
+    if given.config is None:
+        try:
+            return call_service(given.socket, "hello", arguments)
+        except NoServiceError:
+            if os.geteuid():
+                raise
+    from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.direct_call import carry_out
+
+    return carry_out("hello", arguments, given.config)
 
 
 def _release(given: SimpleNamespace) -> int:
@@ -200,7 +229,9 @@ def _act(given: SimpleNamespace) -> int:
     from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.backend import act
 
     frontend = os.geteuid() if given.frontend is None else _user(given.frontend)
-    act(given.backend, given.config, frontend, given.socket, [_user(name) for name in given.viewer])
+    limited = {_user(name): "info" for name in given.viewer}
+    limited.update((_user(name), "hello") for name in given.announcer)
+    act(given.backend, given.config, frontend, given.socket, limited)
     return 0
 
 
@@ -235,6 +266,7 @@ _COMMANDS: Mapping[str, Callable[[SimpleNamespace], int]] = {
     "info": _info,
     "top": _top,
     "hello": _hello,
+    "ssh-hello": _ssh_hello,
     "release": _release,
     "drop": _drop,
     "serve": _serve,

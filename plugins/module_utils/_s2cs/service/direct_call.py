@@ -9,16 +9,20 @@ from __future__ import annotations
 import sys
 import syslog
 import traceback
-from typing import Any
+from typing import Any, Mapping
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.version import VERSION
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.action_runner import perform
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.caller import find_caller
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.info_result import gather
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy_file import DEFAULT_CONFIG
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.argument_checks import INFO
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.argument_checks import (
+    INFO,
+    check_arguments,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.backend_call import ACTION_TYPES, log_line
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.wire_format import (
+    Call,
     answer,
     read_request,
     refusal,
@@ -52,6 +56,24 @@ def handle(data: bytes, version: str) -> bytes:
 
 def _result(data: bytes) -> dict[str, Any]:
     call = read_request(data)
+    return _perform(call)
+
+
+def carry_out(action: str, arguments: Mapping[str, Any], config: str | None) -> dict[str, Any]:
+    """Carry out an action with options as of its module, and return the result.
+
+    Args:
+        action: The action.
+        arguments: Its options.
+        config: Path of the policy, or None for the default.
+
+    Raises:
+        ValueRefused: An option is unknown or has the wrong type.
+    """
+    return _perform(Call(action, check_arguments(action, dict(arguments)), False, config))
+
+
+def _perform(call: Call) -> dict[str, Any]:
     config = call.config or DEFAULT_CONFIG
     if call.action == INFO:
         return gather(config, call.arguments)
