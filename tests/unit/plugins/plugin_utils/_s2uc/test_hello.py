@@ -59,6 +59,13 @@ def test_listeners_may_only_be_missing_if_the_application_announces_them() -> No
         make_plan(inputs(streams=[description()], wait_for_hello=True), "apply", GATEWAYS)
 
 
+def test_applications_behind_many_gateways_cannot_announce_themselves() -> None:
+    item = silent()
+    item["producer"]["gateways"] = [item["producer"].pop("gateway")]
+    with pytest.raises(DescriptionError, match="not supported with applications that announce themselves"):
+        read_streams([item], "open", GATEWAYS, wait_for_hello=True)
+
+
 def test_hello_hands_over_credentials_without_announcing_the_application() -> None:
     stream, now = waiting(), datetime.now(timezone.utc)
     session = {"uid": stream.uid, "role": "producer", "state": "reserved", "created": now.isoformat()}
