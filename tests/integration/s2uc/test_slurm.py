@@ -10,6 +10,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,11 @@ def free_port(address: str) -> int:
         return port
 
 
+def answers(listener: str) -> bool:
+    """Return whether the application has started and answers."""
+    return ask(pair(listener)) == b"PHOTONS"
+
+
 def test_a_stream_opens_when_its_job_runs(
     site: Site, cluster: Slurm, inventory: Path, producer: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,8 +96,7 @@ def test_a_stream_opens_when_its_job_runs(
     assert again.status == 0
     for name in ("tomography", "other"):
         where = again.message.partition(f"{name}: streaming")[2].partition("consumer connects to ")[2].split()[0]
-        # The application needs a moment to start.
-        eventually("data flows", lambda where=where: ask(pair(where)) == b"PHOTONS")
+        eventually("data flows", partial(answers, where))
 
 
 def test_jobs_that_do_not_run_have_clear_errors(site: Site, cluster: Slurm, inventory: Path) -> None:
