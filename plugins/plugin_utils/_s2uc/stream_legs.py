@@ -30,6 +30,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan impor
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import (
     LEG_LABEL,
     OMITTED,
+    OTHER_ROLE,
     SURPLUS,
     Stream,
     leg_name,
@@ -154,7 +155,10 @@ def _existing(stream: Stream, answers: Results, others: list[dict[str, Any]]) ->
         gateways = {}
         for role in ROLES:
             members, there = stream.members.get(role) or (), sides.get(role) or {}
-            gateways[role] = _holder({name: there[name] for name in there if name in members}) or ""
+            gateways[role] = (
+                _holder({name: there[name] for name in there if name in members}, sides.get(OTHER_ROLE[role]) or {})
+                or ""
+            )
             others += [
                 {"gateway": name, "uid": leg_uid(stream.uid, number), "role": role, "described": name in members}
                 for name in there
@@ -170,9 +174,31 @@ def is_silent(answers: Results, gateway: str) -> bool:
     return has_failed(answer) or "sessions" not in answer
 
 
-def _holder(sessions: Mapping[str, Session]) -> str | None:
-    """Return the gateway that has one side of a leg: of several, the one that got it last."""
-    return max(sessions, key=lambda name: str(sessions[name].get("created")), default=None)
+def _holder(sessions: Mapping[str, Session], others: Mapping[str, Session]) -> str | None:
+    """Return the gateway that has one side of a leg.
+
+    If several have one, as another gateway took it or two runs worked on it at once, it is an open one that fits the other
+    side, and of several the one that got it last.
+
+    Args:
+        sessions: Sessions of the side, by gateway.
+        others: Sessions of the other side.
+    """
+
+    def rank(name: str) -> tuple[bool, bool, str]:
+        own = sessions[name]
+        fits = any(
+            _texts(one.get("listeners")) & _texts(other.get("targets"))
+            for session in others.values()
+            for one, other in ((own, session), (session, own))
+        )
+        return own.get("state") == "streaming", fits, str(own.get("created"))
+
+    return max(sessions, key=rank, default=None)
+
+
+def _texts(value: Any) -> set[str]:
+    return {str(item) for item in value} if isinstance(value, (list, tuple)) else set()
 
 
 def _leg(stream: Stream, leg: Leg, num_conn: int, state: str = "") -> Stream:
@@ -276,7 +302,7 @@ class _Dealing:
                 for name, session in (sides.get(role) or {}).items()
                 if name in self._stream.members[role] and self._weight(role, name)
             }
-            holder = _holder(here)
+            holder = _holder(here, sides.get(OTHER_ROLE[role]) or {})
             if holder is not None:
                 gateways[role], known[role] = holder, here[holder]
         # Of what is left on other gateways, only the number of connections counts.

@@ -197,6 +197,18 @@ def test_a_gateway_that_returns_with_its_sessions_does_not_get_its_part_back(fle
     )
 
 
+def test_two_runs_at_once_do_not_release_what_the_other_one_opens(fleet: Fleet) -> None:
+    legs = open_legs(fleet)
+    fleet.put(Stream.of({**legs[1].document(), "gateways": {"producer": "p-1", "consumer": "c-1"}}))
+    fleet.sessions("c-1").pop()
+    other = fleet.sessions("p-1")[1]
+    assert [step.releases for step in steps(fleet)][1]
+    # After a round, it may be what the other run has just opened.
+    assert not any(step.acts for step in steps(fleet, Wishes(patient=False)))
+    other["state"] = "reserved"
+    assert not any(step.acts for step in steps(fleet))
+
+
 def test_a_gateway_that_is_removed_from_the_description_is_replaced(fleet: Fleet) -> None:
     open_legs(fleet)
     (step,) = [step for step in steps(fleet, producer__gateways=["p-1", "p-3"]) if step.acts]
