@@ -64,6 +64,10 @@ _raw:
       description: Version of its program that introduced this. If empty, every supported version can.
       type: str
       sample: "2.7"
+    divides_rate:
+      description: Whether it can only limit each connection, so that the rate is divided by C(num_conn).
+      type: bool
+      sample: false
     limits_open_connections:
       description:
         - Whether a change of the rate also applies to open connections.

@@ -23,6 +23,7 @@ class ProxyCapabilities:
         holds_listeners: Whether it binds its listeners at the REQ. Otherwise, the first UPDATE starts it.
         limits_rate: Whether it can limit the rate of a session.
         limits_rate_since: Version of its program that introduced this. If empty, every supported version can.
+        divides_rate: Whether it can only limit each connection, so that the rate is divided by their maximum number.
         limits_open_connections: Whether a change of the rate also applies to open connections. Otherwise, they keep the
             rate that they were opened with.
         signals_truncation: Whether an interrupted stream ends differently from a complete one, so that the application
@@ -41,6 +42,7 @@ class ProxyCapabilities:
     holds_listeners: bool = False
     limits_rate: bool = False
     limits_rate_since: str = ""
+    divides_rate: bool = False
     limits_open_connections: bool = False
     signals_truncation: bool = False
     templated: bool = True
@@ -83,6 +85,7 @@ PROXIES: Mapping[str, ProxyCapabilities] = {
         "nginx:1.26-bookworm",
         transports=("tcp", "udp", "both"),
         limits_rate=True,
+        divides_rate=True,
         half_closes_without_close_notify=True,
     ),
     "stunnel": ProxyCapabilities(f"scistream/stunnel:{VERSION}", encryptions=("tls",), restricts_clients=False),

@@ -291,8 +291,9 @@ class StreamReader:
         if self.item.get("rate") is not None:
             rate = self._try("rate", self.item["rate"], lambda _, text: check_rate(text), None)
             stream.rate = str(self.item["rate"])
-            problem = rate_problem(stream.proxy, stream.transport or "tcp") if rate else None
-            self._problems([problem] if problem else [])
+            if rate:
+                problem = rate_problem(stream.proxy, stream.transport or "tcp", rate, stream.num_conn)
+                self._problems([problem] if problem else [])
         stream.labels = {
             "stream": stream.name,
             **self._try("labels", self.item.get("labels"), lambda _, value: check_labels(value), {}),

@@ -27,7 +27,8 @@ CHANGE = Path(__file__).parent / "change"
 #: Lines that the change adds to files that there are, each with the line that it goes after.
 LINES = {
     "plugins/module_utils/_common/capabilities.py": (
-        '    "stunnel": ProxyCapabilities(f"scistream/stunnel:{VERSION}", encryptions=("tls",)),',
+        '    "stunnel": ProxyCapabilities(f"scistream/stunnel:{VERSION}", encryptions=("tls",), '
+        "restricts_clients=False),",
         '    "socat": ProxyCapabilities(encryptions=("none",)),',
     ),
     "plugins/module_utils/_s2ds/proxies/loader.py": ("        s2ds,", "        socat,"),

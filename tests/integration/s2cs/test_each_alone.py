@@ -167,16 +167,19 @@ def test_changes_in_place(s2cs: S2CS, application: Application) -> None:
 def test_proxy_that_cannot_change_the_rate_concerns_itself(
     make_s2cs: Callable[..., S2CS], application: Application
 ) -> None:
-    s2cs = make_s2cs(proxies={"s2ds": {}, "haproxy": {}}, template_dir=str(COLLECTION / "roles/haproxy/files"))
-    one, two = s2cs.stream(application.endpoint), s2cs.stream(application.endpoint, proxy="haproxy")
-    items = [
-        {**REQUEST, "uid": one["uid"], "rate": "1Gbit"},
-        {**REQUEST, "uid": two["uid"], "proxy": "haproxy", "rate": "1Gbit"},
-    ]
+    s2cs = make_s2cs(proxies={"s2ds": {}, "nginx": {}}, template_dir=str(COLLECTION / "roles/nginx/files"))
+    one, two = s2cs.stream(application.endpoint), s2cs.stream(application.endpoint, proxy="nginx", num_conn=2)
+    slow: dict[str, Any] = {"proxy": "nginx", "num_conn": 2, "rate": "9kbit"}
+    items = [{**REQUEST, "uid": one["uid"], "rate": "9kbit"}, {**REQUEST, "uid": two["uid"], **slow}]
     result = s2cs.call("request", sessions=items)
-    assert result["failed"] and "haproxy cannot limit the rate" in result["msg"]
+    assert result["failed"] and "rate: 9000 is too low for num_conn 2" in result["msg"]
     assert [item["uid"] for item in result["changed_sessions"]] == [one["uid"]]
     assert s2cs.info(two["uid"])["rate"] is None and s2cs.info(two["uid"])["health"] == "ok"
+    # A session that has no data server yet, or does not exist yet, is refused in the same way.
+    three = own_uid()
+    s2cs.request(three, **{**slow, "rate": "16kbit"})
+    for uid in (three, own_uid()):
+        s2cs.refused("request", "rate: 9000 is too low for num_conn 2", uid=uid, **{**REQUEST, **slow})
 
 
 def test_same_request_lets_the_deadline_begin_anew(s2cs: S2CS) -> None:

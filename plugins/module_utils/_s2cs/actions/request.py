@@ -19,6 +19,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
     ScistreamError,
     ValueRefused,
 )
+from ansible_collections.scistream.gateway.plugins.module_utils._common.rate import rate_problem
 from ansible_collections.scistream.gateway.plugins.module_utils._common.x509_der import parse
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import options, ports
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.action_type import ActionType
@@ -79,6 +80,7 @@ class RequestAction(Action[Request]):
             return (yield from self._existing(item, new, before, transaction))
         if before is None and self.manager.has_directory(item.uid, item.role):
             check_administrator(self.policy, item.uid, item.role, self.manager.caller)
+        _check_rate(new)
         server = self.manager.data_server(new)
         yield server.check
         # Ports are assigned in the order of the sessions, so that check mode predicts them.
@@ -158,6 +160,10 @@ class RequestAction(Action[Request]):
             repaired = yield from self.manager.repair(after)
             yield from self.manager.save(before, after, transaction)
         else:
+            if after.rate is not None:
+                # Nothing else would check it before the data server runs.
+                _check_rate(after)
+                yield self.manager.data_server(after).check
             repaired = yield from self.manager.apply(before, after, transaction)
         return Change(before.uid, before.role, before, after, repaired)
 
@@ -205,6 +211,15 @@ def _check_same(request: Request, new: Session, before: Session) -> None:
             f"parameters: {'; '.join(differences)}; {remedy}, or use another uid (which follows from the name of the "
             "stream)"
         )
+
+
+def _check_rate(session: Session) -> None:
+    """Refuse a rate that cannot be limited. The data server does not have its listeners yet."""
+    if session.rate is None:
+        return
+    problem = rate_problem(session.proxy, session.transport, session.rate, session.num_conn)
+    if problem:
+        raise S2DSException(problem)
 
 
 def _launch(server: S2DS) -> None:

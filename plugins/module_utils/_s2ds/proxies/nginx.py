@@ -13,8 +13,6 @@ import time
 from typing import Any, ClassVar, Mapping, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
-from ansible_collections.scistream.gateway.plugins.module_utils._common.rate import others
-from ansible_collections.scistream.gateway.plugins.module_utils._common.values import MIN_RATE
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.activity import (
@@ -116,13 +114,8 @@ class Nginx(ObservedProxy):
         nginx can only limit each connection. So that the session as a whole keeps to its rate, it is divided by the
         maximum number of connections.
         """
-        connections = len(spec.listeners)
+        connections = max(1, len(spec.listeners))
         size = rate // (8 * connections)
-        if size < MIN_RATE // 8:
-            raise S2DSException(
-                f"rate: {rate} is too low for num_conn {connections}: the proxy {self.name} divides it by num_conn, so "
-                f"it must be at least {MIN_RATE * connections} bits per second; or choose {others(self.name)}"
-            )
         return {"bytes": size, "connections": connections, "buffer": min(max(size // _PAUSES, 4096), _MAX_BUFFER)}
 
     def tasks(self, spec: DataServerSpec) -> int:

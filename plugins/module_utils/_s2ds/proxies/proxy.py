@@ -74,9 +74,10 @@ class Proxy(ABC):
 
     def check(self, spec: DataServerSpec) -> None:
         """Refuse, before anything changes, a specification that this proxy does not support."""
-        problem = None if spec.rate is None else rate_problem(self.name, spec.transport)
-        if problem:
-            raise S2DSException(problem)
+        if spec.rate is not None:
+            problem = rate_problem(self.name, spec.transport, spec.rate, len(spec.listeners))
+            if problem:
+                raise S2DSException(problem)
         for option, wanted, able in (
             ("encryption", spec.encryption, self.capabilities.encryptions),
             ("transport", spec.transport, self.capabilities.transports),

@@ -86,6 +86,8 @@ class TemplatedProxy(Proxy):
     def check(self, spec: DataServerSpec) -> None:
         """Also refuse to continue if something is not installed."""
         super().check(spec)
+        if spec.rate is not None:
+            self.template_rate(spec, spec.rate)
         rendering.check_jinja2()
         rendering.check_template(self.template, self.role_name)
         if not self.contained:

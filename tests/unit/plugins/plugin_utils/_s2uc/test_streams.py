@@ -201,6 +201,8 @@ def test_rates_that_cannot_be_limited() -> None:
         given = description(rate="1Gbit", proxy="nginx", transport=transport, encryption="none")
         (problem,) = problems([given])
         assert f"rate: only the rate of tcp can be limited, but transport is {transport}" in problem
+    (problem,) = problems([description(rate="20k", proxy="nginx", num_conn=3)])
+    assert "rate: 20000 is too low for num_conn 3" in problem and "at least 24000 bits" in problem
     for proxy in ("s2ds", "haproxy", "nginx", None):
         (stream,) = read_streams([description(rate="1Gbit", proxy=proxy)], "open")
         assert (stream.rate, stream.proxy) == ("1Gbit", proxy)

@@ -315,7 +315,7 @@ def test_what_limits_the_rate_of_haproxy(tmp_path: Path, rate: int, limit: str) 
     assert text.count(f"bytes_in_rate({period}ms)") == text.count(f"bytes_out_rate({period}ms)") == 1
     assert "splice" not in text
     with pytest.raises(S2DSException, match="rate: 10000000000000 is too high for the proxy haproxy: must be at most"):
-        rendered(HAProxy, tmp_path, rate=10**13)
+        make(HAProxy, tmp_path, program="/bin/true").check(instance(rate=10**13))
 
 
 @pytest.mark.parametrize(("rate", "each", "buffer"), [(20_000_000, 1_250_000, 125_000), (10**10, 625_000_000, 1 << 24)])
@@ -325,7 +325,7 @@ def test_what_limits_the_rate_of_nginx(tmp_path: Path, rate: int, each: int, buf
         assert f"proxy_upload_rate {each};" in text and f"proxy_download_rate {each};" in text
         assert "limit_conn session 2;" in text and f"proxy_buffer_size {buffer};" in text
     with pytest.raises(S2DSException, match=r"rate: 9000 is too low for num_conn 2: .* at least 16000 bits"):
-        rendered(Nginx, tmp_path, rate=9_000)
+        make(Nginx, tmp_path, program="/bin/true").check(instance(rate=9_000))
 
 
 @pytest.mark.parametrize("kind", [HAProxy, Nginx])
