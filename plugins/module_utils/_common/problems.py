@@ -10,6 +10,7 @@ import shlex
 from dataclasses import dataclass
 from typing import Any, Iterator, Mapping
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import printable
 from ansible_collections.scistream.gateway.plugins.module_utils._common.formatting import format_duration
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_view import SessionView
@@ -156,6 +157,8 @@ def _connections(session: SessionView, now: float, commands: Commands) -> Iterat
     if refused:
         allowed = f" (allowed: {', '.join(session.clients[:3])})" if session.clients else ""
         message = f"{_plural(refused, 'connection')} refused: the client or its certificate is not allowed{allowed}"
+        if session.rate_limit and session.proxy in PROXIES and PROXIES[session.proxy].divides_rate:
+            message += f", or there were more than num_conn ({len(session.listeners)}), by which its rate is divided"
         yield NOTICE, message, commands.admit(session)
     if session.connections.get("open") and session.last_byte is not None:
         idle = now - session.last_byte

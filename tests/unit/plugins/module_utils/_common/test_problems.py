@@ -68,6 +68,12 @@ def test_a_session_with_which_all_is_well_has_none(item: dict[str, Any]) -> None
         ),
         (session(counters=counters(connections=connections(refused=2))), NOTICE, "2 connections refused", "s2cs info"),
         (
+            session(proxy="nginx", rate=10**9, counters=counters(connections=connections(refused=2))),
+            NOTICE,
+            "or there were more than num_conn (1), by which its rate is divided",
+            "s2cs info",
+        ),
+        (
             session(counters=counters(last_byte=NOW - 1000)),
             NOTICE,
             "nothing has been transferred for 16m 40s",
