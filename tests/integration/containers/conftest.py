@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ from ansible_collections.scistream.gateway.tests.testbed.proxies import images a
 @pytest.fixture(scope="session")
 def images() -> dict[str, str]:
     """The images of the proxies, made if they are not there."""
+    # To import the SDK takes longer than most calls, which are processes that have what this one has.
+    importlib.import_module("docker")
     ensure_engine(CACHE)
     return make_images(CACHE)
 

@@ -70,6 +70,8 @@ class Call:
         self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - result() and kill_after() close them
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         main = importlib.import_module(f"{MODULES}.{module}").main
+        # What modules import late and is not theirs: once, and not in each process.
+        importlib.import_module("jinja2.sandbox")
         if drop:
             load_what_actions_load()
         sys.stdout.flush()
