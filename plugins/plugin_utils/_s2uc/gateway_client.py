@@ -118,7 +118,8 @@ class GatewayClient:
             commands.predict(waiting)
             return None
         commands.show(waiting, {session_key(item): item for item in mine.get("sessions") or []}, self._key())
-        return HelloWait(self._gateway, waiting, lambda: self._ask("s2cs_info", {}), look, stopped).run()
+        options = {"uid": waiting[0].uid} if len(waiting) == 1 else {}
+        return HelloWait(self._gateway, waiting, lambda: self._ask("s2cs_info", options), look, stopped).run()
 
     def update(self) -> Result | None:
         asked, announced = self._answers("request"), self._answers("hello")

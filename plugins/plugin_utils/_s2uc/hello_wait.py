@@ -26,8 +26,9 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream
 
 Result = dict[str, Any]
-#: Seconds between two queries, between two signs of life, and after which a gateway that does not answer is given up.
-_INTERVAL, _PROGRESS, _PATIENCE = 1.0, 15.0, 60.0
+#: Seconds between the first two queries and between later ones, between two signs of life, and after which a gateway that
+#: does not answer is given up.
+_INTERVAL, _LONGEST, _PROGRESS, _PATIENCE = 1.0, 4.0, 15.0, 60.0
 _PAUSE = 0.1
 #: Difference in seconds between the clocks of control node and gateway that does not matter.
 _SKEW = 10.0
@@ -63,6 +64,7 @@ class HelloWait:
     def run(self) -> Result | None:
         """Wait, and return the result of the step. None if the run has failed elsewhere."""
         begun = shown = answered = time.monotonic()
+        interval = _INTERVAL
         while self._missing:
             if self._stopped():
                 return None
@@ -86,7 +88,8 @@ class HelloWait:
                 Display().display(
                     f"{self._gateway}: waiting for the HELLO of {names} for {format_duration(now - begun)}"
                 )
-            self._pause()
+            self._pause(interval)
+            interval = min(interval * 1.2, _LONGEST)
         return {"changed": False}
 
     def _take(self, answer: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -120,8 +123,8 @@ class HelloWait:
             return f"no HELLO of its application was received{by}: {_LATE}"
         return "it was released by somebody else while it waited for the HELLO of its application"
 
-    def _pause(self) -> None:
-        end = time.monotonic() + _INTERVAL
+    def _pause(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
         while self._missing and time.monotonic() < end:
             self._look()
             time.sleep(_PAUSE)
