@@ -26,8 +26,8 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream
 
 Result = dict[str, Any]
-#: Seconds between the first two queries and between later ones, between two signs of life, and after which a gateway that
-#: does not answer is given up.
+#: Seconds between the first two queries and between later ones, between two signs of life, and after which a gateway
+#: that does not answer is given up.
 _INTERVAL, _LONGEST, _PROGRESS, _PATIENCE = 1.0, 4.0, 15.0, 60.0
 _PAUSE = 0.1
 #: Difference in seconds between the clocks of control node and gateway that does not matter.
