@@ -15,10 +15,10 @@ from ansible.utils.display import Display
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import registered
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.dealt_streams import deal_streams, dealt_plan
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import readable
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output import fail_with, show_lines, unsupported
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import given_plan
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_legs import deal_streams, dealt_plan
 
 _ARGUMENTS = frozenset(("planned",))
 

@@ -60,7 +60,7 @@ def findings(plan: Plan, answers: Mapping[str, Results], check_mode: bool = Fals
         sides = Sides(stream, answers["contact"], {"producer": answers["contact"], "consumer": answers["request"]})
         finding = found[stream.name] = Finding()
         finding.problems += sides.problems()
-        absent = [gateway for gateway in stream.gateways.values() if gateway not in plan.gateways]
+        absent = [gateway for gateway in stream.gateways.values() if gateway and gateway not in plan.gateways]
         if absent:
             present = [gateway for gateway in stream.gateways.values() if gateway in plan.gateways]
             finding.limits = f" as far as {listed(present)} can tell: {listed(absent)} is not in this run"

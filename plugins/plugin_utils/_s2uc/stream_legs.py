@@ -11,9 +11,9 @@ sessions legs of a stream.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES
@@ -24,14 +24,10 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers im
     has_failed,
     session_key,
 )
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.dealing import Leg, Member, deal, deal_listeners
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import listed
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import Plan, check_duration
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.dealing import Leg
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import (
     LEG_LABEL,
-    OMITTED,
     OTHER_ROLE,
-    SURPLUS,
     Stream,
     leg_name,
     leg_uid,
@@ -41,25 +37,6 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream imp
 MAX_LEGS = 512
 #: The sessions of one leg: by role, those of each gateway.
 Found = dict[str, dict[str, Session]]
-
-
-@dataclass
-class Dealt:
-    """Streams with their legs.
-
-    Attributes:
-        streams: The streams, with the legs in place of those that have many gateways.
-        notes: What the user should know, one sentence each.
-        warnings: What the user should do something about, one sentence each.
-        problems: Why streams cannot be dealt out, one sentence each.
-        others: Sessions of legs on other gateways than those that the legs go through, as in Plan.releases.
-    """
-
-    streams: list[Stream] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-    others: list[dict[str, Any]] = field(default_factory=list)
 
 
 def legs_of(uid: str, answers: Results) -> dict[int, Found]:
@@ -98,47 +75,7 @@ def leg_uids(uids: Iterable[Any], answers: Results) -> list[str]:
     return found
 
 
-def deal_streams(plan: Plan, answers: Results) -> Dealt:
-    """Return the streams of a run with their legs.
-
-    Args:
-        plan: The plan of the run.
-        answers: Answers of the gateways to s2cs_info.
-    """
-    dealt = Dealt()
-    for stream in plan.streams:
-        if not stream.deal:
-            dealt.streams.append(stream)
-        elif plan.purpose in ("open", "apply") and stream.state == "present":
-            _Dealing(stream, plan.purpose == "apply", answers, dealt).deal()
-        else:
-            dealt.streams += _existing(stream, answers, dealt.others)
-    return dealt
-
-
-def dealt_plan(plan: Plan, dealt: Dealt, answers: Results, new_uid: Callable[[], str]) -> Plan:
-    """Return the plan of a run with the legs of its streams.
-
-    Args:
-        plan: The plan.
-        dealt: The streams, with legs.
-        answers: Answers of the gateways to s2cs_info.
-        new_uid: Returns the uid of a probe.
-
-    Raises:
-        DescriptionError: The legs cannot be measured in the time that is allowed.
-    """
-    if plan.probes:
-        check_duration(plan.seconds, len(dealt.streams))
-    probes = {stream.uid: plan.probes.get(stream.uid) or new_uid() for stream in dealt.streams} if plan.probes else {}
-    # A run that makes the gateways match finds the others by itself.
-    others = dealt.others if plan.purpose in ("release", "drop") else []
-    # The uid of a stream with many gateways stands for its legs.
-    uids = [one for uid in plan.uids for one in leg_uids([uid], answers) or [uid]]
-    return replace(plan, streams=dealt.streams, releases=others, probes=probes, uids=uids)
-
-
-def _existing(stream: Stream, answers: Results, others: list[dict[str, Any]]) -> list[Stream]:
+def existing_legs(stream: Stream, answers: Results, others: list[dict[str, Any]]) -> list[Stream]:
     """Return the legs that gateways have, or the stream itself if there are none, in order to find nothing.
 
     Legs go through gateways that are described, which get their secrets. What others have is added to ``others``.
@@ -156,7 +93,7 @@ def _existing(stream: Stream, answers: Results, others: list[dict[str, Any]]) ->
         for role in ROLES:
             members, there = stream.members.get(role) or (), sides.get(role) or {}
             gateways[role] = (
-                _holder({name: there[name] for name in there if name in members}, sides.get(OTHER_ROLE[role]) or {})
+                holder_of({name: there[name] for name in there if name in members}, sides.get(OTHER_ROLE[role]) or {})
                 or ""
             )
             others += [
@@ -164,7 +101,7 @@ def _existing(stream: Stream, answers: Results, others: list[dict[str, Any]]) ->
                 for name in there
                 if name != gateways[role]
             ]
-        legs.append(_leg(stream, Leg(number, 1, gateways), stream.num_conn))
+        legs.append(leg_stream(stream, Leg(number, 1, gateways), stream.num_conn))
     return legs
 
 
@@ -174,11 +111,11 @@ def is_silent(answers: Results, gateway: str) -> bool:
     return has_failed(answer) or "sessions" not in answer
 
 
-def _holder(sessions: Mapping[str, Session], others: Mapping[str, Session]) -> str | None:
+def holder_of(sessions: Mapping[str, Session], others: Mapping[str, Session]) -> str | None:
     """Return the gateway that has one side of a leg.
 
-    If several have one, as another gateway took it or two runs worked on it at once, it is an open one that fits the other
-    side, and of several the one that got it last.
+    Several have one if another gateway took it, or if two runs worked on it at once. An open one that fits the other side
+    counts, and of several the one that was opened last.
 
     Args:
         sessions: Sessions of the side, by gateway.
@@ -201,7 +138,7 @@ def _texts(value: Any) -> set[str]:
     return {str(item) for item in value} if isinstance(value, (list, tuple)) else set()
 
 
-def _leg(stream: Stream, leg: Leg, num_conn: int, state: str = "") -> Stream:
+def leg_stream(stream: Stream, leg: Leg, num_conn: int, state: str = "") -> Stream:
     """Return a leg as a stream of its own."""
     name, uid = leg_name(stream.name, leg.number), leg_uid(stream.uid, leg.number)
     rate = check_rate(stream.rate)
@@ -220,180 +157,3 @@ def _leg(stream: Stream, leg: Leg, num_conn: int, state: str = "") -> Stream:
         members={},
         weights={},
     )
-
-
-class _Dealing:
-    """The dealing of one stream that is to be open.
-
-    Args:
-        stream: The stream.
-        applies: Whether the run makes the gateways match the description, rather than only opens streams.
-        answers: Answers of the gateways to s2cs_info.
-        dealt: To which the legs are added.
-    """
-
-    def __init__(self, stream: Stream, applies: bool, answers: Results, dealt: Dealt) -> None:
-        self._stream = stream
-        self._applies = applies
-        self._answers = answers
-        self._dealt = dealt
-        self._there = legs_of(stream.uid, answers)
-        self._silent = [
-            name
-            for role in ROLES
-            for name in stream.members[role]
-            if is_silent(answers, name) and self._weight(role, name)
-        ]
-        self._omits = stream.lost_members == "omit"
-        # What is not there at all is dealt as if all gateways answered, and opened where they do.
-        self._new = not self._there
-
-    def deal(self) -> None:
-        stream = self._stream
-        members = {role: self._members(role) for role in ROLES}
-        nobody = [role for role in ROLES if not any(self._answers_here(member) for member in members[role])]
-        if nobody:
-            self._nobody(nobody[0])
-            return
-        kept = [leg for number, sides in self._there.items() if (leg := self._kept(number, sides))]
-        waiting = [leg for leg in kept if self._waits(leg)]
-        legs = [leg for leg in kept if leg not in waiting]
-        omitted = sum(leg.connections for leg in waiting)
-        # Connections that are nowhere may be on gateways that do not answer.
-        deals = not (self._omits and self._silent) or self._new
-        before = {leg.number: leg.connections for leg in legs}
-        total = max(0, stream.num_conn - omitted)
-        legs = deal(legs, total, members, deals)
-        if not self._applies and any(leg.connections < before.get(leg.number, 0) for leg in legs):
-            self._problem(
-                f"num_conn: {stream.num_conn} is less than the {sum(before.values()) + omitted} connections that are "
-                "open: release it first, or apply the description with the playbook streams and -e replace=true"
-            )
-            return
-        if max((leg.number for leg in legs), default=0) > MAX_LEGS:
-            self._problem("it was dealt out too many times: release it, and open it again")
-            return
-        present = [leg for leg in legs if leg.connections]
-        deal_listeners([*present, *waiting], stream.producer_listeners)
-        self._note(present, members, before)
-        for leg in sorted([*legs, *waiting], key=lambda leg: leg.number):
-            self._add(leg, leg in waiting, before)
-
-    def _add(self, leg: Leg, waits: bool, before: Mapping[int, int]) -> None:
-        stream = self._stream
-        lost = [name for name in leg.gateways.values() if is_silent(self._answers, name)]
-        if not leg.connections:
-            # It is released whole.
-            gone = replace(leg, connections=before[leg.number])
-            self._dealt.streams.append(_leg(stream, gone, stream.num_conn, SURPLUS))
-        elif not waits and not lost:
-            self._dealt.streams.append(_leg(stream, leg, stream.num_conn))
-        elif self._applies:
-            gateways = {role: leg.gateways.get(role, "") for role in ROLES}
-            self._dealt.streams.append(_leg(stream, replace(leg, gateways=gateways), stream.num_conn, OMITTED))
-
-    def _kept(self, number: int, sides: Found) -> Leg | None:
-        """Return a leg that exists, without gateways that it can no longer have, or None if its size is unknown."""
-        gateways: dict[str, str] = {}
-        known: dict[str, Session] = {}
-        for role in ROLES:
-            here = {
-                name: session
-                for name, session in (sides.get(role) or {}).items()
-                if name in self._stream.members[role] and self._weight(role, name)
-            }
-            holder = _holder(here, sides.get(OTHER_ROLE[role]) or {})
-            if holder is not None:
-                gateways[role], known[role] = holder, here[holder]
-        # Of what is left on other gateways, only the number of connections counts.
-        some = known or {role: next(iter(found.values())) for role, found in sides.items() if found}
-        sizes = [session.get("num_conn") for role in reversed(ROLES) if (session := some.get(role))]
-        size = next((size for size in sizes if isinstance(size, int) and size > 0), None)
-        if size is None:
-            return None
-        listeners = [str(item) for item in (known.get("producer") or {}).get("producer_listeners") or []]
-        return Leg(number, min(size, 65535), gateways, listeners)
-
-    def _waits(self, leg: Leg) -> bool:
-        """Return whether a leg is omitted, because the gateway of its other side does not answer."""
-        return self._omits and any(
-            role not in leg.gateways and any(name in self._silent for name in self._stream.members[role])
-            for role in ROLES
-        )
-
-    def _members(self, role: str) -> list[Member]:
-        own = dict.fromkeys(self._stream.members[role], 0)
-        for sides in self._there.values():
-            for each in ROLES:
-                for name, session in (sides.get(each) or {}).items():
-                    if name in own and isinstance(session.get("num_conn"), int):
-                        own[name] += session["num_conn"]
-        names = [
-            name
-            for name in self._stream.members[role]
-            if not is_silent(self._answers, name) or (self._omits and self._new)
-        ]
-        return [Member(name, self._weight(role, name), self._used(name, own[name])) for name in names]
-
-    def _used(self, name: str, own: int) -> int:
-        if self._stream.deal != "least_used":
-            return 0
-        ports = ((self._answers.get(name) or {}).get("gateway") or {}).get("ports")
-        used = ports.get("used") if isinstance(ports, Mapping) else None
-        return max(0, used - own) if isinstance(used, int) else 0
-
-    def _weight(self, role: str, name: str) -> int:
-        return (self._stream.weights.get(role) or {}).get(name, 1)
-
-    def _answers_here(self, member: Member) -> bool:
-        return bool(member.weight) and not is_silent(self._answers, member.name)
-
-    def _nobody(self, role: str) -> None:
-        """Note that no gateway of a side answers. Playbooks that go on with other streams leave this one as it is."""
-        names = [name for name in self._stream.members[role] if self._weight(role, name)]
-        if self._applies:
-            # The comparison finds out that it does not answer.
-            gateways = {each: self._stream.members[each][0] for each in ROLES} | {role: names[0]}
-            self._dealt.streams.append(replace(self._stream, deal="", gateways=gateways))
-            for number in self._there:
-                leg = Leg(number, 1, dict.fromkeys(ROLES, names[0]))
-                self._dealt.streams.append(_leg(self._stream, leg, self._stream.num_conn, OMITTED))
-            return
-        why = (self._answers.get(names[0]) or {}).get("msg") or "no answer"
-        self._problem(f"{role}.gateways: none of {listed(names)} answers ({names[0]}: {why})")
-
-    def _note(self, legs: Sequence[Leg], members: Mapping[str, Sequence[Member]], before: Mapping[int, int]) -> None:
-        """Note which gateways take no part, and why."""
-        stream, name = self._stream, self._stream.name
-        for gateway in self._silent:
-            effect = "its connections are omitted until it answers" if self._omits else "others take its part"
-            why = str((self._answers.get(gateway) or {}).get("msg") or "no answer")
-            self._dealt.warnings.append(f"stream {name}: {gateway} does not answer, so {effect} ({why})")
-        for role in ROLES:
-            idle = [
-                member.name
-                for member in members[role]
-                if member.weight and not any(leg.gateways.get(role) == member.name for leg in legs)
-            ]
-            if idle:
-                because = (
-                    f"there are only {stream.num_conn}"
-                    if stream.num_conn < sum(1 for member in members[role] if member.weight)
-                    else "the open stream keeps those that it has"
-                    if before
-                    else "others have more room"
-                )
-                self._dealt.notes.append(f"{name}: {listed(idle, 8)} gets no connections, as {because}")
-        if not self._applies:
-            for number, sides in sorted(self._there.items()):
-                kept = next((leg.gateways for leg in legs if leg.number == number), {})
-                for role, found in sides.items():
-                    self._dealt.warnings += [
-                        f"stream {name}: {gateway} has a {role} side that is no longer used: apply the description "
-                        "with the playbook streams to release it"
-                        for gateway in found
-                        if gateway != kept.get(role)
-                    ]
-
-    def _problem(self, text: str) -> None:
-        self._dealt.problems.append(f'stream "{self._stream.name}": {text}')

@@ -12,6 +12,11 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.dealt_streams import (
+    Dealt,
+    deal_streams,
+    dealt_plan,
+)
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.joined_steps import joined
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import Plan
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_applied import applied, plan_lines
@@ -22,12 +27,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.result_fac
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.status_document import status_document
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.status_view import view_status
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import SURPLUS, Stream, leg_uid
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_legs import (
-    Dealt,
-    deal_streams,
-    dealt_plan,
-    leg_uids,
-)
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_legs import leg_uids
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_reader import read_streams
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_rounds import Done, Round
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_steps import Step, Wishes, plan_steps
