@@ -132,8 +132,9 @@ def test_what_a_proxy_cannot_do_is_refused(gateway: S2CS) -> None:
         ("haproxy", {"transport": "udp"}, "transport"),
         ("s2ds", {"transport": "both"}, "transport"),
         ("stunnel", {"encryption": "tls", "transport": "udp"}, "transport"),
-        ("haproxy", {"rate": "1Gbit"}, "rate"),
-        ("nginx", {"rate": "1Gbit"}, "rate"),
+        ("stunnel", {"encryption": "tls", "rate": "1Gbit"}, "rate: "),
+        ("haproxy", {"rate": "10Tbit"}, "rate: "),
+        ("nginx", {"rate": "9kbit", "num_conn": 2}, "rate: "),
     ):
         request = {"encryption": "none", **options}
         gateway.refused("request", word, proxy, uid=own_uid(), role="producer", proxy=proxy, secret=SECRET, **request)
