@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -81,11 +82,21 @@ def rulebook(site: Site, inventory: Path, **variables: Any) -> Iterator[Callable
     # As a user has it: nothing but the installed collection, and programs in the search path.
     environment = {key: value for key, value in site.environment().items() if key != "PYTHONPATH"}
     environment["PATH"] = os.pathsep.join([str(Path(PLAYBOOK).parent), environment["PATH"]])
+    # What it was doing when it ended stays there.
+    scratch = site.directory / "tmp"
+    scratch.mkdir(exist_ok=True)
+    environment["TMPDIR"] = str(scratch)
     values = site.write("rulebook.json", variables)
     command = [RULEBOOK, "-i", str(inventory), "-r", "scistream.gateway.streams", "--vars", str(values)]
     with output.open("w") as file:
         process = subprocess.Popen(
-            command, env=environment, cwd=site.directory, stdin=subprocess.DEVNULL, stdout=file, stderr=file
+            command,
+            env=environment,
+            cwd=site.directory,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
         )
 
     def said() -> str:
@@ -97,11 +108,12 @@ def rulebook(site: Site, inventory: Path, **variables: Any) -> Iterator[Callable
         said()
     finally:
         process.terminate()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        # With the playbook that it runs, if there is one.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def wait(what: str, condition: Callable[[], bool], output: Callable[[], str]) -> None:
