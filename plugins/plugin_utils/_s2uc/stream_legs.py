@@ -114,8 +114,8 @@ def is_silent(answers: Results, gateway: str) -> bool:
 def holder_of(sessions: Mapping[str, Session], others: Mapping[str, Session]) -> str | None:
     """Return the gateway that has one side of a leg.
 
-    Several have one if another gateway took it, or if two runs worked on it at once. An open one that fits the other side
-    counts, and of several the one that was opened last.
+    Several have one if another gateway took it, or if two runs worked on it at once. An open one that fits the other
+    side counts, and of several the one that was opened last.
 
     Args:
         sessions: Sessions of the side, by gateway.
