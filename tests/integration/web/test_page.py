@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -46,6 +47,8 @@ def test_streams_are_shown_with_rates_and_health(site: Site, browser: Browser) -
         "document.querySelector('#picture svg').getAttribute('aria-label')"
     )
     assert "peak" in text(browser, "#plot-words")
+    # A page that has only been there for moments does not show an empty hour: its times have seconds.
+    assert re.search(r"\d:\d\d:\d\d", browser.value("document.querySelector('#plot svg').textContent"))
 
 
 def test_the_page_keeps_up_by_itself(site: Site, browser: Browser) -> None:

@@ -1,8 +1,10 @@
 // Plot of the throughput over time, with gaps for times without samples.
 const TICKS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 3600];
+const SHORTEST = 120;
+// Just above a value, and with quarters that have few digits.
 function ceiling(value) {
   const bits = Math.max(value * 8, 1000), power = 10 ** Math.floor(Math.log10(bits));
-  return [1, 2, 4, 5, 10].map((step) => step * power).find((top) => top >= bits) / 8;
+  return [1, 1.2, 1.6, 2, 2.4, 3.2, 4, 6, 8, 10].map((step) => step * power).find((top) => top >= bits) / 8;
 }
 function runs(values) {
   const found = [];
@@ -15,13 +17,15 @@ function runs(values) {
   return found;
 }
 function plot(data) {
-  const place = byId("plot"), { start, step } = data.history, span = data.history.span;
+  const place = byId("plot"), { start, step } = data.history;
   const title = byId("plot-title").textContent, marks = data.history.names || ["▸", "◂"];
   const series = { consumer: data.history.to_consumer, producer: data.history.to_producer };
   const known = series.consumer.filter((value) => value != null);
   if (!known.length) { show(place, element("p", { class: "empty" }, "Nothing measured yet.")); byId("plot-words").textContent = ""; return; }
   const width = Math.max(300, Math.round(place.clientWidth)), height = width < 620 ? 190 : 230, foot = 22, head = 8, margin = 66;
-  const end = data.history.relative ? span : Math.max(data.time, start + step), begin = end - span;
+  const end = data.history.relative ? data.history.span : Math.max(data.time, start + step);
+  // A gateway that has just started has its samples in all of the plot.
+  const span = data.history.relative ? end : Math.min(data.history.span, Math.max(SHORTEST, end - start)), begin = end - span;
   const peak = Math.max(...known), top = ceiling(Math.max(peak, ...series.producer.filter((value) => value != null)));
   const x = (time) => margin + (width - margin) * (time - begin) / span;
   const y = (value) => head + (height - foot - head) * (1 - value / top);
