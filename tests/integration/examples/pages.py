@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.M | re.S)
-_NAME = re.compile(r"# ([\w./-]+\.(?:yml|cfg|json))\n")
+_NAME = re.compile(r"# ([\w./-]+\.(?:yml|cfg|json|py))\n")
 
 
 @dataclass(frozen=True)

@@ -22,13 +22,14 @@ from ansible_collections.scistream.gateway.tests.integration.examples.pages impo
 from ansible_collections.scistream.gateway.tests.integration.examples.site import Site
 
 PAGES = [COLLECTION / "README.md", *sorted(COLLECTION.glob("docs/*.md"))]
-READ = [*PAGES, *sorted(COLLECTION.glob("roles/*/README.md"))]
+RECIPES = sorted(COLLECTION.glob("docs/recipes/*.md"))
+READ = [*PAGES, *RECIPES, *sorted(COLLECTION.glob("roles/*/README.md"))]
 # Commands that other parts of the tests run, and what cannot be run by a test, with the reason.
 ELSEWHERE = {
     r"make (demo|images|build|test)\b": "parts of make test: integration, containers, artifact, and the run itself",
     r"ansible-galaxy collection install dist/": "the integration tests use the collection as it is built and installed",
 }
-LANGUAGES = {"console", "yaml", "text", "sh", "ini", "json", "jinja"}
+LANGUAGES = {"console", "yaml", "text", "sh", "ini", "json", "jinja", "python"}
 
 
 def runs(page: Path) -> bool:
@@ -87,6 +88,8 @@ def read(block: Block) -> None:
     """Parse a block by its language."""
     if block.language in ("yaml", "json"):
         list(yaml.safe_load_all(block.text))
+    elif block.language == "python":
+        compile(block.text, block.file or "block", "exec")
 
 
 @pytest.mark.parametrize("page", READ, ids=lambda page: f"{page.parent.name}-{page.name}")
