@@ -9,7 +9,7 @@ export ARGS CONTAINERS
 
 .DEFAULT_GOAL := help
 .PHONY: help demo images test lint test-unit test-integration test-containers test-versions test-sanity units units-all \
-	molecule docs build pins clean
+	molecule docs pictures build pins clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s%s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -55,6 +55,9 @@ molecule: ## Run the Molecule scenarios
 
 docs: ## Write the reference of modules and roles to dist/docs
 	@$(TOOLS) docs
+
+pictures: ## Renew the pictures of the README in docs/images
+	@$(TOOLS) pictures
 
 build: ## Write the collection's archive to dist
 	@$(TOOLS) build

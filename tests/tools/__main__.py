@@ -25,7 +25,7 @@ import parts
 import pins as pinned
 import report
 from interpreters import controller
-from layout import CACHE, COLLECTION, DIST, VENVS, Failure
+from layout import CACHE, COLLECTION, DIST, ROOT, VENVS, Failure
 
 
 def demo(values: list[str], extra: list[str]) -> int:
@@ -79,6 +79,24 @@ def docs() -> int:
     return 0
 
 
+def pictures() -> int:
+    """Renew the pictures of the README in docs/images, from a real demo and a real status page."""
+    packages.ensure(["checks", "integration", "web"], controller())
+    env = environment.variables(environment.environment(environment.TESTS))
+    build = artifact.installed(env)
+    env["ANSIBLE_COLLECTIONS_PATH"] = str(build)
+    with demonstration.importable() as path:
+        env["PYTHONPATH"] = path
+        command = [
+            "python",
+            "-m",
+            ".".join([*COLLECTION.parts, "tests", "pictures"]),
+            "--output",
+            str(ROOT / "docs/images"),
+        ]
+        return subprocess.call(command, env=env)
+
+
 def pins() -> int:
     """Renew the pinned requirements; ARGS=--upgrade takes the newest versions."""
     env = environment.variables(environment.environment(environment.TESTS))
@@ -114,7 +132,7 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (("demo", demo.__doc__), ("test", test.__doc__)):
         commands.add_parser(name, help=text).add_argument("values", nargs="*")
-    alone = {"build": build, "docs": docs, "images": images, "pins": pins, "clean": clean}
+    alone = {"build": build, "docs": docs, "images": images, "pictures": pictures, "pins": pins, "clean": clean}
     for name, action in alone.items():
         commands.add_parser(name, help=action.__doc__)
     given = parser.parse_args()

@@ -63,13 +63,19 @@ def _under_janus(proxy: str, found: Mapping[str, str]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _controller(env: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """Run the real controller, with a stand-in for Portainer, over the engine of this machine."""
-    with tempfile.TemporaryDirectory(prefix="scistream-janus-") as scratch:
-        # Its code is a part of the collection's tests, and imports them by that name.
+def importable() -> Iterator[str]:
+    """Yield a scratch directory from which this checkout, tests included, can be imported by its full name."""
+    with tempfile.TemporaryDirectory(prefix="scistream-") as scratch:
         link = Path(scratch, COLLECTION)
         link.parent.mkdir(parents=True)
         link.symlink_to(ROOT)
+        yield scratch
+
+
+@contextlib.contextmanager
+def _controller(env: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """Run the real controller, with a stand-in for Portainer, over the engine of this machine."""
+    with importable() as scratch:
         ready = Path(scratch, "controller.json")
         module = ".".join([*COLLECTION.parts, "tests", "janus"])
         process = subprocess.Popen(

@@ -80,6 +80,10 @@ class Browser:
             "Emulation.setEmulatedMedia", features=[scheme, {"name": "prefers-reduced-motion", "value": "reduce"}]
         )
 
+    def hide_scrollbars(self) -> None:
+        """Show pages as wide as the screen, for pictures."""
+        self._call("Emulation.setScrollbarsHidden", hidden=True)
+
     def open(self, address: str, ready: str = "document.getElementById('updated')?.textContent === 'live'") -> None:
         """Go to a page, and wait until it shows data."""
         self._call("Page.navigate", url=address)
