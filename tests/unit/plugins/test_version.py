@@ -17,12 +17,13 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.version 
 ROOT = Path(__file__).resolve().parents[3]
 # Images that are built from the files of this version, and the sample of what s2cs_info returns.
 STATED = re.compile(r"(?:scistream/[a-z0-9]+:|\{collection: )([0-9][A-Za-z0-9.+-]*)")
+BINARY = (".pyc", ".png")
 SHIPPED = ("README.md", "docs/**/*", "inventories/**/*", "playbooks/**/*", "plugins/**/*", "roles/**/*")
 
 
 def stated() -> dict[str, set[str]]:
     """Return the versions in files."""
-    paths = [path for pattern in SHIPPED for path in ROOT.glob(pattern) if path.is_file() and path.suffix != ".pyc"]
+    paths = [path for pattern in SHIPPED for path in ROOT.glob(pattern) if path.is_file() and path.suffix not in BINARY]
     found = {str(path.relative_to(ROOT)): set(STATED.findall(path.read_text())) for path in paths}
     return {name: versions for name, versions in found.items() if versions}
 
