@@ -114,7 +114,7 @@ def gateway(tmp_path: Path) -> Iterator[Gateway]:
     program = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
     assert program, "there is no sshd: install openssh-server"
     Path("/run/sshd").mkdir(exist_ok=True)
-    group = account(f"scistream-users-{random.randrange(10**4):04}")
+    group = account("scistream-announcers")
     # Not below the directory of the tests, which other users cannot enter.
     with group as name, tempfile.TemporaryDirectory(prefix="s2cs-") as programs:
         found = Gateway(tmp_path, name, Path(programs))
