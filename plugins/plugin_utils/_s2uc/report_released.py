@@ -105,8 +105,7 @@ def _cut(counters: Mapping[str, Any], session: Mapping[str, Any], check_mode: bo
 def _elsewhere(streams: Sequence[Stream], gateways: Sequence[str] | None) -> Iterable[str]:
     """Return a line for each gateway of the streams that is not part of this run."""
     if gateways is not None:
-        for gateway in sorted(
-            {name for stream in streams for name in stream.gateways.values() if name} - set(gateways)
-        ):
+        # The gateway of a side of a leg may not be known.
+        for gateway in sorted({name for stream in streams for name in stream.gateways.values()} - {*gateways, ""}):
             sides = listed([stream.name for stream in streams if gateway in stream.gateways.values()])
             yield f"gateway {gateway} is not in this run: its side of {sides} is not released"
