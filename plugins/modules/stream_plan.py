@@ -20,9 +20,8 @@ description:
     C(scistream_ticket_dir), C(scistream_show), C(scistream_output), C(scistream_watch), C(scistream_watch_for),
     C(scistream_all), C(scistream_confirm), C(scistream_stream_set), C(scistream_prune), C(scistream_replace),
     C(scistream_probe_path), C(scistream_seconds), C(scistream_listeners_file), C(scistream_listeners_template),
-    C(scistream_wait_for_hello), C(scistream_wait_for_job),
-    C(scistream_listeners), C(scistream_secret_file), C(scistream_job_commands), C(scistream_key), C(scistream_key_file)
-    and C(scistream_probe).
+    C(scistream_wait_for_hello), C(scistream_wait_for_job), C(scistream_listeners), C(scistream_secret_file),
+    C(scistream_job_commands), C(scistream_key), C(scistream_key_file) and C(scistream_probe).
   - C(streams), C(ticket), C(reply), C(uid), C(uids), C(encryption), C(consumer_gateway), C(ticket_dir), C(show),
     C(output), C(watch), C(watch_for), C(all), C(confirm), C(stream_set), C(prune), C(replace), C(probe), C(seconds),
     C(listeners_file), C(listeners_template), C(wait_for_hello), C(wait_for_job), C(listeners) and C(secret_file) are
@@ -122,15 +121,15 @@ plan:
     probes: {}
     listeners_file: ""
     listeners_template: ""
+    hello_dir: null
+    listeners: []
+    secret_file: ""
+    wait_for_job: 0
 deals:
   description: Whether M(scistream.gateway.stream_deal) has to find out what the streams or uids are on the gateways.
   returned: success
   type: bool
   sample: false
-    hello_dir: null
-    listeners: []
-    secret_file: ""
-    wait_for_job: 0
 jobs:
   description:
     - Batch jobs whose nodes determine where producer applications listen, as options of
