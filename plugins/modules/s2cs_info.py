@@ -72,6 +72,20 @@ EXAMPLES = r"""
   loop: "{{ info.sessions | selectattr('state', 'eq', 'streaming') }}"
   loop_control:
     label: "{{ item.uid }} ({{ item.role }})"
+
+- name: Get all sessions with their counters, and two seconds later once more
+  scistream.gateway.s2cs_info:
+    samples: 1
+    interval: 2
+  delegate_to: gw-aps
+  register: measured
+
+- name: Show the bytes that each session transfers to its consumer per second
+  ansible.builtin.debug:
+    msg: "{{ (item.samples[-1].to_consumer - item.samples[0].to_consumer) // 2 }}"
+  loop: "{{ measured.sessions | selectattr('samples') }}"
+  loop_control:
+    label: "{{ item.uid }} ({{ item.role }})"
 """
 
 RETURN = r"""
