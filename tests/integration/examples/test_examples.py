@@ -64,7 +64,8 @@ def test_examples_of_filters_and_lookups(work: Site, kind: str, plugin: str) -> 
 def test_returned_is_what_is_described(site: Site, tmp_path: Path, module: str) -> None:
     """After all the examples, and a look at what they opened: every key in both directions."""
     work = site.elsewhere(tmp_path)
-    asked = {"scistream.gateway.s2cs_info": {}, "delegate_to": "{{ item }}", "loop": list(GATEWAYS)}
+    everything = {"samples": 1, "interval": 0.1}
+    asked = {"scistream.gateway.s2cs_info": everything, "delegate_to": "{{ item }}", "loop": list(GATEWAYS)}
     results = [*_results.get(module, []), *(row["result"] for row in work.tasks([asked]) if module == "s2cs_info")]
     assert results, "run all tests of this file: this one judges what the examples returned"
     assert differences(of_module(module), results) == []
