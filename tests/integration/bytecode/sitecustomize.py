@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Byte code of modules, kept from one run of them to the next on gateways that are on this machine.
+"""Byte code of modules and plugins, kept from one run of them to the next on gateways that are on this machine.
 
 Ansible sends a module in an archive, from which Python compiles all of it whenever it runs: more than half of what most
-modules do. The code that runs is the same; what cannot be kept is compiled as ever.
+modules do. The plugins of collections are compiled by a loader of Ansible, whenever a playbook runs. The code that runs
+is the same; what cannot be kept is compiled as ever.
 """
 
 from __future__ import annotations
@@ -17,12 +18,16 @@ import sys
 import zipimport
 from types import CodeType
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable
+
 _COMPILE = "_compile_source"
 _compile = getattr(zipimport, _COMPILE, None)
 _directory = os.environ.get("SCISTREAM_TEST_BYTECODE", "")
 
 
-def _remembered(path: str, source: bytes) -> CodeType:
+def _remembered(path: str, source: bytes, make: Callable[[], CodeType]) -> CodeType:
     key = _imp.source_hash(sys.hexversion, source).hex()
     kept = os.path.join(_directory, f"{os.path.basename(path)}-{key}")
     try:
@@ -33,8 +38,7 @@ def _remembered(path: str, source: bytes) -> CodeType:
         return code
     except OSError:
         pass
-    assert _compile is not None
-    code = _compile(path, source)
+    code = make()
     new = f"{kept}.{os.getpid()}"
     try:
         with open(new, "wb") as file:
@@ -46,5 +50,20 @@ def _remembered(path: str, source: bytes) -> CodeType:
     return code
 
 
+def _of_module(path: str, source: bytes) -> CodeType:
+    assert _compile is not None
+    return _remembered(path, source, lambda: _compile(path, source))
+
+
+def _of_plugin(source: Any, filename: str, mode: str, **how: Any) -> CodeType:
+    text = source if isinstance(source, bytes) else str(source).encode()
+    return _remembered(filename, text, lambda: compile(source, filename, mode, **how))
+
+
 if _compile is not None and _directory:
-    setattr(zipimport, _COMPILE, _remembered)
+    setattr(zipimport, _COMPILE, _of_module)
+if _directory and any(os.path.basename(word) == "ansible-playbook" for word in getattr(sys, "orig_argv", ())):
+    from ansible.utils.collection_loader import _collection_finder
+
+    # The name that its code finds before the function of Python.
+    _collection_finder.compile = _of_plugin
