@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import sys
 import time
@@ -45,6 +46,8 @@ def main(command: list[str]) -> int:
     for pid, words in left.items():
         print(f"left behind: process {pid}: {words[:300]}", file=sys.stderr)
         os.kill(pid, signal.SIGKILL)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(f"processor time: {used.ru_utime + used.ru_stime:.0f} s", file=sys.stderr)
     return status or (LEFT if left else 0)
 
 
