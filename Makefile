@@ -9,7 +9,7 @@ export ARGS CONTAINERS
 
 .DEFAULT_GOAL := help
 .PHONY: help demo images test lint test-unit test-integration test-containers test-versions test-sanity units units-all \
-	molecule docs pictures build pins clean
+	test-scenarios molecule docs pictures build pins clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s%s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -49,6 +49,9 @@ units-all: ## Run ansible-test units with every available gateway Python
 
 test-sanity: ## Run ansible-test sanity
 	@$(TOOLS) test sanity
+
+test-scenarios: ## Run long scenarios: 40 streams, recipes with their applications, event-driven Ansible
+	@$(TOOLS) test scenarios
 
 molecule: ## Run the Molecule scenarios
 	@$(TOOLS) test molecule

@@ -140,7 +140,7 @@ class Job:
     ) -> None:
         """Run the tests of a directory and count them; with the Python of the environment, unless there is another."""
         report = self.scratch / "junit.xml"
-        if not (self.workspace.collection / directory).is_dir():
+        if not (self.workspace.collection / directory).exists():
             raise Failure(f"nothing to run: there is no {directory}")
         pytest = [python, "-m", "pytest"] if python else ["pytest", f"--timeout={TEST_LIMIT}"]
         pytest += ["-p", "no:cacheprovider", "-v", "-o", "junit_family=xunit1"]

@@ -37,6 +37,12 @@ JANUS = "tests/integration/janus"
 WEB = "tests/integration/web"
 # The examples and pages of the documentation.
 EXAMPLES = "tests/integration/examples"
+# Long scenarios, which a whole run has no time for.
+SCENARIOS = (
+    "tests/integration/s2uc/test_forty_streams.py",
+    "tests/integration/s2uc/test_rulebook.py",
+    "tests/integration/examples/test_recipes.py",
+)
 # Programs of one file, or several beside each other.
 SCRIPTS = ("roles/*/files/*.py", "playbooks/files/*.py", "benchmarks/**/*.py")
 
@@ -171,15 +177,23 @@ def unit(job: Job) -> None:
 
 def integration(job: Job) -> None:
     """Real instances, driven with the collection as it is built and installed; two files of tests at a time."""
-    ignored = [f"--ignore={directory}" for directory in (CONTAINERS, JANUS, EXAMPLES, WEB, core_versions.DIRECTORY)]
-    rulebook = environment.environment("eda") / "bin" / "ansible-rulebook"
-    env = {"ANSIBLE_COLLECTIONS_PATH": str(job.workspace.build), "ANSIBLE_RULEBOOK": str(rulebook)}
-    job.pytest("tests/integration", *ignored, *SIDE_BY_SIDE, env=env)
+    elsewhere = (CONTAINERS, JANUS, EXAMPLES, WEB, core_versions.DIRECTORY, *SCENARIOS)
+    ignored = [f"--ignore={name}" for name in elsewhere]
+    job.pytest("tests/integration", *ignored, *SIDE_BY_SIDE, env={"ANSIBLE_COLLECTIONS_PATH": str(job.workspace.build)})
 
 
 def examples(job: Job) -> None:
     """What the documentation shows, as it is written."""
-    job.pytest(EXAMPLES, env={"ANSIBLE_COLLECTIONS_PATH": str(job.workspace.build)})
+    ignored = [f"--ignore={name}" for name in SCENARIOS]
+    job.pytest(EXAMPLES, *ignored, env={"ANSIBLE_COLLECTIONS_PATH": str(job.workspace.build)})
+
+
+def scenarios(job: Job) -> None:
+    """Many streams from beginning to end, recipes with real applications, and event-driven Ansible."""
+    first, *others = SCENARIOS
+    rulebook = environment.environment("eda") / "bin" / "ansible-rulebook"
+    env = {"ANSIBLE_COLLECTIONS_PATH": str(job.workspace.build), "ANSIBLE_RULEBOOK": str(rulebook)}
+    job.pytest(first, *others, *SIDE_BY_SIDE, env=env)
 
 
 def web(job: Job) -> None:
@@ -244,6 +258,7 @@ PARTS = (
     Part("shellcheck", shellcheck, "lint"),
     Part("ruff", ruff, "lint"),
     Part("artifact", built, "lint"),
+    Part("scenarios", scenarios, "bed", ("checks", "integration", "scenarios")),
     Part("molecule", molecule, "bed", ("checks", "integration", "containers")),
     Part("units-all", ansible_test.units_all, "bed", ("checks", "integration")),
 )
