@@ -50,7 +50,7 @@ units-all: ## Run ansible-test units with every available gateway Python
 test-sanity: ## Run ansible-test sanity
 	@$(TOOLS) test sanity
 
-test-scenarios: ## Run long scenarios: 40 streams, recipes with their applications, event-driven Ansible
+test-scenarios: ## Run long scenarios: many streams and gateways, applications, Slurm, events
 	@$(TOOLS) test scenarios
 
 molecule: ## Run the Molecule scenarios

@@ -40,7 +40,9 @@ EXAMPLES = "tests/integration/examples"
 # Long scenarios, which a whole run has no time for.
 SCENARIOS = (
     "tests/integration/s2uc/test_forty_streams.py",
+    "tests/integration/s2uc/test_many_gateways.py",
     "tests/integration/s2uc/test_rulebook.py",
+    "tests/integration/s2uc/test_slurm.py",
     "tests/integration/examples/test_recipes.py",
 )
 # Programs of one file, or several beside each other.
@@ -189,7 +191,7 @@ def examples(job: Job) -> None:
 
 
 def scenarios(job: Job) -> None:
-    """Many streams from beginning to end, recipes with real applications, and event-driven Ansible."""
+    """Many streams and gateways, recipes with real applications, a batch system, and event-driven Ansible."""
     first, *others = SCENARIOS
     rulebook = environment.environment("eda") / "bin" / "ansible-rulebook"
     env = {"ANSIBLE_COLLECTIONS_PATH": str(job.workspace.build), "ANSIBLE_RULEBOOK": str(rulebook)}

@@ -277,10 +277,11 @@ class TestUsers:
             lingering.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 300))
             callers = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _unused in range(calls + 1)]
             for caller in callers:
-                _connect_as(pwd.getpwnam(ANN).pw_uid, caller, service.socket)
                 if caller is callers[-1]:
                     # Until the descriptor is underway.
                     os.kill(service.frontend.pid, signal.SIGSTOP)
+                _connect_as(pwd.getpwnam(ANN).pw_uid, caller, service.socket)
+                if caller is callers[-1]:
                     socket.send_fds(caller, [b"{"], [lingering.fileno()])
                     lingering.close()
                     os.kill(service.frontend.pid, signal.SIGCONT)

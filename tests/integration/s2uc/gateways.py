@@ -183,7 +183,8 @@ class Site:
     def environment(self) -> dict[str, str]:
         """Return the environment of every run."""
         return {
-            **{key: value for key, value in os.environ.items() if not key.startswith("SSH_")},
+            # Lines are as long as they are: some programs that run tests set the width of a terminal.
+            **{key: value for key, value in os.environ.items() if not key.startswith(("SSH_", "COLUMNS"))},
             "HOME": str(self.home),
             "ANSIBLE_CONFIG": str(self.configuration),
             "ANSIBLE_NOCOLOR": "1",
