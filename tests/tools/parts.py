@@ -43,7 +43,9 @@ SCENARIOS = (
     "tests/integration/s2uc/test_many_gateways.py",
     "tests/integration/s2uc/test_rulebook.py",
     "tests/integration/s2uc/test_slurm.py",
+    "tests/integration/examples/test_long_pages.py",
     "tests/integration/examples/test_recipes.py",
+    "tests/integration/fifth_proxy",
 )
 # Programs of one file, or several beside each other.
 SCRIPTS = ("roles/*/files/*.py", "playbooks/files/*.py", "benchmarks/**/*.py")

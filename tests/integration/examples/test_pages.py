@@ -29,6 +29,8 @@ ELSEWHERE = {
     r"make (demo|images|build|test)\b": "parts of make test: integration, containers, artifact, and the run itself",
     r"ansible-galaxy collection install dist/": "the integration tests use the collection as it is built and installed",
 }
+#: Pages that take minutes: see test_long_pages.py.
+LONG = ("operating.md", "streams.md")
 LANGUAGES = {"console", "yaml", "text", "sh", "ini", "json", "jinja", "python"}
 
 
@@ -37,8 +39,15 @@ def runs(page: Path) -> bool:
     return any(block.language == "console" for block in blocks(page))
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if runs(page)], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if runs(page) and page.name not in LONG], ids=lambda page: page.name
+)
 def test_pages_can_be_followed(work: Site, page: Path) -> None:
+    follow_and_compare(work, page)
+
+
+def follow_and_compare(work: Site, page: Path) -> None:
+    """Do what a page says, after which the gateways have no other streams than before."""
     # Examples of modules leave sessions that are none of this page's.
     before = sessions(work)
     try:
