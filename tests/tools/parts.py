@@ -39,7 +39,7 @@ WEB = "tests/integration/web"
 EXAMPLES = "tests/integration/examples"
 # Long scenarios, which a whole run has no time for.
 SCENARIOS = (
-    "tests/integration/s2uc/test_forty_streams.py",
+    "tests/integration/s2uc/test_streams_as_code.py",
     "tests/integration/s2uc/test_many_gateways.py",
     "tests/integration/s2uc/test_rulebook.py",
     "tests/integration/s2uc/test_slurm.py",

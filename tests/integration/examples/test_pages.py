@@ -30,7 +30,7 @@ ELSEWHERE = {
     r"ansible-galaxy collection install dist/": "the integration tests use the collection as it is built and installed",
 }
 #: Pages that take minutes: see test_long_pages.py.
-LONG = ("operating.md", "streams.md")
+LONG = ("operating.md", "streams.md", "two-sites.md")
 LANGUAGES = {"console", "yaml", "text", "sh", "ini", "json", "jinja", "python"}
 
 
