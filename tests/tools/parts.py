@@ -40,6 +40,7 @@ EXAMPLES = "tests/integration/examples"
 # Long scenarios, which a whole run has no time for.
 SCENARIOS = (
     "tests/integration/s2uc/test_streams_as_code.py",
+    "tests/integration/s2uc/test_halves.py",
     "tests/integration/s2uc/test_many_gateways.py",
     "tests/integration/s2uc/test_rulebook.py",
     "tests/integration/s2uc/test_slurm.py",

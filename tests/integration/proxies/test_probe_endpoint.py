@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Callable, Iterator
 
 import pytest
 
@@ -27,12 +26,6 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.st
 )
 
 SECONDS = 60
-
-
-@pytest.fixture(autouse=True)
-def interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the interpreter itself: ansible-test replaces it by a program that needs its environment."""
-    monkeypatch.setattr(sys, "executable", os.path.realpath("/proc/self/exe"))
 
 
 @pytest.fixture
