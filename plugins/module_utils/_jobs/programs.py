@@ -82,7 +82,8 @@ def run(arguments: Sequence[str], seconds: float) -> Output:
 
 def _read(process: subprocess.Popen[bytes], seconds: float) -> tuple[str, str]:
     """Return what a program writes until it closes its outputs and exits."""
-    assert process.stdout is not None and process.stderr is not None
+    if process.stdout is None or process.stderr is None:
+        raise ValueError("the outputs of the program must be pipes")
     found = {process.stdout: b"", process.stderr: b""}
     deadline = time.monotonic() + seconds
     with selectors.DefaultSelector() as selector:

@@ -150,7 +150,7 @@ def _get(url: str, timeout: float) -> bytes:
     """Return a document, reading for at most so many seconds."""
     deadline = time.monotonic() + timeout
     try:
-        with urllib.request.urlopen(url, timeout=timeout) as answer:
+        with urllib.request.build_opener().open(url, timeout=timeout) as answer:
             text = bytearray()
             while len(text) <= MAX_BYTES:
                 part = answer.read1(1 << 16)
@@ -195,7 +195,8 @@ def _output(process: subprocess.Popen[bytes], timeout: float) -> tuple[bytes, by
     Processes that it starts in the background, such as those of SSH, may keep the one for errors open.
     """
     deadline = time.monotonic() + timeout
-    assert process.stdout is not None and process.stderr is not None
+    if process.stdout is None or process.stderr is None:
+        raise ValueError("the outputs of the program must be pipes")
     text, said = bytearray(), b""
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)

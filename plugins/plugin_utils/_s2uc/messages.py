@@ -135,7 +135,8 @@ def announcements(
         answer: Answer of the gateway to s2cs_info.
     """
     here = [
-        (stream.uid, list(listeners) or stream.producer_listeners) for stream, _ in sides_at(streams, gateway, "hello")
+        (stream.uid, list(listeners) or stream.producer_listeners)
+        for stream, _role in sides_at(streams, gateway, "hello")
     ]
     known = set(map(session_key, answer.get("sessions") or []))
     here += [(uid, list(listeners)) for uid in uids if (uid, "producer") in known]
