@@ -23,7 +23,7 @@ demo: ## Open a stream on this machine; PROXY=, ENCRYPTION=, RUNTIME= and SIZE= 
 images: ## Build images from Debian packages for the demo with RUNTIME=docker or dockersock
 	@$(TOOLS) images
 
-test: ## Run all checks and tests; CONTAINERS=no skips those in containers
+test: ## Run the checks and tests, except the long scenarios; CONTAINERS=no skips those in containers
 	@$(TOOLS) test
 
 lint: ## Run the static checks: linters, types, documentation, built collection
