@@ -54,7 +54,7 @@ class Channel:
         leg, buffer = self.leg, self._tls.input
         while True:
             try:
-                self._object.do_handshake()
+                self._advance()
             except ssl.SSLWantReadError:
                 self.flush()
             except ssl.SSLError as error:
@@ -67,13 +67,19 @@ class Channel:
             if not leg.readable:
                 return False
             try:
-                got = leg.sock.recv_into(buffer, HANDSHAKE_SIZE)
+                got = self._receive(buffer)
             except BlockingIOError:
                 leg.readable = False
                 return False
             if not got:
                 raise ConnectionError(0, "end of stream in the handshake")
             self._incoming.write(buffer[:got])
+
+    def _advance(self) -> None:
+        self._object.do_handshake()
+
+    def _receive(self, buffer: memoryview) -> int:
+        return self.leg.sock.recv_into(buffer, HANDSHAKE_SIZE)
 
     def seal(self, plain: memoryview) -> None:
         """Encrypt bytes. flush() sends them."""
