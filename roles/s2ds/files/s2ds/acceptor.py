@@ -56,11 +56,18 @@ class Acceptor:
         workers: WorkerPool,
         log: Log,
         arrived: Callable[[], None],
+        kernel_tls: tuple[bool, bool],
     ) -> None:
-        """Start to accept connections. `arrived` is called for each of them."""
+        """Start to accept connections.
+
+        Args:
+            arrived: Called for each of them.
+            kernel_tls: Whether the kernel is to encrypt, and to decrypt.
+        """
         self.config = config
         self.names = [text(sock.getsockname()[:2]) for sock in listeners]
         self.refused = 0
+        self._kernel_tls = kernel_tls
         self._listeners = listeners
         self._loop = loop
         self._workers = workers
@@ -72,12 +79,13 @@ class Acceptor:
         self._refusals = Refusals(log)
         self._resume()
 
-    def apply(self, config: Config) -> None:
+    def apply(self, config: Config, kernel_tls: tuple[bool, bool]) -> None:
         """Use a configuration for new connections."""
         if config.accept_congestion != self.config.accept_congestion:
             for sock in self._listeners:
                 set_congestion(sock, config.accept_congestion)
         self.config = config
+        self._kernel_tls = kernel_tls
 
     def close(self) -> None:
         for sock in self._listeners:
@@ -169,6 +177,7 @@ class Acceptor:
             "pipe_size": config.pipe_size,
             "congestion": config.connect_congestion,
             "rate": config.rate,
+            "kernel_tls": self._kernel_tls,
         }
         # A rate is only exact if a single process counts.
         workers = 1 if config.rate else config.workers

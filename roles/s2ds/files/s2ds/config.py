@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 NAME = "s2ds.json"
 
 MIB = 1 << 20
+AUTO = "auto"
 SIDES = ("accept", "connect")
 CONGESTION = re.compile(r"[a-z][a-z0-9_-]{0,14}", re.ASCII)
 
@@ -49,6 +50,7 @@ class Config:
         "allow",
         "connect_congestion",
         "connect_timeout",
+        "kernel_tls",
         "listeners",
         "max_connections",
         "pipe_size",
@@ -70,6 +72,7 @@ class Config:
         self.workers: int = values.take("workers", 0)
         self.max_connections: int = values.take("max_connections", 1024)
         self.connect_timeout: float = values.take("connect_timeout", 10)
+        self.kernel_tls: bool | str = values.take("kernel_tls", AUTO)
         congestion: tuple[str | None, str | None] = values.take("congestion", (None, None))
         self.accept_congestion, self.connect_congestion = congestion
         self.tls: TlsFiles | None = values.take("tls", None)
@@ -168,6 +171,12 @@ def _side(value: Any, key: str) -> str:
     return str(value)
 
 
+def _kernel_tls(value: Any, key: str) -> bool | str:
+    if value is not True and value is not False and value != AUTO:
+        raise bad(key, value, f'must be true, false or "{AUTO}"')
+    return value if isinstance(value, bool) else AUTO
+
+
 def _path(value: Any, key: str) -> str:
     if not isinstance(value, str) or not value or "\0" in value:
         raise bad(key, value, "must be the path of a file")
@@ -201,5 +210,6 @@ CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "max_connections": integer(1, 65536),
     "connect_timeout": within(0.1, 3600),
     "congestion": _congestion,
+    "kernel_tls": _kernel_tls,
     "tls": optional(_tls),
 }

@@ -14,7 +14,7 @@ import struct
 import termios
 from select import EPOLLOUT
 
-from counters import CLOSED, FAILED, REFUSED
+from counters import CLOSED, ENCRYPTION, FAILED, REFUSED
 from plain_pump import PlainPump
 from pump import AGAIN, FINISHED, LOST, READABLE, Broken, Leg, Refusal
 from sockets import ORDERLY, outgoing, text
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections import deque
     from typing import Any, Callable, Protocol
 
+    from kernel_channel import KernelTls
     from log import Log, Refusals
     from pump import Pump, WorkerResources
     from timers import Timer, Timers
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
         ready: deque[Connection]
         limits: tuple[TokenBucket, TokenBucket]
         resources: WorkerResources
+
+        def kernel_tls(self) -> KernelTls | None: ...
 
         def modify(self, fd: int, eventmask: int, /) -> None: ...
 
@@ -154,9 +157,16 @@ class Connection:
         """Authenticate both ends of the encrypted leg, before anything else is sent over it."""
         if self._tls is None:
             raise RuntimeError(f"{self}: handshake of an unencrypted connection")
-        from tls_channel import Channel
+        sealing, opening = self._job["kernel_tls"]
+        kernel = self._worker.kernel_tls() if sealing or opening else None
+        if kernel is not None:
+            from kernel_channel import KernelChannel
 
-        self._channel = Channel(self._tls, leg)
+            self._channel = KernelChannel(self._tls, leg, kernel, sealing, opening)
+        else:
+            from tls_channel import Channel
+
+            self._channel = Channel(self._tls, leg)
         self._step = self._authenticated
         self._limit_time(f"{leg.name}: no handshake")
         self._wake()
@@ -190,11 +200,11 @@ class Connection:
         if self._tls is None or self._channel is None:
             self._pump = PlainPump(self._client, target, worker.resources, worker.limits, self.wake)
         else:
-            from tls_pump import TlsPump
-
-            self._pump = TlsPump(
-                self._channel, self._client, target, self._tls.input, worker.resources, worker.limits, self.wake
+            self._pump = self._channel.pump(
+                self._client, target, worker.resources, worker.limits, self.wake, worker.timers
             )
+            encryption = self._channel.encryption()
+            worker.resources.counters[ENCRYPTION] = encryption.packed(self._job["id"])
         worker.log.line(f"open {self}")
 
     def _limit_time(self, what: str) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import mmap
 
-CLOSED, FAILED, REFUSED, TO_CONSUMER, TO_PRODUCER = range(5)
+CLOSED, FAILED, REFUSED, TO_CONSUMER, TO_PRODUCER, ENCRYPTION = range(6)
 FIELDS = 8  # one cache line for each block
 
 
@@ -26,4 +26,7 @@ class Counters:
         return self._values[number * FIELDS : (number + 1) * FIELDS]
 
     def total(self, field: int) -> int:
-        return sum(self._values[field::FIELDS].tolist())
+        return sum(self.each(field))
+
+    def each(self, field: int) -> list[int]:
+        return self._values[field::FIELDS].tolist()

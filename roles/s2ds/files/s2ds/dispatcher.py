@@ -12,9 +12,11 @@ import os
 from acceptor import Acceptor
 from config import load
 from control import Controller
-from counters import FAILED, REFUSED, TO_CONSUMER, TO_PRODUCER
+from counters import ENCRYPTION, FAILED, REFUSED, TO_CONSUMER, TO_PRODUCER
 from credential_files import read
+from encryption import UNKNOWN, latest
 from event_loop import EventLoop
+from kernel_choice import choose
 from sockets import check_congestion, text
 from totals import BYTES, CONNECTIONS, Totals
 from validation import ConfigError
@@ -55,7 +57,10 @@ class Dispatcher:
         self._workers = WorkerPool(self._loop, splice, log, self._close_in_child, self._totals.set_inexact)
         if credentials is not None:
             self._workers.send_credentials(credentials.message())
-        self._acceptor = Acceptor(config, listeners, self._loop, self._workers, log, self._save_later)
+        self._choice = choose(config, log)
+        self._acceptor = Acceptor(
+            config, listeners, self._loop, self._workers, log, self._save_later, self._choice.directions
+        )
         self._controller = Controller(controller, self._loop, self._answer)
 
     def run(self) -> None:
@@ -118,7 +123,8 @@ class Dispatcher:
         check_congestion(config)
         credentials = read(config)
         self._workers.send_credentials(None if credentials is None else credentials.message())
-        self._acceptor.apply(config)
+        self._choice = choose(config, self._log)
+        self._acceptor.apply(config, self._choice.directions)
         if config.rate != before.rate:
             self._workers.broadcast(json.dumps({"rate": config.rate}).encode())
         self._log.line("reloaded")
@@ -139,5 +145,13 @@ class Dispatcher:
             "bytes": {name: counted[name] for name in BYTES},
             "last_byte": totals.last_byte,
             "exact": totals.exact,
+            "encryption": self._encryption(),
             "workers": [{"pid": slot.pid, "open": slot.open()} for slot in workers.running()],
         }
+
+    def _encryption(self) -> dict[str, Any] | None:
+        """Return how the latest connection is encrypted, and why."""
+        if self._acceptor.config.tls is None:
+            return None
+        found = latest(self._workers.counters.each(ENCRYPTION))
+        return {**(found.document() if found else dict.fromkeys(UNKNOWN)), "reason": self._choice.reason}

@@ -9,8 +9,6 @@ Where it does not, OpenSSL continues with the same connection.
 
 from __future__ import annotations
 
-import ssl
-
 import kernel_tls
 import tls_secrets
 from pump import Broken
@@ -19,9 +17,12 @@ from tls_keys import TrafficKeys, suite_named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from encryption import Encryption
     from log import Log
-    from pump import Leg
+    from pump import Leg, Pump, Wake, WorkerResources
+    from timers import Timers
     from tls_context import TlsContext
+    from token_bucket import TokenBucket
 
 HEADER_SIZE = 5
 
@@ -129,7 +130,20 @@ class KernelChannel(Channel):
         # OpenSSL's records would be encrypted again.
         return True if self.outflow is not None else super().flush()
 
-    def encryption(self) -> tuple[bool, bool, str]:
-        """Return whether the kernel encrypts, whether it decrypts, and the suite."""
-        cipher = self._object.cipher()
-        return self.outflow is not None, self.opener is not None, cipher[0] if cipher else ""
+    def pump(
+        self,
+        client: Leg,
+        target: Leg,
+        resources: WorkerResources,
+        limits: tuple[TokenBucket, TokenBucket],
+        wake: Wake,
+        timers: Timers,
+    ) -> Pump:
+        if self.outflow is None and self.opener is None:
+            return super().pump(client, target, resources, limits, wake, timers)
+        from kernel_pump import KernelPump
+
+        return KernelPump(self, client, target, self._tls.input, resources, limits, wake, timers)
+
+    def encryption(self) -> Encryption:
+        return super().encryption().by_kernel(self.outflow is not None, self.opener is not None)

@@ -14,14 +14,17 @@ from __future__ import annotations
 import contextlib
 import ssl
 
+from encryption import Encryption
 from pump import Broken, Refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable
 
-    from pump import Leg
+    from pump import Leg, Pump, Wake, WorkerResources
+    from timers import Timers
     from tls_context import TlsContext
+    from token_bucket import TokenBucket
 
 # Size of the pieces in OpenSSL's buffers, which never shrink.
 PIECE = 1 << 16
@@ -80,6 +83,25 @@ class Channel:
 
     def _receive(self, buffer: memoryview) -> int:
         return self.leg.sock.recv_into(buffer, HANDSHAKE_SIZE)
+
+    def pump(
+        self,
+        client: Leg,
+        target: Leg,
+        resources: WorkerResources,
+        limits: tuple[TokenBucket, TokenBucket],
+        wake: Wake,
+        _timers: Timers,
+    ) -> Pump:
+        """Return the pump of a connection, after the handshake."""
+        from tls_pump import TlsPump
+
+        return TlsPump(self, client, target, self._tls.input, resources, limits, wake)
+
+    def encryption(self) -> Encryption:
+        """Return how the connection is encrypted, after the handshake."""
+        cipher = self._object.cipher()
+        return Encryption(False, False, cipher[0] if cipher else "")
 
     def seal(self, plain: memoryview) -> None:
         """Encrypt bytes. flush() sends them."""

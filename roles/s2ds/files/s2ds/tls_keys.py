@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import hmac
 import struct
 
 VERSION = 0x0304
@@ -66,6 +65,9 @@ class TrafficKeys:
 
     def _expand(self, label: str, size: int) -> bytes:
         """HKDF-Expand-Label with an empty context."""
+        # Imported here, because it loads OpenSSL, which takes memory that sessions without encryption save.
+        import hmac
+
         name = b"tls13 " + label.encode()
         info = struct.pack("!HB", size, len(name)) + name + b"\0"
         result = block = b""

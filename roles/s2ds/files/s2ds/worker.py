@@ -26,6 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from kernel_channel import KernelTls
     from log import Log
     from splice import Splice
     from tls_context import TlsContext
@@ -44,6 +45,7 @@ class Worker:
         self.refusals = Refusals(log)
         self.tls: TlsContext | None = None
         self._credentials: Credentials | None = None
+        self._kernel_tls: KernelTls | None = None
         self.timers = Timers()
         self.ready: deque[Connection] = deque()
         self.limits = (TokenBucket(self.timers), TokenBucket(self.timers))
@@ -53,6 +55,14 @@ class Worker:
         self._epoll = epoll()
         self.modify = self._epoll.modify
         self._epoll.register(channel.fileno(), EPOLLIN)
+
+    def kernel_tls(self) -> KernelTls | None:
+        """Return what the kernel is to do for encrypted connections, or None if it cannot."""
+        if self._kernel_tls is None:
+            from kernel_channel import KernelTls
+
+            self._kernel_tls = KernelTls(self.log)
+        return self._kernel_tls if self._kernel_tls.prepare() else None
 
     def watch(self, fd: int, connection: Connection, events: int) -> None:
         self._epoll.register(fd, events)
