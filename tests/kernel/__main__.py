@@ -1,0 +1,37 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The tests of the forwarder's encryption, in a virtual machine whose kernel has TLS.
+
+python3 tests/kernel [--suite bookworm] [arguments of pytest]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import machine
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scistream-gateway" / "kernels"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="tests/kernel", description="Run tests of the forwarder under other kernels.")
+    parser.add_argument("--suite", action="append", help="release of Debian whose kernel is booted (bookworm)")
+    parser.add_argument("--cache", type=Path, default=CACHE, help="where the roots are kept (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=600, help="limit for each kernel (%(default)s)")
+    parser.add_argument("--cpu", default="max", help="model of the processor (%(default)s)")
+    options, arguments = parser.parse_known_args()
+    codes = [
+        machine.run(machine.root(suite, options.cache), arguments, options.cpu, options.seconds)
+        for suite in options.suite or ["bookworm"]
+    ]
+    return max(codes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,184 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A virtual machine with a kernel of Debian, and in its memory a root with Python and this project's tests.
+
+It is emulated, so it runs everywhere, but slowly: what it shows is whether something works.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[2]
+PACKAGES = (
+    *("python3", "python3-pytest", "python3-cryptography", "python3-hypothesis"),
+    *("openssl", "iproute2", "linux-image-cloud-amd64"),
+)
+# Of the root, what is never used.
+LEFT_OUT = ("boot", "var", "usr/share", "usr/lib/modules", "lib/modules", "usr/lib/x86_64-linux-gnu/perl")
+# What the machine loads, with everything that it depends on.
+MODULES = ("tls", "gcm", "ctr", "ghash-generic", "aesni-intel", "chacha20poly1305", "sch_netem")
+# Of the project, and where it goes.
+TREES = ("roles/s2ds/files/s2ds", "tests/unit/roles/s2ds")
+FILES = ("tests/unit/conftest.py",)
+GUEST = "tests/kernel/guest"
+GUEST_TESTS = "tests/unit/roles/s2ds/encrypted"
+MEMORY_MIB = 1536
+MARK = "exit code of the tests: "
+
+
+class Failure(Exception):
+    pass
+
+
+def root(suite: str, cache: Path) -> Path:
+    """Return a directory with the packages, which is made once."""
+    made = cache / suite
+    if made.exists():
+        return made
+    missing = [name for name in ("mmdebstrap", "qemu-system-x86_64") if shutil.which(name) is None]
+    if missing:
+        raise Failure(f"there is no {' and no '.join(missing)}: install the packages mmdebstrap and qemu-system-x86")
+    cache.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{suite}-", dir=cache))
+    include = f"--include={','.join(PACKAGES)}"
+    # Nothing is configured: no script of a package is needed for a program to run.
+    subprocess.run(["mmdebstrap", "--quiet", "--variant=extract", include, suite, str(partial)], check=True)
+    partial.chmod(0o755)
+    partial.rename(made)
+    return made
+
+
+def run(root_directory: Path, arguments: list[str], cpu: str, seconds: float) -> int:
+    """Run pytest in the machine. Returns its exit code."""
+    (kernel,) = (root_directory / "boot").glob("vmlinuz-*")
+    release = kernel.name.partition("-")[2]
+    print(f"== kernel {release}", flush=True)
+    with tempfile.NamedTemporaryFile(prefix="initramfs-") as archive:
+        with open(archive.name, "wb") as file:
+            write(file, contents(root_directory, release, arguments))
+        command = [
+            *("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", cpu, "-smp", "2", "-m", str(MEMORY_MIB)),
+            *("-nographic", "-no-reboot", "-nic", "none", "-kernel", str(kernel), "-initrd", archive.name),
+            *("-append", "console=ttyS0 quiet panic=-1 mitigations=off"),
+        ]
+        return watch(command, seconds)
+
+
+def watch(command: list[str], seconds: float) -> int:
+    """Show what the machine says, and return the exit code that it mentions."""
+    code = 3
+    end = time.monotonic() + seconds
+    os.environ["TERM"] = "dumb"
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace") as qemu:
+        if qemu.stdout is None:
+            raise RuntimeError("the output of the machine is not read")
+        try:
+            for line in qemu.stdout:
+                sys.stdout.write(line)
+                sys.stdout.flush()
+                if MARK in line:
+                    code = int(line.partition(MARK)[2])
+                if time.monotonic() > end:
+                    raise Failure(f"the machine was not done after {seconds:g} s")
+        finally:
+            qemu.kill()
+    return code
+
+
+Entry = tuple[str, int, bytes, int]  # name, mode, content, device
+
+
+def contents(root_directory: Path, release: str, arguments: list[str]) -> Iterator[Entry]:
+    yield from tree(root_directory, "", LEFT_OUT)
+    for name in TREES:
+        yield from parents(f"project/{name}")
+        yield from tree(PROJECT / name, f"project/{name}/")
+    for name in FILES:
+        yield f"project/{name}", stat.S_IFREG | 0o644, (PROJECT / name).read_bytes(), 0
+    yield from tree(PROJECT / GUEST, f"project/{GUEST_TESTS}/")
+    for name in ("proc", "sys", "tmp", "run", "modules"):
+        yield name, stat.S_IFDIR | 0o755, b"", 0
+    yield "dev/console", stat.S_IFCHR | 0o600, b"", 5 << 8 | 1
+    order = modules(root_directory / "usr/lib/modules" / release)
+    if not order:
+        order = modules(root_directory / "lib/modules" / release)
+    for index, module in enumerate(order):
+        yield f"modules/{index:03d}-{module.name}", stat.S_IFREG | 0o644, module.read_bytes(), 0
+    yield "arguments.json", stat.S_IFREG | 0o644, json.dumps(arguments).encode(), 0
+    yield "init", stat.S_IFREG | 0o755, (Path(__file__).with_name("init.py")).read_bytes(), 0
+
+
+def parents(name: str) -> Iterator[Entry]:
+    parts = name.split("/")
+    for count in range(1, len(parts) + 1):
+        yield "/".join(parts[:count]), stat.S_IFDIR | 0o755, b"", 0
+
+
+def tree(top: Path, prefix: str, left_out: tuple[str, ...] = ()) -> Iterator[Entry]:
+    for where, directories, files in os.walk(top):
+        relative = os.path.relpath(where, top)
+        relative = "" if relative == "." else f"{relative}/"
+        directories[:] = sorted(
+            name for name in directories if f"{relative}{name}" not in left_out and name != "__pycache__"
+        )
+        for name in (*directories, *sorted(files)):
+            path = Path(where, name)
+            info = path.lstat()
+            if stat.S_ISLNK(info.st_mode):
+                yield f"{prefix}{relative}{name}", info.st_mode, os.readlink(path).encode(), 0
+            elif stat.S_ISDIR(info.st_mode):
+                yield f"{prefix}{relative}{name}", info.st_mode, b"", 0
+            elif stat.S_ISREG(info.st_mode):
+                yield f"{prefix}{relative}{name}", info.st_mode, path.read_bytes(), 0
+
+
+def modules(directory: Path) -> list[Path]:
+    """Return the modules of this kernel in the order in which they can be loaded."""
+    found = {path.name.partition(".ko")[0].replace("_", "-"): path for path in directory.rglob("*.ko*")}
+    order: list[Path] = []
+
+    def add(name: str) -> None:
+        path = found.get(name.replace("_", "-"))
+        # What is not there is part of the kernel, or unknown to it.
+        if path is None or path in order:
+            return
+        for needed in dependencies(path):
+            add(needed)
+        order.append(path)
+
+    for name in MODULES:
+        add(name)
+    return order
+
+
+def dependencies(module: Path) -> list[str]:
+    data = module.read_bytes()
+    if module.suffix == ".xz":
+        import lzma
+
+        data = lzma.decompress(data)
+    names = data.partition(b"\0depends=")[2].partition(b"\0")[0].decode()
+    return [name for name in names.split(",") if name]
+
+
+def write(file: object, entries: Iterator[Entry]) -> None:
+    """Write an archive that the kernel unpacks (cpio, "newc")."""
+    put = file.write  # type: ignore[attr-defined]
+    for number, (name, mode, content, device) in enumerate((*entries, ("TRAILER!!!", 0, b"", 0)), 1):
+        text = name.encode() + b"\0"
+        fields = (number, mode, 0, 0, 1, 0, len(content), 0, 0, device >> 8, device & 255, len(text), 0)
+        head = b"070701" + b"".join(b"%08X" % field for field in fields)
+        put(head + text + bytes(-(len(head) + len(text)) % 4))
+        put(content + bytes(-len(content) % 4))
