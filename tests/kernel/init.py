@@ -42,9 +42,15 @@ def main() -> None:
         load(module)
     arguments = json.loads(Path("/arguments.json").read_text())
     command = ["python3", "-B", "-m", "pytest", "-p", "no:cacheprovider", "--rootdir=/project", "-c", "/dev/null"]
-    environment = {**os.environ, "S2DS_KERNEL_TLS": "true", "S2DS_SECONDS": "120"}
+    environment = {**os.environ, "S2DS_KERNEL_TLS": "true", "S2DS_SECONDS": "120", "S2DS_MIB": "2"}
     done = subprocess.run(
-        [*command, *(arguments or ["-v"])], cwd=TESTS, env=environment, user=USER, group=USER, extra_groups=[], check=False
+        [*command, *(arguments or ["-v"])],
+        cwd=TESTS,
+        env=environment,
+        user=USER,
+        group=USER,
+        extra_groups=[],
+        check=False,
     )
     print(f"exit code of the tests: {done.returncode}", flush=True)
 

@@ -81,7 +81,9 @@ def watch(command: list[str], seconds: float) -> int:
     code = 3
     end = time.monotonic() + seconds
     os.environ["TERM"] = "dumb"
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace") as qemu:
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace"
+    ) as qemu:
         if qemu.stdout is None:
             raise RuntimeError("the output of the machine is not read")
         try:

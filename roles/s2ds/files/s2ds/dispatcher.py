@@ -51,13 +51,14 @@ class Dispatcher:
         self._log = log
         self._totals = Totals(log)
         self._saving = False
+        self._splice = splice
         self._wakeup = wakeup
         self._loop = EventLoop()
         self._loop.watch(wakeup.fileno(), self._loop.stop)
         self._workers = WorkerPool(self._loop, splice, log, self._close_in_child, self._totals.set_inexact)
         if credentials is not None:
             self._workers.send_credentials(credentials.message())
-        self._choice = choose(config, log)
+        self._choice = choose(config, credentials, splice, log)
         self._acceptor = Acceptor(
             config, listeners, self._loop, self._workers, log, self._save_later, self._choice.directions
         )
@@ -123,7 +124,7 @@ class Dispatcher:
         check_congestion(config)
         credentials = read(config)
         self._workers.send_credentials(None if credentials is None else credentials.message())
-        self._choice = choose(config, self._log)
+        self._choice = choose(config, credentials, self._splice, self._log)
         self._acceptor.apply(config, self._choice.directions)
         if config.rate != before.rate:
             self._workers.broadcast(json.dumps({"rate": config.rate}).encode())

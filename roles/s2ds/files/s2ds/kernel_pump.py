@@ -202,12 +202,15 @@ class KernelOpening(Flow):
                 else:
                     return False
             except OSError as error:
-                destination.not_sent(error)
-                if destination.gone:
-                    self.close()
+                self._not_sent(error)
                 return False
             self._delivered(sent)
         return True
+
+    def _not_sent(self, error: OSError) -> None:
+        self._destination.not_sent(error)
+        if self._destination.gone:
+            self.close()
 
     def _take(self, count: int) -> bool:
         """Take at most so many bytes from the source. Returns False if there is nothing now."""
@@ -215,12 +218,9 @@ class KernelOpening(Flow):
         splice = resources.splice
         if splice is None or self._odd or not self._take_pipe():
             return self._receive(count)
-        pipe = self._pipe
-        if pipe is None:
-            raise RuntimeError("there is no pipe to splice into")
         while self._held < count:
             try:
-                got = splice(source.fd, pipe.input, count - self._held)
+                got = splice(source.fd, self._pipe.input, count - self._held)  # type: ignore[union-attr]
             except BlockingIOError:
                 if self._held:
                     return True  # The pipe may be full.
@@ -373,7 +373,7 @@ def _cut(source: Leg) -> Broken:
 
 def _broken(source: Leg, error: OSError) -> Broken:
     if error.errno == errno.EBADMSG:
-        return Broken(source, "TLS: corrupted record")
+        return Broken(source, "TLS: bad record mac")
     if error.errno == errno.EMSGSIZE:
         return Broken(source, "TLS: record of an invalid length")
     return Broken(source, error.strerror or os.strerror(error.errno or 0))

@@ -69,18 +69,22 @@ class TlsContext:
         return peer
 
     def _load(self, certificate: str, key: str) -> None:
-        with _file(certificate) as certificate_file, _file(key) as key_file:
-            try:
-                self.context.load_cert_chain(certificate_file, key_file, password=_no_password)
-            except ssl.SSLError as error:
-                if not _is_readable(certificate):
-                    raise CredentialError("certificate", "does not contain a valid certificate") from None
-                reason = error.reason or ""
-                if reason == "KEY_VALUES_MISMATCH":
-                    raise CredentialError("key", "does not belong to the certificate") from None
-                if reason.startswith(("EE_KEY", "CA_MD")):
-                    raise CredentialError("certificate", f"is refused: {reason.lower().replace('_', ' ')}") from None
-                raise CredentialError("key", "does not contain a valid private key") from None
+        try:
+            load_key_pair(self.context, certificate, key)
+        except ssl.SSLError as error:
+            if not _is_readable(certificate):
+                raise CredentialError("certificate", "does not contain a valid certificate") from None
+            reason = error.reason or ""
+            if reason == "KEY_VALUES_MISMATCH":
+                raise CredentialError("key", "does not belong to the certificate") from None
+            if reason.startswith(("EE_KEY", "CA_MD")):
+                raise CredentialError("certificate", f"is refused: {reason.lower().replace('_', ' ')}") from None
+            raise CredentialError("key", "does not contain a valid private key") from None
+
+
+def load_key_pair(context: ssl.SSLContext, certificate: str, key: str) -> None:
+    with _file(certificate) as certificate_file, _file(key) as key_file:
+        context.load_cert_chain(certificate_file, key_file, password=_no_password)
 
 
 def _is_readable(certificate: str) -> bool:

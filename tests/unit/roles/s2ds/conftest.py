@@ -4,7 +4,7 @@
 
 """The real program on real sockets.
 
-S2DS_PYTHON names the interpreter that runs it, S2DS_MIB the size of large transfers.
+S2DS_PYTHON names the interpreter that runs it, S2DS_MIB the size of large transfers, S2DS_SECONDS the time limit.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import pytest
 PROGRAM = Path(__file__).resolve().parents[4] / "roles" / "s2ds" / "files" / "s2ds"
 PYTHON = os.environ.get("S2DS_PYTHON", sys.executable)
 LARGE = int(os.environ.get("S2DS_MIB", "32")) << 20
-SECONDS = 20
+SECONDS = int(os.environ.get("S2DS_SECONDS", "20"))
 
 
 def wait_until(condition: Callable[[], Any], what: str, seconds: float = SECONDS) -> Any:

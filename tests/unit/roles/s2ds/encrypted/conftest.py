@@ -2,12 +2,17 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Gateways whose leg to each other is encrypted, with certificates made for each test."""
+"""Gateways whose leg to each other is encrypted, with certificates made for each test.
+
+S2DS_KERNEL_TLS is their setting kernel_tls.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import datetime
+import json
+import os
 import socket
 import ssl
 import threading
@@ -21,6 +26,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+KERNEL_TLS: Any = json.loads(os.environ.get("S2DS_KERNEL_TLS", '"auto"'))
 HOUR = datetime.timedelta(hours=1)
 
 
@@ -158,6 +164,7 @@ class Sealed:
         return {"side": side, "certificate": str(own.certificate), "key": str(own.key), "peer": str(peer.certificate)}
 
     def gateway(self, side: str, target: Any, name: str = "", tls: Any = None, **config: Any) -> Any:
+        config.setdefault("kernel_tls", KERNEL_TLS)
         settings = self.bed.config(targets=[target], tls=tls or self.tls(side), **config)
         return self.bed.raw(settings, name=name or side).started()
 

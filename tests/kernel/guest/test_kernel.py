@@ -1,0 +1,323 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is particular about encryption in the kernel. The other tests of this directory run with it as well."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+MIB = 1 << 20
+WHERE = pytest.mark.parametrize("where", ["accept", "connect"])
+# Since then, it takes new keys in a connection.
+RENEWS = (6, 14)
+KERNEL = tuple(int(part) for part in platform.release().split(".")[:2])
+
+
+def outside(where: str, client: Any, server: Any) -> tuple[Any, Any]:
+    """The end that speaks TLS, and the other one."""
+    return (client, server) if where == "accept" else (server, client)
+
+
+@WHERE
+def test_the_kernel_encrypts_and_decrypts(sealed: Any, where: str) -> None:
+    (gateway,), client, server = sealed.pair(where)
+    client.send(b"question")
+    assert server.receive(8) == b"question"
+    server.send(b"answer")
+    assert client.receive(6) == b"answer"
+    found = gateway.status()["encryption"]
+    assert found == {
+        "sending": "kernel",
+        "receiving": "kernel",
+        "suite": "TLS_AES_256_GCM_SHA384",
+        "reason": "kernel_tls is true",
+    }
+
+
+def test_no_byte_enters_the_program(sealed: Any) -> None:
+    """It has read no more than its modules, messages and handshakes."""
+    gateways, client, server = sealed.pair("both")
+    client.send(b"x")
+    assert server.receive(1) == b"x"
+    workers = [pid for gateway in gateways for pid in gateway.workers()]
+    before = [faults(pid) for pid in workers]
+    digest, got = sealed.bed.together(lambda: client.send_stream(4 * MIB, 1), server.receive_stream)
+    assert got == (4 * MIB, digest)
+    # A buffer for copies is larger than this.
+    assert all(after - begin < 128 for begin, after in zip(before, [faults(pid) for pid in workers], strict=True))
+
+
+def faults(pid: int) -> int:
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        return int(file.read().rpartition(")")[2].split()[7])
+
+
+@WHERE
+def test_secrets_leave_no_trace(sealed: Any, where: str) -> None:
+    (gateway,), client, server = sealed.pair(where)
+    client.send(b"x")
+    assert server.receive(1) == b"x"
+    (worker,) = gateway.workers()
+    with pytest.raises(PermissionError):
+        os.listdir(f"/proc/{worker}/fd")
+    with pytest.raises(PermissionError), open(f"/proc/{worker}/mem", "rb"):
+        pass
+    assert sorted(os.listdir(gateway.directory)) == ["log", "run", "s2ds.json"]
+
+
+@WHERE
+@pytest.mark.parametrize("size", [1, 7, 16384, 16385, 100_000])
+def test_short_messages_do_not_wait(sealed: Any, where: str, size: int) -> None:
+    _gateways, client, server = sealed.pair(where)
+    for number in range(20):
+        message = hashlib.shake_128(b"%d" % number).digest(size)
+        client.send(message)
+        assert server.receive(size) == message
+        server.send(message)
+        assert client.receive(size) == message
+
+
+@WHERE
+def test_bytes_behind_the_handshake(sealed: Any, where: str) -> None:
+    """They arrive together with its last message, before the kernel has the keys."""
+    target = sealed.bed.target()
+    gateway = sealed.gateway(where, target.address)
+    data = os.urandom(25_000)
+    if where == "accept":
+        near = gateway.connect()
+        near.sock = Early(near.sock, sealed.context(False, sealed.consumer, sealed.producer), data)
+        far = sealed.bed.together(near.sock.shake, target.accept)[1]
+    else:
+        far, near = sealed.bed.together(gateway.connect, lambda: sealed.answer(target))
+        near.send(data)
+    assert far.receive(len(data)) == data
+    assert gateway.status()["encryption"]["receiving"] == "kernel"
+
+
+class Early:
+    """A client that sends its first bytes, and the last message of its handshake, in one call."""
+
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext, data: bytes) -> None:
+        self.raw, self._data = sock, data
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.raw, name)
+
+    def shake(self) -> None:
+        while True:
+            try:
+                self._tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                self.raw.sendall(self._outgoing.read())
+                self._incoming.write(self.raw.recv(65536))
+        self._tls.write(self._data)
+        self.raw.sendall(self._outgoing.read())
+
+
+@WHERE
+@pytest.mark.parametrize(
+    ("junk", "reason"),
+    [
+        (b"GET / HTTP/1.0\r\n\r\n" * 400, "TLS: "),
+        (b"\x17\x03\x03\xff\xff" + bytes(70_000), "TLS: "),
+        (b"\x17\x03\x03\x00\x20" + bytes(32), "TLS: bad record mac"),
+        (b"\x17\x03\x03\x40\x11" + bytes(16401), "TLS: bad record mac"),
+        (b"\x14\x03\x03\x00\x01\x01" * 40, "TLS: "),
+        (b"\x17\x03\x03\x00\x20" + bytes(7), "end of stream without close_notify"),
+        (b"\x17\x03", "end of stream without close_notify"),
+        (b"", "end of stream without close_notify"),
+    ],
+    ids=[
+        "text",
+        "too long",
+        "corrupted",
+        "corrupted, large",
+        "unencrypted",
+        "cut in a record",
+        "cut in a header",
+        "cut",
+    ],
+)
+def test_what_is_no_stream_breaks_the_connection(sealed: Any, where: str, junk: bytes, reason: str) -> None:
+    (gateway,), client, server = sealed.pair(where)
+    near, far = outside(where, client, server)
+    near.send(b"good")
+    assert far.receive(4) == b"good"
+    try:
+        near.sock.raw.sendall(junk)
+        near.sock.raw.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass  # It has been reset already.
+    assert far.outcome() == "reset"
+    gateway.counted("open", 0)
+    assert reason in gateway.log(), gateway.log()
+
+
+@WHERE
+def test_other_alerts_are_no_end(sealed: Any, where: str) -> None:
+    (gateway,), client, server = sealed.pair(where)
+    near, far = outside(where, client, server)
+    near.send(b"good")
+    assert far.receive(4) == b"good"
+    # It makes OpenSSL send an alert.
+    near.sock._incoming.write(b"\x17\x03\x03\x00\x20" + bytes(32))
+    with pytest.raises(ssl.SSLError):
+        near.sock.tls.read(1)
+    near.sock._flush()
+    assert far.outcome() == "reset"
+    gateway.counted("open", 0)
+    assert "TLS: alert 20" in gateway.log()
+
+
+@pytest.mark.parametrize("number", range(6))
+@WHERE
+def test_nothing_is_lost_behind_close_notify(sealed: Any, where: str, number: int) -> None:
+    """The last bytes, close_notify and the end of the connection follow each other at once, and the reader is slow."""
+    (gateway,), client, server = sealed.pair(where)
+    near, far = outside(where, client, server)
+    near.sock.raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    data = os.urandom(3 * MIB + number)
+    near.end()  # so that the connection is closed behind the other direction
+    assert far.rest() == b""
+    sender = threading.Thread(target=lambda: (far.send(data), far.end()))
+    sender.start()
+    time.sleep(0.5)
+    got = near.rest()
+    sender.join()
+    assert hashlib.sha256(got).digest() == hashlib.sha256(data).digest()
+    gateway.counted("open", 0)
+    assert "reason='end of stream'" in gateway.log()
+
+
+@WHERE
+def test_one_direction_only(sealed: Any, where: str) -> None:
+    """The kernel may encrypt and OpenSSL decrypt, or the other way round."""
+    for directions in ((True, False), (False, True)):
+        target = sealed.bed.target()
+        name = f"gateway{directions[0]}"
+        prefer(sealed.bed.directory / name, *directions)
+        gateway = sealed.gateway(where, target.address, name, kernel_tls="auto")
+        if where == "accept":
+            client, server = sealed.bed.together(lambda gateway=gateway: sealed.dial(gateway), target.accept)
+        else:
+            client, server = sealed.bed.together(gateway.connect, lambda target=target: sealed.answer(target))
+        digests = sealed.bed.together(
+            lambda client=client: client.send_stream(2 * MIB, 1),
+            lambda server=server: server.send_stream(2 * MIB, 2),
+            server.receive_stream,
+            client.receive_stream,
+        )
+        assert digests[2:] == [(2 * MIB, digests[0]), (2 * MIB, digests[1])]
+        found = gateway.status()["encryption"]
+        assert (found["sending"] == "kernel", found["receiving"] == "kernel") == directions
+        gateway.counted("open", 0)
+        assert "reason='end of stream'" in gateway.log()
+
+
+def prefer(directory: Path, sending: bool, receiving: bool) -> None:
+    """Results of an earlier measurement, by which the kernel is better or worse."""
+    costs = {
+        direction: {"kernel": 0.5 if kernel else 1.5, "user space": 1.0}
+        for direction, kernel in (("sending", sending), ("receiving", receiving))
+    }
+    versions = {"kernel": platform.release(), "openssl": ssl.OPENSSL_VERSION}
+    (directory / "run").mkdir(parents=True, mode=0o700)
+    (directory / "run" / "kernel-tls.json").write_text(json.dumps({**versions, "seconds_per_gb": costs}))
+
+
+def test_measured_once(sealed: Any) -> None:
+    target = sealed.bed.target()
+    gateway = sealed.gateway("accept", target.address, kernel_tls="auto")
+    found = gateway.status()["encryption"]
+    assert found["reason"].startswith("measured on this host, in CPU seconds for each GB: sending "), found
+    record = gateway.directory / "run" / "kernel-tls.json"
+    before = record.stat()
+    client, server = sealed.bed.together(lambda: sealed.dial(gateway), target.accept)
+    client.send(b"x")
+    assert server.receive(1) == b"x"
+    costs = json.loads(record.read_text())["seconds_per_gb"]
+    found = gateway.status()["encryption"]
+    for direction in ("sending", "receiving"):
+        cheaper = costs[direction]["kernel"] < 0.95 * costs[direction]["user space"]
+        assert (found[direction] == "kernel") == cheaper
+    assert gateway.reload(json.loads((gateway.directory / "s2ds.json").read_text()))["ok"]
+    assert record.stat() == before
+
+
+class TestOpenssl:
+    """OpenSSL's own client. A line K makes it change its own key and ask for another one of ours, k its own only."""
+
+    def client(self, sealed: Any, forwarder: Any, *options: str) -> subprocess.Popen[bytes]:
+        host, port = sealed.address(forwarder)
+        files = ["-cert", str(sealed.consumer.certificate), "-key", str(sealed.consumer.key)]
+        words = ["openssl", "s_client", "-connect", f"{host}:{port}", *files, *options]
+        return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    @pytest.mark.parametrize(
+        "suite", ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"]
+    )
+    def test_suites(self, sealed: Any, suite: str) -> None:
+        target = sealed.bed.target()
+        forwarder = sealed.gateway("accept", target.address)
+        client = self.client(sealed, forwarder, "-quiet", "-ciphersuites", suite)
+        server = target.accept()
+        assert client.stdin is not None and client.stdout is not None
+        lines = b"".join(b"line %d\n" % number for number in range(20_000))
+        writer = threading.Thread(target=lambda: (client.stdin.write(lines), client.stdin.flush()))  # type: ignore[union-attr]
+        writer.start()
+        assert server.receive(len(lines)) == lines
+        writer.join()
+        server.send(lines)
+        server.end()
+        assert lines in client.communicate(timeout=120)[0]
+        assert forwarder.status()["encryption"]["suite"] == suite
+        assert forwarder.status()["encryption"]["sending"] == "kernel"
+
+    @pytest.mark.parametrize("letter", ["k", "K"])
+    def test_new_keys(self, sealed: Any, letter: str) -> None:
+        target = sealed.bed.target()
+        forwarder = sealed.gateway("accept", target.address)
+        client = self.client(sealed, forwarder)
+        server = target.accept()
+        assert client.stdin is not None and client.stdout is not None
+        for number in range(4):
+            client.stdin.write(letter.encode() + b"\n")
+            client.stdin.flush()
+            if KERNEL < RENEWS:
+                assert server.outcome() == "reset"
+                client.communicate(timeout=120)
+                forwarder.counted("open", 0)
+                assert "new keys, which this kernel does not take" in forwarder.log()
+                return
+            # It takes all that it reads at once for the command.
+            time.sleep(1)
+            line = b"line %d\n" % number
+            client.stdin.write(line)
+            client.stdin.flush()
+            assert server.receive(len(line)) == line
+            server.send(line)
+            seen = b""
+            while seen != line:
+                seen = client.stdout.readline()
+                assert seen
+        server.end()
+        client.communicate(timeout=120)
+        forwarder.counted("open", 0)
+        assert "reason='end of stream'" in forwarder.log()
