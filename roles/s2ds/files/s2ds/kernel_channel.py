@@ -47,7 +47,7 @@ class KernelTls:
 
     def refuse(self, error: OSError) -> None:
         """Encrypt in user space, from now on if the error applies to all connections."""
-        if error.errno is None or error.errno in kernel_tls.UNAVAILABLE:
+        if self.available and (error.errno is None or error.errno in kernel_tls.UNAVAILABLE):
             self.available = False
             self._log.line(f"the kernel does not encrypt ({error.strerror or error}): encrypting in user space")
 

@@ -138,7 +138,7 @@ class Track:
         left = list(self._channels)
         while left:
             self._ready()
-            left = [channel for channel in left if not channel.shake()]
+            left = [channel for channel in left if not (channel.shake() and channel.flush())]
             if now() > limit:
                 raise MeasureError(f"no handshake within {SECONDS:g} s")
 

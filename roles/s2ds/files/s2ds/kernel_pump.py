@@ -284,7 +284,7 @@ class KernelOpening(Flow):
         if description == CLOSE_NOTIFY:
             self.ended = True
         elif description != USER_CANCELED:
-            raise Broken(self.source, f"TLS: alert {description}")
+            raise Broken(self.source, f"TLS: tlsv1 alert {_alert(description)}")
 
     def _take_message(self, content: bytes) -> None:
         """Handle messages that follow the handshake. They may be divided between records."""
@@ -365,6 +365,17 @@ class KernelPump(Pump):
             opening = Opening(channel, plain, buffer, resources, in_counter, in_bucket, wake)
         up, down = (opening, sealing) if accepted else (sealing, opening)
         super().__init__(up, down, first=opening)
+
+
+def _alert(description: int) -> str:
+    """Return the name of an alert, as OpenSSL writes it."""
+    # Imported here, as it is rarely needed.
+    import ssl
+
+    try:
+        return ssl.AlertDescription(description).name[len("ALERT_DESCRIPTION_") :].lower().replace("_", " ")
+    except ValueError:
+        return str(description)
 
 
 def _cut(source: Leg) -> Broken:
