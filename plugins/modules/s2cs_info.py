@@ -163,6 +163,34 @@ sessions:
           returned: always
           type: bool
           sample: true
+    tls:
+      description:
+        - Whether the kernel of the gateway or the data server itself encrypts. Null if the session is not encrypted or
+          its data server does not say.
+      returned: always
+      type: dict
+      version_added: 0.2.0
+      contains:
+        sending:
+          description: V(kernel) or V(user space), for the latest connection. Null if there has not been any.
+          returned: always
+          type: str
+          sample: kernel
+        receiving:
+          description: The same for what is received from the other gateway.
+          returned: always
+          type: str
+          sample: user space
+        suite:
+          description: Cipher suite of the latest connection. Null if there has not been any.
+          returned: always
+          type: str
+          sample: TLS_AES_256_GCM_SHA384
+        reason:
+          description: Why, for example because it was measured, see C(kernel_tls) in the settings of C(s2ds).
+          returned: always
+          type: str
+          sample: kernel_tls is true
     samples:
       description:
         - The bytes that were transferred at several times, in seconds since the epoch. The last one is part of

@@ -55,6 +55,7 @@ class SessionView:
         pending: Action in progress, or empty.
         rate_limit: Limit of each direction in bits per second, or None.
         certificates: Expiry times of the certificates: ``own`` and ``peer``.
+        tls: Whether the kernel encrypts, by direction, the cipher suite, and why. Empty if unknown.
     """
 
     uid: str
@@ -83,6 +84,7 @@ class SessionView:
     pending: str = ""
     rate_limit: int | None = None
     certificates: Mapping[str, float] = field(default_factory=dict)
+    tls: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -127,6 +129,7 @@ def session_view(session: Mapping[str, Any]) -> SessionView:
         expires=parse_time(session.get("expires")),
         rate_limit=session.get("rate"),
         certificates=_certificates(session),
+        tls={key: None if value is None else _text(value) for key, value in (session.get("tls") or {}).items()},
     )
 
 

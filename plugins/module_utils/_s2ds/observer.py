@@ -19,6 +19,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe im
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.replies import (
     check_listeners,
     counters,
+    encryption,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import one_line
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
@@ -67,7 +68,8 @@ class Observer:
             if reply is None:
                 return self._down()
             self.listeners(reply)
-            return Status(True, counters(reply) if reply.get("connections") else None)
+            found = counters(reply) if reply.get("connections") else None
+            return Status(True, found, tls=encryption(reply))
         except (ScistreamError, OSError, ValueError) as error:
             return self._silent(printable(reason(error)))
 

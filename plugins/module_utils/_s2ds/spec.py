@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, Callable, NamedTuple, Sequence
+from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import Endpoint
 
@@ -63,6 +63,7 @@ class Status:
         health: ``ok``, ``idle`` (it need not run yet), ``down`` (it should run, but does not), ``silent`` (it runs, but
             does not answer) or ``unknown``.
         reason: Explanation if it is neither ``ok`` nor ``idle``.
+        tls: Whether the kernel encrypts, in the format of ``s2cs_info``, or None if that is not known.
     """
 
     running: bool
@@ -70,6 +71,7 @@ class Status:
     log: Sequence[str] = ()
     health: str = "ok"
     reason: str = ""
+    tls: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -198,12 +198,25 @@ def _details(stream: StreamView, width: int | None, certificates: bool) -> list[
     restarts = sum(session.restarts for session in stream.sessions)
     if restarts:
         parts.append(f"{restarts} restart{'' if restarts == 1 else 's'} of its data servers")
+    parts += [f"encrypted {text}" for text in _encrypted(stream)]
     if certificates:
         sides = [side for side in stream.sides.values() if side.fingerprint]
         parts += [f"certificate {side.fingerprint} ({side.gateway})" for side in sides]
         if len(stream.sides) == 1 and sides and sides[0].peer_fingerprint:
             parts.append(f"certificate {sides[0].peer_fingerprint} (the other gateway)")
     return wrapped([*parts, f"uid {stream.uid}"], width, _INDENT, _INDENT * 2)
+
+
+def _encrypted(stream: StreamView) -> list[str]:
+    """Return where its latest connection is encrypted, for gateways on which the kernel does it."""
+    found = []
+    for side in stream.sides.values():
+        tls = side.session.tls
+        directions = [direction for direction in ("sending", "receiving") if tls.get(direction) == "kernel"]
+        if directions:
+            what = "" if len(directions) > 1 else f", {directions[0]} only"
+            found.append(f"in the kernel ({side.gateway}{what})")
+    return found
 
 
 def wrapped(parts: Sequence[str], width: int | None, first: str = "", others: str = _INDENT * 2) -> list[str]:

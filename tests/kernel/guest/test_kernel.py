@@ -39,7 +39,7 @@ def test_the_kernel_encrypts_and_decrypts(sealed: Any, where: str) -> None:
     assert server.receive(8) == b"question"
     server.send(b"answer")
     assert client.receive(6) == b"answer"
-    found = gateway.status()["encryption"]
+    found = gateway.status()["tls"]
     assert found == {
         "sending": "kernel",
         "receiving": "kernel",
@@ -105,7 +105,7 @@ def test_bytes_behind_the_handshake(sealed: Any, where: str) -> None:
         far, near = sealed.bed.together(gateway.connect, lambda: sealed.answer(target))
         near.send(data)
     assert far.receive(len(data)) == data
-    assert gateway.status()["encryption"]["receiving"] == "kernel"
+    assert gateway.status()["tls"]["receiving"] == "kernel"
 
 
 class Early:
@@ -225,7 +225,7 @@ def test_one_direction_only(sealed: Any, where: str) -> None:
             client.receive_stream,
         )
         assert digests[2:] == [(2 * MIB, digests[0]), (2 * MIB, digests[1])]
-        found = gateway.status()["encryption"]
+        found = gateway.status()["tls"]
         assert (found["sending"] == "kernel", found["receiving"] == "kernel") == directions
         gateway.counted("open", 0)
         assert "reason='end of stream'" in gateway.log()
@@ -245,7 +245,7 @@ def prefer(directory: Path, sending: bool, receiving: bool) -> None:
 def test_measured_once(sealed: Any) -> None:
     target = sealed.bed.target()
     gateway = sealed.gateway("accept", target.address, kernel_tls="auto")
-    found = gateway.status()["encryption"]
+    found = gateway.status()["tls"]
     assert found["reason"].startswith("measured on this host, in CPU seconds for each GB: sending "), found
     record = gateway.directory / "run" / "kernel-tls.json"
     before = record.stat()
@@ -253,7 +253,7 @@ def test_measured_once(sealed: Any) -> None:
     client.send(b"x")
     assert server.receive(1) == b"x"
     costs = json.loads(record.read_text())["seconds_per_gb"]
-    found = gateway.status()["encryption"]
+    found = gateway.status()["tls"]
     for direction in ("sending", "receiving"):
         cheaper = costs[direction]["kernel"] < 0.95 * costs[direction]["user space"]
         assert (found[direction] == "kernel") == cheaper
@@ -287,8 +287,8 @@ class TestOpenssl:
         server.send(lines)
         server.end()
         assert lines in client.communicate(timeout=120)[0]
-        assert forwarder.status()["encryption"]["suite"] == suite
-        assert forwarder.status()["encryption"]["sending"] == "kernel"
+        assert forwarder.status()["tls"]["suite"] == suite
+        assert forwarder.status()["tls"]["sending"] == "kernel"
 
     @pytest.mark.parametrize("letter", ["k", "K"])
     def test_new_keys(self, sealed: Any, letter: str) -> None:

@@ -10,12 +10,14 @@ Everything else in a reply is ignored.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Mapping, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import Endpoint, parse_endpoint
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import (
     S2DSException,
     ScistreamError,
+    printable,
     show,
 )
 
@@ -25,6 +27,8 @@ _DIGITS = 20
 _MAX_LISTENERS = 65535
 
 _CONNECTIONS = ("open", "total", "refused", "failed")
+_ENCRYPTED_BY = ("kernel", "user space")
+_SUITE = re.compile(r"[A-Z0-9_-]{1,64}", re.ASCII)
 _BYTES = ("to_consumer", "to_producer")
 
 
@@ -63,6 +67,31 @@ def counters(found: Mapping[str, Any]) -> dict[str, Any]:
         "bytes": {name: count(part(found, "bytes"), name) for name in _BYTES},
         "last_byte": moment(found, "last_byte") if found.get("last_byte") is not None else None,
         "exact": found.get("exact", True) is True,
+    }
+
+
+def encryption(found: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return how a data server encrypts, or None if it does not say.
+
+    Raises:
+        InvalidReply: It is incomplete or invalid.
+    """
+    if found.get("tls") is None:
+        return None
+    given = part(found, "tls")
+    for key in ("sending", "receiving"):
+        if given.get(key) not in (*_ENCRYPTED_BY, None):
+            raise InvalidReply(f"{key} is {show(given.get(key))}, not one of {', '.join(_ENCRYPTED_BY)}")
+    suite, why = given.get("suite"), given.get("reason")
+    if suite is not None and not (isinstance(suite, str) and _SUITE.fullmatch(suite)):
+        raise InvalidReply(f"suite is {show(suite)}, not the name of a cipher suite")
+    if not isinstance(why, str):
+        raise InvalidReply(f"reason is {show(why)}, not a text")
+    return {
+        "sending": given.get("sending"),
+        "receiving": given.get("receiving"),
+        "suite": suite,
+        "reason": printable(why),
     }
 
 

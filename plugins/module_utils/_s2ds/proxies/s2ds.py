@@ -52,6 +52,7 @@ SETTINGS: Mapping[str, Any] = {
     "max_connections": 1024,
     "connect_timeout": 10,
     "congestion": {"accept": None, "connect": None},
+    "kernel_tls": "auto",
     # Interpreter on this host. Images have their own.
     "python": "",
 }
@@ -128,7 +129,11 @@ class NativeProxy(Proxy):
             status = _ask(place.directory, "status")
         except NotListening:
             return None
-        found = {**replies.counters(status), "listeners": replies.listeners(status)}
+        found = {
+            **replies.counters(status),
+            "tls": replies.encryption(status),
+            "listeners": replies.listeners(status),
+        }
         check_not_stopped("the forwarder", _workers(place, status))
         return found
 
@@ -151,11 +156,12 @@ class NativeProxy(Proxy):
 
 
 def _workers(place: Place, status: Mapping[str, Any]) -> list[int]:
-    """Return the PIDs that a status lists as workers and that work in the directory."""
+    """Return the PIDs that a status lists as workers and that do not work in another directory."""
     listed = status.get("workers")
     workers = [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
     pids = [place.pid(item["pid"]) or 0 for item in workers[:_MAX_WORKERS] if isinstance(item.get("pid"), int)]
-    return [pid for pid in pids if works_in(pid, place.directory)]
+    # That of a worker cannot be determined while it has keys for the kernel.
+    return [pid for pid in pids if works_in(pid, place.directory) is not False]
 
 
 def _tls(spec: DataServerSpec) -> dict[str, str] | None:
@@ -203,6 +209,12 @@ def _seconds(option: str, value: Any) -> float:
     return value
 
 
+def _kernel_tls(option: str, value: Any) -> bool | str:
+    if value is not True and value is not False and value != "auto":
+        raise ValueRefused(option, value, 'must be true, false or "auto"')
+    return value
+
+
 def _congestion(option: str, value: Any) -> dict[str, str | None]:
     if not isinstance(value, dict) or not set(value) <= set(_LEGS):
         raise ValueRefused(option, value, 'must be an object such as {"accept": "bbr", "connect": "cubic"}')
@@ -220,5 +232,6 @@ _CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
     "max_connections": _whole(1, 65536),
     "connect_timeout": _seconds,
     "congestion": _congestion,
+    "kernel_tls": _kernel_tls,
     "python": check_path,
 }

@@ -146,7 +146,7 @@ class Dispatcher:
             "bytes": {name: counted[name] for name in BYTES},
             "last_byte": totals.last_byte,
             "exact": totals.exact,
-            "encryption": self._encryption(),
+            "tls": self._encryption(),
             "workers": [{"pid": slot.pid, "open": slot.open()} for slot in workers.running()],
         }
 

@@ -46,6 +46,7 @@ _LISTED: list[dict[str, Any]] = [
     {"congestion": {}},
     {"congestion": []},
     *({"congestion": {"accept": value}} for value in ("", "a" * 15, "a" * 16, "Bbr", "1a", "a_b-1", 1)),
+    *({"kernel_tls": value} for value in (True, False, "auto", "true", "yes", "", 1, 0, 1.0, None, [])),
     {"unknown": 1},
 ]
 
@@ -72,7 +73,7 @@ def test_both_take_the_same_values() -> None:
     assert not differing
 
 
-@pytest.mark.parametrize("name", ["pipe_size", "workers", "max_connections", "connect_timeout"])
+@pytest.mark.parametrize("name", ["pipe_size", "workers", "max_connections", "connect_timeout", "kernel_tls"])
 def test_both_have_the_same_defaults(name: str) -> None:
     (config,) = _forwarder([{}])
     assert config is not None and config[name] == SETTINGS[name]
