@@ -212,7 +212,7 @@ def _seconds(option: str, value: Any) -> float:
 def _kernel_tls(option: str, value: Any) -> bool | str:
     if value is not True and value is not False and value != "auto":
         raise ValueRefused(option, value, 'must be true, false or "auto"')
-    return value
+    return value if isinstance(value, bool) else "auto"
 
 
 def _congestion(option: str, value: Any) -> dict[str, str | None]:

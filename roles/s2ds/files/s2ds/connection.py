@@ -157,16 +157,11 @@ class Connection:
         """Authenticate both ends of the encrypted leg, before anything else is sent over it."""
         if self._tls is None:
             raise RuntimeError(f"{self}: handshake of an unencrypted connection")
+        from encrypted_pump import channel_of
+
         sealing, opening = self._job["kernel_tls"]
         kernel = self._worker.kernel_tls() if sealing or opening else None
-        if kernel is not None:
-            from kernel_channel import KernelChannel
-
-            self._channel = KernelChannel(self._tls, leg, kernel, sealing, opening)
-        else:
-            from tls_channel import Channel
-
-            self._channel = Channel(self._tls, leg)
+        self._channel = channel_of(self._tls, leg, kernel, sealing, opening)
         self._step = self._authenticated
         self._limit_time(f"{leg.name}: no handshake")
         self._wake()
@@ -200,11 +195,12 @@ class Connection:
         if self._tls is None or self._channel is None:
             self._pump = PlainPump(self._client, target, worker.resources, worker.limits, self.wake)
         else:
-            self._pump = self._channel.pump(
-                self._client, target, worker.resources, worker.limits, self.wake, worker.timers
-            )
-            encryption = self._channel.encryption()
-            worker.resources.counters[ENCRYPTION] = encryption.packed(self._job["id"])
+            from encrypted_pump import pump_of
+
+            legs = (self._client, target)
+            shared = (worker.resources, worker.limits)
+            self._pump = pump_of(self._channel, self._tls.input, *legs, *shared, self.wake, worker.timers)
+            worker.resources.counters[ENCRYPTION] = self._channel.encryption().packed(self._job["id"])
         worker.log.line(f"open {self}")
 
     def _limit_time(self, what: str) -> None:

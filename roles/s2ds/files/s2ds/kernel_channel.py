@@ -19,10 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from encryption import Encryption
     from log import Log
-    from pump import Leg, Pump, Wake, WorkerResources
-    from timers import Timers
+    from pump import Leg
     from tls_context import TlsContext
-    from token_bucket import TokenBucket
 
 HEADER_SIZE = 5
 
@@ -129,21 +127,6 @@ class KernelChannel(Channel):
     def flush(self) -> bool:
         # OpenSSL's records would be encrypted again.
         return True if self.outflow is not None else super().flush()
-
-    def pump(
-        self,
-        client: Leg,
-        target: Leg,
-        resources: WorkerResources,
-        limits: tuple[TokenBucket, TokenBucket],
-        wake: Wake,
-        timers: Timers,
-    ) -> Pump:
-        if self.outflow is None and self.opener is None:
-            return super().pump(client, target, resources, limits, wake, timers)
-        from kernel_pump import KernelPump
-
-        return KernelPump(self, client, target, self._tls.input, resources, limits, wake, timers)
 
     def encryption(self) -> Encryption:
         return super().encryption().by_kernel(self.outflow is not None, self.opener is not None)

@@ -17,12 +17,12 @@ import ssl
 import time
 
 from counters import Counters
+from encrypted_pump import channel_of, pump_of
 from encryption import KERNEL, USER_SPACE
-from kernel_channel import KernelChannel, KernelTls
+from kernel_channel import KernelTls
 from pipe_pool import PipePool
 from pump import Broken, Leg, Refusal, WorkerResources
 from timers import Timers, now
-from tls_channel import Channel
 from tls_context import BLOCK as FREED
 from tls_context import CHUNK, ROOM, TlsContext, load_key_pair
 from token_bucket import TokenBucket
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from log import Log
     from pump import Pump
     from splice import Splice
+    from tls_channel import Channel
 
 ROUNDS = 3
 BLOCK = 1 << 20
@@ -98,14 +99,15 @@ class Track:
         # The encrypted leg of the gateway that accepts is its client, that of the other one is its target.
         self._legs = [Leg(name, sock, _ignore) for name, sock in zip(NAMES, (middle[0], first, last, middle[1]))]
         self._channels = [self._channel(*pair, kernel) for pair in zip(ends, (self._legs[0], self._legs[3]))]
+        self._ends = ends
         self._kernel = kernel is not None
 
     def run(self) -> tuple[float, float]:
         """Return the processor time for each GB of encrypting, and of decrypting."""
         try:
             self._shake()
-            sender = self._pump(self._channels[0], *self._legs[:2])
-            receiver = self._pump(self._channels[1], *self._legs[2:])
+            sender = self._pump(0)
+            receiver = self._pump(1)
             return self._transfer(sender, receiver)
         except (Broken, Refusal) as error:
             raise MeasureError(str(error)) from None
@@ -127,11 +129,9 @@ class Track:
 
     @staticmethod
     def _channel(end: End, leg: Leg, kernel: KernelTls | None) -> Channel:
-        if kernel is None:
-            return Channel(end, leg)
-        if not kernel.prepare():
+        if kernel is not None and not kernel.prepare():
             raise MeasureError("the kernel does not encrypt")
-        return KernelChannel(end, leg, kernel, True, True)
+        return channel_of(end, leg, kernel, True, True)
 
     def _shake(self) -> None:
         limit = now() + SECONDS
@@ -142,11 +142,13 @@ class Track:
             if now() > limit:
                 raise MeasureError(f"no handshake within {SECONDS:g} s")
 
-    def _pump(self, channel: Channel, client: Leg, target: Leg) -> Pump:
+    def _pump(self, number: int) -> Pump:
+        channel, (client, target) = self._channels[number], self._legs[2 * number : 2 * number + 2]
         encryption = channel.encryption()
         if self._kernel and not (encryption.sealed and encryption.opened):
             raise MeasureError("the kernel does not take the keys")
-        return channel.pump(client, target, self._resources, self._limits, _ignore, self._timers)
+        shared = (self._resources, self._limits)
+        return pump_of(channel, self._ends[number].input, client, target, *shared, _ignore, self._timers)
 
     def _transfer(self, sender: Pump, receiver: Pump) -> tuple[float, float]:
         block, room = memoryview(os.urandom(BLOCK)), memoryview(bytearray(BLOCK))

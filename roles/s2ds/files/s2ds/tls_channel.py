@@ -21,10 +21,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable
 
-    from pump import Leg, Pump, Wake, WorkerResources
-    from timers import Timers
+    from pump import Leg
     from tls_context import TlsContext
-    from token_bucket import TokenBucket
 
 # Size of the pieces in OpenSSL's buffers, which never shrink.
 PIECE = 1 << 16
@@ -83,20 +81,6 @@ class Channel:
 
     def _receive(self, buffer: memoryview) -> int:
         return self.leg.sock.recv_into(buffer, HANDSHAKE_SIZE)
-
-    def pump(
-        self,
-        client: Leg,
-        target: Leg,
-        resources: WorkerResources,
-        limits: tuple[TokenBucket, TokenBucket],
-        wake: Wake,
-        _timers: Timers,
-    ) -> Pump:
-        """Return the pump of a connection, after the handshake."""
-        from tls_pump import TlsPump
-
-        return TlsPump(self, client, target, self._tls.input, resources, limits, wake)
 
     def encryption(self) -> Encryption:
         """Return how the connection is encrypted, after the handshake."""
