@@ -52,10 +52,10 @@ def choose(config: Config, credentials: Credentials | None, splice: Splice | Non
         if found is None:
             return Choice(False, False, f"kernel TLS could not be measured: {refusal}")
         costs.keep(found, log)
-    return _cheaper(found)
+    return cheaper(found)
 
 
-def _cheaper(found: Costs) -> Choice:
+def cheaper(found: Costs) -> Choice:
     kernel = {name: found[name][KERNEL] < CLEARLY * found[name][USER_SPACE] for name in costs.DIRECTIONS}
     parts = [
         f"{name} {found[name][KERNEL]:.2f} in the {KERNEL}, {found[name][USER_SPACE]:.2f} in {USER_SPACE}"

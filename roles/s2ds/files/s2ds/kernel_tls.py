@@ -32,7 +32,9 @@ BYTES_ACKED = 120  # the offset of tcpi_bytes_acked in struct tcp_info
 INFO_SIZE = BYTES_ACKED + 8
 
 # Errors that apply to every connection. Others, for example because the peer has ended it, apply to a single one.
-UNAVAILABLE = frozenset({errno.ENOENT, errno.ENOPROTOOPT, errno.EOPNOTSUPP, errno.EPERM, errno.EACCES, errno.EINVAL})
+UNAVAILABLE = frozenset(
+    {errno.ENOENT, errno.ENOPROTOOPT, errno.EOPNOTSUPP, errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOSYS}
+)
 
 
 def attach(sock: socket.socket) -> None:

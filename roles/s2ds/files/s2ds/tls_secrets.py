@@ -11,6 +11,7 @@ them is not dumpable: no core file, and no other process of the same user can re
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 
 TYPE_CHECKING = False
@@ -57,12 +58,12 @@ def hide() -> None:
     Raises:
         OSError: That is not possible.
     """
-    # Imported here, because importing ctypes takes longer than everything else.
+    # Imported here, because importing ctypes takes longer than everything else. It may need executable memory.
     try:
         import ctypes
 
         if not ctypes.CDLL(None, use_errno=True).prctl(SET_DUMPABLE, 0, 0, 0, 0):
             return
-    except (ImportError, AttributeError) as error:
-        raise OSError(str(error)) from None
+    except (ImportError, AttributeError, MemoryError) as error:
+        raise OSError(errno.ENOSYS, f"no access to the C library: {error}") from None
     raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
