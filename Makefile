@@ -8,8 +8,8 @@ DEMO := PROXY ENCRYPTION RUNTIME SIZE
 export ARGS CONTAINERS
 
 .DEFAULT_GOAL := help
-.PHONY: help demo images test lint test-unit test-integration test-containers test-versions test-sanity units units-all \
-	test-scenarios molecule docs pictures build pins clean
+.PHONY: help demo images test lint test-unit test-integration test-containers test-kernel test-versions test-sanity units \
+	units-all test-scenarios molecule docs pictures build pins clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s%s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -37,6 +37,9 @@ test-integration: ## Run the integration tests, on real instances on this machin
 
 test-containers: ## Run the integration tests that need a Docker engine
 	@$(TOOLS) test containers janus
+
+test-kernel: ## Run the tests of kernel TLS in virtual machines with two kernels; ARGS is passed to pytest
+	@$(TOOLS) test kernel
 
 test-versions: ## Run the playbooks with every supported version of ansible-core
 	@$(TOOLS) test versions

@@ -33,6 +33,8 @@ LICENCES, LICENCES_PYTHON = "license-check", "3.11"
 # Integration tests that need a container engine.
 CONTAINERS = "tests/integration/containers"
 JANUS = "tests/integration/janus"
+# Releases of Debian whose kernels are booted.
+KERNELS = ("bookworm", "trixie")
 # Tests of the status page and the metrics, with a real browser and a real Prometheus.
 WEB = "tests/integration/web"
 # The examples and pages of the documentation.
@@ -49,7 +51,7 @@ SCENARIOS = (
     "tests/integration/fifth_proxy",
 )
 # Programs of one file, or several beside each other.
-SCRIPTS = ("roles/*/files/*.py", "playbooks/files/*.py", "benchmarks/**/*.py")
+SCRIPTS = ("roles/*/files/*.py", "playbooks/files/*.py", "benchmarks/**/*.py", "tests/kernel/*.py")
 
 
 @dataclass
@@ -90,7 +92,7 @@ def mypy(job: Job) -> None:
     programs = sorted(path.parent for path in root.glob("roles/*/files/*/__main__.py"))
     scripts = [path for where in SCRIPTS for path in root.glob(where)]
     found = job.files("plugins/**/*.py", "extensions/**/*.py", "tests/**/*.py")
-    packaged = [name for name in found if not name.startswith("tests/tools/")]
+    packaged = [name for name in found if not name.startswith(("tests/tools/", "tests/kernel/"))]
     tree = job.workspace.directory
     path = ":".join(str(entry) for entry in [tree, *programs, *sorted({script.parent for script in scripts})])
     job.run(*base, *((root / name).relative_to(tree) for name in packaged), cwd=tree, env={"MYPYPATH": path})
@@ -238,6 +240,12 @@ def molecule(job: Job) -> None:
     job.run("molecule", *(job.workspace.arguments or ["test", "--all"]))
 
 
+def kernel(job: Job) -> None:
+    """Encryption in the kernel, in virtual machines: emulated, so it takes too long to be part of every run."""
+    job.files("tests/kernel/*.py")
+    job.run("python", "tests/kernel", *(f"--suite={suite}" for suite in KERNELS), *job.workspace.arguments)
+
+
 # They start in this order: the long ones first, so that none of them is alone at the end.
 PARTS = (
     Part("integration", integration, "test", ("checks", "integration")),
@@ -265,5 +273,6 @@ PARTS = (
     Part("artifact", built, "lint"),
     Part("scenarios", scenarios, "bed", ("checks", "integration", "scenarios")),
     Part("molecule", molecule, "bed", ("checks", "integration", "containers")),
+    Part("kernel", kernel, "bed", ("checks", "kernel")),
     Part("units-all", ansible_test.units_all, "bed", ("checks", "integration")),
 )
