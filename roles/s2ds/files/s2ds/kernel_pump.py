@@ -255,15 +255,14 @@ class KernelOpening(Flow):
             got, kind = kernel_tls.receive(source.sock, buffer[: min(count, COPY_SIZE)])
         except BlockingIOError:
             if self._odd:
-                # There was something, but nothing that the kernel could decrypt.
-                raise Broken(source, "TLS: not a record") from None
+                raise _no_record(source) from None
             source.readable = False
             return False
         except OSError as error:
             raise _broken(source, error) from None
-        self._odd = False
         if not kind:
-            raise _cut(source)
+            raise _no_record(source) if self._odd else _cut(source)
+        self._odd = False
         if kind == kernel_tls.DATA:
             self._bucket.spend(got)
             # All connections share the buffer.
@@ -380,6 +379,11 @@ def _alert(description: int) -> str:
 
 def _cut(source: Leg) -> Broken:
     return Broken(source, "reset" if source.gone else "end of stream without close_notify")
+
+
+def _no_record(source: Leg) -> Broken:
+    """There was something, but nothing that the kernel could decrypt, and it says so only once."""
+    return Broken(source, "TLS: not a record")
 
 
 def _broken(source: Leg, error: OSError) -> Broken:
