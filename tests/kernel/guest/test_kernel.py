@@ -270,7 +270,7 @@ def test_nothing_is_lost_behind_close_notify(sealed: Any, where: str, number: in
     """The last bytes, close_notify and the end of the connection follow each other at once, and the reader is slow."""
     (gateway,), client, server = sealed.pair(where)
     near, far = outside(where, client, server)
-    near.sock.raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    near.sock.raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32768)
     data = os.urandom(MIB + number)
     near.end()  # so that the connection is closed behind the other direction
     assert far.rest() == b""
