@@ -18,6 +18,7 @@ from typing import Any, Mapping, Sequence
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import printable
 from ansible_collections.scistream.gateway.plugins.module_utils._common.x509_der import parse
 
+_TLS = ("sending", "receiving", "suite", "reason")
 _MAX_TEXT = 120
 _TEXTS = ("uid", "role", "state", "owner", "encryption", "transport", "proxy", "runtime", "pending")
 #: Values of health that do not indicate a problem.
@@ -129,8 +130,14 @@ def session_view(session: Mapping[str, Any]) -> SessionView:
         expires=parse_time(session.get("expires")),
         rate_limit=session.get("rate"),
         certificates=_certificates(session),
-        tls={key: None if value is None else _text(value) for key, value in (session.get("tls") or {}).items()},
+        tls=_tls(session.get("tls")),
     )
+
+
+def _tls(found: Any) -> dict[str, str | None]:
+    if not isinstance(found, dict):
+        return {}
+    return {key: None if found.get(key) is None else printable(found[key]) for key in _TLS}
 
 
 def parse_time(text: Any) -> float | None:

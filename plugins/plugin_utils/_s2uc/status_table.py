@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
@@ -31,6 +31,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.legs_view 
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_view import StreamView
 
 _GAP, _INDENT = "  ", "  "
+_PLACES = {"kernel": "in the kernel", "user space": "in user space"}
 #: Columns whose texts may be truncated have at least this width, and at most the other one.
 _MIN_WIDTH, _MAX_WIDTH = 8, 40
 
@@ -208,15 +209,22 @@ def _details(stream: StreamView, width: int | None, certificates: bool) -> list[
 
 
 def _encrypted(stream: StreamView) -> list[str]:
-    """Return where its latest connection is encrypted, for gateways on which the kernel does it."""
-    found = []
-    for side in stream.sides.values():
-        tls = side.session.tls
-        directions = [direction for direction in ("sending", "receiving") if tls.get(direction) == "kernel"]
-        if directions:
-            what = "" if len(directions) > 1 else f", {directions[0]} only"
-            found.append(f"in the kernel ({side.gateway}{what})")
-    return found
+    """Return who encrypts the latest connection, the kernel or the data server, if its sides say so."""
+    found = {side.gateway: text for side in stream.sides.values() if (text := _encryption(side.session.tls))}
+    if len(set(found.values())) == 1:
+        return list(found.values())[:1]
+    return [f"{text} ({gateway})" for gateway, text in found.items()]
+
+
+def _encryption(tls: Mapping[str, str | None]) -> str:
+    if not tls.get("suite"):
+        return ""
+    places = {direction: _PLACES.get(tls.get(direction) or "", "elsewhere") for direction in ("sending", "receiving")}
+    if len(set(places.values())) == 1:
+        where = places["sending"]
+    else:
+        where = ", ".join(f"{direction} {place}" for direction, place in places.items())
+    return f"{where} with {tls['suite']}"
 
 
 def wrapped(parts: Sequence[str], width: int | None, first: str = "", others: str = _INDENT * 2) -> list[str]:

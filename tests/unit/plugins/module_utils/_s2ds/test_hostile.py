@@ -51,6 +51,25 @@ def test_counters_of_the_right_shape_and_nothing_else() -> None:
     assert replies.counters({**GOOD, "exact": "x"})["exact"] is False
 
 
+TLS = {"sending": "kernel", "receiving": None, "suite": "TLS_AES_256_GCM_SHA384", "reason": "kernel_tls is true"}
+
+
+def test_encryption_of_the_right_shape_and_nothing_else() -> None:
+    assert replies.encryption({"tls": {**TLS, "more": 1}}) == TLS
+    assert replies.encryption({"tls": {**TLS, "reason": "a\nb\x1b[1m"}}) == {**TLS, "reason": "a b [1m"}
+    assert replies.encryption({"tls": None}) is replies.encryption({}) is None
+
+
+@pytest.mark.parametrize("key", ["sending", "receiving", "suite", "reason", "all"])
+@pytest.mark.parametrize("value", [True, 1, "x y", "Kernel", "\n", [], ["kernel"], {}, "A" * 65])
+def test_encryption_of_a_wrong_shape(key: str, value: Any) -> None:
+    if key == "reason" and isinstance(value, str):
+        assert len(replies.encryption({"tls": {**TLS, key: value}})["reason"]) <= 65  # type: ignore[index]
+        return
+    with pytest.raises(replies.InvalidReply, match="invalid answer of the data server"):
+        replies.encryption({"tls": value if key == "all" else {**TLS, key: value}})
+
+
 @pytest.mark.parametrize("key", ["since", "restarts", "connections", "bytes", "last_byte"])
 @pytest.mark.parametrize("value", [True, "1", -1, 2**63, float("nan"), float("inf"), [], {}, {"open": 1}, 1e300])
 def test_counters_of_a_wrong_shape(key: str, value: Any) -> None:

@@ -106,6 +106,24 @@ def test_both_sides_are_shown_if_they_differ() -> None:
     assert "10.0 Gbit/s" in line and "2.0 GiB" in line and "; at most 10.0 Gbit/s; " in path
 
 
+def test_who_encrypts() -> None:
+    tls = {
+        "sending": "kernel",
+        "receiving": "kernel",
+        "suite": "TLS_AES_256_GCM_SHA384",
+        "reason": "kernel_tls is true",
+    }
+    assert "; encrypted in the kernel with TLS_AES_256_GCM_SHA384; uid " in shown(both(tls=tls))[3]
+    results = both(tls=tls)
+    results["gw-b"]["sessions"] = [side("consumer", tls={**tls, "receiving": "user space"})]
+    line = shown(results)[3]
+    assert "encrypted in the kernel with TLS_AES_256_GCM_SHA384 (gw-a)" in line
+    assert "encrypted sending in the kernel, receiving in user space with TLS_AES_256_GCM_SHA384 (gw-b)" in line
+    nothing_yet = {"sending": None, "receiving": None, "suite": None, "reason": "kernel_tls is false"}
+    for unknown in (None, {}, [], "x", nothing_yet):
+        assert "encrypted" not in "".join(shown(both(tls=unknown)))
+
+
 @pytest.mark.parametrize("width", [79, 80, 100, 120, 132, 160, 250])
 def test_the_table_fits_the_terminal(width: int) -> None:
     results = both()
