@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from log import Log
     from splice import Splice
 
-SECONDS = 30.0
+SECONDS = 20.0
 # The kernel has to be better than OpenSSL by this factor, which is more than the error of the measurement.
 CLEARLY = 0.95
 

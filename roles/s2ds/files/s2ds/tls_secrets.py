@@ -28,21 +28,38 @@ SET_DUMPABLE = 4
 
 @contextlib.contextmanager
 def collected(context: ssl.SSLContext, secrets: dict[str, bytes]) -> Iterator[None]:
-    """Add the traffic secrets that one call of OpenSSL derives. A single thread uses the context."""
-    output, write_end = os.pipe2(os.O_CLOEXEC)
+    """Add the traffic secrets that one call of OpenSSL derives. A single thread uses the context.
+
+    Without a free descriptor there are none, and OpenSSL has to encrypt.
+    """
+    output = _begun(context)
     try:
-        try:
-            # OpenSSL gets an open file of its own, so there is no writer left when it is closed, and reading ends.
-            context.keylog_filename = f"/proc/self/fd/{write_end}"
-        finally:
-            os.close(write_end)
-        try:
-            yield
-        finally:
-            context.keylog_filename = None  # type: ignore[assignment]
-            _parse(os.read(output, SIZE), secrets)
+        yield
     finally:
+        context.keylog_filename = None  # type: ignore[assignment]
+        if output is not None:
+            try:
+                # OpenSSL's end, which was the only one, is closed.
+                _parse(os.read(output, SIZE), secrets)
+            finally:
+                os.close(output)
+
+
+def _begun(context: ssl.SSLContext) -> int | None:
+    """Have OpenSSL report secrets. Returns the end of the pipe from which they can be read."""
+    try:
+        output, write_end = os.pipe2(os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        # This opens the pipe once more.
+        context.keylog_filename = f"/proc/self/fd/{write_end}"
+    except OSError:
         os.close(output)
+        return None
+    finally:
+        os.close(write_end)
+    return output
 
 
 def _parse(text: bytes, secrets: dict[str, bytes]) -> None:

@@ -98,6 +98,31 @@ def test_secrets_of_a_handshake_open_its_records(program: SimpleNamespace, seale
     assert AESGCM(key).decrypt(nonce, record[5:], record[:5]) == b"attack at dawn\x17"
 
 
+@pytest.mark.parametrize("name", ["pipe2", "open"])
+def test_handshake_without_a_free_descriptor(
+    program: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    context, secrets = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), {}
+
+    def fail(_flags: int) -> tuple[int, int]:
+        raise OSError(24, "Too many open files")
+
+    def gone(_flags: int) -> tuple[int, int]:
+        output, write_end = pipe2(0)
+        close(write_end)
+        return output, 1 << 20  # which cannot be opened or closed
+
+    pipe2, close = os.pipe2, os.close
+    monkeypatch.setattr(os, "pipe2", fail if name == "pipe2" else gone)
+    monkeypatch.setattr(os, "close", lambda fd: None if fd == 1 << 20 else close(fd))
+    descriptors = os.listdir("/proc/self/fd")
+    entered = []
+    with program.tls_secrets.collected(context, secrets):
+        entered.append(True)
+    assert entered and not secrets and context.keylog_filename is None
+    assert os.listdir("/proc/self/fd") == descriptors
+
+
 @pytest.mark.parametrize("where", ["both", "accept", "connect"])
 def test_where_the_kernel_has_none_openssl_does_it(sealed: Any, program: SimpleNamespace, where: str) -> None:
     gateways, client, server = sealed.pair(where, kernel_tls=True)
