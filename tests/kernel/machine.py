@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 PROJECT = Path(__file__).resolve().parents[2]
 PACKAGES = (
@@ -34,6 +35,7 @@ TREES = ("roles/s2ds/files/s2ds", "tests/unit/roles/s2ds")
 FILES = ("tests/unit/conftest.py",)
 GUEST = "tests/kernel/guest"
 GUEST_TESTS = "tests/unit/roles/s2ds/encrypted"
+INTERPRETER = b"#!/usr/bin/python3 -BI\n"
 MEMORY_MIB = 1536
 MARK = "exit code of the tests: "
 
@@ -119,7 +121,7 @@ def contents(root_directory: Path, release: str, arguments: list[str]) -> Iterat
     for index, module in enumerate(order):
         yield f"modules/{index:03d}-{module.name}", stat.S_IFREG | 0o644, module.read_bytes(), 0
     yield "arguments.json", stat.S_IFREG | 0o644, json.dumps(arguments).encode(), 0
-    yield "init", stat.S_IFREG | 0o755, (Path(__file__).with_name("init.py")).read_bytes(), 0
+    yield "init", stat.S_IFREG | 0o755, INTERPRETER + Path(__file__).with_name("init.py").read_bytes(), 0
 
 
 def parents(name: str) -> Iterator[Entry]:
@@ -175,9 +177,9 @@ def dependencies(module: Path) -> list[str]:
     return [name for name in names.split(",") if name]
 
 
-def write(file: object, entries: Iterator[Entry]) -> None:
+def write(file: BinaryIO, entries: Iterator[Entry]) -> None:
     """Write an archive that the kernel unpacks (cpio, "newc")."""
-    put = file.write  # type: ignore[attr-defined]
+    put = file.write
     for number, (name, mode, content, device) in enumerate((*entries, ("TRAILER!!!", 0, b"", 0)), 1):
         text = name.encode() + b"\0"
         fields = (number, mode, 0, 0, 1, 0, len(content), 0, 0, device >> 8, device & 255, len(text), 0)

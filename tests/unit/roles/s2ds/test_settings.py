@@ -46,7 +46,8 @@ _LISTED: list[dict[str, Any]] = [
     {"congestion": {}},
     {"congestion": []},
     *({"congestion": {"accept": value}} for value in ("", "a" * 15, "a" * 16, "Bbr", "1a", "a_b-1", 1)),
-    *({"kernel_tls": value} for value in (True, False, "auto", "true", "yes", "", 1, 0, 1.0, None, [])),
+    *({"kernel_tls": value} for value in (True, False, "auto", "true", "yes", "", 1, 0, 1.0, None)),
+    {"kernel_tls": []},
     {"unknown": 1},
 ]
 

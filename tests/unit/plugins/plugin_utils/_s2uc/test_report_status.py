@@ -120,7 +120,8 @@ def test_who_encrypts() -> None:
     assert "encrypted in the kernel with TLS_AES_256_GCM_SHA384 (gw-a)" in line
     assert "encrypted sending in the kernel, receiving in user space with TLS_AES_256_GCM_SHA384 (gw-b)" in line
     nothing_yet = {"sending": None, "receiving": None, "suite": None, "reason": "kernel_tls is false"}
-    for unknown in (None, {}, [], "x", nothing_yet):
+    others: list[Any] = [None, {}, [], "x", nothing_yet]
+    for unknown in others:
         assert "encrypted" not in "".join(shown(both(tls=unknown)))
 
 

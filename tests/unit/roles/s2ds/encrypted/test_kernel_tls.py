@@ -102,7 +102,8 @@ def test_secrets_of_a_handshake_open_its_records(program: SimpleNamespace, seale
 def test_handshake_without_a_free_descriptor(
     program: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    context, secrets = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), {}
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    secrets: dict[str, bytes] = {}
 
     def fail(_flags: int) -> tuple[int, int]:
         raise OSError(24, "Too many open files")
@@ -119,7 +120,8 @@ def test_handshake_without_a_free_descriptor(
     entered = []
     with program.tls_secrets.collected(context, secrets):
         entered.append(True)
-    assert entered and not secrets and context.keylog_filename is None
+    assert entered and not secrets
+    assert not context.keylog_filename
     assert os.listdir("/proc/self/fd") == descriptors
 
 
