@@ -276,6 +276,25 @@ def test_nothing_is_lost_behind_close_notify(sealed: Any, where: str, number: in
 
 
 @WHERE
+def test_copying_where_nothing_is_spliced(sealed: Any, where: str) -> None:
+    target = sealed.bed.target()
+    settings = sealed.bed.config(targets=[target.address], tls=sealed.tls(where), kernel_tls=True)
+    gateway = sealed.bed.raw(settings, "--copy").started()
+    if where == "accept":
+        client, server = sealed.bed.together(lambda: sealed.dial(gateway), target.accept)
+    else:
+        client, server = sealed.bed.together(gateway.connect, lambda: sealed.answer(target))
+    digests = sealed.bed.together(
+        lambda: client.send_stream(2 * MIB, 1),
+        lambda: server.send_stream(2 * MIB, 2),
+        server.receive_stream,
+        client.receive_stream,
+    )
+    assert digests[2:] == [(2 * MIB, digests[0]), (2 * MIB, digests[1])]
+    assert gateway.status()["tls"]["sending"] == gateway.status()["tls"]["receiving"] == "kernel"
+
+
+@WHERE
 def test_one_direction_only(sealed: Any, where: str) -> None:
     """The kernel may encrypt and OpenSSL decrypt, or the other way round."""
     for directions in ((True, False), (False, True)):
