@@ -29,7 +29,10 @@ PACKAGES = (
 # Of the root, what is never used.
 LEFT_OUT = ("boot", "var", "usr/share", "usr/lib/modules", "lib/modules", "usr/lib/x86_64-linux-gnu/perl")
 # What the machine loads, with everything that it depends on.
-MODULES = ("tls", "gcm", "ctr", "ghash-generic", "aesni-intel", "chacha20poly1305", "sch_netem")
+MODULES = (
+    *("tls", "gcm", "ctr", "ghash-generic", "aesni-intel"),
+    *("chacha20poly1305", "chacha-generic", "chacha-x86-64", "poly1305-generic", "poly1305-x86-64"),
+)
 # Of the project, and where it goes.
 TREES = ("roles/s2ds/files/s2ds", "tests/unit/roles/s2ds")
 FILES = ("tests/unit/conftest.py",)
