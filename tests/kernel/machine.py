@@ -109,6 +109,10 @@ Entry = tuple[str, int, bytes, int]  # name, mode, content, device
 
 def contents(root_directory: Path, release: str, arguments: list[str]) -> Iterator[Entry]:
     yield from tree(root_directory, "", LEFT_OUT)
+    # What a script of a package does on a merged /usr.
+    for name in ("bin", "lib", "lib64", "sbin"):
+        if not (root_directory / name).exists():
+            yield name, stat.S_IFLNK | 0o777, f"usr/{name}".encode(), 0
     for name in TREES:
         yield from parents(f"project/{name}")
         yield from tree(PROJECT / name, f"project/{name}/")
