@@ -197,6 +197,47 @@ def test_the_same_connection_goes_on_where_the_kernel_refuses(
     wire.close()
 
 
+def test_no_shutdown_before_tcp_has_everything(program: SimpleNamespace) -> None:
+    """Behind close_notify, the connection is only shut down when all records are in TCP."""
+    modules = {name: importlib.import_module(name) for name in ("counters", "kernel_pump", "pump", "timers")}
+    bucket = importlib.import_module("token_bucket").TokenBucket
+    answers, sent, wakes = [False, False, True], [], []
+
+    class Outflow:
+        def send_control(self, kind: int, message: bytes) -> None:
+            sent.append((kind, message))
+
+        def is_in_tcp(self, data: int) -> bool:
+            assert data == 4
+            return answers.pop(0)
+
+    timers = modules["timers"].Timers()
+    counters = modules["counters"].Counters(1).block(0)
+    resources = modules["pump"].WorkerResources(
+        None, importlib.import_module("pipe_pool").PipePool(65536), counters, None
+    )
+    (near, source), (wire, far) = (socket.socketpair() for _unused in range(2))
+    for sock in (source, wire):
+        sock.setblocking(False)
+    legs = [modules["pump"].Leg(name, sock, lambda _fd, _mask: None) for name, sock in (("a", source), ("b", wire))]
+    shared = (resources, 0, bucket(timers), lambda: wakes.append(1), timers)
+    flow = modules["kernel_pump"].KernelSealing(Outflow(), *legs, *shared)
+    near.sendall(b"data")
+    near.shutdown(socket.SHUT_WR)
+    far.settimeout(0.1)
+    for turns in (1, 2):
+        assert not flow.turn() and not flow.finished
+        assert far.recv(4) == b"data" if turns == 1 else True
+        with pytest.raises(socket.timeout):
+            far.recv(1)
+        while len(wakes) < turns:
+            timers.run()
+    assert not flow.turn() and flow.finished
+    assert far.recv(1) == b"" and sent == [(21, b"\x01\x00")]
+    for sock in (near, source, wire, far):
+        sock.close()
+
+
 class Lines:
     """In place of the log."""
 
