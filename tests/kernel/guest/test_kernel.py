@@ -104,7 +104,7 @@ def queues(track):
     found = [ask(sock, what) for sock in middle for what in (termios.TIOCOUTQ, termios.FIONREAD)]
     return found, sender._down._held, sender._down._notified, sender._down.moved, receiver._down.moved
 class Small(Track):
-    # Segments as on Ethernet: the kernel holds back a part of a segment while more follows, but not in these buffers.
+    # Segments as on Ethernet.
     def _pair(self):
         with socket.socket() as listener:
             one = socket.socket()
