@@ -323,11 +323,12 @@ def test_copying_where_nothing_is_spliced(sealed: Any, where: str) -> None:
 @WHERE
 def test_one_direction_only(sealed: Any, where: str) -> None:
     """The kernel may encrypt and OpenSSL decrypt, or the other way round."""
+    program = sealed.installed()
+    assert calibrate(sealed.bed, program)
     for directions in ((True, False), (False, True)):
         target = sealed.bed.target()
-        name = f"gateway{directions[0]}"
-        prefer(sealed.bed.directory / name, *directions)
-        gateway = sealed.gateway(where, target.address, name, kernel_tls="auto")
+        prefer(program, *directions)
+        gateway = sealed.gateway(where, target.address, f"gateway{directions[0]}", program=program, kernel_tls="auto")
         if where == "accept":
             client, server = sealed.bed.together(lambda gateway=gateway: sealed.dial(gateway), target.accept)
         else:
@@ -345,34 +346,63 @@ def test_one_direction_only(sealed: Any, where: str) -> None:
         assert "reason='end of stream'" in gateway.log()
 
 
-def prefer(directory: Path, sending: bool, receiving: bool) -> None:
-    """Results of an earlier measurement, by which the kernel is better or worse."""
-    costs = {
+def calibrate(bed: Any, program: Path, *options: str) -> str:
+    words = [bed.python, "-IB", str(program), "--calibrate", *options]
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def costs(program: Path) -> Path:
+    return program.parent / "kernel-tls.json"
+
+
+def prefer(program: Path, sending: bool, receiving: bool) -> None:
+    """Have an earlier measurement say that the kernel is better or worse."""
+    found = {
         direction: {"kernel": 0.5 if kernel else 1.5, "user space": 1.0}
         for direction, kernel in (("sending", sending), ("receiving", receiving))
     }
-    versions = {"kernel": platform.release(), "openssl": ssl.OPENSSL_VERSION}
-    (directory / "run").mkdir(parents=True, mode=0o700)
-    (directory / "run" / "kernel-tls.json").write_text(json.dumps({**versions, "seconds_per_gb": costs}))
+    change(program, seconds_per_gb=found)
+
+
+def change(program: Path, **changes: Any) -> None:
+    costs(program).write_text(json.dumps({**json.loads(costs(program).read_text()), **changes}))
 
 
 def test_measured_once(sealed: Any) -> None:
-    target = sealed.bed.target()
-    gateway = sealed.gateway("accept", target.address, kernel_tls="auto")
-    found = gateway.status()["tls"]
-    assert found["reason"].startswith("measured on this host, in CPU seconds for each GB: sending "), found
-    record = gateway.directory / "run" / "kernel-tls.json"
-    before = record.stat().st_mtime_ns
+    """By a program of the administrator, for all sessions, until the kernel or OpenSSL changes."""
+    target, program = sealed.bed.target(), sealed.installed()
+    gateway = sealed.gateway("accept", target.address, program=program, kernel_tls="auto")
+    assert "has not been measured" in gateway.status()["tls"]["reason"]
+    assert "would be written" in calibrate(sealed.bed, program, "--check")
+    assert not costs(program).exists()
+    changed = calibrate(sealed.bed, program)
+    assert "as measured on this host in CPU seconds for each GB" in changed
+    before = costs(program).stat()
+    assert before.st_mode & 0o777 == 0o644
+    for options in ((), ("--check",)):
+        assert calibrate(sealed.bed, program, *options) == ""
+    assert costs(program).stat().st_mtime_ns == before.st_mtime_ns
+    assert gateway.reload(json.loads((gateway.directory / "s2ds.json").read_text()))["ok"]
+    assert gateway.status()["tls"]["reason"] == changed.strip()
     client, server = sealed.bed.together(lambda: sealed.dial(gateway), target.accept)
     client.send(b"x")
     assert server.receive(1) == b"x"
-    costs = json.loads(record.read_text())["seconds_per_gb"]
     found = gateway.status()["tls"]
+    measured = json.loads(costs(program).read_text())["seconds_per_gb"]
     for direction in ("sending", "receiving"):
-        cheaper = costs[direction]["kernel"] < 0.95 * costs[direction]["user space"]
+        cheaper = measured[direction]["kernel"] < 0.95 * measured[direction]["user space"]
         assert (found[direction] == "kernel") == cheaper
-    assert gateway.reload(json.loads((gateway.directory / "s2ds.json").read_text()))["ok"]
-    assert record.stat().st_mtime_ns == before
+        assert f"{direction} in {'the kernel' if cheaper else 'user space'}" in changed
+    for changes in ({"kernel": "2.6.32"}, {"openssl": "OpenSSL 0.9.8"}, {"processor": "Z80"}):
+        change(program, **changes)
+        assert gateway.reload(json.loads((gateway.directory / "s2ds.json").read_text()))["ok"]
+        (name,) = changes
+        assert f"was measured with another {name}" in gateway.status()["tls"]["reason"]
+        assert "would be written" in calibrate(sealed.bed, program, "--check")
+    assert calibrate(sealed.bed, program)
+    assert not [path for path in program.parent.iterdir() if path not in (program, costs(program))]
 
 
 class TestOpenssl:

@@ -14,9 +14,7 @@ from config import load
 from control import Controller
 from counters import ENCRYPTION, FAILED, REFUSED, TO_CONSUMER, TO_PRODUCER
 from credential_files import read
-from encryption import UNKNOWN, latest
 from event_loop import EventLoop
-from kernel_choice import choose
 from sockets import check_congestion, text
 from totals import BYTES, CONNECTIONS, Totals
 from validation import ConfigError
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
 
     from config import Config
     from credentials import Credentials
+    from kernel_choice import Choice
     from log import Log
     from splice import Splice
 
@@ -51,16 +50,15 @@ class Dispatcher:
         self._log = log
         self._totals = Totals(log)
         self._saving = False
-        self._splice = splice
         self._wakeup = wakeup
         self._loop = EventLoop()
         self._loop.watch(wakeup.fileno(), self._loop.stop)
         self._workers = WorkerPool(self._loop, splice, log, self._close_in_child, self._totals.set_inexact)
         if credentials is not None:
             self._workers.send_credentials(credentials.message())
-        self._choice = choose(config, credentials, splice, log)
+        self._choice = _choice(config)
         self._acceptor = Acceptor(
-            config, listeners, self._loop, self._workers, log, self._save_later, self._choice.directions
+            config, listeners, self._loop, self._workers, log, self._save_later, _directions(self._choice)
         )
         self._controller = Controller(controller, self._loop, self._answer)
 
@@ -124,8 +122,8 @@ class Dispatcher:
         check_congestion(config)
         credentials = read(config)
         self._workers.send_credentials(None if credentials is None else credentials.message())
-        self._choice = choose(config, credentials, self._splice, self._log)
-        self._acceptor.apply(config, self._choice.directions)
+        self._choice = _choice(config)
+        self._acceptor.apply(config, _directions(self._choice))
         if config.rate != before.rate:
             self._workers.broadcast(json.dumps({"rate": config.rate}).encode())
         self._log.line("reloaded")
@@ -152,7 +150,23 @@ class Dispatcher:
 
     def _encryption(self) -> dict[str, Any] | None:
         """Return how the latest connection is encrypted, and why."""
-        if self._acceptor.config.tls is None:
+        if self._choice is None:
             return None
+        from encryption import UNKNOWN, latest
+
         found = latest(self._workers.counters.each(ENCRYPTION))
         return {**(found.document() if found else dict.fromkeys(UNKNOWN)), "reason": self._choice.reason}
+
+
+def _choice(config: Config) -> Choice | None:
+    """Return who encrypts, or None if the session is not encrypted."""
+    if config.tls is None:
+        return None
+    # Imported here, because sessions without encryption save memory.
+    from kernel_choice import choose
+
+    return choose(config)
+
+
+def _directions(choice: Choice | None) -> tuple[bool, bool]:
+    return choice.directions if choice else (False, False)

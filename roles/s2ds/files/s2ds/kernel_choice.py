@@ -6,26 +6,17 @@
 
 from __future__ import annotations
 
-import os
-import select
-import signal
-import socket
-
-import costs
-import kernel_tls
-from encryption import KERNEL, USER_SPACE
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from config import Config
     from costs import Costs
-    from credentials import Credentials
-    from log import Log
-    from splice import Splice
 
-SECONDS = 20.0
+# Names "tls" where the kernel has it, and where its module is loaded.
+AVAILABLE = "/proc/sys/net/ipv4/tcp_available_ulp"
+MAX_SIZE = 4096
 # The kernel has to be better than OpenSSL by this factor, which is more than the error of the measurement.
 CLEARLY = 0.95
+AGAIN = "until the role s2ds runs again, OpenSSL encrypts"
 
 
 class Choice:
@@ -36,83 +27,60 @@ class Choice:
         self.reason = reason
 
 
-def choose(config: Config, credentials: Credentials | None, splice: Splice | None, log: Log) -> Choice:
-    if credentials is None:
-        return Choice(False, False, "not encrypted")
+def choose(config: Config) -> Choice:
+    """Return who encrypts the connections of an encrypted session."""
     if config.kernel_tls is False:
         return Choice(False, False, "kernel_tls is false")
-    refusal = unavailable()
-    if refusal:
-        return Choice(False, False, refusal)
+    if not available():
+        return Choice(False, False, "the kernel has no TLS, or its module tls is not loaded")
     if config.kernel_tls is True:
         return Choice(True, True, "kernel_tls is true")
-    found = costs.kept()
+    return _measured()
+
+
+def available() -> bool:
+    """Return whether an unprivileged program can use TLS in the kernel."""
+    try:
+        with open(AVAILABLE, "rb", buffering=0) as file:
+            return b"tls" in file.read(MAX_SIZE).split()
+    except OSError:
+        return False
+
+
+def _measured() -> Choice:
+    # Imported here, as most kernels of gateways have no TLS.
+    import costs
+
+    try:
+        found = costs.read()
+    except OSError as error:
+        return _unknown(f"{costs.PLACE}: {error.strerror}")
+    except ValueError:
+        return _unknown(f"{costs.PLACE} is invalid")
     if found is None:
-        found, refusal = _measured(credentials, splice, log)
-        if found is None:
-            return Choice(False, False, f"kernel TLS could not be measured: {refusal}")
-        costs.keep(found, log)
-    return cheaper(found)
+        return _unknown("what encryption costs on this host has not been measured")
+    here = costs.this_host()
+    different = next((name for name in here if found.host[name] != here[name]), "")
+    if different:
+        return _unknown(f"what encryption costs was measured with another {different}")
+    if found.costs is None:
+        return Choice(False, False, f"kernel TLS could not be measured: {found.failure}")
+    return cheaper(found.costs)
+
+
+def _unknown(why: str) -> Choice:
+    return Choice(False, False, f"{why}: {AGAIN}")
 
 
 def cheaper(found: Costs) -> Choice:
-    kernel = {name: found[name][KERNEL] < CLEARLY * found[name][USER_SPACE] for name in costs.DIRECTIONS}
+    from costs import DIRECTIONS
+    from encryption import KERNEL, USER_SPACE
+
+    takes = {name: found[name][KERNEL] < CLEARLY * found[name][USER_SPACE] for name in DIRECTIONS}
     parts = [
-        f"{name} {found[name][KERNEL]:.2f} in the {KERNEL}, {found[name][USER_SPACE]:.2f} in {USER_SPACE}"
-        for name in costs.DIRECTIONS
+        f"{name} in {'the kernel' if takes[name] else 'user space'} "
+        f"({found[name][KERNEL]:.2f} in the {KERNEL}, {found[name][USER_SPACE]:.2f} in {USER_SPACE})"
+        for name in DIRECTIONS
     ]
-    reason = f"measured on this host, in CPU seconds for each GB: {'; '.join(parts)}"
-    return Choice(kernel["sending"], kernel["receiving"], reason)
-
-
-def unavailable() -> str:
-    """Return why the kernel does not have TLS, or an empty string if it has it."""
-    with socket.socket() as listener:
-        try:
-            listener.bind(("127.0.0.1", 0))
-            listener.listen(1)
-            with socket.create_connection(listener.getsockname(), timeout=5) as sock:
-                kernel_tls.attach(sock)
-        except FileNotFoundError:
-            return "the kernel has no TLS, or its module tls is not loaded"
-        except OSError as error:
-            return f"the kernel refuses TLS: {error.strerror or error}"
-    return ""
-
-
-def _measured(credentials: Credentials, splice: Splice | None, log: Log) -> tuple[Costs | None, str]:
-    """Measure in a process of its own, which keeps its memory and its failures to itself."""
-    output, write_end = os.pipe2(os.O_CLOEXEC)
-    pid = os.fork()
-    if not pid:
-        _measure(write_end, credentials, splice, log)
-    os.close(write_end)
-    try:
-        text = b""
-        if select.select([output], [], [], SECONDS)[0]:
-            text = os.read(output, costs.MAX_SIZE)
-        else:
-            os.kill(pid, signal.SIGKILL)
-    finally:
-        os.close(output)
-        os.waitpid(pid, 0)
-    try:
-        return costs.parse(text), ""
-    except ValueError:
-        return None, text.decode(errors="replace") or "it took too long, or failed"
-
-
-def _measure(write_end: int, credentials: Credentials, splice: Splice | None, log: Log) -> None:
-    """Write the result, or the reason why there is none. Does not return."""
-    try:
-        from kernel_measure import MeasureError, measure
-
-        try:
-            text = costs.text(measure(credentials.certificate, credentials.key, splice, log))
-        except MeasureError as error:
-            text = str(error)
-        os.write(write_end, text.encode())
-    except BaseException:
-        log.unexpected()
-        os._exit(1)
-    os._exit(0)
+    reason = f"{', '.join(parts)}, as measured on this host in CPU seconds for each GB"
+    return Choice(takes["sending"], takes["receiving"], reason)

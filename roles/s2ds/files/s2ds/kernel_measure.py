@@ -80,8 +80,8 @@ def measure(certificate: str, key: str, splice: Splice | None, log: Log) -> dict
         if number and now() > end:
             break
         for name in (KERNEL, USER_SPACE):
-            ends = (End(True, certificate, key), End(False, certificate, key))
             try:
+                ends = (End(True, certificate, key), End(False, certificate, key))
                 sending, receiving = Track(ends, kernel if name == KERNEL else None, splice, log).run()
             except OSError as error:
                 raise MeasureError(error.strerror or str(error)) from None

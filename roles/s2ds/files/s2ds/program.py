@@ -25,10 +25,14 @@ from version import VERSION
 
 USAGE = """\
 usage: s2ds --directory DIRECTORY [--copy]
+       s2ds --calibrate [--check]
        s2ds --version
 
   --directory DIRECTORY  the session's directory: s2ds.json, run/control.sock
   --copy                 copy the bytes where they would be spliced
+  --calibrate            measure whether the kernel encrypts for less than OpenSSL, unless that has been done, and write
+                         the result to the file kernel-tls.json beside the directory of this program
+  --check                only say whether that would be done
 """
 
 
@@ -68,6 +72,8 @@ def main(words: list[str]) -> int:
     if words in (["-h"], ["--help"]):
         print(USAGE, end="")
         return 0
+    if words in (["--calibrate"], ["--calibrate", "--check"]):
+        return calibrate(check=words[1:] == ["--check"])
     try:
         directory, copy = arguments(words)
         try:
@@ -85,6 +91,20 @@ def main(words: list[str]) -> int:
         return 2
     raise_descriptor_limit()
     Dispatcher(config, secrets, listeners, controller, wakeup, None if copy else splice.find(), Log()).run()
+    return 0
+
+
+def calibrate(check: bool) -> int:
+    """Measure what encryption costs, and say what has changed."""
+    from calibration import calibrate as begin
+
+    try:
+        changed = begin(check, splice.find(), Log())
+    except OSError as error:
+        print(f"s2ds: {error.filename or 'kernel TLS'}: {error.strerror or error}", file=sys.stderr)
+        return 1
+    if changed:
+        print(changed)
     return 0
 
 

@@ -129,11 +129,12 @@ class Forwarder:
         *options: str,
         descriptors: int = 0,
         unread_log: bool = False,
+        program: Path = PROGRAM,
     ) -> None:
         self.directory = directory
         directory.mkdir(exist_ok=True)
         self.configure(config)
-        words = [PYTHON, "-I", str(PROGRAM), "--directory", str(directory), *options]
+        words = [PYTHON, "-I", str(program), "--directory", str(directory), *options]
         if descriptors:
             words = ["prlimit", f"--nofile={descriptors}", *words]
         with (directory / "log").open("ab") as log:
@@ -214,6 +215,7 @@ class Bed:
     """What a test makes, and what is taken away after it."""
 
     large = LARGE
+    program, python = PROGRAM, PYTHON
     wait_until = staticmethod(wait_until)
 
     def __init__(self, directory: Path) -> None:

@@ -13,6 +13,7 @@ import contextlib
 import datetime
 import json
 import os
+import shutil
 import socket
 import ssl
 import threading
@@ -163,10 +164,19 @@ class Sealed:
         peer = peer or (self.consumer if side == "accept" else self.producer)
         return {"side": side, "certificate": str(own.certificate), "key": str(own.key), "peer": str(peer.certificate)}
 
-    def gateway(self, side: str, target: Any, name: str = "", tls: Any = None, **config: Any) -> Any:
+    def gateway(
+        self, side: str, target: Any, name: str = "", tls: Any = None, program: Path | None = None, **config: Any
+    ) -> Any:
         config.setdefault("kernel_tls", KERNEL_TLS)
         settings = self.bed.config(targets=[target], tls=tls or self.tls(side), **config)
-        return self.bed.raw(settings, name=name or side).started()
+        return self.bed.raw(settings, name=name or side, program=program or self.bed.program).started()
+
+    def installed(self) -> Path:
+        """A copy of the program, whose measurement of costs is its own."""
+        path: Path = self._directory / "installed" / "s2ds"
+        if not path.exists():
+            shutil.copytree(self.bed.program, path, ignore=shutil.ignore_patterns("__pycache__"))
+        return path
 
     @staticmethod
     def context(server: bool, own: Identity | None, peer: Identity | None) -> ssl.SSLContext:

@@ -12,6 +12,7 @@ import os
 import socket
 import ssl
 import struct
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -130,7 +131,7 @@ def test_where_the_kernel_has_none_openssl_does_it(sealed: Any, program: SimpleN
     gateways, client, server = sealed.pair(where, kernel_tls=True)
     sent, got = sealed.bed.together(lambda: client.send_stream(3 << 20, 1), server.receive_stream)
     assert got == (3 << 20, sent)
-    reason = program.kernel_choice.unavailable()
+    reason = "" if program.kernel_choice.available() else "the kernel has no TLS, or its module tls is not loaded"
     for gateway in gateways:
         found = gateway.status()["tls"]
         by = "user space" if reason else "kernel"
@@ -251,22 +252,84 @@ class Lines:
 COSTS = {direction: {"kernel": 0.5, "user space": 1.0} for direction in ("sending", "receiving")}
 
 
+@pytest.fixture
+def measured(program: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A kernel with TLS, and a measurement without it."""
+    calls: list[tuple[str, ...]] = []
+    results: list[Any] = []
+
+    def measure(*arguments: Any) -> Any:
+        calls.append(arguments)
+        result = results.pop(0)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    measurement = importlib.import_module("kernel_measure")
+    monkeypatch.setattr(program.costs, "PLACE", str(tmp_path / "kernel-tls.json"))
+    monkeypatch.setattr(program.kernel_choice, "AVAILABLE", str(tmp_path / "available"))
+    (tmp_path / "available").write_text("mptcp tls\n")
+    monkeypatch.setattr(measurement, "measure", measure)
+    calibrate = importlib.import_module("calibration").calibrate
+    return SimpleNamespace(
+        calls=calls,
+        results=results,
+        error=measurement.MeasureError,
+        place=tmp_path / "kernel-tls.json",
+        available=tmp_path / "available",
+        calibrate=lambda check=False: calibrate(check, None, Lines()),
+        choice=lambda setting="auto": program.kernel_choice.choose(SimpleNamespace(kernel_tls=setting)),
+    )
+
+
+def test_costs_are_measured_once_and_again_for_another_kernel_or_openssl(measured: SimpleNamespace) -> None:
+    assert measured.choice().directions == (False, False)
+    assert "has not been measured" in measured.choice().reason
+    assert "would be written" in measured.calibrate(check=True)
+    assert not measured.calls and not measured.place.exists()
+    measured.results.append(COSTS)
+    assert measured.calibrate() == measured.choice().reason
+    assert measured.choice().directions == (True, True)
+    assert measured.calibrate() == measured.calibrate(check=True) == ""
+    assert len(measured.calls) == 1
+    good = json.loads(measured.place.read_text())
+    assert good["seconds_per_gb"] == COSTS and good["kernel"] == os.uname().release
+    for number, name in enumerate(("kernel", "openssl", "processor"), 2):
+        measured.place.write_text(json.dumps({**good, name: "other"}))
+        assert measured.choice().directions == (False, False)
+        assert f"with another {name}" in measured.choice().reason
+        measured.results.append(COSTS)
+        assert measured.calibrate() and len(measured.calls) == number
+        assert measured.choice().directions == (True, True)
+    # Running sessions of an older program may use it, too.
+    measured.place.write_text(json.dumps({**good, "program": "0.0.1"}))
+    assert measured.choice().directions == (True, True)
+    assert measured.calibrate(check=True)
+    assert sorted(measured.place.parent.iterdir()) == sorted([measured.available, measured.place])
+
+
+def test_nothing_is_measured_where_the_kernel_has_no_tls(measured: SimpleNamespace) -> None:
+    measured.available.write_text("mptcp espintcp\n")
+    assert measured.calibrate() == measured.calibrate(check=True) == ""
+    assert measured.choice(True).directions == (False, False)
+    measured.available.unlink()
+    assert measured.calibrate() == "" and not measured.place.exists()
+    assert measured.choice(True).reason == "the kernel has no TLS, or its module tls is not loaded"
+
+
+def test_a_failed_measurement_is_tried_again_by_the_next_run(measured: SimpleNamespace) -> None:
+    measured.results += [measured.error("no handshake"), measured.error("no handshake"), COSTS]
+    assert "could not be measured" in measured.calibrate()
+    assert measured.choice().reason == "kernel TLS could not be measured: no handshake"
+    assert measured.choice(True).directions == (True, True)
+    assert measured.calibrate() == measured.calibrate(check=True) == ""
+    assert len(measured.calls) == 2
+    assert measured.calibrate() and measured.choice().directions == (True, True)
+
+
 def document(**changes: Any) -> bytes:
-    versions = {"kernel": os.uname().release, "openssl": ssl.OPENSSL_VERSION}
-    return json.dumps({**versions, "seconds_per_gb": COSTS, **changes}).encode()
-
-
-def test_costs_are_kept_for_this_kernel_and_this_openssl(
-    program: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("run").mkdir()
-    assert program.costs.kept() is None
-    program.costs.keep(COSTS, Lines())
-    assert program.costs.kept() == COSTS
-    for changes in ({"kernel": "2.6.32"}, {"openssl": "OpenSSL 0.9.8"}):
-        Path("run/kernel-tls.json").write_bytes(document(**changes))
-        assert program.costs.kept() is None
+    host = {"kernel": "6.1", "openssl": ssl.OPENSSL_VERSION, "processor": "Z80", "program": "0.2.0"}
+    return json.dumps({**host, "seconds_per_gb": COSTS, **changes}).encode()
 
 
 @pytest.mark.parametrize(
@@ -274,18 +337,46 @@ def test_costs_are_kept_for_this_kernel_and_this_openssl(
     [
         b"",
         b"null",
-        b"[" * 100_000,
+        b"[" * 8000,
+        document() + b" " * 8192,
+        document(kernel=None),
+        document(program=["0.2.0"]),
+        document(failure=1),
+        document(processor="Z80" * 100),
         document(seconds_per_gb={}),
         document(seconds_per_gb={**COSTS, "sending": {"kernel": float("nan"), "user space": 1}}),
         document(seconds_per_gb={**COSTS, "sending": {"kernel": True, "user space": 1}}),
         document(seconds_per_gb={**COSTS, "sending": {"kernel": -1, "user space": 1}}),
     ],
-    ids=range(7),
+    ids=range(12),
 )
-def test_costs_that_are_none(program: SimpleNamespace, text: bytes) -> None:
-    assert program.costs.parse(document()) == COSTS
+def test_costs_that_are_none(program: SimpleNamespace, measured: SimpleNamespace, text: bytes) -> None:
+    assert program.costs.parse(document()).costs == COSTS
     with pytest.raises(ValueError):
         program.costs.parse(text)
+    measured.place.write_bytes(text)
+    assert "is invalid" in measured.choice().reason
+    measured.results.append(COSTS)
+    assert measured.calibrate() and measured.choice().directions == (True, True)
+
+
+def test_the_certificate_of_the_measurement(program: SimpleNamespace, tmp_path: Path) -> None:
+    identity = importlib.import_module("kernel_identity")
+    track = importlib.import_module("kernel_measure")
+    ends = [track.End(accepts, identity.certificate(), identity.private_key()) for accepts in (True, False)]
+    sending, receiving = track.Track(tuple(ends), None, None, Lines()).run()
+    assert sending > 0 and receiving > 0
+
+
+def test_the_command_that_measures(sealed: Any, program: SimpleNamespace) -> None:
+    """It is quiet where there is nothing to do, and names the file that it cannot write."""
+    directory = sealed.installed().parent
+    words = [sealed.bed.python, "-IB", str(directory / "s2ds"), "--calibrate"]
+    for options in ([], ["--check"]):
+        done = subprocess.run([*words, *options], capture_output=True, text=True, check=False)
+        assert done.returncode == 0 and not done.stderr
+        assert bool(done.stdout) == program.kernel_choice.available()
+    assert subprocess.run([*words, "--chekc"], capture_output=True, check=False).returncode == 2
 
 
 @pytest.mark.parametrize(
@@ -301,7 +392,10 @@ def test_each_direction_takes_what_costs_clearly_less(
     }
     choice = program.kernel_choice.cheaper(found)
     assert choice.directions == expected
-    assert f"sending {sending:.2f} in the kernel, 1.00 in user space" in choice.reason
+    place = "the kernel" if expected[0] else "user space"
+    assert choice.reason.startswith(
+        f"sending in {place} ({sending:.2f} in the kernel, 1.00 in user space), receiving in "
+    )
 
 
 def test_the_latest_connection_counts(program: SimpleNamespace) -> None:
