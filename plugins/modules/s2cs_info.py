@@ -187,10 +187,14 @@ sessions:
           type: str
           sample: TLS_AES_256_GCM_SHA384
         reason:
-          description: Why, for example because it was measured, see C(kernel_tls) in the settings of C(s2ds).
+          description:
+            - Why. With the setting C(kernel_tls=auto) of C(s2ds), what is used in each direction, and the measured costs,
+              or why there are none.
           returned: always
           type: str
-          sample: kernel_tls is true
+          sample: >-
+            sending in the kernel (0.41 in the kernel, 0.86 in user space), receiving in user space (0.90 in the kernel,
+            0.88 in user space), as measured on this host in CPU seconds for each GB
     samples:
       description:
         - The bytes that were transferred at several times, in seconds since the epoch. The last one is part of

@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 PROJECT = Path(__file__).resolve().parents[2]
-PACKAGES = (
-    *("python3", "python3-pytest", "python3-cryptography", "python3-hypothesis"),
-    *("openssl", "iproute2", "linux-image-cloud-amd64"),
-)
+PACKAGES = ("python3", "python3-pytest", "python3-cryptography", "python3-hypothesis", "openssl", "iproute2")
+KERNEL = "linux-image-cloud-amd64"
+# Only the kernel is taken from there.
+BACKPORTS = "-backports"
+MIRROR = "http://deb.debian.org/debian"
 # Of the root, what is never used.
 LEFT_OUT = ("boot", "var", "usr/share", "usr/lib/modules", "lib/modules", "usr/lib/x86_64-linux-gnu/perl")
 # What the machine loads, with everything that it depends on.
@@ -57,9 +58,12 @@ def root(suite: str, cache: Path) -> Path:
         raise Failure(f"there is no {' and no '.join(missing)}: install the packages mmdebstrap and qemu-system-x86")
     cache.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{suite}-", dir=cache))
-    include = f"--include={','.join(PACKAGES)}"
+    base = suite.removesuffix(BACKPORTS)
+    kernel = KERNEL if base == suite else f"{KERNEL}/{suite}"
+    include = f"--include={','.join((*PACKAGES, kernel))}"
+    mirrors = [] if base == suite else [f"deb {MIRROR} {name} main" for name in (base, suite)]
     # Nothing is configured: no script of a package is needed for a program to run.
-    subprocess.run(["mmdebstrap", "--quiet", "--variant=extract", include, suite, str(partial)], check=True)
+    subprocess.run(["mmdebstrap", "--quiet", "--variant=extract", include, base, str(partial), *mirrors], check=True)
     partial.chmod(0o755)
     partial.rename(made)
     return made

@@ -67,6 +67,35 @@ def test_program_that_checks_is_the_one_that_runs(gateway: Gateway, tmp_path: Pa
         assert policy["proxies"][proxy]["settings"] == {key: variables[f"{proxy}_{key}"]}
 
 
+# A Python that measures as the forwarder does where the kernel has TLS, and says how it was called.
+MEASURES = """\
+case "$*" in
+*--calibrate*)
+    echo "$*" >> {calls}
+    test -e {done} && exit
+    echo measured
+    case "$*" in *--check) ;; *) touch {done} ;; esac ;;
+*) exec /usr/bin/python3 "$@" ;;
+esac"""
+
+
+def test_encryption_is_measured_once(gateway: Gateway, tmp_path: Path) -> None:
+    """And only where the result decides."""
+    settings: dict[str, dict[str, Any]] = {"auto": {}, "false": {"kernel_tls": False}}
+    hosts = {name: host(tmp_path, name, s2cs_proxies={"s2ds": {"settings": settings[name]}}) for name in settings}
+    calls = {name: tmp_path / name / "calls" for name in settings}
+    for name, variables in hosts.items():
+        script = MEASURES.format(calls=calls[name], done=tmp_path / name / "done")
+        variables["s2ds_python"] = program(tmp_path / name, script)
+        calls[name].touch()
+    assert gateway.provision("--forks", "2", hosts=hosts).status == 0
+    again = gateway.provision("--forks", "2", "--check", "--tags", "s2ds", hosts=hosts)
+    assert again.status == 0 and again.changed == 0
+    command = f"-I {hosts['auto']['s2cs_root']}/usr/local/lib/scistream/s2ds --calibrate"
+    assert calls["auto"].read_text().splitlines() == [command, f"{command} --check"]
+    assert calls["false"].read_text() == ""
+
+
 @pytest.fixture
 def usr(tmp_path: Path) -> Iterator[Path]:
     """A directory that nothing can be made in: for root, one on a file system that is read-only."""
