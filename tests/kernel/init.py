@@ -16,7 +16,19 @@ from pathlib import Path
 USER = 1000
 TESTS = "/project/tests/unit/roles/s2ds/encrypted"
 # Not those that measure time, or move more than an emulated machine does in a while.
-DEFAULT = ["-v", "test_kernel.py", "test_transfer.py", "-k", "not (stalled or busy or hundred or rate)"]
+USUAL = ["test_kernel.py", "test_transfer.py", "test_trust.py", "-k", "not (stalled or busy or hundred)"]
+# The same with a delay, and with segments that get lost.
+NETEM = ["delay", "10ms", "2ms", "loss", "1%"]
+ON_BAD_LINES = [
+    *("test_kernel.py", "test_transfer.py", "-k"),
+    "nothing_is_lost_behind or short_messages or every_byte or cut_short or (new_keys and K)",
+]
+# What shows on a single kernel that nothing is broken.
+SHORT = [
+    *("test_kernel.py", "test_transfer.py", "-k"),
+    "kernel_encrypts or no_byte or small_buffers or no_trace or (every_byte and both) or test_what_is_no_stream"
+    " or (new_keys and K)",
+]
 INIT_MODULE = 175  # number of the system call
 RESTART = 0x01234567
 MOUNTS = (("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev"), ("tmpfs", "/tmp"), ("tmpfs", "/run"))
@@ -41,11 +53,23 @@ def main() -> None:
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     for module in sorted(Path("/modules").iterdir()):
         load(module)
-    arguments = json.loads(Path("/arguments.json").read_text())
+    request = json.loads(Path("/request.json").read_text())
+    if request["arguments"] or request["short"]:
+        code = run(request["arguments"] or SHORT)
+    else:
+        code = run(USUAL)
+        print(f"with {' '.join(NETEM)}:", flush=True)
+        subprocess.run(["tc", "qdisc", "add", "dev", "lo", "root", "netem", *NETEM], check=True)
+        code = run(ON_BAD_LINES) or code
+    print(f"exit code of the tests: {code}", flush=True)
+
+
+def run(arguments: list[str]) -> int:
+    """Run pytest as an ordinary user."""
     command = ["python3", "-B", "-m", "pytest", "-p", "no:cacheprovider", "--rootdir=/project", "-c", "/dev/null"]
     environment = {**os.environ, "S2DS_KERNEL_TLS": "true", "S2DS_SECONDS": "120", "S2DS_MIB": "2"}
     done = subprocess.run(
-        [*command, *(arguments or DEFAULT)],
+        [*command, "-v", "--color=no", "--durations=5", *arguments],
         cwd=TESTS,
         env=environment,
         user=USER,
@@ -53,7 +77,7 @@ def main() -> None:
         extra_groups=[],
         check=False,
     )
-    print(f"exit code of the tests: {done.returncode}", flush=True)
+    return done.returncode
 
 
 try:

@@ -16,10 +16,10 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
+import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 PROJECT = Path(__file__).resolve().parents[2]
 PACKAGES = ("python3", "python3-pytest", "python3-cryptography", "python3-hypothesis", "openssl", "iproute2")
@@ -31,7 +31,7 @@ MIRROR = "http://deb.debian.org/debian"
 LEFT_OUT = ("boot", "var", "usr/share", "usr/lib/modules", "lib/modules", "usr/lib/x86_64-linux-gnu/perl")
 # What the machine loads, with everything that it depends on.
 MODULES = (
-    *("tls", "gcm", "ctr", "ghash-generic", "aesni-intel"),
+    *("sch-netem", "tls", "gcm", "ctr", "ghash-generic", "aesni-intel"),
     *("chacha20poly1305", "chacha-generic", "chacha-x86-64", "poly1305-generic", "poly1305-x86-64"),
 )
 # Of the project, and where it goes.
@@ -69,14 +69,13 @@ def root(suite: str, cache: Path) -> Path:
     return made
 
 
-def run(root_directory: Path, arguments: list[str], cpu: str, seconds: float) -> int:
-    """Run pytest in the machine. Returns its exit code."""
-    (kernel,) = (root_directory / "boot").glob("vmlinuz-*")
-    release = kernel.name.partition("-")[2]
+def run(root_directory: Path, request: dict[str, Any], cpu: str, seconds: float) -> int:
+    """Run pytest in the machine, as init.py understands the request. Returns its exit code."""
+    kernel, release = kernel_in(root_directory)
     print(f"== kernel {release}", flush=True)
     with tempfile.NamedTemporaryFile(prefix="initramfs-") as archive:
         with open(archive.name, "wb") as file:
-            write(file, contents(root_directory, release, arguments))
+            write(file, contents(root_directory, release, request))
         command = [
             *("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", cpu, "-smp", "2", "-m", str(MEMORY_MIB)),
             *("-nographic", "-no-reboot", "-nic", "none", "-kernel", str(kernel), "-initrd", archive.name),
@@ -85,33 +84,43 @@ def run(root_directory: Path, arguments: list[str], cpu: str, seconds: float) ->
         return watch(command, seconds)
 
 
+def kernel_in(root_directory: Path) -> tuple[Path, str]:
+    """Return the kernel and its release. Newer packages keep it with its modules."""
+    found = [(path, path.name.partition("-")[2]) for path in (root_directory / "boot").glob("vmlinuz-*")]
+    found += [(path, path.parent.name) for path in (root_directory / "usr/lib/modules").glob("*/vmlinuz")]
+    ((kernel, release),) = found
+    return kernel, release
+
+
 def watch(command: list[str], seconds: float) -> int:
     """Show what the machine says, and return the exit code that it mentions."""
-    code = 3
-    end = time.monotonic() + seconds
+    code = None
     os.environ["TERM"] = "dumb"
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace"
     ) as qemu:
         if qemu.stdout is None:
             raise RuntimeError("the output of the machine is not read")
+        limit = threading.Timer(seconds, qemu.kill)
+        limit.start()
         try:
             for line in qemu.stdout:
                 sys.stdout.write(line)
                 sys.stdout.flush()
                 if MARK in line:
                     code = int(line.partition(MARK)[2])
-                if time.monotonic() > end:
-                    raise Failure(f"the machine was not done after {seconds:g} s")
         finally:
+            limit.cancel()
             qemu.kill()
+    if code is None:
+        raise Failure(f"the machine ended before the tests did, or was not done after {seconds:g} s")
     return code
 
 
 Entry = tuple[str, int, bytes, int]  # name, mode, content, device
 
 
-def contents(root_directory: Path, release: str, arguments: list[str]) -> Iterator[Entry]:
+def contents(root_directory: Path, release: str, request: dict[str, Any]) -> Iterator[Entry]:
     yield from tree(root_directory, "", LEFT_OUT)
     # What a script of a package does on a merged /usr.
     for name in ("bin", "lib", "lib64", "sbin"):
@@ -131,7 +140,7 @@ def contents(root_directory: Path, release: str, arguments: list[str]) -> Iterat
         order = modules(root_directory / "lib/modules" / release)
     for index, module in enumerate(order):
         yield f"modules/{index:03d}-{module.name}", stat.S_IFREG | 0o644, module.read_bytes(), 0
-    yield "arguments.json", stat.S_IFREG | 0o644, json.dumps(arguments).encode(), 0
+    yield "request.json", stat.S_IFREG | 0o644, json.dumps(request).encode(), 0
     yield "init", stat.S_IFREG | 0o755, INTERPRETER + Path(__file__).with_name("init.py").read_bytes(), 0
 
 
