@@ -53,11 +53,13 @@ SETTINGS: Mapping[str, Any] = {
     "connect_timeout": 10,
     "congestion": {"accept": None, "connect": None},
     "kernel_tls": "auto",
+    "cipher": "auto",
     # Interpreter on this host. Images have their own.
     "python": "",
 }
 _OPTION = "proxies.s2ds.settings"
 _LEGS = ("accept", "connect")
+_CIPHERS = ("auto", "aes-128-gcm", "aes-256-gcm", "chacha20-poly1305")
 _ALGORITHM = re.compile(r"[a-z][a-z0-9_-]{0,14}", re.ASCII)
 
 
@@ -215,6 +217,12 @@ def _kernel_tls(option: str, value: Any) -> bool | str:
     return value if isinstance(value, bool) else "auto"
 
 
+def _cipher(option: str, value: Any) -> str:
+    if value not in _CIPHERS:
+        raise ValueRefused(option, value, f"must be one of {', '.join(_CIPHERS)}")
+    return str(value)
+
+
 def _congestion(option: str, value: Any) -> dict[str, str | None]:
     if not isinstance(value, dict) or not set(value) <= set(_LEGS):
         raise ValueRefused(option, value, 'must be an object such as {"accept": "bbr", "connect": "cubic"}')
@@ -233,5 +241,6 @@ _CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
     "connect_timeout": _seconds,
     "congestion": _congestion,
     "kernel_tls": _kernel_tls,
+    "cipher": _cipher,
     "python": check_path,
 }

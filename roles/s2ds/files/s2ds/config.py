@@ -20,6 +20,7 @@ NAME = "s2ds.json"
 MIB = 1 << 20
 AUTO = "auto"
 SIDES = ("accept", "connect")
+CIPHERS = (AUTO, "aes-128-gcm", "aes-256-gcm", "chacha20-poly1305")
 CONGESTION = re.compile(r"[a-z][a-z0-9_-]{0,14}", re.ASCII)
 
 
@@ -48,6 +49,7 @@ class Config:
     __slots__ = (
         "accept_congestion",
         "allow",
+        "cipher",
         "connect_congestion",
         "connect_timeout",
         "kernel_tls",
@@ -73,6 +75,7 @@ class Config:
         self.max_connections: int = values.take("max_connections", 1024)
         self.connect_timeout: float = values.take("connect_timeout", 10)
         self.kernel_tls: bool | str = values.take("kernel_tls", AUTO)
+        self.cipher: str = values.take("cipher", AUTO)
         congestion: tuple[str | None, str | None] = values.take("congestion", (None, None))
         self.accept_congestion, self.connect_congestion = congestion
         self.tls: TlsFiles | None = values.take("tls", None)
@@ -177,6 +180,12 @@ def _kernel_tls(value: Any, key: str) -> bool | str:
     return value if isinstance(value, bool) else AUTO
 
 
+def _cipher(value: Any, key: str) -> str:
+    if value not in CIPHERS:
+        raise bad(key, value, f"must be one of {', '.join(CIPHERS)}")
+    return str(value)
+
+
 def _path(value: Any, key: str) -> str:
     if not isinstance(value, str) or not value or "\0" in value:
         raise bad(key, value, "must be the path of a file")
@@ -211,5 +220,6 @@ CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "connect_timeout": within(0.1, 3600),
     "congestion": _congestion,
     "kernel_tls": _kernel_tls,
+    "cipher": _cipher,
     "tls": optional(_tls),
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 
-from config import NAME
+from config import AUTO, NAME
 from credentials import PARTS, CredentialError, Credentials
 from validation import ConfigError
 
@@ -28,6 +28,10 @@ def read(config: Config) -> Credentials | None:
     files = config.tls
     if files is None:
         return None
+    if config.cipher != AUTO:
+        from tls_suite import restrict
+
+        restrict(config.cipher)
     # Imported here, because OpenSSL needs memory, which sessions without encryption save.
     from tls_context import TlsContext
 

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from config import AUTO
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from config import Config
@@ -35,6 +37,8 @@ def choose(config: Config) -> Choice:
         return Choice(False, False, "the kernel has no TLS, or its module tls is not loaded")
     if config.kernel_tls is True:
         return Choice(True, True, "kernel_tls is true")
+    if config.cipher != AUTO:
+        return Choice(False, False, f"the costs of {config.cipher} were not measured: set kernel_tls to true or false")
     return _measured()
 
 

@@ -48,6 +48,8 @@ _LISTED: list[dict[str, Any]] = [
     *({"congestion": {"accept": value}} for value in ("", "a" * 15, "a" * 16, "Bbr", "1a", "a_b-1", 1)),
     *({"kernel_tls": value} for value in (True, False, "auto", "true", "yes", "", 1, 0, 1.0, None)),
     {"kernel_tls": []},
+    *({"cipher": value} for value in ("auto", "chacha20-poly1305", "aes-256-gcm", "ChaCha20", "", True, None)),
+    {"cipher": ["aes-128-gcm"]},
     {"unknown": 1},
 ]
 

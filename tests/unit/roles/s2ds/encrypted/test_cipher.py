@@ -1,0 +1,72 @@
+# Copyright: Contributors to the scistream.gateway project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One cipher, as the setting says, at either end."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from typing import Any
+
+import pytest
+
+SUITES = {
+    "aes-128-gcm": "TLS_AES_128_GCM_SHA256",
+    "aes-256-gcm": "TLS_AES_256_GCM_SHA384",
+    "chacha20-poly1305": "TLS_CHACHA20_POLY1305_SHA256",
+}
+
+
+@pytest.mark.parametrize("cipher", SUITES)
+@pytest.mark.parametrize("side", ["accept", "connect"])
+def test_one_end_decides(sealed: Any, side: str, cipher: str) -> None:
+    target = sealed.bed.target()
+    settings: dict[str, dict[str, Any]] = {"accept": {}, "connect": {}}
+    settings[side] = {"cipher": cipher}
+    inner = sealed.gateway("accept", target.address, **settings["accept"])
+    outer = sealed.gateway("connect", sealed.address(inner), **settings["connect"])
+    client, server = sealed.bed.link(outer, target)
+    sent, got = sealed.bed.together(lambda: client.send_stream(1 << 20, 1), server.receive_stream)
+    assert got == (1 << 20, sent)
+    for gateway in (inner, outer):
+        assert gateway.status()["tls"]["suite"] == SUITES[cipher]
+
+
+def test_ends_that_do_not_agree(sealed: Any) -> None:
+    target = sealed.bed.target()
+    inner = sealed.gateway("accept", target.address, cipher="chacha20-poly1305")
+    outer = sealed.gateway("connect", sealed.address(inner), cipher="aes-128-gcm")
+    assert outer.turned_away()
+    inner.counted("refused", 1)
+    assert "no shared cipher" in inner.log()
+    assert "alert handshake failure" in outer.log()
+
+
+def test_a_reload_does_not_change_it(sealed: Any) -> None:
+    """OpenSSL takes it once, so the session goes on with the cipher that it started with."""
+    target = sealed.bed.target()
+    gateway = sealed.gateway("accept", target.address, cipher="chacha20-poly1305")
+    settings = json.loads((gateway.directory / "s2ds.json").read_text())
+    assert gateway.reload({**settings, "cipher": "aes-128-gcm"})["ok"]
+    client, server = sealed.bed.together(lambda: sealed.dial(gateway), target.accept)
+    client.send(b"x")
+    assert server.receive(1) == b"x"
+    assert gateway.status()["tls"]["suite"] == SUITES["chacha20-poly1305"]
+
+
+def test_only_where_it_is_wanted(sealed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An administrator's own configuration of OpenSSL stays in force without the setting."""
+    own = sealed.bed.directory / "openssl.cnf"
+    own.write_text(
+        "openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n[c]\nCiphersuites = TLS_AES_128_GCM_SHA256\n"
+    )
+    target = sealed.bed.target()
+    context = sealed.context(False, sealed.consumer, sealed.producer)
+    assert len([item for item in context.get_ciphers() if item["protocol"] == "TLSv1.3"]) == 3
+    monkeypatch.setenv("OPENSSL_CONF", str(own))
+    gateway = sealed.gateway("accept", target.address)
+    client, _server = sealed.bed.together(lambda: sealed.dial(gateway, context=context), target.accept)
+    assert isinstance(client.sock.tls, ssl.SSLObject)
+    assert client.sock.tls.cipher()[0] == SUITES["aes-128-gcm"]
