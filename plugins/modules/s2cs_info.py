@@ -195,6 +195,21 @@ sessions:
           sample: >-
             sending in the kernel (0.41 in the kernel, 0.86 in user space), receiving in user space (0.90 in the kernel,
             0.88 in user space), as measured on this host in CPU seconds for each GB
+    multipath:
+      description:
+        - The paths between the gateways. Null if the session does not use Multipath TCP, or its data server does not
+          say.
+      returned: always
+      type: dict
+      version_added: 0.2.0
+      contains:
+        paths:
+          description:
+            - Number of paths of the latest connection. V(0) if it is ordinary TCP, because the other gateway or the
+              network does not have Multipath TCP. Null if there has not been any connection.
+          returned: always
+          type: int
+          sample: 2
     samples:
       description:
         - The bytes that were transferred at several times, in seconds since the epoch. The last one is part of

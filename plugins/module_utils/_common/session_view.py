@@ -57,6 +57,7 @@ class SessionView:
         rate_limit: Limit of each direction in bits per second, or None.
         certificates: Expiry times of the certificates: ``own`` and ``peer``.
         tls: Whether the kernel encrypts, by direction, the cipher suite, and why. Empty if unknown.
+        paths: Number of paths of the latest connection, 0 for ordinary TCP, or None without Multipath TCP.
     """
 
     uid: str
@@ -86,6 +87,7 @@ class SessionView:
     rate_limit: int | None = None
     certificates: Mapping[str, float] = field(default_factory=dict)
     tls: Mapping[str, Any] = field(default_factory=dict)
+    paths: int | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -131,6 +133,7 @@ def session_view(session: Mapping[str, Any]) -> SessionView:
         rate_limit=session.get("rate"),
         certificates=_certificates(session),
         tls=_tls(session.get("tls")),
+        paths=_paths(session.get("multipath")),
     )
 
 
@@ -138,6 +141,11 @@ def _tls(found: Any) -> dict[str, str | None]:
     if not isinstance(found, dict):
         return {}
     return {key: None if found.get(key) is None else printable(found[key]) for key in _TLS}
+
+
+def _paths(found: Any) -> int | None:
+    paths = found.get("paths") if isinstance(found, dict) else None
+    return paths if isinstance(paths, int) and not isinstance(paths, bool) else None
 
 
 def parse_time(text: Any) -> float | None:

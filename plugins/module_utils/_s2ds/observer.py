@@ -20,6 +20,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.re
     check_listeners,
     counters,
     encryption,
+    multipath,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import one_line
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
@@ -69,7 +70,7 @@ class Observer:
                 return self._down()
             self.listeners(reply)
             found = counters(reply) if reply.get("connections") else None
-            return Status(True, found, tls=encryption(reply))
+            return Status(True, found, tls=encryption(reply), multipath=multipath(reply))
         except (ScistreamError, OSError, ValueError) as error:
             return self._silent(printable(reason(error)))
 

@@ -64,6 +64,7 @@ class Status:
             does not answer) or ``unknown``.
         reason: Explanation if it is neither ``ok`` nor ``idle``.
         tls: Whether the kernel encrypts, in the format of ``s2cs_info``, or None if that is not known.
+        multipath: The paths of the latest connection, in the format of ``s2cs_info``, or None without Multipath TCP.
     """
 
     running: bool
@@ -72,6 +73,7 @@ class Status:
     health: str = "ok"
     reason: str = ""
     tls: Mapping[str, Any] | None = None
+    multipath: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

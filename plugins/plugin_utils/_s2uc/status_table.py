@@ -200,12 +200,26 @@ def _details(stream: StreamView, width: int | None, certificates: bool) -> list[
     if restarts:
         parts.append(f"{restarts} restart{'' if restarts == 1 else 's'} of its data servers")
     parts += [f"encrypted {text}" for text in _encrypted(stream)]
+    parts += _paths(stream)
     if certificates:
         sides = [side for side in stream.sides.values() if side.fingerprint]
         parts += [f"certificate {side.fingerprint} ({side.gateway})" for side in sides]
         if len(stream.sides) == 1 and sides and sides[0].peer_fingerprint:
             parts.append(f"certificate {sides[0].peer_fingerprint} (the other gateway)")
     return wrapped([*parts, f"uid {stream.uid}"], width, _INDENT, _INDENT * 2)
+
+
+def _paths(stream: StreamView) -> list[str]:
+    """Return how many paths the latest connection between the gateways has, if a side uses Multipath TCP."""
+    found = [side.session.paths for side in stream.sides.values() if side.session.paths is not None]
+    if not found:
+        return []
+    paths = max(found)
+    return [
+        "single path: the other gateway or the network has no Multipath TCP"
+        if not paths
+        else f"{paths} path{'' if paths == 1 else 's'}"
+    ]
 
 
 def _encrypted(stream: StreamView) -> list[str]:

@@ -29,6 +29,7 @@ _MAX_LISTENERS = 65535
 _CONNECTIONS = ("open", "total", "refused", "failed")
 _ENCRYPTED_BY = ("kernel", "user space")
 _SUITE = re.compile(r"[A-Z0-9_-]{1,64}", re.ASCII)
+_MAX_PATHS = 255
 _BYTES = ("to_consumer", "to_producer")
 
 
@@ -93,6 +94,21 @@ def encryption(found: Mapping[str, Any]) -> dict[str, Any] | None:
         "suite": suite,
         "reason": printable(why),
     }
+
+
+def multipath(found: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the paths of the latest connection, or None if the data server does not use Multipath TCP.
+
+    Raises:
+        InvalidReply: They are missing or invalid.
+    """
+    if found.get("multipath") is None:
+        return None
+    given = part(found, "multipath")
+    paths = None if given.get("paths") is None else count(given, "paths")
+    if paths is not None and paths > _MAX_PATHS:
+        raise InvalidReply(f"paths is {paths}, not a number from 0 to {_MAX_PATHS}")
+    return {"paths": paths}
 
 
 def part(found: Mapping[str, Any], key: str) -> Mapping[str, Any]:

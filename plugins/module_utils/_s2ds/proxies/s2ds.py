@@ -54,6 +54,7 @@ SETTINGS: Mapping[str, Any] = {
     "congestion": {"accept": None, "connect": None},
     "kernel_tls": "auto",
     "cipher": "auto",
+    "multipath": False,
     # Interpreter on this host. Images have their own.
     "python": "",
 }
@@ -107,6 +108,7 @@ class NativeProxy(Proxy):
             "rate": spec.rate,
             "tls": _tls(spec),
             **self.settings,
+            "multipath": credentials.SIDES[spec.role] if self.settings["multipath"] else None,
         }
         return {_CONFIG: json.dumps(document, indent=1, sort_keys=True) + "\n"}
 
@@ -134,6 +136,7 @@ class NativeProxy(Proxy):
         found = {
             **replies.counters(status),
             "tls": replies.encryption(status),
+            "multipath": replies.multipath(status),
             "listeners": replies.listeners(status),
         }
         check_not_stopped("the forwarder", _workers(place, status))
@@ -198,7 +201,14 @@ def checked(given: Mapping[str, Any]) -> dict[str, Any]:
     unknown = sorted(map(str, set(given) - set(SETTINGS)))
     if unknown:
         raise ValueRefused(_OPTION, unknown, f"the settings are {', '.join(sorted(SETTINGS))}")
-    return {**SETTINGS, **{name: _CHECKS[name](f"{_OPTION}.{name}", value) for name, value in given.items()}}
+    settings = {**SETTINGS, **{name: _CHECKS[name](f"{_OPTION}.{name}", value) for name, value in given.items()}}
+    if settings["multipath"] and settings["kernel_tls"] is True:
+        raise ValueRefused(
+            f"{_OPTION}.kernel_tls",
+            True,
+            'must be false or "auto" if multipath is true, as the kernel does not encrypt Multipath TCP',
+        )
+    return settings
 
 
 def _whole(low: int, high: int) -> Callable[[str, Any], int]:
@@ -223,6 +233,12 @@ def _cipher(option: str, value: Any) -> str:
     return str(value)
 
 
+def _flag(option: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueRefused(option, value, "must be true or false")
+    return value
+
+
 def _congestion(option: str, value: Any) -> dict[str, str | None]:
     if not isinstance(value, dict) or not set(value) <= set(_LEGS):
         raise ValueRefused(option, value, 'must be an object such as {"accept": "bbr", "connect": "cubic"}')
@@ -242,5 +258,6 @@ _CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
     "congestion": _congestion,
     "kernel_tls": _kernel_tls,
     "cipher": _cipher,
+    "multipath": _flag,
     "python": check_path,
 }

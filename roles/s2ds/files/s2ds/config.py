@@ -55,6 +55,7 @@ class Config:
         "kernel_tls",
         "listeners",
         "max_connections",
+        "multipath",
         "pipe_size",
         "port_range",
         "rate",
@@ -76,12 +77,15 @@ class Config:
         self.connect_timeout: float = values.take("connect_timeout", 10)
         self.kernel_tls: bool | str = values.take("kernel_tls", AUTO)
         self.cipher: str = values.take("cipher", AUTO)
+        self.multipath: str | None = values.take("multipath", None)
         congestion: tuple[str | None, str | None] = values.take("congestion", (None, None))
         self.accept_congestion, self.connect_congestion = congestion
         self.tls: TlsFiles | None = values.take("tls", None)
         self._agree()
 
     def _agree(self) -> None:
+        if self.multipath and self.tls and self.kernel_tls is True:
+            raise bad("kernel_tls", True, f'must be false or "{AUTO}" with multipath')
         if self.source is None:
             return
         for index, listener in enumerate(self.listeners):
@@ -221,5 +225,6 @@ CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "congestion": _congestion,
     "kernel_tls": _kernel_tls,
     "cipher": _cipher,
+    "multipath": optional(_side),
     "tls": optional(_tls),
 }

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from kernel_channel import KernelTls
     from log import Log, Refusals
+    from multipath import PathCounter
     from pump import Pump, WorkerResources
     from timers import Timer, Timers
     from tls_channel import Channel
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
         resources: WorkerResources
 
         def kernel_tls(self) -> KernelTls | None: ...
+
+        def paths(self) -> PathCounter: ...
 
         def modify(self, fd: int, eventmask: int, /) -> None: ...
 
@@ -87,7 +90,8 @@ class Connection:
         job = self._job
         self._step = self._connected
         try:
-            sock = outgoing(tuple(job["target"]), job["source"], job["congestion"])
+            multipath = job["multipath"] == "connect"
+            sock = outgoing(tuple(job["target"]), job["source"], job["congestion"], multipath)
             self._target = Leg("target", sock, self._worker.modify)
             self._target.writable = False  # until it is connected
             code = sock.connect_ex(tuple(job["target"]))
@@ -201,6 +205,9 @@ class Connection:
             shared = (worker.resources, worker.limits)
             self._pump = pump_of(self._channel, self._tls.input, *legs, *shared, self.wake, worker.timers)
             worker.resources.counters[ENCRYPTION] = self._channel.encryption().packed(self._job["id"])
+        if self._job["multipath"]:
+            leg = target if self._job["multipath"] == "connect" else self._client
+            worker.paths().follow(self._job["id"], leg.sock)
         worker.log.line(f"open {self}")
 
     def _limit_time(self, what: str) -> None:

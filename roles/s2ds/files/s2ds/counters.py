@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import mmap
 
-CLOSED, FAILED, REFUSED, TO_CONSUMER, TO_PRODUCER, ENCRYPTION = range(6)
+CLOSED, FAILED, REFUSED, TO_CONSUMER, TO_PRODUCER, ENCRYPTION, PATHS = range(7)
 FIELDS = 8  # one cache line for each block
 
 

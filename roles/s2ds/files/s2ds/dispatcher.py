@@ -12,9 +12,10 @@ import os
 from acceptor import Acceptor
 from config import load
 from control import Controller
-from counters import ENCRYPTION, FAILED, REFUSED, TO_CONSUMER, TO_PRODUCER
+from counters import ENCRYPTION, FAILED, PATHS, REFUSED, TO_CONSUMER, TO_PRODUCER
 from credential_files import read
 from event_loop import EventLoop
+from multipath import latest as latest_paths
 from sockets import check_congestion, text
 from totals import BYTES, CONNECTIONS, Totals
 from validation import ConfigError
@@ -145,6 +146,7 @@ class Dispatcher:
             "last_byte": totals.last_byte,
             "exact": totals.exact,
             "tls": self._encryption(),
+            "multipath": self._multipath(),
             "workers": [{"pid": slot.pid, "open": slot.open()} for slot in workers.running()],
         }
 
@@ -156,6 +158,12 @@ class Dispatcher:
 
         found = latest(self._workers.counters.each(ENCRYPTION))
         return {**(found.document() if found else dict.fromkeys(UNKNOWN)), "reason": self._choice.reason}
+
+    def _multipath(self) -> dict[str, Any] | None:
+        """Return how many paths the latest connection has."""
+        if self._acceptor.config.multipath is None:
+            return None
+        return latest_paths(self._workers.counters.each(PATHS))
 
 
 def _choice(config: Config) -> Choice | None:

@@ -33,6 +33,8 @@ def choose(config: Config) -> Choice:
     """Return who encrypts the connections of an encrypted session."""
     if config.kernel_tls is False:
         return Choice(False, False, "kernel_tls is false")
+    if config.multipath:
+        return Choice(False, False, "multipath is true, and the kernel encrypts ordinary TCP only")
     if not available():
         return Choice(False, False, "the kernel has no TLS, or its module tls is not loaded")
     if config.kernel_tls is True:

@@ -10,6 +10,7 @@ import errno
 import socket
 import struct
 
+from multipath import IPPROTO_MPTCP, tcp_socket
 from validation import ConfigError, family
 
 TYPE_CHECKING = False
@@ -42,8 +43,9 @@ def prepare(sock: socket.socket, congestion: str | None) -> None:
     for option, value in KEEPALIVE:
         sock.setsockopt(socket.IPPROTO_TCP, option, value)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    # Urgent bytes are part of the stream.
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+    if sock.proto != IPPROTO_MPTCP:
+        # Urgent bytes are part of the stream. With Multipath TCP, they always are.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
     if congestion:
         # It only has its full effect before the connection exists.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, congestion.encode())
@@ -73,8 +75,10 @@ def set_congestion(listener: socket.socket, name: str | None) -> None:
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, name.encode() if name else usual.rstrip(b"\0"))
 
 
-def outgoing(target: tuple[str, int], source: str | None, congestion: str | None) -> socket.socket:
-    sock = socket.socket(family(target[0], "target"), socket.SOCK_STREAM)
+def outgoing(
+    target: tuple[str, int], source: str | None, congestion: str | None, multipath: bool = False
+) -> socket.socket:
+    sock = tcp_socket(family(target[0], "target"), multipath)
     try:
         prepare(sock, congestion)
         if source is not None:
@@ -111,7 +115,7 @@ def _listen(index: int, listener: Listener, config: Config) -> socket.socket:
         random.shuffle(ports)
     for port in ports:
         try:
-            return _bind(listener.address, port, config.accept_congestion)
+            return _bind(listener.address, port, config.accept_congestion, config.multipath == "accept")
         except OSError as error:
             if error.errno != errno.EADDRINUSE or len(ports) == 1:
                 where = text((listener.address, port))
@@ -120,9 +124,9 @@ def _listen(index: int, listener: Listener, config: Config) -> socket.socket:
     raise ListenError(f"listeners[{index}]: cannot listen on {where}: all ports are in use")
 
 
-def _bind(address: str, port: int, congestion: str | None) -> socket.socket:
+def _bind(address: str, port: int, congestion: str | None, multipath: bool) -> socket.socket:
     kind = family(address, "address")
-    sock = socket.socket(kind, socket.SOCK_STREAM)
+    sock = tcp_socket(kind, multipath)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if kind == socket.AF_INET6:

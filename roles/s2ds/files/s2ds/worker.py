@@ -13,9 +13,10 @@ from collections import deque
 from select import EPOLLIN, epoll
 
 from connection import Connection
-from counters import CLOSED, FAILED
+from counters import CLOSED, FAILED, PATHS
 from credentials import CredentialError, Credentials
 from log import Refusals
+from multipath import PathCounter
 from pipe_pool import PipePool
 from pump import WorkerResources
 from timers import Timers
@@ -46,6 +47,7 @@ class Worker:
         self.tls: TlsContext | None = None
         self._credentials: Credentials | None = None
         self._kernel_tls: KernelTls | None = None
+        self._paths: PathCounter | None = None
         self.timers = Timers()
         self.ready: deque[Connection] = deque()
         self.limits = (TokenBucket(self.timers), TokenBucket(self.timers))
@@ -63,6 +65,11 @@ class Worker:
 
             self._kernel_tls = KernelTls(self.log)
         return self._kernel_tls if self._kernel_tls.prepare() else None
+
+    def paths(self) -> PathCounter:
+        if self._paths is None:
+            self._paths = PathCounter(self.resources.counters, PATHS, self.timers)
+        return self._paths
 
     def watch(self, fd: int, connection: Connection, events: int) -> None:
         self._epoll.register(fd, events)

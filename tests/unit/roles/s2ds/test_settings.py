@@ -81,3 +81,13 @@ def test_both_have_the_same_defaults(name: str) -> None:
     (config,) = _forwarder([{}])
     assert config is not None and config[name] == SETTINGS[name]
     assert config["accept_congestion"] is config["connect_congestion"] is None
+
+
+def test_several_paths_or_the_kernel() -> None:
+    for kernel_tls in (False, "auto"):
+        assert checked({"multipath": True, "kernel_tls": kernel_tls})["multipath"] is True
+    with pytest.raises(ValueRefused, match=r'kernel_tls.*"auto" if multipath is true'):
+        checked({"multipath": True, "kernel_tls": True})
+    for value in (1, "true", None, "accept"):
+        with pytest.raises(ValueRefused, match=r"multipath.*must be true or false"):
+            checked({"multipath": value})

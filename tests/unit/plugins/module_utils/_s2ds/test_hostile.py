@@ -70,6 +70,21 @@ def test_encryption_of_a_wrong_shape(key: str, value: Any) -> None:
         replies.encryption({"tls": value if key == "all" else {**TLS, key: value}})
 
 
+@pytest.mark.parametrize("paths", [None, 0, 1, 2, 255])
+def test_paths_of_the_right_shape_and_nothing_else(paths: Any) -> None:
+    assert replies.multipath({"multipath": {"paths": paths, "more": 1}}) == {"paths": paths}
+    assert replies.multipath({"multipath": None}) is replies.multipath({}) is None
+
+
+@pytest.mark.parametrize("value", [True, "1", -1, 256, 2**63, 1.0, [], [1], {}])
+def test_paths_of_a_wrong_shape(value: Any) -> None:
+    for found in (value, {"paths": value}):
+        if found == {}:
+            continue
+        with pytest.raises(replies.InvalidReply, match="invalid answer of the data server"):
+            replies.multipath({"multipath": found})
+
+
 @pytest.mark.parametrize("key", ["since", "restarts", "connections", "bytes", "last_byte"])
 @pytest.mark.parametrize("value", [True, "1", -1, 2**63, float("nan"), float("inf"), [], {}, {"open": 1}, 1e300])
 def test_counters_of_a_wrong_shape(key: str, value: Any) -> None:

@@ -125,6 +125,15 @@ def test_who_encrypts() -> None:
         assert "encrypted" not in "".join(shown(both(tls=unknown)))
 
 
+def test_how_many_paths() -> None:
+    texts = {2: "2 paths", 1: "1 path", 0: "single path: the other gateway or the network has no Multipath TCP"}
+    for paths, text in texts.items():
+        assert f"; {text}; uid " in " ".join(line.strip() for line in shown(both(multipath={"paths": paths}))[3:])
+    others: list[Any] = [None, {}, [], "x", {"paths": None}, {"paths": "2"}, {"paths": True}]
+    for unknown in others:
+        assert "path" not in "".join(shown(both(multipath=unknown))[3:])
+
+
 @pytest.mark.parametrize("width", [79, 80, 100, 120, 132, 160, 250])
 def test_the_table_fits_the_terminal(width: int) -> None:
     results = both()
