@@ -2,12 +2,17 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Reading and checking the credential files of a configuration."""
+"""Reading and checking the credential files of a configuration.
+
+OpenSSL is only loaded by the processes that need it: the workers, and one for each check. In the dispatcher, it would
+be a large part of the memory of an idle session.
+"""
 
 from __future__ import annotations
 
 import json
 
+import separate
 from config import AUTO, NAME
 from credentials import PARTS, CredentialError, Credentials
 from validation import ConfigError
@@ -28,16 +33,11 @@ def read(config: Config) -> Credentials | None:
     files = config.tls
     if files is None:
         return None
-    if config.cipher != AUTO:
-        from tls_suite import restrict
-
-        restrict(config.cipher)
-    # Imported here, because OpenSSL needs memory, which sessions without encryption save.
-    from tls_context import TlsContext
-
     try:
         credentials = Credentials(files.side, *(_read(files, part) for part in PARTS))
-        TlsContext(credentials, buffers=False)
+        found = json.loads(separate.run(lambda: _objection(config.cipher, credentials)))
+        if found:
+            raise CredentialError(*found)
     except CredentialError as error:
         path = json.dumps(getattr(files, error.part))
         raise ConfigError(f"{NAME}: tls.{error.part}: {path} {error}") from None
@@ -58,3 +58,18 @@ def _read(files: TlsFiles, part: str) -> str:
         return text.decode("ascii")
     except ValueError:
         raise CredentialError(part, "is not PEM") from None
+
+
+def _objection(cipher: str, credentials: Credentials) -> bytes:
+    """Return which part cannot be used, and why, as a JSON list. It is empty if all of them can be used."""
+    if cipher != AUTO:
+        from tls_suite import restrict
+
+        restrict(cipher)
+    from tls_context import TlsContext
+
+    try:
+        TlsContext(credentials, buffers=False)
+    except CredentialError as error:
+        return json.dumps([error.part, str(error)]).encode()
+    return b"[]"
