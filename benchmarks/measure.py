@@ -66,7 +66,7 @@ class Native(Candidate):
     def __init__(self, name: str, settings: dict[str, Any], python: str = sys.executable, *options: str) -> None:
         super().__init__(name)
         self._settings = settings
-        self._words = [python, "-I", str(PROGRAM), *options]
+        self._words = [python, "-I", "-S", str(PROGRAM), *options]
 
     def settings(self, host: str) -> dict[str, Any]:
         """What is set on this gateway."""

@@ -121,7 +121,7 @@ def measure(python: str, number: int, executed: bool, encrypted: bool) -> str:
         with _import("module_utils._s2ds.runtimes.supervisors").starting_many() if many else nullcontext():
             for index in range(number):
                 session = Session(Path(name) / str(index), tls)
-                command = [python, "-I", str(programs / "s2ds"), "--directory", str(session.directory)]
+                command = [python, "-I", "-S", str(programs / "s2ds"), "--directory", str(session.directory)]
                 if executed:
                     session.execute(command)
                 else:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     Program = Callable[[list[str]], int]
 
 PR_SET_DUMPABLE = 4
+OPTIONS = ["-I", "-S"]
 DIRECTORY = os.path.join(os.path.dirname(os.path.realpath(__file__)), "s2ds")
 loaded: Program | None = None
 
@@ -39,9 +40,11 @@ def load(command: list[str], for_many: bool = False) -> Program | None:
         for_many: Whether to load also what only encrypted sessions need, because many will share it.
     """
     global loaded
-    if command[1:2] != ["-I"] or not _is_same(command[0], sys.executable) or not _is_same(command[2], DIRECTORY):
+    if command[1:3] != OPTIONS or not _is_same(command[0], sys.executable) or not _is_same(command[3], DIRECTORY):
         return None
     if loaded is None:
+        # Nothing that is loaded becomes garbage, and collections would write to what is shared.
+        gc.disable()
         if DIRECTORY not in sys.path:
             sys.path.insert(0, DIRECTORY)
         # Whatever is wrong with it is in the log after its execution.
@@ -51,9 +54,8 @@ def load(command: list[str], for_many: bool = False) -> Program | None:
                 # With the first context, OpenSSL loads its configuration and algorithms.
                 ssl = importlib.import_module("tls_context").ssl
                 ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        # Collections of garbage write to what is shared.
-        gc.collect()
         gc.freeze()
+        gc.enable()
     return loaded
 
 
@@ -67,7 +69,7 @@ def run(program: Program, command: list[str]) -> None:
                     os.close(int(name))
         command_line.change(command)
         isolate.LIBC.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
-        status = program(command[3:])
+        status = program(command[4:])
     except BaseException:  # pylint: disable=broad-except
         import traceback
 

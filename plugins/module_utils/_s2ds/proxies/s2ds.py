@@ -121,7 +121,7 @@ class NativeProxy(Proxy):
             raise S2DSException(f"there is no {program}: run the role scistream.gateway.s2ds on this gateway")
         if not os.access(self.interpreter, os.X_OK):
             raise S2DSException(f"there is no program {self.interpreter} to run the forwarder: see s2ds_python")
-        return [self.interpreter, "-I", program, "--directory", directory]
+        return [self.interpreter, "-I", "-S", program, "--directory", directory]
 
     def reload(self, place: Place, control: Control) -> None:
         """Have the forwarder reload its configuration."""

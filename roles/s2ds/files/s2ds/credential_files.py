@@ -5,12 +5,13 @@
 """Reading and checking the credential files of a configuration.
 
 OpenSSL is only loaded by the processes that need it: the workers, and one for each check. In the dispatcher, it would
-be a large part of the memory of an idle session.
+be a large part of the memory of an idle session, unless many share it.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 
 import separate
 from config import AUTO, NAME
@@ -35,7 +36,8 @@ def read(config: Config) -> Credentials | None:
         return None
     try:
         credentials = Credentials(files.side, *(_read(files, part) for part in PARTS))
-        found = json.loads(separate.run(lambda: _objection(config.cipher, credentials)))
+        is_loaded = "tls_context" in sys.modules
+        found = json.loads(_objection(config.cipher, credentials) if is_loaded else separate.run(lambda: _objection(config.cipher, credentials)))
         if found:
             raise CredentialError(*found)
     except CredentialError as error:

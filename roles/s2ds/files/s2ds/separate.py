@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import select
 import signal
@@ -66,6 +67,8 @@ def _answer(function: Callable[[], bytes], write_end: int) -> None:
     try:
         # Signals are for the process that waits for the result.
         signal.set_wakeup_fd(-1)
+        # It ends before that pays, and collections would write to memory that is shared.
+        gc.disable()
         with open(write_end, "wb", closefd=False) as file:
             file.write(function())
         status = 0

@@ -59,7 +59,7 @@ class Site:
         (session / "s2ds.json").write_text(json.dumps({"listeners": [listener], "allow": [], "tls": None}))
         self.sessions.append(session)
         program = [sys.executable, "-I", "-S", str(self.programs / "supervise.py")]
-        forwarder = [sys.executable, "-I", str(self.programs / "s2ds"), "--directory", str(session)]
+        forwarder = [sys.executable, "-I", "-S", str(self.programs / "s2ds"), "--directory", str(session)]
         lock = os.open(session, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -131,7 +131,7 @@ def test_both_processes_are_as_if_executed(site: Site, many: bool) -> None:
         about = found[index]
         supervisor, forwarder = about["pid"], about["child"]
         assert f"supervise.py --directory {session} " in command_line(supervisor)
-        expected = f"{sys.executable} -I {site.programs / 's2ds'} --directory {session}"
+        expected = f"{sys.executable} -I -S {site.programs / 's2ds'} --directory {session}"
         assert command_line(forwarder).strip() == expected
         for pid in (supervisor, forwarder):
             assert os.path.samefile(f"/proc/{pid}/cwd", session)

@@ -134,7 +134,7 @@ class Forwarder:
         self.directory = directory
         directory.mkdir(exist_ok=True)
         self.configure(config)
-        words = [PYTHON, "-I", str(program), "--directory", str(directory), *options]
+        words = [PYTHON, "-I", "-S", str(program), "--directory", str(directory), *options]
         if descriptors:
             words = ["prlimit", f"--nofile={descriptors}", *words]
         with (directory / "log").open("ab") as log:
