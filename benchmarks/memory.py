@@ -26,7 +26,6 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Any
 
 from encrypted import Identities
 from own_work import _import
@@ -98,7 +97,7 @@ def memory(pid: int) -> dict[str, int]:
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
         name, value, *_unit = line.split()
         key = name.partition("_")[0].rstrip(":")
-        if name == "Pss:" or name.startswith("Private_") and name != "Private_Hugetlb:":
+        if name == "Pss:" or (name.startswith("Private_") and name != "Private_Hugetlb:"):
             found[key] += int(value)
     return found
 
@@ -144,7 +143,8 @@ def main() -> None:
     parser.add_argument("--python", default=DISTRIBUTION, help="interpreter of the gateway")
     parser.add_argument("--sessions", type=int, nargs="+", default=[1, 20])
     args = parser.parse_args()
-    print("| idle session | sessions | PSS MB | private MB | ms until it serves | ms for each |\n|---|--:|--:|--:|--:|--:|")
+    print("| idle session | sessions | PSS MB | private MB | ms until it serves | ms for each |")
+    print("|---|--:|--:|--:|--:|--:|")
     for number in args.sessions:
         for executed in (True, False):
             for encrypted in (False, True):

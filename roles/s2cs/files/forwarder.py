@@ -49,7 +49,9 @@ def load(command: list[str], for_many: bool = False) -> Program | None:
             sys.path.insert(0, DIRECTORY)
         # Whatever is wrong with it is in the log after its execution.
         with suppress(Exception, SystemExit):
-            loaded = importlib.import_module("program").main
+            program = importlib.import_module("program")
+            program.load_dispatcher()
+            loaded = program.main
             if for_many:
                 # With the first context, OpenSSL loads its configuration and algorithms.
                 ssl = importlib.import_module("tls_context").ssl

@@ -20,13 +20,17 @@ from validation import ConfigError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Callable
+
     from config import Config, TlsFiles
 
 MAX_SIZE = 65536
 
 
-def read(config: Config) -> Credentials | None:
+def read(config: Config, meanwhile: Callable[[], object] = lambda: None) -> Credentials | None:
     """Return the credentials of a configuration, or None if it has none.
+
+    If another process checks them, the function is called meanwhile.
 
     Raises:
         ConfigError: They cannot be used.
@@ -36,8 +40,12 @@ def read(config: Config) -> Credentials | None:
         return None
     try:
         credentials = Credentials(files.side, *(_read(files, part) for part in PARTS))
-        is_loaded = "tls_context" in sys.modules
-        found = json.loads(_objection(config.cipher, credentials) if is_loaded else separate.run(lambda: _objection(config.cipher, credentials)))
+        if "tls_context" in sys.modules:
+            found = _objection(config.cipher, credentials)
+        else:
+            found = json.loads(separate.run(lambda: json.dumps(_objection(config.cipher, credentials)).encode(), meanwhile))
+        if found and not found[0]:
+            raise ConfigError(found[1])
         if found:
             raise CredentialError(*found)
     except CredentialError as error:
@@ -62,16 +70,19 @@ def _read(files: TlsFiles, part: str) -> str:
         raise CredentialError(part, "is not PEM") from None
 
 
-def _objection(cipher: str, credentials: Credentials) -> bytes:
-    """Return which part cannot be used, and why, as a JSON list. It is empty if all of them can be used."""
+def _objection(cipher: str, credentials: Credentials) -> list[str]:
+    """Return which part cannot be used, and why. The list is empty if all of them can be used."""
     if cipher != AUTO:
         from tls_suite import restrict
 
-        restrict(cipher)
+        try:
+            restrict(cipher)
+        except ConfigError as error:
+            return ["", str(error)]
     from tls_context import TlsContext
 
     try:
         TlsContext(credentials, buffers=False)
     except CredentialError as error:
-        return json.dumps([error.part, str(error)]).encode()
-    return b"[]"
+        return [error.part, str(error)]
+    return []

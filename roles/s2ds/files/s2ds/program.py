@@ -17,11 +17,14 @@ import control
 import credential_files
 import splice
 from config import load
-from dispatcher import Dispatcher
 from log import Log
 from sockets import ListenError, check_congestion, listen
 from validation import ConfigError
 from version import VERSION
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dispatcher import Dispatcher
 
 USAGE = """\
 usage: s2ds --directory DIRECTORY [--copy]
@@ -83,14 +86,15 @@ def main(words: list[str]) -> int:
         wakeup = catch_signals()
         config = load()
         check_congestion(config)
-        secrets = credential_files.read(config)
+        secrets = credential_files.read(config, meanwhile=load_dispatcher)
         listeners = listen(config)
         controller = control.listen()
     except (UsageError, ConfigError, ListenError, control.ControlError) as error:
         print(f"s2ds: {error}", file=sys.stderr)
         return 2
     raise_descriptor_limit()
-    Dispatcher(config, secrets, listeners, controller, wakeup, None if copy else splice.find(), Log()).run()
+    dispatcher = load_dispatcher()
+    dispatcher(config, secrets, listeners, controller, wakeup, None if copy else splice.find(), Log()).run()
     return 0
 
 
@@ -106,6 +110,13 @@ def calibrate(check: bool) -> int:
     if changed:
         print(changed)
     return 0
+
+
+def load_dispatcher() -> type[Dispatcher]:
+    """Load most of the program, which can be done while the credentials are checked."""
+    from dispatcher import Dispatcher
+
+    return Dispatcher
 
 
 def catch_signals() -> socket.socket:

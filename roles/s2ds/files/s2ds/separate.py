@@ -23,8 +23,8 @@ SECONDS = 20.0
 PART = 65536
 
 
-def run(function: Callable[[], bytes]) -> bytes:
-    """Return what a function returns in a process of its own.
+def run(function: Callable[[], bytes], meanwhile: Callable[[], object] = lambda: None) -> bytes:
+    """Return what a function returns in a process of its own. The other function runs in this process meanwhile.
 
     Raises:
         OSError: There was no such process, it took too long, or it failed.
@@ -38,8 +38,9 @@ def run(function: Callable[[], bytes]) -> bytes:
         finally:
             os.close(write_end)
         try:
+            meanwhile()
             found = _read(output)
-        except OSError:
+        except BaseException:
             os.kill(pid, signal.SIGKILL)
             raise
         finally:
