@@ -5,9 +5,9 @@
 """The memory of idle sessions of the native forwarder, and the time until they serve.
 
 They are started as on a gateway: executed, as by systemd, or below a supervisor of their own; alone, and many together.
-The figures are medians for one session with all of its processes. PSS counts what processes share in proportion, so
-that others with the same interpreter make it smaller; private is what a session has for itself. Needs openssl, and the
-collection in the path of Python.
+The figures are medians for one session with all of its processes. PSS counts what processes share in proportion;
+private is what a session has for itself. As on a gateway with its service, two more processes have the interpreter
+(--others). Needs openssl, and the collection in the path of Python.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from encrypted import Identities
@@ -36,6 +36,8 @@ SECONDS = 30.0
 #: Until everything that follows a start has happened.
 SETTLED = 1.5
 FIELDS = ("Pss", "Private")
+#: What others load until their standard input ends.
+OTHER = "import json, re, select, signal, socket, sys; sys.stdin.read()"
 
 
 class Session:
@@ -102,6 +104,17 @@ def memory(pid: int) -> dict[str, int]:
     return found
 
 
+@contextmanager
+def others(python: str, number: int) -> Iterator[None]:
+    """Have other processes with the interpreter."""
+    started = [subprocess.Popen([python, "-I", "-S", "-c", OTHER], stdin=subprocess.PIPE) for _unused in range(number)]
+    try:
+        yield
+    finally:
+        for process in started:
+            process.communicate()
+
+
 def measure(python: str, number: int, executed: bool, encrypted: bool) -> str:
     """Start sessions, and return a row of the table."""
     # The path of a socket is short.
@@ -142,13 +155,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--python", default=DISTRIBUTION, help="interpreter of the gateway")
     parser.add_argument("--sessions", type=int, nargs="+", default=[1, 20])
+    parser.add_argument("--others", type=int, default=2, help="number of other processes with the interpreter")
     args = parser.parse_args()
     print("| idle session | sessions | PSS MB | private MB | ms until it serves | ms for each |")
     print("|---|--:|--:|--:|--:|--:|")
-    for number in args.sessions:
-        for executed in (True, False):
-            for encrypted in (False, True):
-                print(measure(args.python, number, executed, encrypted), flush=True)
+    with others(args.python, args.others):
+        for number in args.sessions:
+            for executed in (True, False):
+                for encrypted in (False, True):
+                    print(measure(args.python, number, executed, encrypted), flush=True)
 
 
 if __name__ == "__main__":
