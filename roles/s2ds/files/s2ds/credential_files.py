@@ -40,7 +40,7 @@ def read(config: Config, meanwhile: Callable[[], object] = lambda: None) -> Cred
         return None
     try:
         credentials = Credentials(files.side, *(_read(files, part) for part in PARTS))
-        if "tls_context" in sys.modules:
+        if "ssl" in sys.modules:
             found = _objection(config.cipher, credentials)
         else:
             found = json.loads(separate.run(lambda: json.dumps(_objection(config.cipher, credentials)).encode(), meanwhile))

@@ -102,3 +102,26 @@ def test_separate_processes_that_fail(function: str, message: str, logged: str) 
     done = _separate(f"separate.run(lambda: {function})")
     assert done.returncode == 1
     assert f"{message}\n" in done.stderr and logged in done.stderr
+
+
+@pytest.mark.parametrize("loaded_before", [False, True])
+def test_credentials_are_checked_where_openssl_is(sealed: Any, tmp_path: Path, loaded_before: bool) -> None:
+    """Where it has been loaded for many sessions, another process would only take time."""
+    tls = sealed.tls("accept")
+    script = f"""
+import os, sys
+sys.path.insert(0, sys.argv[1])
+{"import ssl" if loaded_before else ""}
+import program
+forks = []
+os.register_at_fork(before=lambda: forks.append(1))
+program.load_dispatcher().run = lambda self: print(len(forks))
+sys.exit(program.main(["--directory", sys.argv[2]]))
+"""
+    for key, status, output in ((tls["key"], 0, f"{int(not loaded_before)}\n"), (str(sealed.consumer.key), 2, "")):
+        config = sealed.bed.config(targets=[None], tls={**tls, "key": key})
+        (tmp_path / "s2ds.json").write_text(json.dumps(config))
+        command = [PYTHON, "-I", "-S", "-c", script, str(PROGRAM), str(tmp_path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (status, output), done.stderr
+        assert ("does not belong to the certificate" in done.stderr) == bool(status)
