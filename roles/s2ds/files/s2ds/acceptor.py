@@ -178,6 +178,7 @@ class Acceptor:
             "congestion": config.connect_congestion,
             "rate": config.rate,
             "kernel_tls": self._kernel_tls,
+            "cipher": config.cipher,
             "multipath": config.multipath,
         }
         # A rate is only exact if a single process counts.

@@ -43,7 +43,8 @@ def read(config: Config, meanwhile: Callable[[], object] = lambda: None) -> Cred
         if "ssl" in sys.modules:
             found = _objection(config.cipher, credentials)
         else:
-            found = json.loads(separate.run(lambda: json.dumps(_objection(config.cipher, credentials)).encode(), meanwhile))
+            text = separate.run(lambda: json.dumps(_objection(config.cipher, credentials)).encode(), meanwhile)
+            found = json.loads(text)
         if found and not found[0]:
             raise ConfigError(found[1])
         if found:

@@ -16,7 +16,7 @@ import sys
 import control
 import credential_files
 import splice
-from config import load
+from config import AUTO, load
 from log import Log
 from sockets import ListenError, check_congestion, listen
 from validation import ConfigError
@@ -24,6 +24,8 @@ from version import VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from dispatcher import Dispatcher
 
 USAGE = """\
@@ -86,6 +88,8 @@ def main(words: list[str]) -> int:
         wakeup = catch_signals()
         config = load()
         check_congestion(config)
+        if config.tls and config.cipher != AUTO and "ssl" in sys.modules:
+            execute_again(copy)
         secrets = credential_files.read(config, meanwhile=load_dispatcher)
         listeners = listen(config)
         controller = control.listen()
@@ -110,6 +114,13 @@ def calibrate(check: bool) -> int:
     if changed:
         print(changed)
     return 0
+
+
+def execute_again(copy: bool) -> NoReturn:
+    """Get rid of OpenSSL, which another process has loaded before the fork. It reads its configuration only once."""
+    program = os.path.dirname(os.path.abspath(__file__))
+    words = ["--directory", os.getcwd(), *(["--copy"] if copy else [])]
+    os.execv(sys.executable, [sys.executable, "-I", "-S", program, *words])
 
 
 def load_dispatcher() -> type[Dispatcher]:

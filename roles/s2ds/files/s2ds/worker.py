@@ -12,6 +12,7 @@ import socket
 from collections import deque
 from select import EPOLLIN, epoll
 
+from config import AUTO
 from connection import Connection
 from counters import CLOSED, FAILED, PATHS
 from credentials import CredentialError, Credentials
@@ -21,7 +22,7 @@ from pipe_pool import PipePool
 from pump import WorkerResources
 from timers import Timers
 from token_bucket import TokenBucket
-from validation import family
+from validation import ConfigError, family
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -145,8 +146,8 @@ class Worker:
         sock = socket.socket(family(job["peer"][0], "peer"), socket.SOCK_STREAM, 0, descriptors[0])
         sock.setblocking(False)
         try:
-            self._prepare_tls()
-        except (CredentialError, OSError) as error:
+            self._prepare_tls(job["cipher"])
+        except (ConfigError, CredentialError, OSError) as error:
             sock.close()
             self._failed(job, f"credentials: {error}")
             return
@@ -158,9 +159,13 @@ class Worker:
         self.resources.counters[FAILED] += 1
         self.resources.counters[CLOSED] += 1
 
-    def _prepare_tls(self) -> None:
+    def _prepare_tls(self, cipher: str) -> None:
         """Create the TLS context once for each set of credentials. Encrypted sessions never continue without one."""
         if self._credentials is not None and self.tls is None:
+            if cipher != AUTO:
+                from tls_suite import restrict
+
+                restrict(cipher)
             from tls_context import TlsContext
 
             self.tls = TlsContext(self._credentials)

@@ -18,8 +18,6 @@ from typing import Any
 
 import pytest
 
-from .conftest import Bed, Forwarder, Peer, wait_until
-
 MPTCP, NEW_NETWORK = 262, 0x40000000
 
 
@@ -35,12 +33,12 @@ def _missing() -> str:
 pytestmark = pytest.mark.skipif(bool(_missing()), reason=_missing())
 
 
-def _address(forwarder: Forwarder) -> list[Any]:
+def _address(forwarder: Any) -> list[Any]:
     host, _colon, port = forwarder.status()["listeners"][0].rpartition(":")
     return [host, int(port)]
 
 
-def _gateways(bed: Bed, accepting: str | None, connecting: str | None) -> tuple[Forwarder, Forwarder, Peer, Peer]:
+def _gateways(bed: Any, accepting: str | None, connecting: str | None) -> tuple[Any, Any, Any, Any]:
     """The gateways of the producer and of the consumer, and the applications at both ends."""
     producer = bed.target()
     first = bed.forwarder(targets=[producer.address], multipath=accepting)
@@ -49,7 +47,7 @@ def _gateways(bed: Bed, accepting: str | None, connecting: str | None) -> tuple[
     return first, second, consumer, served
 
 
-def test_a_stream_over_one_path(bed: Bed) -> None:
+def test_a_stream_over_one_path(bed: Any) -> None:
     first, second, consumer, producer = _gateways(bed, "accept", "connect")
     sent, back, taken, returned = bed.together(
         lambda: producer.send_stream(4 << 20, 1),
@@ -62,7 +60,7 @@ def test_a_stream_over_one_path(bed: Bed) -> None:
 
 
 @pytest.mark.parametrize(("accepting", "connecting"), [("accept", None), (None, "connect")])
-def test_ordinary_tcp_where_one_gateway_has_no_other(bed: Bed, accepting: str | None, connecting: str | None) -> None:
+def test_ordinary_tcp_where_one_gateway_has_no_other(bed: Any, accepting: str | None, connecting: str | None) -> None:
     first, second, consumer, producer = _gateways(bed, accepting, connecting)
     producer.send(b"data")
     producer.end()
@@ -71,13 +69,13 @@ def test_ordinary_tcp_where_one_gateway_has_no_other(bed: Bed, accepting: str | 
     assert found == [{"paths": 0} if setting else None for setting in (accepting, connecting)]
 
 
-def test_nothing_is_known_before_the_first_connection(bed: Bed) -> None:
+def test_nothing_is_known_before_the_first_connection(bed: Any) -> None:
     forwarder = bed.forwarder(targets=[bed.target().address], multipath="accept")
     assert forwarder.status()["multipath"] == {"paths": None}
 
 
 @pytest.mark.parametrize("how", ["reset", "killed"])
-def test_a_cut_is_no_end_of_stream(bed: Bed, how: str) -> None:
+def test_a_cut_is_no_end_of_stream(bed: Any, how: str) -> None:
     first, _second, consumer, producer = _gateways(bed, "accept", "connect")
     producer.send(b"data")
     assert consumer.receive(4) == b"data"
@@ -89,7 +87,7 @@ def test_a_cut_is_no_end_of_stream(bed: Bed, how: str) -> None:
     assert consumer.outcome() == "reset"
 
 
-def test_the_kernel_encrypts_no_multipath(bed: Bed) -> None:
+def test_the_kernel_encrypts_no_multipath(bed: Any) -> None:
     files = {"side": "accept", "certificate": "a", "key": "b", "peer": "c"}
     config = bed.config(targets=[None], multipath="accept", kernel_tls=True, tls=files)
     refused = bed.raw(config)
@@ -142,7 +140,7 @@ class Networks:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make networks")
 @pytest.mark.skipif(shutil.which("ip") is None, reason="there is no program ip (package iproute2)")
-def test_a_stream_survives_the_loss_of_a_path(bed: Bed) -> None:
+def test_a_stream_survives_the_loss_of_a_path(bed: Any) -> None:
     with contextlib.ExitStack() as stack:
         networks = Networks(stack)
         gateways = {}
@@ -157,7 +155,7 @@ def test_a_stream_survives_the_loss_of_a_path(bed: Bed) -> None:
         served.send(b"data")
         assert consumer.receive(4) == b"data"
         for gateway in gateways.values():
-            wait_until(lambda gateway=gateway: gateway.status()["multipath"] == {"paths": 2}, "the second path")  # type: ignore[misc]
+            bed.wait_until(lambda gateway=gateway: gateway.status()["multipath"] == {"paths": 2}, "the second path")  # type: ignore[misc]
         piece = os.urandom(1 << 20)
         digest, received = hashlib.sha256(), hashlib.sha256()
         for number in range(24):

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from typing import Any
 
 import pytest
@@ -43,16 +44,19 @@ def test_ends_that_do_not_agree(sealed: Any) -> None:
     assert "alert handshake failure" in outer.log()
 
 
-def test_a_reload_does_not_change_it(sealed: Any) -> None:
-    """OpenSSL takes it once, so the session goes on with the cipher that it started with."""
+def test_a_reload_changes_it_for_new_workers(sealed: Any) -> None:
+    """OpenSSL takes it once in each process."""
     target = sealed.bed.target()
-    gateway = sealed.gateway("accept", target.address, cipher="chacha20-poly1305")
+    gateway = sealed.gateway("accept", target.address, workers=1, cipher="chacha20-poly1305")
     settings = json.loads((gateway.directory / "s2ds.json").read_text())
     assert gateway.reload({**settings, "cipher": "aes-128-gcm"})["ok"]
-    client, server = sealed.bed.together(lambda: sealed.dial(gateway), target.accept)
-    client.send(b"x")
-    assert server.receive(1) == b"x"
-    assert gateway.status()["tls"]["suite"] == SUITES["chacha20-poly1305"]
+    for reloaded in ("chacha20-poly1305", "aes-128-gcm"):
+        client, server = sealed.bed.together(lambda: sealed.dial(gateway), target.accept)
+        client.send(b"x")
+        assert server.receive(1) == b"x"
+        # The worker of the first connection serves the second one, too.
+        assert gateway.status()["tls"]["suite"] == SUITES["aes-128-gcm"]
+        assert gateway.reload({**settings, "cipher": reloaded})["ok"]
 
 
 def test_only_where_it_is_wanted(sealed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,3 +72,19 @@ def test_only_where_it_is_wanted(sealed: Any, monkeypatch: pytest.MonkeyPatch) -
     gateway = sealed.gateway("accept", target.address)
     client, _server = sealed.bed.together(lambda: sealed.dial(gateway, context=context), target.accept)
     assert client.sock.tls.cipher()[0] == SUITES["aes-128-gcm"]
+
+
+def test_a_process_that_has_loaded_openssl(sealed: Any) -> None:
+    """Forwarders that are forked by a supervisor of many sessions have it from the start."""
+    target = sealed.bed.target()
+    gateway = sealed.gateway("accept", target.address, cipher="chacha20-poly1305")
+    gateway.close()
+    script = "import sys; sys.path.insert(0, sys.argv[1]); import ssl, program; sys.exit(program.main(sys.argv[2:]))"
+    python, *options, program, flag, directory = gateway.process.args
+    words = [python, *options, "-c", script, program, flag, directory]
+    gateway.process = subprocess.Popen(words, stdin=subprocess.DEVNULL)
+    gateway.started()
+    client, server = sealed.bed.together(lambda: sealed.dial(gateway), target.accept)
+    client.send(b"x")
+    assert server.receive(1) == b"x"
+    assert gateway.status()["tls"]["suite"] == SUITES["chacha20-poly1305"]

@@ -278,7 +278,9 @@ def measured(program: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.Monke
         place=tmp_path / "kernel-tls.json",
         available=tmp_path / "available",
         calibrate=lambda check=False: calibrate(check, None, Lines()),
-        choice=lambda setting="auto": program.kernel_choice.choose(SimpleNamespace(kernel_tls=setting, cipher="auto")),
+        choice=lambda setting="auto": program.kernel_choice.choose(
+            SimpleNamespace(kernel_tls=setting, cipher="auto", multipath=None)
+        ),
     )
 
 
