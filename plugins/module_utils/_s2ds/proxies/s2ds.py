@@ -35,6 +35,7 @@ _TOTALS = "run/counters.json"
 _PROGRAM_IN_IMAGE = "/usr/local/lib/scistream/s2ds"
 _MAX_TOTALS_SIZE = 4096
 _MAX_WORKERS = 64
+_FEW_HANDSHAKES = 256
 # The forwarder's image contains Python.
 _STATISTICS = r"""
 if cd "$2" && [ -S run/control.sock ]; then
@@ -75,8 +76,9 @@ class NativeProxy(Proxy):
         own = checked(settings)
         self.interpreter = own.pop("python") or layout.interpreter
         super().__init__(layout, own, contained)
-        # For each connection: two sockets, and two ends of a pipe for each direction.
-        self.open_files = 6 * int(self.settings["max_connections"]) + 512
+        # For each connection: two sockets, and two ends of a pipe for each direction. For each handshake: a socket.
+        most = int(self.settings["max_connections"])
+        self.open_files = 6 * most + max(most, _FEW_HANDSHAKES) + 512
 
     @property
     def persistent_files(self) -> list[str]:

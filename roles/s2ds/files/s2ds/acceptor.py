@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
 import socket
 from collections import deque
 
@@ -34,6 +35,8 @@ PAUSES = {
     errno.EAGAIN: 0.02,
 }
 ACCEPTS = 64
+# Minimum of the limit of handshakes.
+FEW_HANDSHAKES = 256
 
 
 class Arrival:
@@ -137,9 +140,23 @@ class Acceptor:
             return "not allowed"
         if config.listeners[arrival.index].target is None:
             return "no target"
-        if self._workers.open() + len(self._arrivals) >= config.max_connections:
-            return f"more than {config.max_connections} connections"
-        return ""
+        if self._shows_identity():
+            # Clients that have not yet shown who they are take no place from the others.
+            if self._workers.handshakes() + len(self._arrivals) >= self._most_handshakes():
+                self._workers.give_way()
+            used = self._workers.admitted()
+        else:
+            used = self._workers.open() + len(self._arrivals)
+        return f"more than {config.max_connections} connections" if used >= config.max_connections else ""
+
+    def _shows_identity(self) -> bool:
+        """Determine whether clients have to present a certificate."""
+        return self.config.tls is not None and self.config.tls.side == "accept"
+
+    def _most_handshakes(self) -> int:
+        descriptors, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        # Most descriptors are for the others, which need several.
+        return min(max(self.config.max_connections, FEW_HANDSHAKES), max(1, descriptors // 4))
 
     def _refuse(self, arrival: Arrival, reason: str) -> None:
         arrival.sock.close()  # a reset, because of SO_LINGER
@@ -174,6 +191,8 @@ class Acceptor:
             "target": target,
             "source": config.source,
             "timeout": config.connect_timeout,
+            # The others were counted when they were accepted.
+            "max_connections": config.max_connections if self._shows_identity() else 0,
             "pipe_size": config.pipe_size,
             "congestion": config.connect_congestion,
             "rate": config.rate,

@@ -14,7 +14,7 @@ import struct
 import termios
 from select import EPOLLOUT
 
-from counters import CLOSED, ENCRYPTION, FAILED, REFUSED
+from counters import ADMITTED, CLOSED, ENCRYPTION, FAILED, REFUSED
 from plain_pump import PlainPump
 from pump import AGAIN, FINISHED, LOST, READABLE, Broken, Leg, Refusal
 from sockets import ORDERLY, outgoing, text
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections import deque
     from typing import Any, Callable, Protocol
 
+    from handshakes import Handshakes
     from kernel_channel import KernelTls
     from log import Log, Refusals
     from multipath import PathCounter
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         log: Log
         refusals: Refusals
         tls: TlsContext | None
+        handshakes: Handshakes
         timers: Timers
         ready: deque[Connection]
         limits: tuple[TokenBucket, TokenBucket]
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
         def kernel_tls(self) -> KernelTls | None: ...
 
         def paths(self) -> PathCounter: ...
+
+        def admit(self, limit: int) -> bool: ...
 
         def modify(self, fd: int, eventmask: int, /) -> None: ...
 
@@ -76,15 +80,27 @@ class Connection:
         self._drain_mark: tuple[int, ...] = ()
         self._drain_since = 0.0
         self._queued = False
+        self._admitted = False
         self._closed = False
         self.wake = self._wake  # a single object, which identifies the connection in the buckets
 
     def start(self) -> None:
         self._worker.watch(self._client.fd, self, READABLE)
         if self._tls is not None and self._tls.accepts:
+            self._worker.handshakes.add(self, self._job["peer"][0])
             self._shake_hands(self._client)
         else:
+            self._admit()
+
+    def _admit(self) -> None:
+        """Connect to the target, as the client is allowed to use it."""
+        limit = self._job["max_connections"]
+        self._worker.handshakes.remove(self)
+        self._admitted = self._worker.admit(limit)
+        if self._admitted:
             self._connect()
+        else:
+            self._refuse(f"more than {limit} connections")
 
     def _connect(self) -> None:
         job = self._job
@@ -179,6 +195,8 @@ class Connection:
             return False
         try:
             if not channel.shake():
+                if target is None and channel.answered:
+                    self._worker.handshakes.answered(self)
                 return False
         except Refusal as refusal:
             self._refuse(f"{channel.leg.name}: {refusal}")
@@ -188,7 +206,7 @@ class Connection:
             self._fail(why) if target is not None else self._refuse(why)
             return False
         if target is None:
-            self._connect()
+            self._admit()
             return False
         self._open(target)
         return True
@@ -265,6 +283,9 @@ class Connection:
         self._worker.refusals.line(f"{self} reason={reason!r}")
         self._end()
 
+    def give_way(self) -> None:
+        self._refuse("too many handshakes at the same time")
+
     def close(self, reason: str, orderly: bool = False) -> None:
         if self._closed:
             return
@@ -290,6 +311,9 @@ class Connection:
             if leg is not None:
                 self._worker.forget(leg.fd)
                 leg.sock.close()
+        self._worker.handshakes.remove(self)
+        if self._admitted:
+            self._worker.resources.counters[ADMITTED] -= 1
         self._worker.resources.counters[CLOSED] += 1
 
     def __str__(self) -> str:

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import mmap
 
-CLOSED, FAILED, REFUSED, TO_CONSUMER, TO_PRODUCER, ENCRYPTION, PATHS = range(7)
+# ADMITTED is the number of open connections that count towards max_connections. The others are in the handshake.
+CLOSED, FAILED, REFUSED, TO_CONSUMER, TO_PRODUCER, ENCRYPTION, PATHS, ADMITTED = range(8)
 FIELDS = 8  # one cache line for each block
 
 

@@ -32,11 +32,12 @@ HANDSHAKE_SIZE = 1 << 14
 
 
 class Channel:
-    __slots__ = ("_incoming", "_object", "_outgoing", "_tls", "_unsent", "ended", "leg")
+    __slots__ = ("_incoming", "_object", "_outgoing", "_tls", "_unsent", "answered", "ended", "leg")
 
     def __init__(self, tls: TlsContext, leg: Leg) -> None:
         self.leg = leg
         self.ended = False  # the peer has sent the end of its stream
+        self.answered = False  # something was sent in the handshake
         self._tls = tls
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
@@ -57,6 +58,7 @@ class Channel:
             try:
                 self._advance()
             except ssl.SSLWantReadError:
+                self.answered = self.answered or self._outgoing.pending > 0
                 self.flush()
             except ssl.SSLError as error:
                 self._tell_why()

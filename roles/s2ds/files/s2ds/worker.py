@@ -14,8 +14,9 @@ from select import EPOLLIN, epoll
 
 from config import AUTO
 from connection import Connection
-from counters import CLOSED, FAILED, PATHS
+from counters import ADMITTED, CLOSED, FAILED, PATHS
 from credentials import CredentialError, Credentials
+from handshakes import Handshakes
 from log import Refusals
 from multipath import PathCounter
 from pipe_pool import PipePool
@@ -28,6 +29,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from counters import Counters
     from kernel_channel import KernelTls
     from log import Log
     from splice import Splice
@@ -42,17 +44,22 @@ class Stop(Exception):
 
 
 class Worker:
-    def __init__(self, channel: socket.socket, counters: memoryview, splice: Splice | None, log: Log) -> None:
+    def __init__(
+        self, channel: socket.socket, counters: Counters, block: memoryview, splice: Splice | None, log: Log
+    ) -> None:
+        """Create a worker, which counts in its block of the counters of all workers."""
         self.log = log
         self.refusals = Refusals(log)
         self.tls: TlsContext | None = None
+        self.handshakes = Handshakes()
+        self._counters = counters
         self._credentials: Credentials | None = None
         self._kernel_tls: KernelTls | None = None
         self._paths: PathCounter | None = None
         self.timers = Timers()
         self.ready: deque[Connection] = deque()
         self.limits = (TokenBucket(self.timers), TokenBucket(self.timers))
-        self.resources = WorkerResources(splice, PipePool(0), counters, log)
+        self.resources = WorkerResources(splice, PipePool(0), block, log)
         self._connections: dict[int, Connection] = {}
         self._channel = channel
         self._epoll = epoll()
@@ -71,6 +78,16 @@ class Worker:
         if self._paths is None:
             self._paths = PathCounter(self.resources.counters, PATHS, self.timers)
         return self._paths
+
+    def admit(self, limit: int) -> bool:
+        """Count a connection whose client has shown who it is, unless there are as many of them already."""
+        block = self.resources.counters
+        # First, so that all workers together never admit more.
+        block[ADMITTED] += 1
+        if limit and self._counters.total(ADMITTED) > limit:
+            block[ADMITTED] -= 1
+            return False
+        return True
 
     def watch(self, fd: int, connection: Connection, events: int) -> None:
         self._epoll.register(fd, events)
@@ -131,6 +148,8 @@ class Worker:
                 self.tls = None
             if "tick" in job:
                 self.resources.pool.trim()
+            if "give_way" in job:
+                self.handshakes.give_way()
             if "target" in job:
                 self._take_job(job, extra)
 

@@ -14,7 +14,7 @@ import signal
 import socket
 import time
 
-from counters import CLOSED, Counters
+from counters import ADMITTED, CLOSED, Counters
 from worker import Worker
 
 TYPE_CHECKING = False
@@ -48,6 +48,9 @@ class Slot:
     def open(self) -> int:
         return int(self.handed - self._lost - self.block[CLOSED])
 
+    def handshakes(self) -> int:
+        return max(0, self.open() - self.block[ADMITTED])
+
     def running_channel(self) -> socket.socket:
         if self.channel is None:
             raise RuntimeError(f"the worker {self.pid} is not running")
@@ -56,6 +59,7 @@ class Slot:
     def lose(self) -> int:
         lost = self.open()
         self._lost += lost
+        self.block[ADMITTED] = 0
         return lost
 
 
@@ -89,6 +93,13 @@ class WorkerPool:
 
     def open(self) -> int:
         return sum(slot.open() for slot in self._slots)
+
+    def admitted(self) -> int:
+        return self.counters.total(ADMITTED)
+
+    def handshakes(self) -> int:
+        """Return the number of connections whose clients have not yet shown who they are."""
+        return sum(slot.handshakes() for slot in self._slots)
 
     def running(self) -> list[Slot]:
         return [slot for slot in self._slots if slot.channel is not None]
@@ -126,11 +137,19 @@ class WorkerPool:
 
     def broadcast(self, message: bytes) -> None:
         for slot in self.running():
-            channel = slot.running_channel()
-            try:
-                channel.send(message, socket.MSG_DONTWAIT)
-            except OSError as error:
-                self._log.line(f"worker {slot.pid} could not be notified: {error.strerror}")
+            self._notify(slot, message)
+
+    def give_way(self) -> None:
+        """Have the worker with the most handshakes close one of them."""
+        slot = max(self.running(), key=Slot.handshakes, default=None)
+        if slot is not None:
+            self._notify(slot, b'{"give_way": true}')
+
+    def _notify(self, slot: Slot, message: bytes) -> None:
+        try:
+            slot.running_channel().send(message, socket.MSG_DONTWAIT)
+        except OSError as error:
+            self._log.line(f"worker {slot.pid} could not be notified: {error.strerror}")
 
     def stop(self) -> None:
         left = {slot.pid for slot in self.running()}
@@ -192,7 +211,7 @@ class WorkerPool:
                     other.channel.close()
             ours.close()
             self._close_in_child()
-            Worker(theirs, slot.block, self._splice, self._log).run()
+            Worker(theirs, self.counters, slot.block, self._splice, self._log).run()
         except BaseException:
             self._log.unexpected()
             os._exit(1)

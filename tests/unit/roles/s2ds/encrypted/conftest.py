@@ -192,7 +192,10 @@ class Sealed:
 
     def dial(self, forwarder: Any, own: Identity | None = None, context: ssl.SSLContext | None = None) -> Any:
         """A client that speaks TLS itself; the handshake is done."""
-        peer = forwarder.connect()
+        return self.shake(forwarder.connect(), own, context)
+
+    def shake(self, peer: Any, own: Identity | None = None, context: ssl.SSLContext | None = None) -> Any:
+        """A client that is connected speaks TLS from now on."""
         context = context or self.context(False, own or self.consumer, self.producer)
         peer.sock = Secured(peer.sock, context, server=False).shake()
         return peer
