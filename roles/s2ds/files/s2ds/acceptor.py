@@ -202,4 +202,5 @@ class Acceptor:
         }
         # A rate is only exact if a single process counts.
         workers = 1 if config.rate else config.workers
-        self._workers.dispatch(json.dumps(job).encode(), arrival.sock.fileno(), workers)
+        spliced = config.tls is None or all(self._kernel_tls)
+        self._workers.dispatch(json.dumps(job).encode(), arrival.sock.fileno(), workers, spliced)

@@ -16,6 +16,7 @@ import time
 
 from counters import ADMITTED, CLOSED, Counters
 from worker import Worker
+from worker_choice import automatic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from splice import Splice
 
 MAX_WORKERS = 64
-# Maximum for the automatic number, which is one worker for each processor.
-MAX_AUTOMATIC_WORKERS = 8
 TICK_SECONDS = 5.0
 IDLE_TICKS = 6
 END_SECONDS = 2.0
@@ -110,17 +109,19 @@ class WorkerPool:
         if message != self._credentials:
             self._credentials = message
 
-    def dispatch(self, message: bytes, descriptor: int, workers: int) -> None:
+    def dispatch(self, message: bytes, descriptor: int, workers: int, spliced: bool) -> None:
         """Pass a connection to the worker with the fewest connections.
 
         Args:
             message: What applies to the connection.
             descriptor: Its socket.
             workers: Maximum number of workers; 0: automatic.
+            spliced: Whether its bytes do not enter user space if they can be spliced.
         """
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))
         while True:
-            slot = self._pick(workers or min(MAX_AUTOMATIC_WORKERS, len(os.sched_getaffinity(0))))
+            running = len(self.running())
+            slot = self._pick(workers or automatic(spliced and self._splice is not None, running))
             channel = slot.running_channel()
             try:
                 # Sent over the same channel before the connection, so that it uses the credentials of the last reload.
