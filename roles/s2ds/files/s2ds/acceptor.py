@@ -140,14 +140,14 @@ class Acceptor:
             return "not allowed"
         if config.listeners[arrival.index].target is None:
             return "no target"
-        if self._shows_identity():
-            # Clients that have not yet shown who they are take no place from the others.
-            if self._workers.handshakes() + len(self._arrivals) >= self._most_handshakes():
-                self._workers.give_way()
-            used = self._workers.admitted()
-        else:
-            used = self._workers.open() + len(self._arrivals)
-        return f"more than {config.max_connections} connections" if used >= config.max_connections else ""
+        # Clients that have not yet shown who they are take no place from the others.
+        apart = self._shows_identity()
+        used = self._workers.admitted() if apart else self._workers.open() + len(self._arrivals)
+        if used >= config.max_connections:
+            return f"more than {config.max_connections} connections"
+        if apart and self._workers.handshakes() + len(self._arrivals) >= self._most_handshakes():
+            self._workers.give_way()
+        return ""
 
     def _shows_identity(self) -> bool:
         """Determine whether clients have to present a certificate."""

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import gc
 import json
 import os
@@ -138,19 +139,19 @@ class WorkerPool:
 
     def broadcast(self, message: bytes) -> None:
         for slot in self.running():
-            self._notify(slot, message)
+            channel = slot.running_channel()
+            try:
+                channel.send(message, socket.MSG_DONTWAIT)
+            except OSError as error:
+                self._log.line(f"worker {slot.pid} could not be notified: {error.strerror}")
 
     def give_way(self) -> None:
         """Have the worker with the most handshakes close one of them."""
         slot = max(self.running(), key=Slot.handshakes, default=None)
         if slot is not None:
-            self._notify(slot, b'{"give_way": true}')
-
-    def _notify(self, slot: Slot, message: bytes) -> None:
-        try:
-            slot.running_channel().send(message, socket.MSG_DONTWAIT)
-        except OSError as error:
-            self._log.line(f"worker {slot.pid} could not be notified: {error.strerror}")
+            # If it has too much to do, nothing else can be passed to it either.
+            with contextlib.suppress(OSError):
+                slot.running_channel().send(b'{"give_way": true}', socket.MSG_DONTWAIT)
 
     def stop(self) -> None:
         left = {slot.pid for slot in self.running()}
