@@ -10,33 +10,31 @@ A refusal does not fail the task: the run reports it at its end, together with t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, show
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import messages
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, registered
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import PROBE_PREFIX, Results, registered
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import readable
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.gateway_client import GatewayClient
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.hello_commands import HELLO_USER, HelloCommands
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.inputs import read_inputs
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.module_call import call
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output import unsupported
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import given_plan
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.probe_client import PREFIX, ProbeClient
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.service_call import Service
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_opening import (
-    StreamOpening,
-    wait_together,
-)
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_watch import StreamWatch
+
+# What few messages need is loaded where it is used: Ansible compiles the modules of collections in every run.
+if TYPE_CHECKING:
+    from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.hello_commands import HelloCommands
 
 Result = dict[str, Any]
 _ARGUMENTS = frozenset(("message", "config", "plan", "planned", "service"))
 _MESSAGES = ("open", "request", "hello", "wait", "update", "undo", "release", "drop", "info", "watch", "announce")
-_PROBE_MESSAGES = tuple(f"{PREFIX}{name}" for name in ("contact", "request", "hello", "update", "pattern", "release"))
+_PROBE_MESSAGES = tuple(
+    f"{PROBE_PREFIX}{name}" for name in ("contact", "request", "hello", "update", "pattern", "release")
+)
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -78,8 +76,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return {"open": self._open, "watch": self._watch, "wait": self._wait}[message]
         client: object = self._client(self._answers)
         if message in _PROBE_MESSAGES:
+            from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.probe_client import ProbeClient
+
             client = ProbeClient(self._gateway, self._plan, self._ask, self._answers, self._key_text, self._check)
-        send: Callable[[], Result | None] = getattr(client, message.removeprefix(PREFIX))
+        send: Callable[[], Result | None] = getattr(client, message.removeprefix(PROBE_PREFIX))
         return send
 
     def _open(self) -> Result | None:
@@ -94,6 +94,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if self._gateway not in gateways:
             return None
         self._check_forks(gateways)
+        from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_opening import StreamOpening
+
         opening = StreamOpening(str(self._task._uuid), self._gateway, gateways, plan, self._check)
         return opening.run(self._client)
 
@@ -108,6 +110,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         ]
         if self._gateway not in gateways:
             return None
+        from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_opening import wait_together
+
         together = len(gateways) <= int(self._variables.get("ansible_forks") or 1)
         return wait_together(
             str(self._task._uuid),
@@ -121,6 +125,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         present = self._variables.get("ansible_play_hosts") or self._plan.gateways
         gateways = [gateway for gateway in self._plan.gateways if gateway in present]
         self._check_forks(gateways)
+        from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_watch import StreamWatch
+
         watch = StreamWatch(str(self._task._uuid), self._gateway, gateways, self._plan, self._check)
         return watch.run(self._client(self._answers).info)
 
@@ -141,6 +147,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         """Return the commands with which applications announce themselves, if the run waits for them."""
         if self._plan.hello_dir is None:
             return None
+        from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.hello_commands import (
+            HELLO_USER,
+            HelloCommands,
+        )
+
         account = str(self._variables.get("s2cs_hello_user") or HELLO_USER)
         host = str(self._variables.get("ansible_host") or self._gateway)
         login = f"{account}@{host}" if self._variables.get("s2cs_hello_keys") else ""
@@ -162,6 +173,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         """Return the text of the user's key, if it is set. It is no argument of the task, as these may be displayed."""
         if not self._plan.key_given:
             return None
+        from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.inputs import read_inputs
+
         return read_inputs(self._loader, self._templar, self._variables).key()
 
     def _answers(self, message: str) -> Results:

@@ -21,7 +21,6 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan impor
     make_plan,
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import DescriptionError
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_jobs import jobs
 
 _ARGUMENTS = frozenset(("purpose", "streams", "key_file", "probe"))
 _HEADLINE = "The input of the run has errors."
@@ -61,7 +60,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         # What these are depends on what the gateways have.
         ends = plan.uids and purpose in ("release", "drop")
         result["deals"] = bool(ends) or any(stream.deal for stream in plan.streams)
-        result["jobs"] = jobs(plan.streams, plan.wait_for_job, purpose != "apply")
+        result["jobs"] = []
+        if any(stream.job for stream in plan.streams):
+            from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_jobs import jobs
+
+            result["jobs"] = jobs(plan.streams, plan.wait_for_job, purpose != "apply")
         return result
 
 

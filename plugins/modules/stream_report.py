@@ -40,6 +40,7 @@ options:
         Fails if requested sessions do not exist, but similar ones do. If all sessions of the gateways are to be
         released, asks whether to do so, with the number of those that the user may release, and fails if the answer is
         not V(yes) or if there is no terminal. It does not ask in check mode, or if the variable C(confirm) is V(false).
+        Returns the plan with the legs of streams with many gateways, as M(scistream.gateway.stream_deal) does.
       released: What was released. Fails if anything was not.
       announced: Which applications were announced. Fails if any was not.
       dropped: Which connections were closed. Fails if a requested stream does not exist.
@@ -160,6 +161,11 @@ status:
   type: dict
   version_added: 0.2.0
   sample: {totals: {streams: 1, healthy: 1, problems: 0, notices: 0, open: 1}}
+plan:
+  description: The plan for the tasks that follow.
+  returned: for O(kind=misspelled), if it does not fail
+  type: dict
+  version_added: 0.2.0
 unwritten:
   description: Tickets or replies that could not be written, each with its C(file) and C(msg).
   returned: for O(kind=opened), if there are any

@@ -19,6 +19,8 @@ Session = Mapping[str, Any]
 
 #: The playbooks register the answer to each message as a variable of the gateway, with this prefix.
 VARIABLE_PREFIX = "scistream_"
+#: Prefix of the messages of a probe, beside those of the streams themselves.
+PROBE_PREFIX = "probe_"
 
 
 def registered(hostvars: Any, gateways: Iterable[str], message: str) -> dict[str, Any]:

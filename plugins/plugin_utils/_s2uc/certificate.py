@@ -16,7 +16,11 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, show
-from ansible_collections.scistream.gateway.plugins.module_utils._common.pem import LOOSE_CERTIFICATE, MAX_PEM
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.fingerprints import (
+    CertificateError,
+    one_certificate,
+    unreadable,
+)
 
 try:
     from cryptography import x509
@@ -34,10 +38,6 @@ else:
 MAX_VALIDITY = timedelta(days=365)
 #: Tolerated difference between the clocks of two facilities.
 _LEEWAY = timedelta(hours=1)
-
-
-class CertificateError(ScistreamError):
-    """Invalid or unexpected certificate. The message begins with a verb, to be used after "the certificate"."""
 
 
 @dataclass(frozen=True)
@@ -107,20 +107,6 @@ def check_certificate(value: Any, uid: str, role: str, now: datetime | None = No
         return certificate.public_bytes(serialization.Encoding.PEM).decode("ascii")
 
 
-def fingerprint(value: Any) -> str:
-    """Return the first 96 bits of the SHA-256 fingerprint of a certificate, for comparison by people.
-
-    Raises:
-        CertificateError: The value is not a certificate.
-    """
-    return group_digest(_read(value).fingerprint(hashes.SHA256()).hex())
-
-
-def group_digest(digest: str) -> str:
-    """Return the first 96 bits of a hexadecimal digest in groups of four digits."""
-    return "-".join(digest[index : index + 4] for index in range(0, 24, 4))
-
-
 def normalized_pem(value: Any) -> str:
     """Return a certificate in normalized PEM format, without validating its names and dates.
 
@@ -158,18 +144,15 @@ def _parsing() -> Iterator[None]:
     except CertificateError:
         raise
     except Exception:
-        raise CertificateError("cannot be read: it was damaged or modified") from None
+        raise unreadable() from None
 
 
 def _read(value: Any) -> x509.Certificate:
     if PROBLEM:
         raise ScistreamError(PROBLEM)
-    if isinstance(value, str) and "PRIVATE KEY" in value:
-        raise CertificateError("holds a private key, which must never leave its gateway: release the stream")
-    if not isinstance(value, str) or len(value) > MAX_PEM or not LOOSE_CERTIFICATE.fullmatch(value):
-        raise CertificateError("is not exactly one certificate in PEM format")
+    text = one_certificate(value)
     with _parsing():
-        return x509.load_pem_x509_certificate(value.encode("ascii"))
+        return x509.load_pem_x509_certificate(text.encode("ascii"))
 
 
 def _names(certificate: x509.Certificate) -> list[str]:

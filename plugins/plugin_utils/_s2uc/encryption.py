@@ -11,10 +11,7 @@ from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES, RUNTIMES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import (
-    CertificateError,
-    check_certificate,
-)
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.fingerprints import CertificateError
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import PURPOSES, Stream
 
 
@@ -69,6 +66,8 @@ def take_certificates(stream: Stream, sides: Mapping[str, Mapping[str, Any]], pu
         elif stream.encryption == "none":
             yield f"{role}.certificate: 'encryption: none' does not use it: omit it, or choose another encryption"
         elif stream.uid:
+            from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import check_certificate
+
             try:
                 stream.certificates[role] = check_certificate(value, stream.uid, role)
             except CertificateError as error:

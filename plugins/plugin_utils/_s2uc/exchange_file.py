@@ -18,11 +18,7 @@ import yaml
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, ValueRefused, show
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import check_uid
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import (
-    CertificateError,
-    check_certificate,
-    group_digest,
-)
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import check_certificate
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.document import (
     MAX_SIZE,
     DocumentError,
@@ -31,6 +27,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.document i
     plain_text,
     read_text,
 )
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.fingerprints import CertificateError, group_digest
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.input_documents import is_document
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output_file import replace_file
 

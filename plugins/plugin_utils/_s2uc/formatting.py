@@ -14,7 +14,6 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.capabili
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import show
 from ansible_collections.scistream.gateway.plugins.module_utils._common.formatting import format_size
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES, UID
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import CertificateError, fingerprint
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream
 
 #: How messages of gateways identify a session.
@@ -91,6 +90,11 @@ def traffic(counters: Mapping[str, Any]) -> list[str]:
 
 def fingerprint_of(certificate: Any) -> str:
     """Return the fingerprint of a certificate for display."""
+    from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.fingerprints import (
+        CertificateError,
+        fingerprint,
+    )
+
     try:
         return f"sha256 {fingerprint(certificate)}" if certificate else "none yet"
     except CertificateError as error:

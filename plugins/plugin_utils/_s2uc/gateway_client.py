@@ -10,10 +10,10 @@ It derives secrets and creates private keys where they are sent, so that no argu
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES, check_uid
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import all_sessions, messages, session_journal
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import messages, session_journal
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import (
     Results,
     has_failed,
@@ -23,13 +23,13 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers im
     stops_run,
     yielded,
 )
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.hello_commands import HelloCommands
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.hello_options import read_secret
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.hello_wait import HelloWait
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import key_if_any, load_key, stream_secret
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.pairing import pairing_problems
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import Plan
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream
+
+# What few runs need is loaded where it is used: Ansible compiles the modules of collections in every run.
+if TYPE_CHECKING:
+    from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.hello_commands import HelloCommands
 
 Result = dict[str, Any]
 
@@ -114,6 +114,8 @@ class GatewayClient:
         ]
         if not waiting:
             return None
+        from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.hello_wait import HelloWait
+
         if self._check:
             commands.predict(waiting)
             return None
@@ -135,6 +137,8 @@ class GatewayClient:
         )
         if not entries:
             return None
+        from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.pairing import pairing_problems
+
         problems = pairing_problems(self._plan.streams, purpose, announced)
         if problems:
             return {"refused": True, "problems": problems, "msg": "; ".join(problems)}
@@ -179,6 +183,8 @@ class GatewayClient:
 
     def release(self) -> Result | None:
         if self._plan.all:
+            from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import all_sessions
+
             entries = all_sessions.permitted(self._own("info"), self._optional_key())
         elif self._plan.purpose == "apply":
             entries = messages.planned_releases(self._plan.releases, self._gateway, self._optional_key())
@@ -197,6 +203,8 @@ class GatewayClient:
 
     def _secret(self, uid: str) -> str:
         if self._plan.secret_file:
+            from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.hello_options import read_secret
+
             return read_secret(self._plan.secret_file)
         return stream_secret(load_key(self._plan.key_file, False, self._key_text()), uid)
 
@@ -221,7 +229,11 @@ class GatewayClient:
     def info(self) -> Result:
         """Return its sessions, and if all of them are to be released, which of them the user may release."""
         answer = self._ask("s2cs_info", self._sampling())
-        entries = all_sessions.entries(answer, self._optional_key()) if self._plan.all else []
+        if not self._plan.all:
+            return answer
+        from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import all_sessions
+
+        entries = all_sessions.entries(answer, self._optional_key())
         if entries and not has_failed(answer):
             # A REL in check mode tells, because the policy and the secrets of streams count as well.
             predicted = self._call("s2cs_release", entries, True)

@@ -10,7 +10,7 @@ read from extra variables, because a site may use names such as ``uid`` or ``str
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
@@ -33,8 +33,6 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.input_docu
     is_document,
     streams_of,
 )
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.listeners_file import check_template
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output_file import check_output
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import check_lifetime, check_name
 
 _Value = TypeVar("_Value")
@@ -213,7 +211,7 @@ class Inputs:
             InputError: The file cannot be written.
         """
         name = self._first("output")
-        return self._checked(lambda: check_output(name, self._value(name), FORMATS)) if name else ""
+        return self._file(name, FORMATS)
 
     def listeners_file(self) -> str:
         """Return the absolute path of the file with the listeners of the streams, empty if there is none.
@@ -222,7 +220,7 @@ class Inputs:
             InputError: The file cannot be written.
         """
         name = self._first("listeners_file")
-        return self._checked(lambda: check_output(name, self._value(name), ())) if name else ""
+        return self._file(name, ())
 
     def listeners_template(self) -> str:
         """Return the absolute path of the template of that file, empty if it has none.
@@ -235,6 +233,8 @@ class Inputs:
             return ""
         if not self._first("listeners_file"):
             raise InputError(f"{name}: it is only valid with listeners_file, the path of the file to write")
+        from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.listeners_file import check_template
+
         return self._checked(lambda: check_template(name, self._value(name)))
 
     def watch(self) -> int:
@@ -368,6 +368,14 @@ class Inputs:
 
     def _value(self, name: str) -> Any:
         return self.template(self.variables[name])
+
+    def _file(self, name: str | None, formats: Sequence[str]) -> str:
+        """Return the absolute path of a file that the run writes, empty if there is none."""
+        if not name:
+            return ""
+        from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output_file import check_output
+
+        return self._checked(lambda: check_output(name, self._value(name), formats))
 
     def _checked(self, check: Callable[[], _Value]) -> _Value:
         """Return a value after a check whose errors name the variable."""

@@ -23,9 +23,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers im
     session_key,
     session_of,
 )
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import make_credentials
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import stream_secret
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.pairing import PairingError, connection_map
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import OTHER_ROLE, PURPOSES, Stream
 
 Entry = dict[str, Any]
@@ -110,6 +108,9 @@ def hellos(sides: Iterable[Side], key: bytes, purpose: str, results: Results) ->
             entry["update_timeout"] = _REPLY_SECONDS
         session = session_of(results, stream, role)
         if stream.encryption == "tls" and session is not None and not session.get("certificate"):
+            # The package cryptography is only loaded where keys are made.
+            from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import make_credentials
+
             made = make_credentials(stream.uid, role, _session_end(stream, session))
             entry.update(certificate=made.certificate, key=made.key)
         entries.append(entry)
@@ -236,6 +237,8 @@ def producer_clients(stream: Stream, own: Session, consumer: Session | None) -> 
 def _consumer_targets(stream: Stream, consumer: Session, producer: Session | None) -> list[str]:
     if stream.remote_listeners:
         return stream.remote_listeners
+    from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.pairing import PairingError, connection_map
+
     if not producer:
         raise PairingError(f"stream {show(stream.name)}: the gateway of its producer did not answer")
     return [row["producer_listener"] for row in connection_map(producer, consumer)]

@@ -12,13 +12,8 @@ from typing import Any
 from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, show
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, Session, session_of
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import (
-    CertificateError,
-    fingerprint,
-    not_before,
-)
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.fingerprints import CertificateError, fingerprint
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import OTHER_ROLE, PURPOSES, Peer, Stream
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.ticket import ticket_fingerprint
 
 
 class PairingError(ScistreamError):
@@ -117,6 +112,8 @@ def _ticket_problem(stream: Stream, producer: Session) -> str | None:
     """Return why a reply does not belong to the ticket of this producer side."""
     if not stream.answers or not producer.get("certificate") or not producer.get("listeners"):
         return None
+    from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.ticket import ticket_fingerprint
+
     ticket = ticket_fingerprint(stream, producer)
     if stream.answers in (ticket, fingerprint(producer["certificate"])):
         return None
@@ -132,6 +129,8 @@ def _age_problem(stream: Stream, role: str, session: Session) -> str | None:
     known, given = session.get("peer_certificate"), stream.certificates.get(OTHER_ROLE[role])
     if not known or not given or stream.peer is None or fingerprint(known) == fingerprint(given):
         return None
+    from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import not_before
+
     try:
         if not_before(given) >= not_before(known):
             return None

@@ -15,17 +15,14 @@ from typing import Any
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, show
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import MAX_PROBE_LIFETIME
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.document import plain_text
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.hello_options import HelloOptions, hello_options
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.inputs import InputError, Inputs
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import KeyFileError, check_key
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import (
     PURPOSES,
+    SET_LABEL,
     DescriptionError,
     Stream,
 )
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_jobs import job_problems, with_jobs
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_reader import read_streams
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_steps import SET_LABEL
 
 #: Purposes of a run, and the purpose for which it reads descriptions.
 READ_PURPOSES = {
@@ -156,6 +153,8 @@ def _found(plan: Plan, variables: Mapping[str, Any]) -> Plan:
     """Return a plan with the nodes of the batch jobs that an earlier task found."""
     if not any(stream.job for stream in plan.streams):
         return plan
+    from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_jobs import with_jobs
+
     return replace(plan, streams=with_jobs(plan.streams, variables.get(JOBS_VARIABLE), plan.purpose != "apply"))
 
 
@@ -209,8 +208,13 @@ def make_plan(
         raise DescriptionError(problems)
     uids, replies, key_file = [] if everything else inputs.uids(), inputs.replies(), inputs.key_file()
     announces = purpose == "hello"
-    hello = hello_options(inputs, uids or given, bool(uids), key_file, key) if announces else HelloOptions()
-    problems += hello.problems
+    hello: dict[str, Any] = {}
+    if announces:
+        from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.hello_options import hello_options
+
+        read = hello_options(inputs, uids or given, bool(uids), key_file, key)
+        problems += read.problems
+        hello = {"listeners": read.listeners, "secret_file": read.secret_file}
     # Without a selection, stream_status shows all sessions.
     nothing = prune and inputs.is_empty_list()
     if purpose == "apply" and (uids or inputs.tickets()):
@@ -228,11 +232,16 @@ def make_plan(
             problems.append(f"Specify {what} with 'streams' (the description){by_uid}{other}.")
     streams: list[Stream] = []
     if given or (opens and not nothing and not problems and not uids):
+        from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_reader import read_streams
+
         try:
-            streams = read_streams(given, reads, gateways, replies, groups, waits or bool(hello.listeners))
+            streams = read_streams(given, reads, gateways, replies, groups, waits or bool(hello.get("listeners")))
         except DescriptionError as error:
             problems += error.problems
-    problems += job_problems(streams, inputs.job_commands, hosts)
+    if any(stream.job for stream in streams):
+        from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_jobs import job_problems
+
+        problems += job_problems(streams, inputs.job_commands, hosts)
     problems += _label(streams, stream_set)
     problems += _several(streams, listeners)
     if problems:
@@ -266,8 +275,7 @@ def make_plan(
         seconds=seconds,
         probes={stream.uid: str(uuid.uuid4()) for stream in streams} if probes else {},
         hello_dir=_directory(inputs.ticket_dir()) if waits else None,
-        listeners=hello.listeners,
-        secret_file=hello.secret_file,
+        **hello,
         wait_for_job=wait_for_job,
     )
 

@@ -21,6 +21,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.capabili
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import (
+    PROBE_PREFIX,
     Results,
     Session,
     has_failed,
@@ -34,8 +35,6 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan impor
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream
 
 Result = dict[str, Any]
-#: Variables of the answers, in addition to the prefix of all.
-PREFIX = "probe_"
 #: Label of a probe with the uid of the stream that it probes.
 LABEL = "probe_of"
 _CONTACTED = ("sessions", "failed_sessions", "msg", "refused", "lost")
@@ -76,7 +75,7 @@ class ProbeClient:
 
         In this order, because the producers' gateways would take these contacts for open connections.
         """
-        known = self._answers(f"{PREFIX}contact").get(self._gateway) or {}
+        known = self._answers(f"{PROBE_PREFIX}contact").get(self._gateway) or {}
         contacted = {} if has_failed(known) else self._contact("consumer", known)
         answer = self._each("request")
         return {"changed": False, **contacted, **(answer or {})} if contacted or answer else None
@@ -108,7 +107,8 @@ class ProbeClient:
         found = {}
         for stream in self._probes() if not self._check else ():
             sides = [
-                answers_of(self._answers(f"{PREFIX}update"), stream).get(name) for name in stream.gateways.values()
+                answers_of(self._answers(f"{PROBE_PREFIX}update"), stream).get(name)
+                for name in stream.gateways.values()
             ]
             if stream.gateways["consumer"] != self._gateway or not all(side and not stops_run(side) for side in sides):
                 continue
@@ -133,7 +133,7 @@ class ProbeClient:
             plan = replace(self._plan, purpose="open", streams=[stream], probe=False, probes={}, decides={})
 
             def answers(name: str, stream: Stream = stream) -> Results:
-                return answers_of(self._answers(PREFIX + name), stream)
+                return answers_of(self._answers(PROBE_PREFIX + name), stream)
 
             client = GatewayClient(self._gateway, plan, self._ask, answers, self._key_text, self._check)
             try:
@@ -147,7 +147,7 @@ class ProbeClient:
         return {"changed": False, "streams": found} if found else None
 
     def _probes(self) -> list[Stream]:
-        return probes(self._plan, self._answers(f"{PREFIX}contact"))
+        return probes(self._plan, self._answers(f"{PROBE_PREFIX}contact"))
 
 
 def answers_of(answers: Results, stream: Stream) -> dict[str, Any]:

@@ -19,8 +19,6 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers im
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import listed, readable, with_names
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import describe_key, is_another_secret
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_opened import opened
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.run_commands import release_command
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream
 
 #: How messages of gateways name the side of a stream.
@@ -57,6 +55,10 @@ def not_opened(
     refused = unchanged(steps)
     still_open = [stream for stream in streams if refused and stream.uid not in refused]
     lines = failed(steps, undone, streams, tickets, hints, check_mode, others)
+    if not still_open:
+        return lines
+    from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_opened import opened
+
     return [*lines, *opened(still_open, list(reversed(steps)), purpose, check_mode)]
 
 
@@ -184,6 +186,8 @@ def _left(undone: Results, names: Mapping[str, str], shown: str) -> Iterable[str
         if not answer.get("left"):
             yield f"WARNING: {gateway}: what this run opened was not released{why}"
     if uids:
+        from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.run_commands import release_command
+
         yield f"To release it: {release_command(list(dict.fromkeys(uids)))}"
 
 

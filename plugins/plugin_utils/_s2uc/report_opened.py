@@ -14,15 +14,12 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.capabili
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, latest_session
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import SUFFIXES
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import (
     signals_truncation,
     targets_with_addresses,
 )
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_legs import leg_path, number_of_gateways
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.result_facts import FILES
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import PURPOSES, Stream
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.ticket import make_reply, ticket_fingerprint
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.whole_streams import whole_streams
 
 Sessions = Mapping[str, Mapping[str, Any]]
@@ -92,6 +89,11 @@ def _opened_legs(
     if not all(len(sessions) == len(ROLES) for sessions in known):
         return [f"{name}: the gateways did not answer (uid {legs[0].leg_of})"]
     everything = [session for sessions in known for session in sessions.values()]
+    from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_legs import (
+        leg_path,
+        number_of_gateways,
+    )
+
     used = list(dict.fromkeys(str(session.get("proxy")) for session in everything))
     for proxy in used:
         proxies.setdefault(proxy, []).append(name)
@@ -190,6 +192,11 @@ def _fingerprints(stream: Stream, sessions: Sessions, purpose: str) -> Iterable[
     """Return the fingerprints that people compare. Both sides show the same."""
     ticket, reply = stream.ticket, stream.reply
     with suppress(ScistreamError):
+        if purpose in FILES:
+            from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.ticket import (
+                make_reply,
+                ticket_fingerprint,
+            )
         if purpose == "inbound":
             ticket = ticket_fingerprint(stream, sessions["producer"])
         if purpose == "outbound" and stream.encryption == "tls":
@@ -201,6 +208,8 @@ def _fingerprints(stream: Stream, sessions: Sessions, purpose: str) -> Iterable[
 
 def _next(stream: Stream, purpose: str, directory: str, would: bool, waits: bool) -> Iterable[str]:
     """Return the path of the ticket or reply, and what to do with it."""
+    from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import SUFFIXES
+
     kind, reply = FILES[purpose], f"{stream.name}{SUFFIXES['reply']}"
     if kind == "reply" and stream.encryption == "none":
         return

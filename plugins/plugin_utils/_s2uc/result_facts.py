@@ -12,10 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, Session, latest_session
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import fingerprint
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.dealing import interleaved
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.fingerprints import fingerprint
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import OMITTED, PURPOSES, Stream
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.ticket import make_reply, make_ticket
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.whole_streams import whole_streams
 
 #: The kind of file that each purpose writes for the other facility.
@@ -50,6 +48,8 @@ def stream_results(
 
 def _legs_result(uid: str, legs: dict[str, Any]) -> dict[str, Any]:
     """Return what a stream with many gateways is in total, and its legs by name."""
+    from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.dealing import interleaved
+
     states = sorted({leg["state"] for leg in legs.values()})
     return {
         "uid": uid,
@@ -106,11 +106,13 @@ def exchange_files(streams: Sequence[Stream], results: Sequence[Results], purpos
 
 
 def _file(stream: Stream, sessions: Mapping[str, Session], purpose: str) -> dict[str, str] | None:
+    if purpose not in FILES:
+        return None
+    from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.ticket import make_reply, make_ticket
+
     if purpose == "inbound":
         return make_ticket(stream, sessions["producer"])
-    if purpose == "outbound" and stream.encryption == "tls":
-        return make_reply(stream, sessions["consumer"])
-    return None
+    return make_reply(stream, sessions["consumer"]) if stream.encryption == "tls" else None
 
 
 def _fingerprints(stream: Stream, sessions: Mapping[str, Session]) -> dict[str, str]:

@@ -26,7 +26,6 @@ from ansible import constants as C
 from ansible.utils.display import Display
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import show
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.run_commands import release_command
 
 _MAX_SIZE = 4 << 20
 #: How long an interrupted run waits for its workers, in seconds.
@@ -73,6 +72,8 @@ def describe(items: Iterable[tuple[str, str, str, str]]) -> list[str]:
     found = list(items)
     if not found:
         return []
+    from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.run_commands import release_command
+
     return [
         *(
             f"{gateway}: the {role} session {uid} {'is' if state == CREATED else 'may be'} open"

@@ -12,10 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output_file import check_output, write_output
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import Plan
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.status_document import status_document
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.status_html import status_html
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.status_view import StatusView, view_status
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.throughput import Throughput, compared
 
@@ -60,6 +58,11 @@ class StatusReport:
         Raises:
             ScistreamError: The file cannot be written.
         """
+        from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output_file import (
+            check_output,
+            write_output,
+        )
+
         path = check_output("output", path, [".html"])
         history = compared(list(measured), list(measured.values()))
         document = {**self.document(status), "history": history, **({"heading": heading} if heading else {})}
@@ -78,6 +81,8 @@ class StatusReport:
         """
         path = self._plan.output
         if path:
+            from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output_file import write_output
+
             document = self.document(status)
             is_page = path.endswith(".html")
             text = _page({**document, "refresh": refresh}) if is_page else f"{json.dumps(document, indent=2)}\n"
@@ -86,6 +91,8 @@ class StatusReport:
 
 
 def _page(document: dict[str, Any]) -> str:
+    from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.status_html import status_html
+
     # It plots the sum of all streams only, and draws the path of each leg.
     parts = [part for one in document["streams"] for part in one.get("legs") or [one]]
     streams = [{key: value for key, value in one.items() if key != "samples"} for one in parts]

@@ -35,6 +35,13 @@ PURPOSES: dict[str, tuple[str, ...]] = {
 
 #: What happens to connections of gateways that do not answer, if a stream has many: others take them, or none does.
 LOST_MEMBERS = ("replace", "omit")
+#: The keys of a producer that specify a batch job, and what they contain.
+JOB_KEYS: Mapping[str, tuple[str, ...]] = {
+    "slurm": ("job", "host", "port", "user", "networks"),
+    "command": ("template", "job", "host", "port", "networks"),
+}
+#: Label of all sessions of a description with its name.
+SET_LABEL = "stream_set"
 #: Label of a leg with the uid of its stream, and the state of one that is left alone, as its gateway does not answer.
 LEG_LABEL, OMITTED = "leg_of", "omitted"
 #: State of a leg that is to be released, as its stream has fewer connections now, and all states of what is released.

@@ -15,7 +15,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.capabili
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_rate
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Session, parse_time
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import CertificateError, not_after
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.fingerprints import CertificateError
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import listed, readable
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.messages import producer_clients
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.pairing import PairingError, connection_map
@@ -95,6 +95,8 @@ def _fixed(stream: Stream, role: str, session: Session, now: datetime) -> Iterab
     certificate = session.get("certificate")
     if stream.encryption != "tls" or not certificate:
         return
+    from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import not_after
+
     try:
         end = not_after(certificate)
     except CertificateError:

@@ -18,13 +18,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.values i
 from ansible_collections.scistream.gateway.plugins.module_utils._jobs.job import check_job, check_slurm_job
 from ansible_collections.scistream.gateway.plugins.module_utils._jobs.site_command import check_command
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import readable
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import JOB_KEYS, Stream
 
-#: The keys of a producer that specify a job, and what they contain.
-JOB_KEYS: Mapping[str, tuple[str, ...]] = {
-    "slurm": ("job", "host", "port", "user", "networks"),
-    "command": ("template", "job", "host", "port", "networks"),
-}
 #: The variable with the commands of the site.
 COMMANDS = "scistream_job_commands"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,253}", re.ASCII)

@@ -28,7 +28,6 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers im
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import readable
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.gateway_client import GatewayClient
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.handover import hand_over
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.interruption import (
     InterruptedRun,
     Interruption,
@@ -115,6 +114,8 @@ class StreamOpening:
         answers = [self._answers(message) for message in reversed(MESSAGES)]
         if self._plan.ticket_dir is None or any(stops_run(answer) for found in answers for answer in found.values()):
             return None
+        from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.handover import hand_over
+
         return hand_over(self._plan, answers, self._check)
 
     def _answers(self, message: str) -> Results:

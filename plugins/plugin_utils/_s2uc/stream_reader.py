@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import parse_endpoints, parse_networks
 from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES, RUNTIMES
@@ -26,15 +26,14 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.encryption
     encryption_problems,
     take_certificates,
 )
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import ExchangeFile, TicketError
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.many_gateways import (
     SIDE_KEYS,
     STREAM_KEYS,
-    ManyGateways,
     has_many,
     without_many,
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import (
+    JOB_KEYS,
     PURPOSES,
     DescriptionError,
     Peer,
@@ -45,9 +44,11 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream imp
     check_num_conn,
     stream_uid,
 )
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_jobs import JOB_KEYS, read_job
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_ports import ports_of, ports_used_twice
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.ticket import add_reply, expand_ticket
+
+# What few descriptions have is read by modules that are only loaded for it.
+if TYPE_CHECKING:
+    from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import ExchangeFile
 
 #: Purposes for which a stream can be specified by a ticket.
 TICKET_PURPOSES = ("outbound", "identify", "release")
@@ -107,7 +108,9 @@ def read_streams(
     streams = [reader.read(gateways) for reader in readers]
     problems += _used_twice(streams)
     problems += ports_used_twice(streams)
-    if PURPOSES[purpose]:
+    if PURPOSES[purpose] and replies:
+        from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.ticket import add_reply
+
         for path in replies:
             try:
                 add_reply(streams, path, purpose)
@@ -174,6 +177,10 @@ class StreamReader:
         sides = {role: self._side(role) for role in ROLES}
         stream.name = self._try("name", self.item.get("name"), check_name, "")
         if has_many(sides):
+            from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.many_gateways_reader import (
+                ManyGateways,
+            )
+
             many = ManyGateways(self.item, sides, self.purpose, bool(self.opens), gateways, self.groups)
             self._problems(many.take(stream))
             if self.wait_for_hello:
@@ -220,6 +227,9 @@ class StreamReader:
         if self.purpose not in TICKET_PURPOSES:
             self._problem("ticket: only stream_outbound opens a stream from a ticket")
             return False
+        from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import TicketError
+        from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.ticket import expand_ticket
+
         try:
             self.item, self.exchanged = expand_ticket(self.item, gateways, opens=bool(self.opens))
         except TicketError as error:
@@ -310,7 +320,9 @@ class StreamReader:
         needed, other = (
             ("listeners", "remote_listeners") if "producer" in self.opens else ("remote_listeners", "listeners")
         )
-        if "producer" in self.opens:
+        if "producer" in self.opens and any(side.get(key) is not None for key in JOB_KEYS):
+            from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_jobs import read_job
+
             stream.job = self._try("producer", side, lambda _, value: read_job(value), {})
             if stream.job is not None:
                 return

@@ -24,6 +24,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream imp
     GONE,
     LEG_LABEL,
     OMITTED,
+    SET_LABEL,
     SURPLUS,
     Stream,
 )
@@ -44,7 +45,7 @@ ACTIONS = (OPEN, CHANGE, REPAIR, REPLACE, RELEASE)
 #: Steps with which the messages that open streams are sent.
 SENT = (OPEN, CHANGE, REPAIR, REPLACE)
 #: The label by which the sessions of a description are found, and the one with the name of the stream.
-SET_LABEL, NAME_LABEL = "stream_set", "stream"
+NAME_LABEL = "stream"
 
 
 #: Gateway, uid and role of a session.

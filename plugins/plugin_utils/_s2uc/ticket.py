@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import parse_address, parse_endpoints
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ValueRefused, show
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import fingerprint, normalized_pem
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import normalized_pem
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import (
     ExchangeFile,
     TicketError,
@@ -21,6 +21,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_f
     make_exchange_file,
     read_exchange_file,
 )
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.fingerprints import fingerprint
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Peer, Stream
 
 _TICKET_SHAPE = {

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Session
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.dealing import interleaved
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream, stream_of_leg
 
 
@@ -31,4 +30,6 @@ def entrances(sessions: Sequence[Session | None]) -> list[str]:
     Args:
         sessions: The consumer's side of each part of a stream.
     """
+    from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.dealing import interleaved
+
     return interleaved([[str(item) for item in (session or {}).get("listeners") or []] for session in sessions])

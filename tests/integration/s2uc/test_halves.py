@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import fingerprint
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.fingerprints import fingerprint
 from ansible_collections.scistream.gateway.tests.integration.s2uc.gateways import THREE, Outcome, Site, ask, row
 
 

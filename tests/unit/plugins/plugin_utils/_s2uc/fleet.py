@@ -13,10 +13,9 @@ from typing import Any
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_rate
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import make_credentials
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import SET_LABEL, Stream
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_reader import read_streams
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_steps import (
-    SET_LABEL,
     Step,
     Wishes,
     plan_steps,

@@ -18,12 +18,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import (
-    CertificateError,
     check_certificate,
-    fingerprint,
     make_credentials,
     not_after,
 )
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.fingerprints import CertificateError, fingerprint
 
 UID = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
 NOW = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)

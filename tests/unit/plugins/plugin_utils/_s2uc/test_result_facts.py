@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import fingerprint, make_credentials
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import make_credentials
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import write_file
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.fingerprints import fingerprint
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import stream_uid
 from ansible_collections.scistream.gateway.tests.unit.plugins.plugin_utils._s2uc.client import stream_facts, tickets
 
