@@ -11,6 +11,7 @@ import ipaddress
 import re
 import socket
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Callable, Iterable, Sequence, Union
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, ValueRefused
@@ -23,6 +24,8 @@ _SHAPE = re.compile(
     r"(?:\[(?P<v6>[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)\]|(?P<host>[^\s:\[\]]+)):(?P<port>0|[1-9][0-9]{0,5})", re.ASCII
 )
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", re.ASCII)
+# Of an IPv6 address with an IPv4 address at its end.
+_LONGEST = 45
 #: Advice for a source address and a target of different IP versions.
 OTHER_VERSION = "use addresses of the same IP version"
 _FORM = 'must be "address:port", "[IPv6 address]:port" or "host name:port"'
@@ -51,6 +54,12 @@ class Endpoint:
 
 def _address(text: str) -> Address | None:
     """Return the IP address in a text, or None. An IPv4-mapped IPv6 address is returned as the IPv4 address."""
+    return _known_address(text) if len(text) <= _LONGEST else None
+
+
+@lru_cache(maxsize=256)
+def _known_address(text: str) -> Address | None:
+    """Return the IP address in a text. Runs with many streams use few, each of them many times."""
     try:
         address = ipaddress.ip_address(_without_zone(text))
     except ValueError:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import importlib
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     )
 
 
+@lru_cache(maxsize=None)
 def proxy_class(name: str) -> type[Proxy]:
     """Return the class of a proxy, the only subclass of ``Proxy`` in the module of its name.
 
