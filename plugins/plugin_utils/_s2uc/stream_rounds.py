@@ -166,7 +166,8 @@ def next_round(
         if new.action != UNCHANGED:
             continue
         opens = (old.origin or old.action) in (OPEN, REPLACE)
-        if outcome.yielded or old.action == UNOPENED or (outcome.stopped and opens):
+        lost = outcome.yielded or (old.yielded and not outcome.changed)
+        if lost or old.action == UNOPENED or (outcome.stopped and opens):
             # If a failure ends a round, the round leaves nothing open that it opened.
             notes.append(f"{step.name}: opened by another run at the same time")
         elif outcome.foreign:
@@ -273,6 +274,6 @@ def _left(old: Step, step: Step, outcome: _Outcome) -> Step:
         outcome.stopped and not outcome.yielded and old.action in SENT and step.action in (CHANGE, REPLACE)
     )
     if again or (step.action == RELEASE and old.action == UNREACHABLE):
-        return replace(step, origin=origin, again=old.again)
+        return replace(step, origin=origin, again=old.again, yielded=outcome.yielded or old.yielded)
     why = ["it is open again"] if step.action == RELEASE else step.why
     return replace(step, action=CONTESTED, why=why, releases=[], decides="", renewed=False)

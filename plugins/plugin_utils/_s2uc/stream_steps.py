@@ -69,6 +69,7 @@ class Step:
         waits: Whether another run may still be opening the stream, or giving it up.
         again: Whether this run and one with another key have already been in each other's way.
         origin: Action of an earlier round that this step completes, empty if there was none.
+        yielded: Whether another run with the same key was the first to reserve its listeners in an earlier round.
         leg_of: Uid of the stream with many gateways of which this is a leg, else empty.
     """
 
@@ -82,6 +83,7 @@ class Step:
     waits: bool = False
     again: bool = False
     origin: str = ""
+    yielded: bool = False
     leg_of: str = ""
 
     @property

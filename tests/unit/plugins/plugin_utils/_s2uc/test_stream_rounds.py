@@ -213,6 +213,27 @@ def test_a_stream_that_another_run_opens_is_left_to_it() -> None:
     assert run.report() == ["new: opened by another run at the same time", "1 unchanged"]
 
 
+@pytest.mark.parametrize(
+    ("second", "told"),
+    [
+        ({}, ["new: opened by another run at the same time", "1 unchanged"]),
+        ({"changed_sessions": [{"uid": UIDS["new"], "role": "producer"}]}, ["1 opened"]),
+    ],
+    ids=["the other run finishes", "the other run was killed"],
+)
+def test_a_stream_that_another_run_is_still_opening_is_looked_at_again(second: dict[str, Any], told: list[str]) -> None:
+    run = Run(Fleet(), NEW)
+    run.fleet.opened(NEW)
+    for role in ("producer", "consumer"):
+        run.fleet.session(role).update(state="announced", health="waiting")
+    run.carry_out(request={"gw-a": {"new_sessions": []}, "gw-b": {"new_sessions": []}})
+    assert run.acts()
+    for role in ("producer", "consumer"):
+        run.fleet.session(role).update(state="streaming", health="ok")
+    run.carry_out(request={"gw-a": {}, "gw-b": {}}, update={"gw-a": second, "gw-b": {}})
+    assert run.report()[-len(told) :] == told and run.wrong() == []
+
+
 def test_the_run_that_reserved_the_producer_side_continues_with_the_consumer_side_of_another() -> None:
     run = Run(Fleet(), NEW)
     run.fleet.opened(NEW)
