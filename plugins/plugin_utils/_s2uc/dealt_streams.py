@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES
+from ansible_collections.scistream.gateway.plugins.module_utils._common.values import MIN_RATE, check_rate
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, Session
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.dealing import Leg, Member, deal, deal_listeners
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import listed
@@ -144,6 +145,14 @@ class _Dealing:
             self._problem("it was dealt out too many times: release it, and open it again")
             return
         present = [leg for leg in legs if leg.connections]
+        rate, least = check_rate(stream.rate), min((leg.connections for leg in present), default=0)
+        if rate and least and rate * least // stream.num_conn < MIN_RATE:
+            self._problem(
+                f"rate: {stream.rate} is too low: it is divided among the legs by their numbers of connections, so it "
+                f"must be at least {-(-MIN_RATE * stream.num_conn // least)} bits per second for num_conn "
+                f"{stream.num_conn}"
+            )
+            return
         deal_listeners([*present, *waiting], stream.producer_listeners)
         self._note(present, members, before)
         for leg in sorted([*legs, *waiting], key=lambda leg: leg.number):

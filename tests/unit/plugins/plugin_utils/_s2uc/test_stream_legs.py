@@ -283,6 +283,14 @@ def test_fewer_connections(fleet: Fleet) -> None:
     ]
 
 
+def test_a_rate_that_is_too_low_for_the_smallest_leg(fleet: Fleet) -> None:
+    assert told(dealt(fleet, num_conn=5, rate="40kbit")) == told(dealt(fleet, num_conn=5))
+    assert dealt(fleet, num_conn=5, rate="39kbit").problems == [
+        'stream "tomography": rate: 39kbit is too low: it is divided among the legs by their numbers of connections, '
+        "so it must be at least 40000 bits per second for num_conn 5"
+    ]
+
+
 def test_a_gateway_that_is_added_gets_nothing_until_something_is_dealt(fleet: Fleet) -> None:
     open_legs(fleet)
     four = [*PRODUCERS, "p-4"]
