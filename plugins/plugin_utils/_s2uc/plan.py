@@ -238,6 +238,9 @@ def make_plan(
             streams = read_streams(given, reads, gateways, replies, groups, waits or bool(hello.get("listeners")))
         except DescriptionError as error:
             problems += error.problems
+    if purpose == "probe" and streams:
+        streams = [stream for stream in streams if stream.state != "absent"]
+        problems += [] if streams else ["streams: all of them have state: absent, so there is none to probe"]
     if any(stream.job for stream in streams):
         from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_jobs import job_problems
 

@@ -15,7 +15,12 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import check_uid
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, has_failed
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import with_names
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import LEG_LABEL, Stream, stream_of_leg
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import (
+    GONE,
+    LEG_LABEL,
+    Stream,
+    stream_of_leg,
+)
 
 #: Minimum similarity of uids, of words in names, and of whole names with different numbers of words.
 _NEAR_UID, _NEAR_WORD, _NEAR_UNDIVIDED = 0.85, 0.75, 0.9
@@ -46,7 +51,7 @@ def missing(
         results: Answers of the gateways to s2cs_info.
         uids: Uids of requested sessions.
         streams: Requested streams.
-        strict: Whether to include streams that may never have been open.
+        strict: Whether to include streams that may never have been open, except those that are to be absent.
     """
     gateways_by_message: dict[str, list[str]] = {}
     for gateway, answer in results.items():
@@ -54,7 +59,8 @@ def missing(
             gateways_by_message.setdefault(with_names(answer.get("msg") or "no answer", streams), []).append(gateway)
     lines = [f"{', '.join(where)}: {why}" for why, where in gateways_by_message.items()]
     asked = [str(uid) for uid in uids]
-    for line, is_mistake in _missing(_existing(results), uids, streams):
+    expected = [stream for stream in streams if not (strict and stream.state in GONE)]
+    for line, is_mistake in _missing(_existing(results), uids, expected):
         if strict or is_mistake or any(uid in line for uid in asked):
             lines.append(line)
     return lines

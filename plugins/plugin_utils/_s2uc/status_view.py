@@ -213,10 +213,13 @@ def _stream(stream: StreamView, now: float) -> Iterator[Trouble]:
 
 
 def _incomplete(views: Sequence[StreamView], streams: Sequence[Stream], answered: Results) -> Iterator[Trouble]:
-    """Yield streams of which a gateway that answered should have the other side, but does not."""
+    """Yield streams of which gateways that answered should have a side, but do not."""
     described = {stream.uid: stream for stream in streams}
     listens, leaves = _addresses(answered, "listen", "producer"), _addresses(answered, "egress", "consumer")
     for view in views:
+        if not view.sides and view.complete and described[view.uid].state != "absent":
+            message = "it is not open: no gateway of this run has a session for it"
+            yield Trouble("", view.name, Problem(PROBLEM, message, ControlNodeCommands("").open, view.uid, ""))
         if len(view.sides) != 1:
             continue
         ((role, side),) = view.sides.items()

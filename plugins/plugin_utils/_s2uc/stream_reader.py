@@ -174,6 +174,9 @@ class StreamReader:
             return stream
         if self.opens and self.item.get("state") is not None:
             stream.state = self._state(self.item["state"])
+        elif self.item.get("state") == "absent":
+            stream.state = "absent"
+        gone = self.purpose == "apply" and stream.state == "absent"
         sides = {role: self._side(role) for role in ROLES}
         stream.name = self._try("name", self.item.get("name"), check_name, "")
         if has_many(sides):
@@ -206,7 +209,7 @@ class StreamReader:
         if self.exchanged:
             stream.ticket = self.exchanged.fingerprint
             stream.peer = Peer.of(self.exchanged.values["producer"])
-        if self.opens or stream.state == "absent":
+        if self.opens or gone:
             self._unknown(self.item, _STREAM_KEYS, "")
         if self.opens:
             self._parameters(stream)
@@ -216,7 +219,7 @@ class StreamReader:
             self._networks(stream, sides["consumer"])
             for role in self.opens if not stream.deal else ():
                 stream.ports[role] = self._try(f"{role}.ports", sides[role].get("ports"), ports_of(stream), [])
-        if (self.purpose == "release" or stream.state == "absent") and gateways is not None:
+        if (self.purpose == "release" or gone) and gateways is not None:
             self._within_reach(stream, gateways)
         return stream
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import report_applied
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import describe_key
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output import fail_with, warn_unencrypted
@@ -28,10 +29,17 @@ def show_applied(run: ReportedRun, result: Result) -> Result:
     differing = report_applied.differing(this, answers, key, plan.prune, run.check)
     if not run.check:
         warn_unencrypted(report_applied.unencrypted(this, plan.streams))
-        result["msg"] = run.shown(report_applied.applied(this, plan.streams, answers), bool(differing))
+        lines = report_applied.applied(this, plan.streams, answers)
+        result["msg"] = run.shown(lines, bool(differing))
         present = [stream for stream in plan.streams if stream.state not in GONE]
         streams = stream_results(present, [answers], plan.purpose)
-        result = written(run, result, streams)
+        try:
+            result = written(run, result, streams)
+        except ScistreamError as error:
+            # No other task shows what was done, as this one fails.
+            if not differing:
+                run.shown(lines, at_once=True)
+            differing.append(str(error))
         # Ansible displays the whole result of a failure.
         if not differing:
             result = passed_on(run, result, streams)

@@ -37,7 +37,8 @@ def show_status(run: ReportedRun, result: Result) -> Result:
     # Why others did not is above.
     silent = [gateway.name for gateway in status.gateways if not gateway.answered]
     answered = {name: answer for name, answer in answers.items() if name not in silent}
-    wrong = [*missing(answered, plan.uids, plan.streams), *unwritten]
+    # Streams that are not found may be on those that did not answer.
+    wrong = [*missing(answered, plan.uids, plan.streams, strict=not silent), *unwritten]
     wrong += [f"{', '.join(silent)}: no answer, see above"] if silent else []
     # Ansible displays the whole result of a failure.
     return fail_with(wrong, result) if wrong else {**result, "status": report.document(status)}

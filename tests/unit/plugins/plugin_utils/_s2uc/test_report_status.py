@@ -14,6 +14,7 @@ import pytest
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.text import display_width
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import make_credentials
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_missing import missing
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_status import status_lines, unencrypted
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.status_view import StatusView, view_status
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_reader import read_streams
@@ -265,8 +266,20 @@ def test_selected_streams() -> None:
     assert shown(results)[0].startswith("2 streams") and shown(results)[4].startswith("tomography ")
     for more in ({"uids": [UID.upper()]}, {"streams": STREAMS}):
         assert shown(results, **more)[0] == "1 stream, no problems"
-    (line,) = [line for line in shown({"gw-a": {"sessions": []}}, streams=STREAMS) if line.startswith("tomography")]
-    assert " not open " in line
+
+
+def test_a_described_stream_that_is_not_open_is_a_problem() -> None:
+    lines = shown({"gw-a": {"sessions": []}}, streams=STREAMS)
+    assert lines[0] == "1 stream, 1 with problems" and " not open " in lines[2]
+    assert troubles({"gw-a": {"sessions": []}}, streams=STREAMS) == [
+        "PROBLEM tomography: it is not open: no gateway of this run has a session for it",
+        "    ansible-playbook scistream.gateway.stream_open -e @streams.yml",
+    ]
+    gone = [{**stream, "state": "absent"} for stream in STREAMS]
+    assert shown({"gw-a": {"sessions": []}}, streams=gone)[0] == "1 stream, no problems"
+    for streams, lines in ((STREAMS, 1), (gone, 0)):
+        found = missing({"gw-a": {"sessions": []}}, streams=read_streams(streams, "identify"), strict=True)
+        assert len(found) == lines
 
 
 def test_streams_are_in_natural_order() -> None:

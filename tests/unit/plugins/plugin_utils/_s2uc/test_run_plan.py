@@ -172,6 +172,15 @@ def test_an_empty_description_only_prunes() -> None:
     assert "at least one stream" in problem
 
 
+def test_absent_streams_are_not_expected_to_be_open() -> None:
+    gone = {"name": "old", "state": "absent", "producer": {"gateway": "gw-a"}, "consumer": {"gateway": "gw-b"}}
+    assert [stream.state for stream in plan("status", streams=[gone]).streams] == ["absent"]
+    made = plan("probe", streams=[description(), gone], scistream_key=KEY)
+    assert [stream.state for stream in made.streams] == ["present"] and len(made.probes) == 1
+    (problem,) = problems("probe", streams=[gone], scistream_key=KEY)
+    assert problem == "streams: all of them have state: absent, so there is none to probe"
+
+
 @pytest.mark.parametrize("other", [{"uid": UID}, {"uids": [UID]}, {"ticket": "t.yml"}])
 def test_only_a_description_can_be_applied(other: dict[str, Any]) -> None:
     found = problems("apply", streams=[description()], scistream_key=KEY, **other)
