@@ -44,7 +44,8 @@ options:
     type: str
   pattern: &pattern
     description:
-      - Whether to send a pattern of 1 MiB through the session, and up to 200 messages of 64 bytes.
+      - Whether to send a pattern of 1 MiB through the session, and up to 200 messages of 64 bytes. If the rate of the
+        session is so low that this would take longer than 10 seconds in each direction, the pattern is smaller.
       - Both sides of the stream must have been updated with the option O(scistream.gateway.s2cs_update#module:probe).
       - Only for O(role=consumer).
     type: bool

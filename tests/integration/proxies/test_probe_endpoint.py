@@ -146,6 +146,20 @@ def through(endpoint: Endpoint) -> Iterator[Callable[..., Endpoint]]:
         server.close()
 
 
+def test_a_path_with_a_low_rate(
+    through: Callable[..., Endpoint], endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(data: bytes, _at: int) -> bytes:
+        time.sleep(len(data) / 40_000)
+        return data
+
+    monkeypatch.setattr(stream_probe, "_PATTERN_SECONDS", 2.0)
+    monkeypatch.setattr(stream_probe, "ROUND_TRIP_SECONDS", 0.1)
+    assert measure(through(slowly), endpoint, rate=8000)["pattern_bytes"] == 10_000
+    with pytest.raises(ProbeFailedError, match="of 1048576 bytes of the pattern returned"):
+        measure(through(slowly), endpoint)
+
+
 def flip(data: bytes, at: int) -> bytes:
     """Change the byte at 500008, which is byte 500000 of the pattern."""
     index = 500008 - at

@@ -102,7 +102,7 @@ class ProbeAction(Action[Probe]):
         listener, target = spec.listeners[0], spec.targets[0]
         found: dict[str, Any] = {"time": time.time(), "contacts": []}
         try:
-            found.update(measure(listener, target, item.seconds), arrived=True)
+            found.update(measure(listener, target, item.seconds, session.rate), arrived=True)
             with suppress(OSError):
                 times = sorted(connect_times(target, session.egress))
                 found["network_round_trip"] = times[len(times) // 2]

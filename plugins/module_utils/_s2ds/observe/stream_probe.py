@@ -28,12 +28,14 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.pr
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.socket_diag import Socket, connected_to
 
-#: Size of the pattern, and of the messages whose round trips are measured.
+#: Largest size of the pattern, and size of the messages whose round trips are measured.
 PATTERN_BYTES, MESSAGE_BYTES = 1 << 20, 64
 #: Maximum number of round trips, and maximum time for them in seconds.
 ROUND_TRIPS, ROUND_TRIP_SECONDS = 200, 4.0
 # Maximum time in seconds without a byte, and for the pattern.
 _SILENCE_SECONDS, _PATTERN_SECONDS = 10.0, 60.0
+# Time in seconds that a pattern takes in each direction if the rate of the session is limited.
+_LIMITED_SECONDS = 10
 # Share of the time in which there must have been data to send for the network to be slow, and share of this time in
 # which the receiver accepted none for the receiver to be slow.
 _MOST_BUSY, _MOST_CLOSED = 0.8, 0.5
@@ -43,13 +45,14 @@ class ProbeFailedError(ScistreamError):
     """The path did not carry the pattern. The message says what happened."""
 
 
-def measure(listener: Endpoint, target: Endpoint, seconds: int = 0) -> dict[str, Any]:
+def measure(listener: Endpoint, target: Endpoint, seconds: int = 0, rate: int | None = None) -> dict[str, Any]:
     """Send a pattern through a path in both directions, and measure it.
 
     Args:
         listener: Listener where the path begins.
         target: Target of the data server that has this listener, for what limits its connection.
         seconds: Duration of the measurement of the throughput in each direction. 0 measures none.
+        rate: Limit of the path in bits per second. With a low one, the pattern is smaller.
 
     Returns:
         Sizes, times in seconds, and rates in bits per second.
@@ -57,11 +60,12 @@ def measure(listener: Endpoint, target: Endpoint, seconds: int = 0) -> dict[str,
     Raises:
         ProbeFailedError: The path did not carry the pattern.
     """
+    size = PATTERN_BYTES if rate is None else max(1, min(PATTERN_BYTES, rate // 8 * _LIMITED_SECONDS))
     with _connect(listener, ECHO, 0) as connection:
-        _exchange_pattern(connection)
+        _exchange_pattern(connection, size)
         trips = sorted(_round_trips(connection))
     result: dict[str, Any] = {
-        "pattern_bytes": PATTERN_BYTES,
+        "pattern_bytes": size,
         "round_trips": len(trips),
         "round_trip_median": trips[len(trips) // 2],
         "round_trip_p99": trips[min(len(trips) - 1, len(trips) * 99 // 100)],
@@ -114,9 +118,9 @@ def _receive(connection: socket.socket, size: int) -> bytes:
     return data
 
 
-def _exchange_pattern(connection: socket.socket) -> None:
+def _exchange_pattern(connection: socket.socket, size: int) -> None:
     """Send the pattern, and compare what the endpoint returns."""
-    pattern = hashlib.shake_256(os.urandom(16)).digest(PATTERN_BYTES)
+    pattern = hashlib.shake_256(os.urandom(16)).digest(size)
 
     def send() -> None:
         with suppress(OSError):
@@ -127,10 +131,10 @@ def _exchange_pattern(connection: socket.socket) -> None:
     arrived = 0
     deadline = time.monotonic() + _PATTERN_SECONDS
     try:
-        while arrived < PATTERN_BYTES:
+        while arrived < size:
             part = connection.recv(CHUNK)
             if not part:
-                raise ProbeFailedError(f"the connection ended after {arrived} of {PATTERN_BYTES} bytes")
+                raise ProbeFailedError(f"the connection ended after {arrived} of {size} bytes")
             expected = pattern[arrived : arrived + len(part)]
             if part != expected:
                 at = next((index for index in range(len(expected)) if part[index] != expected[index]), len(expected))
@@ -138,16 +142,14 @@ def _exchange_pattern(connection: socket.socket) -> None:
             arrived += len(part)
             if time.monotonic() > deadline:
                 raise ProbeFailedError(
-                    f"only {arrived} of {PATTERN_BYTES} bytes of the pattern returned in {_PATTERN_SECONDS:.0f} s"
+                    f"only {arrived} of {size} bytes of the pattern returned in {_PATTERN_SECONDS:.0f} s"
                 )
     except socket.timeout:
         raise ProbeFailedError(
-            f"{arrived} of {PATTERN_BYTES} bytes of the pattern returned, and then none for {_SILENCE_SECONDS:.0f} s"
+            f"{arrived} of {size} bytes of the pattern returned, and then none for {_SILENCE_SECONDS:.0f} s"
         ) from None
     except OSError as error:
-        raise ProbeFailedError(
-            f"the connection broke after {arrived} of {PATTERN_BYTES} bytes ({_words(error)})"
-        ) from None
+        raise ProbeFailedError(f"the connection broke after {arrived} of {size} bytes ({_words(error)})") from None
     sender.join(_SILENCE_SECONDS)
 
 
@@ -189,6 +191,9 @@ def _upload(connection: socket.socket, target: Endpoint, seconds: int) -> tuple[
     try:
         while time.monotonic() - began < seconds:
             connection.sendall(data)
+    except socket.timeout:
+        # The path is slow, and what was counted shows how slow.
+        pass
     except OSError as error:
         raise ProbeFailedError(f"the measurement of the throughput ended early ({_words(error)})") from None
     elapsed = time.monotonic() - began
