@@ -235,3 +235,20 @@ def test_a_release_that_fails_says_why(site: Site) -> None:
     outcome = site.play("stream_release", inventory=inventory, streams=[site.stream("tomography")])
     assert outcome.status != 0
     assert "/nonexistent/s2cs.json" in outcome.output and "127.0.0.1" in outcome.output
+
+
+def test_listeners_that_cannot_be_written(site: Site, producer: int) -> None:
+    template = site.directory / "listeners.j2"
+    template.write_text("{{ streams.nothing.here }}")
+    run: dict[str, Any] = {
+        "streams": [site.stream("written", producer)],
+        "listeners_file": str(site.directory / "listeners.cfg"),
+        "listeners_template": str(template),
+    }
+    # More gateways than forks: the file is written after all messages, and a failure releases the streams.
+    refused = site.play("stream_open", "--forks=1", **run)
+    assert refused.status != 0 and "listeners.cfg could not be written" in refused.message
+    assert "producer of written on gw-a, consumer of written on gw-b" in refused.message and site.sessions() == []
+    refused = site.play("streams", **run)
+    assert refused.status != 0 and "written: opened, the consumer connects to " in refused.message
+    site.ok("stream_release", streams=run["streams"])

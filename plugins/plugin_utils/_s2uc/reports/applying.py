@@ -34,11 +34,8 @@ def show_applied(run: ReportedRun, result: Result) -> Result:
         present = [stream for stream in plan.streams if stream.state not in GONE]
         streams = stream_results(present, [answers], plan.purpose)
         try:
-            result = written(run, result, streams)
+            result = written(run, result, streams, [] if differing else lines)
         except ScistreamError as error:
-            # No other task shows what was done, as this one fails.
-            if not differing:
-                run.shown(lines, at_once=True)
             differing.append(str(error))
         # Ansible displays the whole result of a failure.
         if not differing:

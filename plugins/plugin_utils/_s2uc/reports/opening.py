@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import session_journal
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, has_failed, stops_run
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output import fail_with, warn_unencrypted
@@ -28,7 +29,14 @@ def show_opened(run: ReportedRun, result: Result) -> Result:
         from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.handover import hand_over
 
         result.update(hand_over(run.plan, answers, run.check))
-    return result if result.get("refused") else _show(run, result)
+    if result.get("refused"):
+        return result
+    try:
+        return _show(run, result)
+    except ScistreamError as error:
+        # If this task failed, the other gateways would not release what the run opened on them.
+        unwritten = [{"file": run.plan.listeners_file, "failed": True, "msg": str(error)}]
+        return {**result, "msg": [], "refused": True, "unwritten": unwritten}
 
 
 def show_opening(run: ReportedRun, result: Result) -> Result:
@@ -51,9 +59,12 @@ def _show(run: ReportedRun, result: Result) -> Result:
     if any(has_failed(answer) for found in answers for answer in found.values()):
         return result
     warn_unencrypted(stream.name for stream in plan.streams if stream.encryption == "none")
-    result["msg"] = run.shown(opened(plan.streams, answers, plan.purpose, run.check, plan.ticket_dir))
+    lines = opened(plan.streams, answers, plan.purpose, run.check, plan.ticket_dir)
+    result["msg"] = run.shown(lines)
     streams = stream_results(plan.streams, answers, plan.purpose, plan.ticket_dir)
-    return passed_on(run, written(run, result, streams), streams)
+    # After the task of this kind, a failure releases the streams.
+    stays = run.arguments["kind"] == "opening"
+    return passed_on(run, written(run, result, streams, lines if stays else []), streams)
 
 
 def _say_failed(run: ReportedRun, result: Result, undone: Results, outcome: Result) -> Result:

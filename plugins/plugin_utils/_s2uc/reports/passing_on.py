@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
@@ -17,8 +18,15 @@ Result = dict[str, Any]
 _STAT = "scistream_result"
 
 
-def written(run: ReportedRun, result: Result, streams: Result) -> Result:
-    """Write the listeners of streams to a file, if this is requested."""
+def written(run: ReportedRun, result: Result, streams: Result, lines: Sequence[str]) -> Result:
+    """Write the listeners of streams to a file, if this is requested.
+
+    Args:
+        run: The run.
+        result: The result of the report.
+        streams: The streams.
+        lines: What the report says, for errors.
+    """
     plan = run.plan
     if not plan.listeners_file or run.check:
         return result
@@ -29,9 +37,12 @@ def written(run: ReportedRun, result: Result, streams: Result) -> Result:
     except ScistreamError:
         # The streams are open nevertheless, so the journal must not report them.
         session_journal.close()
+        # No other task shows the report, as this one fails.
+        if run.shows_later:
+            run.shown(lines, at_once=True)
         raise
-    lines = [f"{'Listeners written to' if changed else 'Listeners are in'} {plan.listeners_file}"]
-    return {**result, "msg": [*result["msg"], *run.shown(lines)], "changed": result["changed"] or changed}
+    where = [f"{'Listeners written to' if changed else 'Listeners are in'} {plan.listeners_file}"]
+    return {**result, "msg": [*result["msg"], *run.shown(where)], "changed": result["changed"] or changed}
 
 
 def passed_on(run: ReportedRun, result: Result, streams: Result) -> Result:

@@ -51,5 +51,9 @@ class ReportedRun:
 
     def shown(self, texts: Sequence[str], at_once: bool = False) -> list[str]:
         """Show lines, unless another task shows them later, and return them."""
-        later = boolean(self.arguments.get("defer", False)) and not at_once
-        return message_lines(texts) if later else show_lines(texts)
+        return message_lines(texts) if self.shows_later and not at_once else show_lines(texts)
+
+    @property
+    def shows_later(self) -> bool:
+        """Return whether another task shows the report."""
+        return bool(boolean(self.arguments.get("defer", False)))
