@@ -252,3 +252,12 @@ def test_listeners_that_cannot_be_written(site: Site, producer: int) -> None:
     refused = site.play("streams", **run)
     assert refused.status != 0 and "written: opened, the consumer connects to " in refused.message
     site.ok("stream_release", streams=run["streams"])
+
+
+def test_a_job_of_a_batch_system_of_the_site(site: Site, producer: int) -> None:
+    stream = site.stream("job")
+    job = {"template": "site", "job": f"{site.network}.1", "host": "gw-b", "port": producer}
+    stream["producer"] = {"gateway": "gw-a", "command": job}
+    run: dict[str, Any] = {"streams": [stream], "scistream_job_commands": {"site": ["/bin/echo", "{job}"]}}
+    assert ask(site.listener(site.ok("stream_open", **run))) == b"PHOTONS"
+    site.ok("stream_release", streams=run["streams"])
