@@ -278,9 +278,9 @@ def test_a_described_stream_that_is_not_open_is_a_problem() -> None:
     ]
     gone = [{**stream, "state": "absent"} for stream in STREAMS]
     assert shown({"gw-a": {"sessions": []}}, streams=gone)[0] == "1 stream, no problems"
-    for streams, lines in ((STREAMS, 1), (gone, 0)):
+    for streams, number in ((STREAMS, 1), (gone, 0)):
         found = missing({"gw-a": {"sessions": []}}, streams=read_streams(streams, "identify"), strict=True)
-        assert len(found) == lines
+        assert len(found) == number
 
 
 def test_streams_are_in_natural_order() -> None:
