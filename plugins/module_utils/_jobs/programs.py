@@ -73,10 +73,13 @@ def run(arguments: Sequence[str], seconds: float) -> Output:
     with process:
         try:
             text, error_text = _read(process, seconds)
-        except ScistreamError as error:
+        except BaseException as error:
+            # Also if the run is interrupted: the program has a session of its own, so Ctrl-C does not reach it.
             with suppress(OSError):
                 os.killpg(process.pid, signal.SIGKILL)
-            raise ScistreamError(f"{name}: {error}") from None
+            if isinstance(error, ScistreamError):
+                raise ScistreamError(f"{name}: {error}") from None
+            raise
         return Output(process.wait(), text, _first_line(error_text))
 
 

@@ -6,6 +6,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
+from contextlib import suppress
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Sequence
@@ -217,3 +221,27 @@ def test_the_environment_does_not_change_what_slurm_prints() -> None:
     found = programs.environment({"SQUEUE_FORMAT": "%i", "SLURM_CONF": "/etc/slurm.conf", "PATH": "/bin", "LANG": "de"})
     assert "SQUEUE_FORMAT" not in found and found["SLURM_CONF"] and found["LC_ALL"] == "C"
     assert found["PATH"].startswith("/bin:/usr/local/bin:")
+
+
+def test_a_program_does_not_outlive_a_run_that_is_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = tmp_path / "pid"
+
+    def interrupted(process: Any, seconds: float) -> Any:
+        # The program has written its pid before it closes its output.
+        process.stdout.read()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(programs, "_read", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        programs.run(["/bin/sh", "-c", f"echo $$ >{started}; exec sleep 1000 >&-"], 60)
+    pid, deadline = int(started.read_text()), time.monotonic() + 10
+    try:
+        # Until it has been waited for, it is a child of this process.
+        while not os.waitpid(pid, os.WNOHANG)[0]:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    except ChildProcessError:
+        pass
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
