@@ -55,7 +55,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return fail_with(error.problems, result, _HEADLINE if len(error.problems) > 1 else None)
         finally:
             for note in inputs.notes:
-                Display().warning(f"{note}.")
+                Display().warning(note if note.endswith("?") else f"{note}.")
         result["plan"] = plan.document()
         # What these are depends on what the gateways have.
         ends = plan.uids and purpose in ("release", "drop")

@@ -52,6 +52,8 @@ SHOWN = ("all", "problems")
 FORMATS, WATCH, WATCH_SECONDS = (".json", ".html"), (1, 3600), 3600
 KEY, KEY_FILE, PROBE = PREFIX + "key", PREFIX + "key_file", PREFIX + "probe"
 JOB_COMMANDS = PREFIX + "job_commands"
+#: Variables without a short name.
+OTHERS = {KEY, KEY_FILE, PROBE, JOB_COMMANDS, PREFIX + "gateways", PREFIX + "pipelining"}
 
 
 class InputError(ScistreamError):
@@ -72,8 +74,8 @@ def read_inputs(
     extra = dict(load_extra_vars(loader))
     seen = dict(variables)
     if own and ("streams" in own or "key_file" in own):
-        for name in (*SHORT, *SHORTER.values()):
-            extra.pop(name, None)
+        # Short names belong to the play then, even those that resemble a variable.
+        extra = {name: value for name, value in extra.items() if name.startswith(PREFIX)}
         for name in (*SHORT, "key", "key_file"):
             seen.pop(PREFIX + name, None)
     seen.update({PREFIX + name: value for name, value in (own or {}).items()})
@@ -329,11 +331,16 @@ class Inputs:
         ]
 
     def note_misspelled(self) -> None:
-        """Note each extra variable whose name resembles one that the playbook would read."""
-        for name in sorted(set(self.extra) - set(SHORT)):
-            found = get_close_matches(name, SHORT, 1, cutoff=0.85)
+        """Note each extra variable whose name resembles one that the stream playbooks read."""
+        short = {SHORTER.get(name, name) for name in SHORT}
+        long = {PREFIX + name for name in SHORT} | OTHERS
+        for name in sorted(set(self.extra) - short - long):
+            # The prefix would make all names alike.
+            prefix = PREFIX if name.startswith(PREFIX) else ""
+            known = {known[len(prefix) :] for known in (long if prefix else short)}
+            found = get_close_matches(name[len(prefix) :], sorted(known), 1, cutoff=0.85)
             if found:
-                self.notes.append(f"{name} is not a variable of this playbook, but {found[0]} is")
+                self.notes.append(f"there is no variable {name}: did you mean {prefix}{found[0]}?")
 
     def _tickets(self, name: str) -> list[Any]:
         found = self._data(name)

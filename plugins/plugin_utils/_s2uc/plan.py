@@ -181,6 +181,7 @@ def make_plan(
     Raises:
         DescriptionError: With all errors.
     """
+    inputs.note_misspelled()
     reads = READ_PURPOSES[purpose]
     opens = bool(PURPOSES[reads])
     problems: list[str] = []
@@ -200,7 +201,6 @@ def make_plan(
         problems.append("wait_for_hello: it is an option of stream_open only: specify where the applications listen")
     prune = replace = False
     if purpose == "apply":
-        inputs.note_misspelled()
         prune, replace = _options(inputs, stream_set, problems)
     listeners: dict[str, Any] = _listeners_options(inputs, problems) if reads in _LISTED else {}
     status = _status_options(inputs, problems) if purpose == "status" else {}

@@ -149,8 +149,20 @@ def test_names_that_resemble_those_of_options_are_noted() -> None:
     inputs = Inputs(given, given)
     make_plan(inputs, "apply", GATEWAYS, check_mode=True)
     assert inputs.notes == [
-        "prunes is not a variable of this playbook, but prune is",
-        "stream_sets is not a variable of this playbook, but stream_set is",
+        "there is no variable prunes: did you mean prune?",
+        "there is no variable stream_sets: did you mean stream_set?",
+    ]
+
+
+@pytest.mark.parametrize("purpose", ["open", "status", "release", "probe", "drop", "inbound"])
+def test_all_playbooks_note_such_names(purpose: str) -> None:
+    known = {"streams": [description()], "scistream_key": KEY, "scistream_pipelining": True, "probe": False}
+    given = {**known, "wach": 2, "scistream_key_fil": "a", "scistream_mine": 1, "beamline": 2}
+    inputs = Inputs(given, given)
+    make_plan(inputs, purpose, GATEWAYS, check_mode=True)
+    assert inputs.notes == [
+        "there is no variable scistream_key_fil: did you mean scistream_key_file?",
+        "there is no variable wach: did you mean watch?",
     ]
 
 
