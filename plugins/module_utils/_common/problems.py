@@ -157,6 +157,10 @@ def _connections(session: SessionView, now: float, commands: Commands) -> Iterat
     if refused:
         allowed = f" (allowed: {', '.join(session.clients[:3])})" if session.clients else ""
         message = f"{_plural(refused, 'connection')} refused: the client or its certificate is not allowed{allowed}"
+        if session.role == "producer" and session.state == "announced":
+            message += ", as the stream is not open yet"
+        elif session.role == "producer" and session.encryption == "tls":
+            message += ", or it left before the handshake was complete, as stream_probe does"
         if session.rate_limit and session.proxy in PROXIES and PROXIES[session.proxy].divides_rate:
             message += f", or there were more than num_conn ({len(session.listeners)}), by which its rate is divided"
         if session.role == "producer" and session.encryption == "tls":

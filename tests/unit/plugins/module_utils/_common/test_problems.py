@@ -68,6 +68,18 @@ def test_a_session_with_which_all_is_well_has_none(item: dict[str, Any]) -> None
         ),
         (session(counters=counters(connections=connections(refused=2))), NOTICE, "2 connections refused", "s2cs info"),
         (
+            session(role="producer", counters=counters(connections=connections(refused=1))),
+            NOTICE,
+            ", or it left before the handshake was complete, as stream_probe does",
+            "s2cs info",
+        ),
+        (
+            session(role="producer", state="announced", counters=counters(connections=connections(refused=1))),
+            NOTICE,
+            ", as the stream is not open yet",
+            "s2cs info",
+        ),
+        (
             session(proxy="nginx", rate=10**9, counters=counters(connections=connections(refused=2))),
             NOTICE,
             "or there were more than num_conn (1), by which its rate is divided",
