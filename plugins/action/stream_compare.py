@@ -24,6 +24,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers im
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output import fail_with, show_lines, unsupported
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import Plan, given_plan
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_applied import (
+    left_alone,
     plan_lines,
     unanswered,
 )
@@ -34,7 +35,12 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_rou
     next_round,
     predicted,
 )
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_steps import REPLACE, Wishes, plan_steps
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_steps import (
+    REPLACE,
+    Wishes,
+    left_in_set,
+    plan_steps,
+)
 
 Result = dict[str, Any]
 _ARGUMENTS = frozenset(("planned", "previous", "in_turn"))
@@ -57,10 +63,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         try:
             plan = given_plan(arguments, variables)
             if arguments.get("previous") is None:
-                this = Round(self._steps(plan, variables, patient=True))
+                this = Round(self._steps(plan, variables, patient=True), notes=self._left_alone(plan, variables))
                 # If there is nothing to do, the report shows all that there is to say.
                 if this.acts or self._task.diff or self._task.check_mode:
-                    result["msg"] = show_lines(plan_lines(this.steps, everything=bool(self._task.diff)))
+                    result["msg"] = show_lines([*this.notes, *plan_lines(this.steps, everything=bool(self._task.diff))])
             else:
                 this = self._next(plan, given_round(variables, "previous", arguments["previous"]), variables)
                 # The next tasks know what to do about the sessions of the round, so the journal must not report them.
@@ -92,6 +98,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         wishes = Wishes(plan.stream_set, plan.prune, plan.replace, patient)
         answers = registered(variables["hostvars"], plan.gateways, "info")
         return plan_steps(plan.streams, answers, wishes, datetime.now(timezone.utc))
+
+    def _left_alone(self, plan: Plan, variables: Result) -> list[str]:
+        wishes = Wishes(plan.stream_set, plan.prune)
+        answers = registered(variables["hostvars"], plan.gateways, "info")
+        return left_alone(left_in_set(plan.streams, answers, wishes), plan.stream_set)
 
     def _part(self, plan: Plan, this: Round) -> Plan:
         """Return the plan of a round, with the streams that it concerns."""

@@ -63,6 +63,19 @@ def plan_lines(steps: Sequence[Step], everything: bool = True) -> list[str]:
     return [*(_line(step.name, _planned(step)) for step in shown), _numbers(_SUMMARY[step.action][0] for step in whole)]
 
 
+def left_alone(steps: Sequence[Step], stream_set: str) -> list[str]:
+    """Return a line about streams that a run with the option prune would release.
+
+    Args:
+        steps: The steps that would release them.
+        stream_set: Name of the description.
+    """
+    names = [step.name for step, _done in joined(steps)]
+    them = "it" if len(names) == 1 else "them"
+    why = f"in the stream set {stream_set}, but not described; -e prune=true releases {them}"
+    return [f"{listed(names, _NAMES)}: left alone: {why}"] if names else []
+
+
 def applied(this: Round, streams: Sequence[Stream], answers: Results) -> list[str]:
     """Return what a run did, with the numbers in the last line.
 

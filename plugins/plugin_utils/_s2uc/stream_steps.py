@@ -133,6 +133,19 @@ def plan_steps(streams: Sequence[Stream], answers: Results, wishes: Wishes, now:
     return [*steps, *_undescribed(streams, there, wishes)] if wishes.stream_set and wishes.prune else steps
 
 
+def left_in_set(streams: Sequence[Stream], answers: Results, wishes: Wishes) -> list[Step]:
+    """Return the steps that release what the set of a description has but the description lacks, if it does not prune.
+
+    Args:
+        streams: Described streams.
+        answers: Answers of the gateways of the run to s2cs_info.
+        wishes: What applies to all streams.
+    """
+    if not wishes.stream_set or wishes.prune:
+        return []
+    return list(_undescribed(streams, _Existing(answers, wishes.stream_set), wishes))
+
+
 class _Existing:
     """The sessions of all gateways.
 

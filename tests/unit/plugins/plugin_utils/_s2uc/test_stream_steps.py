@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import make_credentials, not_after
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_applied import plan_lines
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_steps import Step
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_applied import left_alone, plan_lines
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_steps import Step, Wishes, left_in_set
 from ansible_collections.scistream.gateway.tests.unit.plugins.plugin_utils._s2uc.descriptions import description
 from ansible_collections.scistream.gateway.tests.unit.plugins.plugin_utils._s2uc.fleet import SET, Fleet, read
 
@@ -306,6 +306,21 @@ def test_the_plan_as_a_person_reads_it(fleet: Fleet) -> None:
     ]
     assert plan_lines(steps, everything=False) == plan_lines(steps)[1:]
     assert plan_lines([]) == ["no streams"]
+
+
+def test_what_prune_would_release_is_told(fleet: Fleet) -> None:
+    fleet.opened(description(name="old"))
+
+    def told(*names: str, **options: Any) -> list[str]:
+        streams = read(*(description(name=name) for name in names))
+        return left_alone(left_in_set(streams, fleet.answers, Wishes(SET, **options)), SET)
+
+    assert told("tomography", "old") == told("tomography", prune=True) == []
+    assert told("tomography") == [
+        f"old: left alone: in the stream set {SET}, but not described; -e prune=true releases it"
+    ]
+    assert told("other")[0].startswith("old, tomography: left alone: ") and told("other")[0].endswith("releases them")
+    assert left_in_set(read(description()), fleet.answers, Wishes("")) == []
 
 
 def test_forty_streams_with_as_many_connections_each_are_compared_at_once() -> None:
