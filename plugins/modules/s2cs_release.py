@@ -118,7 +118,8 @@ failed_sessions:
       role: producer
       msg: >-
         uid: session 1b4e28ba-2fa1-41d2-883f-0016d3cca427 (producer) belongs to beamline, and operator may not release
-        it: set the option secret to the secret of the stream, or have beamline or an administrator release it
+        it: specify the secret of the stream (option secret; for s2cs, --secret-file), or have beamline or an
+        administrator release it
 """
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import action_module

@@ -48,8 +48,8 @@ def check_permission(policy: Policy, session: Session, secret: str | None, actio
             "administrators",
         )
     raise RefusedError(
-        f"uid: {which} belongs to {session.owner}, and {user} may not {action} it: set the option secret to the "
-        f"secret of the stream, or have {session.owner} or an administrator {action} it",
+        f"uid: {which} belongs to {session.owner}, and {user} may not {action} it: specify the secret of "
+        f"the stream (option secret; for s2cs, --secret-file), or have {session.owner} or an administrator {action} it",
         "administrators",
     )
 

@@ -65,7 +65,7 @@ def ask(request: bytes, path: str | None = None) -> bytes:
         except PermissionError:
             remedy = f": have an administrator add it to the group {_group(path)}, and log in again"
             raise NoAccessError(
-                f"this user may not use the service at {path}{remedy if path == SOCKET else ''}"
+                f"this user may not use the S2CS service of this gateway ({path}){remedy if path == SOCKET else ''}"
             ) from None
         except BlockingIOError:
             raise NoAnswerError(f"the service at {path} has too many calls at the moment; repeat the call") from None

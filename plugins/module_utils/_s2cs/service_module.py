@@ -41,14 +41,11 @@ def call_service(action: str, params: Mapping[str, Any], options: Mapping[str, A
     arguments = {name: params[name] for name in options} if sessions is None else {"sessions": sessions}
     try:
         return read_answer(service_client.ask(request(action, arguments, check, params["config"])))
-    except NoAccessError:
+    except NoAccessError as error:
         if params["config"] != DEFAULT_CONFIG:
             return None
-        return _failed(
-            f"this user may not use the S2CS service of this gateway ({service_client.SOCKET}): have an administrator "
-            "add it to the group s2cs_users_group of the role scistream.gateway.s2cs and log in again, or run the task "
-            "with become"
-        )
+        # Ansible keeps connections open, in which a new group does not count yet.
+        return _failed(f"{error} (end SSH connections that are kept open), or run the task with become")
     except NoServiceError:
         return None
     except NoAnswerError as error:

@@ -16,8 +16,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_cl
 
 BACKEND = "/run/scistream/s2csd.sock"
 CONFIG = "/etc/scistream/s2cs.json"
-_EPILOG = """exit codes: 0 success; 1 refused or failed, with a message; 2 invalid arguments; 3 no service on this host;
-4 the service exited before it answered"""
+_EPILOG = """exit codes: 0 success; 1 refused or failed, with a message; 2 invalid arguments; 3 no service on this host,
+or this user may not use it; 4 the service exited before it answered"""
 
 
 def parse(arguments: Sequence[str], functions: Mapping[str, Callable[..., int]]) -> SimpleNamespace:

@@ -46,7 +46,7 @@ def run_top(call: Call, interval: float) -> None:
     from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service import top
 
     if not sys.stdout.isatty() or not sys.stdin.isatty():
-        raise top.NoTerminalError("top requires a terminal: use s2cs info to print the sessions once")
+        raise top.NoTerminalError("top requires a terminal: use ssh -t, or s2cs info to print the sessions once")
     # An unreachable service is reported before the screen changes.
     call()
     top.run(_get_info(call), interval)

@@ -90,7 +90,8 @@ def _header(snapshot: Snapshot, ascii_only: bool) -> Iterator[texts.Line]:
         return
     forward, backward = (format_rate(sum(rates[index] or 0.0 for rates in snapshot.rates)) for index in range(2))
     connections = sum(session.connections.get("open") or 0 for session in snapshot.sessions)
-    text = f"{forward} to consumers, {backward} to producers, {connections} open connections"
+    opened = f"{connections} open connection{'' if connections == 1 else 's'}"
+    text = f"{forward} to consumers, {backward} to producers, {opened}"
     yield [(text, texts.PLAIN)]
     yield [("", texts.PLAIN)]
 
