@@ -43,6 +43,8 @@ def demo(values: list[str], extra: list[str]) -> int:
         json.dump({**{f"demo_{key}": value for key, value in given.items()}, **found}, file)
         file.flush()
         command = ["ansible-playbook", "scistream.gateway.demo", "-i", "inventories/local", "-e", f"@{file.name}"]
+        # Otherwise, a message is displayed a second time, as a part of the result.
+        env.setdefault("ANSIBLE_CALLBACK_RESULT_FORMAT", "yaml")
         return subprocess.call([*command, *extra], cwd=str(build / COLLECTION), env=env)
 
 
