@@ -188,8 +188,8 @@ sessions:
           sample: TLS_AES_256_GCM_SHA384
         reason:
           description:
-            - Why. With the setting C(kernel_tls=auto) of C(s2ds), what is used in each direction and the measured
-              costs, or why there are none.
+            - Why. With the setting C(kernel_tls=auto) of C(s2ds), what is used in each direction and the costs that
+              were measured, or why there are none.
           returned: always
           type: str
           sample: >-

@@ -27,8 +27,16 @@ KERNEL = "linux-image-cloud-amd64"
 # Only the kernel is taken from there.
 BACKPORTS = "-backports"
 MIRROR = "http://deb.debian.org/debian"
+HOOKS = (
+    # What a script of a package does on a merged /usr.
+    'for name in bin lib lib64 sbin; do test -e "$1/$name" || ln -s "usr/$name" "$1/$name"; done',
+    # Emulated, this would take longer than most tests. Files have other times in the machine.
+    'cd "$1"; chroot . usr/bin/python3 -m compileall -qq --invalidation-mode unchecked-hash usr/lib/python3*; true',
+)
 # Of the root, what is never used.
 LEFT_OUT = ("boot", "var", "usr/share", "usr/lib/modules", "lib/modules", "usr/lib/x86_64-linux-gnu/perl")
+# Of the project.
+BYTECODE = ("__pycache__", "encrypted/__pycache__")
 # What the machine loads, with everything that it depends on.
 MODULES = (
     *("sch-netem", "tls", "gcm", "ctr", "ghash-generic", "aesni-intel"),
@@ -63,7 +71,8 @@ def root(suite: str, cache: Path) -> Path:
     include = f"--include={','.join((*PACKAGES, kernel))}"
     mirrors = [] if base == suite else [f"deb {MIRROR} {name} main" for name in (base, suite)]
     # Nothing is configured: no script of a package is needed for a program to run.
-    subprocess.run(["mmdebstrap", "--quiet", "--variant=extract", include, base, str(partial), *mirrors], check=True)
+    words = ["mmdebstrap", "--quiet", "--variant=extract", include, *(f"--extract-hook={hook}" for hook in HOOKS)]
+    subprocess.run([*words, base, str(partial), *mirrors], check=True)
     partial.chmod(0o755)
     partial.rename(made)
     return made
@@ -122,16 +131,12 @@ Entry = tuple[str, int, bytes, int]  # name, mode, content, device
 
 def contents(root_directory: Path, release: str, request: dict[str, Any]) -> Iterator[Entry]:
     yield from tree(root_directory, "", LEFT_OUT)
-    # What a script of a package does on a merged /usr.
-    for name in ("bin", "lib", "lib64", "sbin"):
-        if not (root_directory / name).exists():
-            yield name, stat.S_IFLNK | 0o777, f"usr/{name}".encode(), 0
     for name in TREES:
         yield from parents(f"project/{name}")
-        yield from tree(PROJECT / name, f"project/{name}/")
+        yield from tree(PROJECT / name, f"project/{name}/", BYTECODE)
     for name in FILES:
         yield f"project/{name}", stat.S_IFREG | 0o644, (PROJECT / name).read_bytes(), 0
-    yield from tree(PROJECT / GUEST, f"project/{GUEST_TESTS}/")
+    yield from tree(PROJECT / GUEST, f"project/{GUEST_TESTS}/", BYTECODE)
     for name in ("proc", "sys", "tmp", "run", "modules"):
         yield name, stat.S_IFDIR | 0o755, b"", 0
     yield "dev/console", stat.S_IFCHR | 0o600, b"", 5 << 8 | 1
@@ -154,9 +159,7 @@ def tree(top: Path, prefix: str, left_out: tuple[str, ...] = ()) -> Iterator[Ent
     for where, directories, files in os.walk(top):
         relative = os.path.relpath(where, top)
         relative = "" if relative == "." else f"{relative}/"
-        directories[:] = sorted(
-            name for name in directories if f"{relative}{name}" not in left_out and name != "__pycache__"
-        )
+        directories[:] = sorted(name for name in directories if f"{relative}{name}" not in left_out)
         for name in (*directories, *sorted(files)):
             path = Path(where, name)
             info = path.lstat()

@@ -56,11 +56,13 @@ SETTINGS: Mapping[str, Any] = {
     "kernel_tls": "auto",
     "cipher": "auto",
     "multipath": False,
+    "key_update": 64 << 30,
     # Interpreter on this host. Images have their own.
     "python": "",
 }
 _OPTION = "proxies.s2ds.settings"
 _LEGS = ("accept", "connect")
+_NEWER = ("kernel_tls", "cipher", "key_update", "multipath")
 _CIPHERS = ("auto", "aes-128-gcm", "aes-256-gcm", "chacha20-poly1305")
 _ALGORITHM = re.compile(r"[a-z][a-z0-9_-]{0,14}", re.ASCII)
 
@@ -109,8 +111,9 @@ class NativeProxy(Proxy):
             "source": spec.egress,
             "rate": spec.rate,
             "tls": _tls(spec),
-            **self.settings,
-            "multipath": credentials.SIDES[spec.role] if self.settings["multipath"] else None,
+            # A session that still runs an earlier version of the program does not know newer settings.
+            **{name: value for name, value in self.settings.items() if name not in _NEWER or value != SETTINGS[name]},
+            **({"multipath": credentials.SIDES[spec.role]} if self.settings["multipath"] else {}),
         }
         return {_CONFIG: json.dumps(document, indent=1, sort_keys=True) + "\n"}
 
@@ -229,6 +232,10 @@ def _kernel_tls(option: str, value: Any) -> bool | str:
     return value if isinstance(value, bool) else "auto"
 
 
+def _key_update(option: str, value: Any) -> int | None:
+    return None if value is None else check_number(option, value, 1 << 20, 256 << 30)
+
+
 def _cipher(option: str, value: Any) -> str:
     if value not in _CIPHERS:
         raise ValueRefused(option, value, f"must be one of {', '.join(_CIPHERS)}")
@@ -261,5 +268,6 @@ _CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
     "kernel_tls": _kernel_tls,
     "cipher": _cipher,
     "multipath": _flag,
+    "key_update": _key_update,
     "python": check_path,
 }

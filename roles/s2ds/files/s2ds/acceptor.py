@@ -199,6 +199,7 @@ class Acceptor:
             "kernel_tls": self._kernel_tls,
             "cipher": config.cipher,
             "multipath": config.multipath,
+            "key_update": config.key_update,
         }
         # A rate is only exact if a single process counts.
         workers = 1 if config.rate else config.workers

@@ -19,6 +19,8 @@ NAME = "s2ds.json"
 
 MIB = 1 << 20
 AUTO = "auto"
+# Well below the limit of AES-GCM, which is 390 GB (RFC 8446, 5.5).
+KEY_UPDATE = 64 << 30
 SIDES = ("accept", "connect")
 CIPHERS = (AUTO, "aes-128-gcm", "aes-256-gcm", "chacha20-poly1305")
 CONGESTION = re.compile(r"[a-z][a-z0-9_-]{0,14}", re.ASCII)
@@ -53,6 +55,7 @@ class Config:
         "connect_congestion",
         "connect_timeout",
         "kernel_tls",
+        "key_update",
         "listeners",
         "max_connections",
         "multipath",
@@ -78,6 +81,7 @@ class Config:
         self.kernel_tls: bool | str = values.take("kernel_tls", AUTO)
         self.cipher: str = values.take("cipher", AUTO)
         self.multipath: str | None = values.take("multipath", None)
+        self.key_update: int | None = values.take("key_update", KEY_UPDATE)
         congestion: tuple[str | None, str | None] = values.take("congestion", (None, None))
         self.accept_congestion, self.connect_congestion = congestion
         self.tls: TlsFiles | None = values.take("tls", None)
@@ -226,5 +230,6 @@ CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "kernel_tls": _kernel_tls,
     "cipher": _cipher,
     "multipath": optional(_side),
+    "key_update": optional(integer(MIB, 256 << 30)),
     "tls": optional(_tls),
 }

@@ -13,6 +13,7 @@ import kernel_tls
 import tls_secrets
 from pump import Broken
 from tls_channel import Channel
+from tls_context import FOLLOWS
 from tls_keys import TrafficKeys, suite_named
 
 TYPE_CHECKING = False
@@ -30,6 +31,8 @@ class KernelTls:
 
     def __init__(self, log: Log) -> None:
         self.available = True
+        self.key_update: int | None = None  # bytes after which a connection gets a new key
+        self._renews: bool | None = None
         self._hidden = False
         self._log = log
 
@@ -43,6 +46,12 @@ class KernelTls:
                 self.refuse(error)
         return self.available
 
+    def renews(self) -> bool:
+        """Return whether the kernel takes new keys in a connection."""
+        if self._renews is None:
+            self._renews = kernel_tls.renews()
+        return self._renews
+
     def refuse(self, error: OSError) -> None:
         """Encrypt in user space, from now on if the error applies to all connections."""
         if self.available and (error.errno is None or error.errno in kernel_tls.UNAVAILABLE):
@@ -51,12 +60,13 @@ class KernelTls:
 
 
 class KernelChannel(Channel):
-    __slots__ = ("_header", "_kernel", "_missing", "_secrets", "_wanted", "opener", "outflow")
+    __slots__ = ("_header", "_kernel", "_missing", "_secrets", "_wanted", "key_update", "opener", "outflow")
 
     def __init__(self, tls: TlsContext, leg: Leg, kernel: KernelTls, sealing: bool, opening: bool) -> None:
         super().__init__(tls, leg)
         self.opener: TrafficKeys | None = None  # if the kernel decrypts
         self.outflow: kernel_tls.Outflow | None = None  # if the kernel encrypts
+        self.key_update: int | None = None  # bytes after which it gets a new key, if both ends are able
         self._kernel = kernel
         self._wanted = (sealing, opening)
         self._secrets: dict[str, bytes] = {}
@@ -114,6 +124,8 @@ class KernelChannel(Channel):
                 keys = TrafficKeys(suite, secrets[sender])
                 kernel_tls.set_key(sock, kernel_tls.TLS_TX, keys)
                 self.outflow = kernel_tls.Outflow(sock, keys)
+                if self._object.selected_alpn_protocol() == FOLLOWS and self._kernel.renews():
+                    self.key_update = self._kernel.key_update
         except OSError as error:
             # OpenSSL continues with the directions that have not been set.
             self._kernel.refuse(error)

@@ -45,7 +45,15 @@ class KernelPump(Pump):
         opening: Flow
         if channel.outflow is not None:
             sealing = kernel = KernelSealing(
-                channel.outflow, plain, channel.leg, resources, out_counter, out_bucket, wake, timers
+                channel.outflow,
+                plain,
+                channel.leg,
+                resources,
+                out_counter,
+                out_bucket,
+                wake,
+                timers,
+                channel.key_update,
             )
         else:
             sealing = Sealing(channel, plain, buffer, resources, out_counter, out_bucket, wake)

@@ -27,7 +27,7 @@ OUTFLOW_STEP, OUTFLOW_STEP_MAX = 0.01, 0.32
 class KernelSealing(PlainFlow):
     """The direction to the encrypted leg."""
 
-    __slots__ = ("_answer_due", "_notified", "_outflow", "_step", "_timer", "_timers")
+    __slots__ = ("_answer_due", "_notified", "_outflow", "_renew_after", "_renew_at", "_step", "_timer", "_timers")
 
     def __init__(
         self,
@@ -39,9 +39,13 @@ class KernelSealing(PlainFlow):
         bucket: TokenBucket,
         wake: Wake,
         timers: Timers,
+        renew_after: int | None = None,
     ) -> None:
+        """Create a flow that changes its key after so many bytes, or never by itself."""
         super().__init__(source, destination, resources, counter, bucket, wake)
         self._outflow = outflow
+        self._renew_after = renew_after
+        self._renew_at = renew_after
         self._answer_due = False
         self._notified = False
         self._timers = timers
@@ -49,6 +53,8 @@ class KernelSealing(PlainFlow):
         self._step = OUTFLOW_STEP
 
     def turn(self) -> bool:
+        if self._renew_at is not None and self.moved >= self._renew_at:
+            self._answer_due = True
         if self._answer_due and not self._notified and not self._answer():
             return False
         return super().turn()
@@ -66,6 +72,9 @@ class KernelSealing(PlainFlow):
             self._outflow.renew()
         except OSError as error:
             raise no_new_keys(self._destination, error) from None
+        if self._renew_after is not None:
+            self._resources.log.line(f"{self._destination.name} changes its key after {self.moved} bytes")
+            self._renew_at = self.moved + self._renew_after
         return True
 
     def _control(self, kind: int, message: bytes) -> bool:

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import os
 import socket
 import struct
 import termios
 
-from tls_keys import RECORD_OVERHEAD
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from tls_keys import TrafficKeys
+from tls_keys import RECORD_OVERHEAD, SUITES, TrafficKeys
 
 TCP_ULP = 31
 SOL_TLS = 282
@@ -28,6 +25,7 @@ CLOSE_NOTIFY = b"\x01\x00"
 KEY_UPDATE = b"\x18\x00\x00\x01\x00"
 ROOM = socket.CMSG_SPACE(1)
 
+PROBE_SECONDS = 2.0
 BYTES_ACKED = 120  # the offset of tcpi_bytes_acked in struct tcp_info
 INFO_SIZE = BYTES_ACKED + 8
 
@@ -59,6 +57,23 @@ def receive(sock: socket.socket, buffer: memoryview) -> tuple[int, int]:
         if level == SOL_TLS and kind == GET_RECORD_TYPE and data:
             return count, data[0]
     return count, DATA if count else 0
+
+
+def renews() -> bool:
+    """Return whether this kernel takes another key for a connection that has one (Linux 6.14 and newer)."""
+    suite = SUITES[0]
+    try:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(1)
+            with socket.create_connection(listener.getsockname(), timeout=PROBE_SECONDS) as sock:
+                attach(sock)
+                # Two keys, which nothing is encrypted with.
+                set_key(sock, TLS_TX, TrafficKeys(suite, os.urandom(suite.key)))
+                set_key(sock, TLS_TX, TrafficKeys(suite, os.urandom(suite.key)))
+    except OSError:
+        return False
+    return True
 
 
 class Outflow:

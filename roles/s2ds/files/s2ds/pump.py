@@ -107,14 +107,14 @@ class WorkerResources:
 
     def __init__(self, splice: Splice | None, pool: PipePool, counters: memoryview, log: Log) -> None:
         self.splice = splice
-        self._log = log
+        self.log = log
         self.pool = pool
         self.counters = counters
         self._buffer: memoryview | None = None
 
     def copy_from_now_on(self, error: OSError) -> None:
         self.splice = None
-        self._log.line(f"splice is not available ({error.strerror}): copying, which is slower")
+        self.log.line(f"splice is not available ({error.strerror}): copying, which is slower")
 
     def buffer(self) -> memoryview:
         if self._buffer is None:

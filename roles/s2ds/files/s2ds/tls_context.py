@@ -35,9 +35,19 @@ BEGIN, END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 PARTIAL_CHAIN = 0x80000
 
 
+# The forwarder's own name for an end that can follow when the other end changes its key. It is agreed on as a protocol
+# that TLS carries (ALPN), which other programs ignore.
+FOLLOWS = "scistream-key-update"
+
+
 class TlsContext:
-    def __init__(self, credentials: Credentials, buffers: bool = True) -> None:
-        """Load credentials. Without buffers, they are only checked."""
+    def __init__(self, credentials: Credentials, buffers: bool = True, follows: bool = False) -> None:
+        """Load credentials.
+
+        Args:
+            buffers: Without them, credentials are only checked.
+            follows: Whether this end can follow new keys in a connection.
+        """
         self.accepts = credentials.side == "accept"
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if self.accepts else ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
@@ -47,6 +57,9 @@ class TlsContext:
         context.verify_mode = ssl.CERT_REQUIRED
         context.verify_flags |= ssl.VerifyFlags(PARTIAL_CHAIN)
         context.options |= ssl.OP_NO_TICKET
+        self.follows = follows
+        if follows:
+            context.set_alpn_protocols([FOLLOWS])
         if self.accepts:
             context.num_tickets = 0
         self.context = context

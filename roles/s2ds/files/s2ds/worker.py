@@ -165,7 +165,7 @@ class Worker:
         sock = socket.socket(family(job["peer"][0], "peer"), socket.SOCK_STREAM, 0, descriptors[0])
         sock.setblocking(False)
         try:
-            self._prepare_tls(job["cipher"])
+            self._prepare_tls(job)
         except (ConfigError, CredentialError, OSError) as error:
             sock.close()
             self._failed(job, f"credentials: {error}")
@@ -178,13 +178,21 @@ class Worker:
         self.resources.counters[FAILED] += 1
         self.resources.counters[CLOSED] += 1
 
-    def _prepare_tls(self, cipher: str) -> None:
+    def _prepare_tls(self, job: dict[str, Any]) -> None:
         """Create the TLS context once for each set of credentials. Encrypted sessions never continue without one."""
-        if self._credentials is not None and self.tls is None:
-            if cipher != AUTO:
-                from tls_suite import restrict
+        if self._credentials is None:
+            return
+        if self.tls is None and job["cipher"] != AUTO:
+            from tls_suite import restrict
 
-                restrict(cipher)
+            # Before anything else loads OpenSSL.
+            restrict(job["cipher"])
+        kernel = self.kernel_tls() if any(job["kernel_tls"]) else None
+        if kernel is not None:
+            kernel.key_update = job["key_update"]
+        # OpenSSL always can.
+        follows = kernel is None or not job["kernel_tls"][1] or kernel.renews()
+        if self.tls is None or self.tls.follows != follows:
             from tls_context import TlsContext
 
-            self.tls = TlsContext(self._credentials)
+            self.tls = TlsContext(self._credentials, follows=follows)

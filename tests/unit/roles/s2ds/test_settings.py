@@ -50,6 +50,7 @@ _LISTED: list[dict[str, Any]] = [
     {"kernel_tls": []},
     *({"cipher": value} for value in ("auto", "chacha20-poly1305", "aes-256-gcm", "ChaCha20", "", True, None)),
     {"cipher": ["aes-128-gcm"]},
+    *({"key_update": value} for value in (None, 1 << 20, (1 << 20) - 1, 256 << 30, (256 << 30) + 1, "1", True, 1e9)),
     {"unknown": 1},
 ]
 

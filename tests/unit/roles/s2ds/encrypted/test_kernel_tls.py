@@ -239,6 +239,72 @@ def test_no_shutdown_before_tcp_has_everything(program: SimpleNamespace) -> None
         sock.close()
 
 
+def test_keys_change_after_an_amount_of_data(program: SimpleNamespace) -> None:
+    modules = {name: importlib.import_module(name) for name in ("counters", "kernel_pump", "pump", "timers")}
+    bucket = importlib.import_module("token_bucket").TokenBucket
+    events: list[Any] = []
+
+    class Outflow:
+        def send_control(self, kind: int, message: bytes) -> None:
+            events.append((kind, message))
+
+        def renew(self) -> None:
+            events.append("renewed")
+
+    timers = modules["timers"].Timers()
+    counters, log = modules["counters"].Counters(1).block(0), Lines()
+    pool = importlib.import_module("pipe_pool").PipePool(65536)
+    resources = modules["pump"].WorkerResources(None, pool, counters, log)
+    (near, source), (wire, far) = (socket.socketpair() for _unused in range(2))
+    for sock in (source, wire):
+        sock.setblocking(False)
+    legs = [modules["pump"].Leg(name, sock, lambda _fd, _mask: None) for name, sock in (("a", source), ("b", wire))]
+    shared = (resources, 0, bucket(timers), lambda: None, timers)
+    flow = modules["kernel_pump"].KernelSealing(Outflow(), *legs, *shared, 10)
+    update = [(22, b"\x18\x00\x00\x01\x00"), "renewed"]
+    for count, expected in ((9, []), (1, []), (9, update), (1, update), (25, update * 2), (1, update * 3)):
+        near.sendall(bytes(count))
+        legs[0].readable = legs[1].writable = True
+        flow.turn()
+        assert far.recv(count) == bytes(count)
+        assert events == expected
+    assert log.lines[0] == "b changes its key after 10 bytes"
+    for sock in (near, source, wire, far):
+        sock.close()
+
+
+@pytest.mark.parametrize("ends", [(True, True), (True, False), (False, True), (False, False)])
+def test_both_ends_agree_on_new_keys(program: SimpleNamespace, sealed: Any, ends: tuple[bool, bool]) -> None:
+    context_of = importlib.import_module("tls_context")
+    credentials = importlib.import_module("credentials").Credentials
+    contexts = [
+        context_of.TlsContext(credentials(side, *(path.read_text() for path in texts)), follows=follows)
+        for follows, side, texts in zip(
+            ends,
+            ("accept", "connect"),
+            (
+                (sealed.producer.certificate, sealed.producer.key, sealed.consumer.certificate),
+                (sealed.consumer.certificate, sealed.consumer.key, sealed.producer.certificate),
+            ),
+        )
+    ]
+    buffers = (ssl.MemoryBIO(), ssl.MemoryBIO())
+    objects = [
+        context.context.wrap_bio(buffers[index], buffers[1 - index], server_side=not index)
+        for index, context in enumerate(contexts)
+    ]
+    left = [1, 0]
+    while left:
+        for index in list(left):
+            try:
+                objects[index].do_handshake()
+                left.remove(index)
+            except ssl.SSLWantReadError:
+                pass
+    agreed = context_of.FOLLOWS if all(ends) else None
+    assert [end.selected_alpn_protocol() for end in objects] == [agreed, agreed]
+
+
 class Lines:
     """In place of the log."""
 
