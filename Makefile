@@ -38,7 +38,7 @@ test-integration: ## Run the integration tests, on real instances on this machin
 test-containers: ## Run the integration tests that need a Docker engine
 	@$(TOOLS) test containers janus
 
-test-kernel: ## Run the tests of kernel TLS in virtual machines with two kernels; ARGS is passed to pytest
+test-kernel: ## Run the tests of kernel TLS in virtual machines with three kernels; ARGS is passed to pytest
 	@$(TOOLS) test kernel
 
 test-versions: ## Run the playbooks with every supported version of ansible-core
