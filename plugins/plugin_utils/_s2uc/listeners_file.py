@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jinja2
@@ -16,6 +16,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import parse_endpoint
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, ValueRefused, show
+from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import TRANSPORTS
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.dealing import interleaved
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output_file import write_output
 
@@ -39,11 +40,35 @@ def check_template(option: str, value: Any) -> str:
     """
     if not isinstance(value, str) or "\0" in value:
         raise ValueRefused(option, value, f"must be {', '.join(SHIPPED)}, or the path of a template")
-    path = os.path.join(_TEMPLATES, f"{value}.j2") if value in SHIPPED else os.path.abspath(os.path.expanduser(value))
+    path = _shipped(value) if value in SHIPPED else os.path.abspath(os.path.expanduser(value))
     if not os.path.isfile(path):
         raise ValueRefused(option, value, f"must be {', '.join(SHIPPED)}, or the path of a template that exists")
     _template(path, option)
     return path
+
+
+def template_problems(option: str, path: str, streams: Mapping[str, str]) -> Iterable[str]:
+    """Return why the software that reads what a template of this collection writes cannot use some of the streams.
+
+    Args:
+        option: Name of the option.
+        path: Path of the template.
+        streams: Transport of each stream, by its name.
+    """
+    if path == _shipped("haproxy"):
+        for name in [name for name, transport in streams.items() if transport == "udp"]:
+            yield f"{option}: haproxy is not allowed with stream {show(name)}: HAProxy does not forward UDP"
+    if path == _shipped("dns_srv"):
+        known: dict[str, str] = {}
+        for name in streams:
+            if ".." in name:
+                yield f"{option}: dns_srv is not allowed with stream {show(name)}: names in DNS have no empty parts"
+            other = known.setdefault(name.lower(), name)
+            if other != name:
+                yield (
+                    f"{option}: dns_srv is not allowed with streams {show(other)} and {show(name)}: names in DNS are "
+                    "the same in capital and small letters"
+                )
 
 
 def write_listeners(streams: Mapping[str, Any], path: str, template: str = "") -> bool:
@@ -74,6 +99,10 @@ def write_listeners(streams: Mapping[str, Any], path: str, template: str = "") -
     return True
 
 
+def _shipped(name: str) -> str:
+    return os.path.join(_TEMPLATES, f"{name}.j2")
+
+
 def _template(path: str, option: str) -> jinja2.Template:
     environment = ImmutableSandboxedEnvironment(
         autoescape=False,
@@ -99,8 +128,15 @@ def _stream(name: str, stream: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": name,
         "uid": stream["uid"],
+        "transport": _transport(stream),
         "listeners": [_listener(number, *one) for number, one in enumerate(listeners, 1)],
     }
+
+
+def _transport(stream: Mapping[str, Any]) -> str:
+    """Return the transport of a stream, which all of its legs have in common."""
+    parts = [stream] if "legs" not in stream else stream["legs"].values()
+    return next((part["transport"] for part in parts if part.get("transport") in TRANSPORTS), "tcp")
 
 
 def _listener(number: int, text: str, gateway: str) -> dict[str, Any]:

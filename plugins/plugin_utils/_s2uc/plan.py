@@ -17,6 +17,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.session_
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.document import plain_text
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.inputs import InputError, Inputs
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import KeyFileError, check_key
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.listeners_file import template_problems
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import (
     PURPOSES,
     SET_LABEL,
@@ -303,14 +304,18 @@ def _listeners_options(inputs: Inputs, problems: list[str]) -> dict[str, Any]:
 
 
 def _several(streams: Sequence[Stream], listeners: Mapping[str, str]) -> Iterable[str]:
-    """Return a line if a file of plain lines would not show which stream a listener belongs to."""
+    """Return lines if a file would not show which stream a listener belongs to, or could not be used."""
     path, template = listeners.get("listeners_file") or "", listeners.get("listeners_template")
-    number = sum(stream.state == "present" for stream in streams)
+    present = [stream for stream in streams if stream.state == "present"]
+    number = len(present)
     if path and not template and not path.endswith(".json") and number > 1:
         yield (
             f"listeners_file: {show(path)} is not allowed with {number} streams, as its lines have no names: must end "
             "with .json, or add listeners_template"
         )
+    if template:
+        names = {stream.name: stream.transport or "tcp" for stream in present}
+        yield from template_problems("listeners_template", template, names)
 
 
 def _options(inputs: Inputs, stream_set: str, problems: list[str]) -> tuple[bool, bool]:

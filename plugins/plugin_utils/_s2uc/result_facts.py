@@ -55,6 +55,7 @@ def _legs_result(uid: str, legs: dict[str, Any]) -> dict[str, Any]:
         "uid": uid,
         "state": states[0] if len(states) == 1 else " and ".join(states),
         "encryption": next(iter(legs.values()))["encryption"],
+        "transport": next(iter(legs.values()))["transport"],
         "connect_to": interleaved([leg["connect_to"] for leg in legs.values()]),
         "gateways": {
             role: list(dict.fromkeys(leg["gateways"][role] for leg in legs.values())) for role in PURPOSES["open"]
@@ -75,6 +76,7 @@ def _stream_result(
         "uid": stream.uid,
         "state": states[0] if len(states) == 1 else " and ".join(states),
         "encryption": stream.encryption,
+        "transport": stream.transport or next(iter(sessions.values())).get("transport") or "tcp",
         "connect_to": [str(item) for item in (sessions.get("consumer") or {}).get("listeners", [])],
         "gateways": dict(stream.gateways),
         "listeners": {role: [str(item) for item in session["listeners"]] for role, session in sessions.items()},

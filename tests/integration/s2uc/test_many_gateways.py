@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import socket
-import subprocess
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -20,10 +19,6 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.listeners_file import (
-    check_template,
-    write_listeners,
-)
 from ansible_collections.scistream.gateway.tests.integration.s2cs import machine
 from ansible_collections.scistream.gateway.tests.integration.s2uc.gateways import GATEWAYS, Site
 
@@ -142,16 +137,3 @@ def test_a_stream_over_eight_gateways_a_side(sixteen: Site, application: list[st
     # It is back, with what it had.
     site.ok("stream_release", "--forks=16", inventory=everything, streams=[stream])
     assert site.sessions() == []
-
-
-def test_haproxy_accepts_the_template_for_its_server_lines(tmp_path: Path) -> None:
-    application, servers = tmp_path / "application.cfg", tmp_path / "listeners.cfg"
-    part = {"connect_to": ["[2001:db8::1]:5100", "10.2.0.1:5101"], "gateways": {"consumer": "gw-alcf"}, "uid": ""}
-    write_listeners({"tomography": part}, str(servers), check_template("listeners_template", "haproxy"))
-    application.write_text(
-        "defaults\n    mode tcp\n    timeout connect 5s\n    timeout client 1m\n    timeout server 1m\n"
-        "frontend application\n    bind 127.0.0.1:7000\n    default_backend tomography\n"
-    )
-    program = shutil.which("haproxy", path="/usr/sbin:/usr/bin")
-    assert program
-    subprocess.run([program, "-c", "-f", application, "-f", servers], check=True, timeout=30)

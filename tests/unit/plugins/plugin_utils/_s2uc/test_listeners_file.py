@@ -64,6 +64,7 @@ def test_json(tmp_path: Path) -> None:
     assert one == {
         "name": "alignment",
         "uid": "1b4e28ba-2fa1-41d2-883f-0016d3cca427",
+        "transport": "tcp",
         "listeners": [
             {
                 "number": 1,
@@ -104,6 +105,26 @@ def test_dns_srv_records(tmp_path: Path) -> None:
         "host-2001-db8--1 60 IN AAAA 2001:db8::1",
         "host-10-2-0-1 60 IN A 10.2.0.1",
         "host-10-2-0-2 60 IN A 10.2.0.2",
+    ]
+
+
+def test_dns_srv_records_of_other_transports_and_addresses(tmp_path: Path) -> None:
+    path = tmp_path / "listeners.zone"
+    # A name must not end with a dash.
+    both = {**ONE["alignment"], "transport": "both", "connect_to": ["[2001:db8::]:5100"]}
+    streams = {
+        "both": both,
+        "udp": {**MANY["tomography"], "legs": {"udp/1": {**LEGS["tomography/1"], "transport": "udp"}}},
+    }
+    streams["udp"]["connect_to"] = ["10.2.0.1:5100", "10.2.0.1:5101"]
+    write_listeners(streams, str(path), check_template("listeners_template", "dns_srv"))
+    assert path.read_text().splitlines() == [
+        "_scistream._tcp.both 60 IN SRV 10 10 5100 host-2001-db8--0",
+        "_scistream._udp.both 60 IN SRV 10 10 5100 host-2001-db8--0",
+        "_scistream._udp.udp 60 IN SRV 10 10 5100 host-10-2-0-1",
+        "_scistream._udp.udp 60 IN SRV 10 10 5101 host-10-2-0-1",
+        "host-2001-db8--0 60 IN AAAA 2001:db8::",
+        "host-10-2-0-1 60 IN A 10.2.0.1",
     ]
 
 
@@ -162,3 +183,21 @@ def test_mistakes(tmp_path: Path) -> None:
     (several,) = wrong(listeners_file=here, scistream_streams=two)
     assert several.startswith(f'listeners_file: "{here}" is not allowed with 2 streams, as its lines have no names: ')
     assert plan(listeners_file=f"{here}.json", scistream_streams=two).streams
+
+
+def test_streams_that_a_template_is_not_for(tmp_path: Path) -> None:
+    here = str(tmp_path / "x")
+    named = [description(name=name) for name in ("beam..1", "Beam", "beam")]
+    assert wrong(listeners_file=here, listeners_template="dns_srv", scistream_streams=named) == [
+        'listeners_template: dns_srv is not allowed with stream "beam..1": names in DNS have no empty parts',
+        (
+            'listeners_template: dns_srv is not allowed with streams "Beam" and "beam": names in DNS are the same in '
+            "capital and small letters"
+        ),
+    ]
+    assert plan(listeners_file=here, listeners_template="haproxy", scistream_streams=named).streams
+    udp = description(transport="udp", proxy="nginx", encryption="none")
+    assert wrong(listeners_file=here, listeners_template="haproxy", scistream_streams=[udp]) == [
+        f'listeners_template: haproxy is not allowed with stream "{udp["name"]}": HAProxy does not forward UDP'
+    ]
+    assert plan(listeners_file=here, listeners_template="dns_srv", scistream_streams=[udp]).streams

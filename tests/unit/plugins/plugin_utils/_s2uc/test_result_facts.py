@@ -44,6 +44,7 @@ def test_facts_of_a_stream() -> None:
             "uid": UID,
             "state": "announced and streaming",
             "encryption": "tls",
+            "transport": "tcp",
             "connect_to": ["10.2.0.1:5100"],
             "gateways": {"producer": "gw-aps", "consumer": "gw-alcf"},
             "listeners": {"producer": ["192.0.2.1:5100"], "consumer": ["10.2.0.1:5100"]},
