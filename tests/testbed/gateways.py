@@ -106,6 +106,8 @@ class Bed:
         for path in (
             "id",
             "id.pub",
+            "job",
+            "job.pub",
             "host",
             "host.pub",
             "known_hosts",
@@ -188,9 +190,9 @@ class Bed:
         return (*(_ALMOST_PRIVILEGED if probe.returncode else _PRIVILEGED), *cgroups)
 
     def _make_keys(self) -> None:
-        """Make the keys of this run: the one that logs in, and the one that every host shows."""
+        """Make the keys of this run: the one that logs in, the one that every host shows, and the one of a job."""
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for name in ("id", "host"):
+        for name in ("id", "host", "job"):
             run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(self.directory / name)])
         key = " ".join((self.directory / "host.pub").read_text().split()[:2])
         addresses = ",".join(address for host in self.hosts for address in host.addresses.values())

@@ -26,12 +26,12 @@ REPOSITORY = "scistream-testbed"
 
 _BASE = ("ca-certificates", "iproute2", "iputils-ping", "openssh-server", "python3", "sudo")
 _NO_DOCUMENTATION = tuple(f"path-exclude=/usr/share/{part}/*" for part in ("doc", "info", "locale", "man"))
-# Host keys are made for each run; ops is who Ansible logs in as.
+# Host keys are made for each run; ops is who Ansible logs in as. The other file is where roles install keys.
 _ACCOUNT = (
     'chroot "$1" useradd --create-home --shell /bin/bash ops',
     """printf 'ops ALL=(ALL) NOPASSWD: ALL\\n' > "$1/etc/sudoers.d/ops\"""",
     'rm -f "$1"/etc/ssh/ssh_host_*',
-    'echo AuthorizedKeysFile /etc/ssh/authorized_keys > "$1/etc/ssh/sshd_config.d/testbed.conf"',
+    'echo AuthorizedKeysFile /etc/ssh/authorized_keys .ssh/authorized_keys > "$1/etc/ssh/sshd_config.d/testbed.conf"',
 )
 # Packages that a host can install although it reaches no mirror: in a directory that is its only source.
 _SHELF = "/srv/packages"

@@ -39,6 +39,12 @@ Subsystem sftp internal-sftp
 """
 
 
+def server() -> str:
+    program = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
+    assert program, "there is no sshd: install openssh-server"
+    return program
+
+
 class Gateway:
     """The account for HELLO of a gateway, its SSH server, and clients.
 
@@ -55,14 +61,15 @@ class Gateway:
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(root / name)], check=True)
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port = probe.getsockname()[1]
-        (root / "sshd_config").write_text(SERVER.format(port=self.port, root=root))
+        self.configuration = root / "sshd_config"
+        self.configuration.write_text(SERVER.format(port=self.port, root=root))
         (root / "known_hosts").write_text(f"[127.0.0.1]:{self.port} {self.key('host')}\n")
 
     def key(self, name: str) -> str:
         return " ".join((self.root / f"{name}.pub").read_text().split()[:2])
 
-    def provision(self, *tasks: str, keys: Sequence[str] = ()) -> str:
-        """Run files with tasks of the role; returns their outcome, as Ansible counts it."""
+    def provision(self, *tasks: str, keys: Sequence[str] = (), fails: bool = False) -> str:
+        """Run files with tasks of the role; returns their outcome, as Ansible counts it, or what it said if it fails."""
         play = {
             "hosts": "all",
             "gather_facts": False,
@@ -81,15 +88,22 @@ class Gateway:
         book = self.root / "playbook.json"
         book.write_text(json.dumps([play]))
         done = subprocess.run(
-            ["ansible-playbook", "-i", "host,", book],
+            [
+                "ansible-playbook",
+                "-i",
+                "host,",
+                book,
+                "-e",
+                json.dumps({"_s2cs_sshd": [server(), "-f", str(self.configuration)]}),
+            ],
             env={**os.environ, "ANSIBLE_HOME": str(self.root / "home"), "LC_ALL": "C.UTF-8"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             check=False,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout.rpartition("host ")[2]
+        assert (done.returncode == 2) is fails and done.returncode in (0, 2), done.stdout + done.stderr
+        return " ".join(done.stdout.split()) if fails else done.stdout.rpartition("host ")[2]
 
     def ssh(
         self, *words: str, secret: str = SECRET, key: str = "job", options: Sequence[str] = ()
@@ -111,21 +125,20 @@ class Gateway:
 
 @pytest.fixture
 def gateway(tmp_path: Path) -> Iterator[Gateway]:
-    program = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
-    assert program, "there is no sshd: install openssh-server"
     Path("/run/sshd").mkdir(exist_ok=True)
     group = account("scistream-announcers")
     # Not below the directory of the tests, which other users cannot enter.
     with group as name, tempfile.TemporaryDirectory(prefix="s2cs-") as programs:
         found = Gateway(tmp_path, name, Path(programs))
         found.programs.chmod(0o755)
-        server = subprocess.Popen([program, "-D", "-e", "-f", str(tmp_path / "sshd_config")], stderr=subprocess.DEVNULL)
+        command = [server(), "-D", "-e", "-f", str(found.configuration)]
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         try:
             eventually("the SSH server answers", lambda: found.ssh(key="job").returncode == 255)
             yield found
         finally:
-            server.terminate()
-            server.wait(10)
+            process.terminate()
+            process.wait(10)
             if found.exists():
                 found.provision("no_hello_keys")
 
@@ -141,7 +154,7 @@ def serve(gateway: Gateway, s2cs: S2CS) -> Any:
 
 def test_a_key_announces_applications_and_does_nothing_else(gateway: Gateway, s2cs: S2CS, tmp_path: Path) -> None:
     # Group, account, directories, keys; the second time nothing.
-    assert "changed=4 " in gateway.provision("hello_keys", "hello_keys", keys=["job"])
+    assert "changed=4 " in gateway.provision("hello_server", "hello_keys", "hello_keys", keys=["job"])
     service = serve(gateway, s2cs)
     uid = own_uid()
     s2cs.request(uid)
@@ -171,3 +184,23 @@ def test_a_key_announces_applications_and_does_nothing_else(gateway: Gateway, s2
     gateway.provision("no_hello_keys")
     assert not gateway.exists()
     assert gateway.ssh("hello", uid, "127.0.0.1:7000").returncode == 255
+
+
+def test_a_server_that_would_refuse_the_keys_is_reported(gateway: Gateway) -> None:
+    text = gateway.configuration.read_text()
+    refused = (
+        "PubkeyAuthentication no\nAuthorizedKeysFile /etc/ssh/authorized_keys /etc/ssh/%u\n"
+        "AllowUsers ann scistream-te?t\nAllowGroups staff *-hello\n"
+    )
+    gateway.configuration.write_text(refused + text)
+    said = gateway.provision("hello_server", keys=["job"], fails=True)
+    assert (
+        f"s2cs_hello_keys: the SSH server would refuse {gateway.user}: PubkeyAuthentication must be yes; "
+        f"AuthorizedKeysFile must contain .ssh/authorized_keys, at least with 'Match User {gateway.user}'; "
+        f"AllowUsers must contain {gateway.user}; AllowGroups must contain {gateway.user} or {gateway.group}"
+    ) in said
+    accepted = f"AllowUsers ann scistream-*@127.0.0.1\nAllowGroups {gateway.group}\n"
+    gateway.configuration.write_text(
+        f"{accepted}{text}Match User {gateway.user}\nAuthorizedKeysFile %h/.ssh/authorized_keys\n"
+    )
+    assert "changed=0 " in gateway.provision("hello_server", keys=["job"])
