@@ -88,7 +88,7 @@ def _view(item: Any) -> SessionView:
             return session_view(item)
         known = (*_TEXTS, *_COUNTED, *_TIMES, "running", "restarts")
         return SessionView(**{key: item[key] for key in known if item.get(key) is not None})
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError):
         raise ReportError("one of its sessions is not in a known form") from None
 
 
@@ -108,6 +108,11 @@ def _is_count(value: Any) -> bool:
 
 
 def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        # JSON has numbers of any size.
+        return None
+    return number if math.isfinite(number) else None

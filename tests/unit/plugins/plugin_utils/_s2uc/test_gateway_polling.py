@@ -26,6 +26,8 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.gateway_po
     SECONDS,
     read_settings,
 )
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.gateway_report import ReportError, read_report
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_events import GatewayEvents, Limits
 from ansible_collections.scistream.gateway.tests.unit.plugins.module_utils._s2cs.service.samples import dead, info
 
 SOURCE = Path(__file__).resolve().parents[5] / "extensions/eda/plugins/event_source/stream_events.py"
@@ -113,6 +115,37 @@ def test_gateways_that_do_not_report(address: str, tmp_path: Path) -> None:
         assert event["type"] == "unreachable" and gateways[name][1] in event["reason"], event
     # It was killed.
     assert not Path("/proc", pid.read_text()).exists()
+
+
+SESSION = b'{"uid": "u", "role": "producer", "state": "streaming", "health": "ok", "running": true%s}'
+DOCUMENT = b'{"gateway": {"name": "gw-x"}, "time": 1.0, "sessions": [%s]}'
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"[" * 100_000,
+        b'{"a": "' + b"x" * (17 << 20),
+        b"\xff\xfe",
+        b"7",
+        b'{"failed": {"a": [1]}}',
+        b'{"gateway": 7, "sessions": []}',
+        DOCUMENT % b'"x"',
+        DOCUMENT.replace(b"1.0", b"1" * 4000) % b"",
+        DOCUMENT.replace(b"1.0", b"1" * 5000) % b"",
+        DOCUMENT % (SESSION % b', "expires": -1e308, "restarts": 1e999'),
+        DOCUMENT % (SESSION % b', "connections": {"open": -1}, "transferred": [7], "last_byte": 1' + b"0" * 400),
+        DOCUMENT % (SESSION % b', "healthy": "no", "last_byte": {"a": 1}, "name": ["x"], "reason": "a\\u001b[2Jb\\nc"'),
+        DOCUMENT % (SESSION % b', "counters": 7, "expires": "tomorrow", "labels": 3').replace(b'"u"', b'["u"]'),
+    ],
+)
+def test_reports_of_hostile_gateways(answer: bytes) -> None:
+    seen = GatewayEvents("gw", Limits())
+    with suppress(ReportError):
+        for _time in range(2):
+            found = seen.report(read_report(answer, "", 1.0))
+            assert all(str(value).isprintable() for event in found for value in event.values())
+    assert {event["type"] for event in seen.report(read_report(DOCUMENT % b"", "", 2.0))} <= {"released", "expired"}
 
 
 @pytest.mark.parametrize(
