@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES
 
@@ -108,6 +108,13 @@ def deal(legs: Sequence[Leg], num_conn: int, members: Mapping[str, Sequence[Memb
         The legs by number. Those that exist have fewer connections, or none, if the stream has fewer than they have.
     """
     legs = sorted(legs, key=lambda leg: leg.number)
+    if legs and new:
+        # Of a run that opens the stream at this moment, only some legs are there. It must not be contradicted.
+        whole, known = deal([], num_conn, members), {leg.number: leg for leg in legs}
+        if _is_part(known, {leg.number: leg for leg in whole}):
+            return [
+                replace(leg, listeners=known[leg.number].listeners) if leg.number in known else leg for leg in whole
+            ]
     hands = {role: Hand(members[role]) for role in ROLES}
     for leg in legs:
         for role, name in leg.gateways.items():
@@ -132,6 +139,14 @@ def deal(legs: Sequence[Leg], num_conn: int, members: Mapping[str, Sequence[Memb
             for number, (producer, consumer, connections) in zip(numbers, paired(*shares), strict=False)
         ]
     return sorted(legs, key=lambda leg: leg.number)
+
+
+def _is_part(legs: Mapping[int, Leg], whole: Mapping[int, Leg]) -> bool:
+    """Return whether legs are some of those that would be dealt if there were none."""
+    return legs.keys() <= whole.keys() and all(
+        leg.connections == whole[number].connections and leg.gateways.items() <= whole[number].gateways.items()
+        for number, leg in legs.items()
+    )
 
 
 def deal_listeners(legs: Sequence[Leg], listeners: Sequence[str]) -> None:

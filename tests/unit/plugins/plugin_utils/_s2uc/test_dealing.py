@@ -55,6 +55,25 @@ def test_eight_gateways_a_side_make_eight_legs() -> None:
     assert told(legs) == [f"{n}:8:{a}{b}" for n, (a, b) in enumerate(zip("abcdefgh", "ijklmnop", strict=True), 1)]
 
 
+@pytest.mark.parametrize(("producers", "consumers", "number"), [("ab", "cd", 4), ("abc", "xy", 7), ("a", "wxyz", 4)])
+def test_a_run_that_sees_some_of_what_another_one_deals_deals_the_same(
+    producers: str, consumers: str, number: int
+) -> None:
+    whole = deal([], number, members(producers, consumers))
+    sides = [(leg.number, role) for leg in whole for role in leg.gateways]
+    for chosen in range(1 << len(sides)):
+        seen = [side for index, side in enumerate(sides) if chosen >> index & 1]
+        legs = [
+            Leg(leg.number, leg.connections, gateways, ["10.1.0.5:7000"])
+            for leg in whole
+            if (gateways := {role: name for role, name in leg.gateways.items() if (leg.number, role) in seen})
+        ]
+        there = {leg.number for leg in legs}
+        found = deal(legs, number, members(producers, consumers))
+        assert told(found) == told(whole), seen
+        assert {leg.number for leg in found if leg.listeners} == there
+
+
 def test_sides_of_different_sizes_make_few_legs() -> None:
     assert paired([("a", 5), ("b", 5)], [("x", 4), ("y", 3), ("z", 3)]) == [
         ("a", "x", 4),
