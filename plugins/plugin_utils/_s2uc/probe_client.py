@@ -6,8 +6,7 @@
 
 A stream itself is only contacted up to where its applications would notice it. The pattern goes through a probe: a
 second stream with the same settings between the same gateways, which has a temporary endpoint instead of an
-application, other ports, certificates of its own and a short lifetime. Each probe is opened by calls of its own, so
-that one that is refused does not hold up others.
+application, other ports, certificates of its own and a short lifetime. One that is refused does not hold up others.
 """
 
 from __future__ import annotations
@@ -32,11 +31,26 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.gateway_client import GatewayClient
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import key_if_any, load_key, stream_secret
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import PROBE_MARGIN, Plan
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.probe_groups import (
+    answers_by_stream,
+    answers_of,
+    answers_of_all,
+    in_order,
+)
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream
 
 Result = dict[str, Any]
 #: Label of a probe with the uid of the stream that it probes.
 LABEL = "probe_of"
+#: Maximum number of probes for which one call sends the pattern.
+_TOGETHER = 8
+# Messages before each message.
+_EARLIER: Mapping[str, Sequence[str]] = {
+    "request": (),
+    "hello": ("request",),
+    "update": ("request", "hello"),
+    "undo": ("request",),
+}
 _CONTACTED = ("sessions", "failed_sessions", "msg", "refused", "lost")
 
 
@@ -103,56 +117,81 @@ class ProbeClient:
         return None if self._check else self._each("update")
 
     def pattern(self) -> Result | None:
-        """Have the consumer's gateway send the pattern, through one probe after the other."""
+        """Have the consumer's gateway send the pattern, through one probe after the other.
+
+        The gateway also does so if one call is for several. Measuring many throughputs in one call would take long.
+        """
         found = {}
-        for stream in self._probes() if not self._check else ():
-            sides = [
-                answers_of(self._answers(f"{PROBE_PREFIX}update"), stream).get(name)
-                for name in stream.gateways.values()
+        ready = [
+            stream
+            for stream in (self._probes() if not self._check else ())
+            if stream.gateways["consumer"] == self._gateway and self._is_updated(stream)
+        ]
+        size = 1 if self._plan.seconds else _TOGETHER
+        for group in (ready[at : at + size] for at in range(0, len(ready), size)):
+            entries = [
+                {
+                    "uid": stream.uid,
+                    "role": "consumer",
+                    "secret": stream_secret(load_key(self._plan.key_file, True, self._key_text()), stream.uid),
+                    "pattern": True,
+                    "seconds": self._plan.seconds,
+                }
+                for stream in group
             ]
-            if stream.gateways["consumer"] != self._gateway or not all(side and not stops_run(side) for side in sides):
-                continue
-            entry = {
-                "uid": stream.uid,
-                "role": "consumer",
-                "secret": stream_secret(load_key(self._plan.key_file, True, self._key_text()), stream.uid),
-                "pattern": True,
-                "seconds": self._plan.seconds,
-            }
-            found[stream.uid] = self._ask("s2cs_probe", {"sessions": [entry]})
+            answer = self._ask("s2cs_probe", {"sessions": entries})
+            found.update(answers_by_stream(answer, [stream.uid for stream in group], independent=True))
         return {"changed": False, "streams": found} if found else None
+
+    def _is_updated(self, stream: Stream) -> bool:
+        sides = [
+            answers_of(self._answers(f"{PROBE_PREFIX}update"), stream).get(name) for name in stream.gateways.values()
+        ]
+        return all(side and not stops_run(side) for side in sides)
 
     def release(self) -> Result | None:
         """Release what the probes have on this gateway. If this is not called, it expires."""
         return self._each("undo", True)
 
     def _each(self, message: str, *arguments: Any) -> Result | None:
-        """Send a message for each probe, with the answers of all gateways to the earlier messages for it."""
+        """Send a message for all probes, with the answers of all gateways to the earlier messages for them.
+
+        If a probe is refused, the gateway refuses all of them. Then each gets a message of its own.
+        """
         found: dict[str, Result] = {}
-        for stream in self._probes():
-            plan = replace(self._plan, purpose="open", streams=[stream], probe=False, probes={}, decides={})
-
-            def answers(name: str, stream: Stream = stream) -> Results:
-                return answers_of(self._answers(PROBE_PREFIX + name), stream)
-
-            client = GatewayClient(self._gateway, plan, self._ask, answers, self._key_text, self._check)
-            try:
-                answer = getattr(client, message)(*arguments)
-            except ScistreamError as error:
-                answer = {"refused": True, "msg": readable(str(error))}
+        left = self._probes()
+        earlier = [self._answers(PROBE_PREFIX + name) for name in _EARLIER[message]]
+        together = in_order([stream for stream in left if self._gateway in stream.gateways.values()], earlier)
+        if len(together) > 1:
+            answer = self._send(message, together, *arguments)
+            if answer is None or not has_failed(answer) or answer.get("lost"):
+                found.update(answers_by_stream(answer or {}, [stream.uid for stream in together]))
+                left = [stream for stream in left if stream not in together]
+        for stream in left:
+            answer = self._send(message, [stream], *arguments)
             if answer is not None:
-                # Only a probe is opened and released.
-                answer.pop("diff", None)
-                found[stream.uid] = {**answer, "changed": False}
+                found[stream.uid] = answer
         return {"changed": False, "streams": found} if found else None
+
+    def _send(self, message: str, streams: list[Stream], *arguments: Any) -> Result | None:
+        """Send a message for some of the probes."""
+        plan = replace(self._plan, purpose="open", streams=streams, probe=False, probes={}, decides={})
+
+        def answers(name: str) -> Results:
+            return answers_of_all(self._answers(PROBE_PREFIX + name), streams)
+
+        client = GatewayClient(self._gateway, plan, self._ask, answers, self._key_text, self._check)
+        try:
+            answer: Result | None = getattr(client, message)(*arguments)
+        except ScistreamError as error:
+            answer = {"refused": True, "msg": readable(str(error))}
+        if answer is None:
+            return None
+        # Only a probe is opened and released.
+        return {**{key: value for key, value in answer.items() if key != "diff"}, "changed": False}
 
     def _probes(self) -> list[Stream]:
         return probes(self._plan, self._answers(f"{PROBE_PREFIX}contact"))
-
-
-def answers_of(answers: Results, stream: Stream) -> dict[str, Any]:
-    """Return the answers that concern one probe, by gateway."""
-    return {gateway: (answer.get("streams") or {}).get(stream.uid) or {} for gateway, answer in answers.items()}
 
 
 def probes(plan: Plan, contacted: Results) -> list[Stream]:

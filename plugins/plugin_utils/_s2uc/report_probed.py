@@ -18,12 +18,9 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting
     with_names,
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import Plan
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.probe_client import (
-    answers_of,
-    probes,
-    why_no_probe,
-)
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.probe_client import probes, why_no_probe
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.probe_diagnosis import Sides, contact_problem
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.probe_groups import answers_of
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream
 
 _STEPS = {"request": "REQ", "hello": "HELLO", "update": "UPDATE"}

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from contextlib import suppress
 from typing import Any, Iterable
@@ -20,6 +21,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.control_me
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import StateError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ownership import check_permission
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import STREAMING, Session, timestamp
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session_manager import SessionManager
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.transaction import Transaction
 
 # Lines of the data server's log in the result of a probe that failed.
@@ -31,6 +33,11 @@ class ProbeAction(Action[Probe]):
     """PROBE: contact the targets of a session, or send a pattern through a session that was opened for this."""
 
     independent = True
+
+    def __init__(self, manager: SessionManager) -> None:
+        super().__init__(manager)
+        # The sessions of a call one after the other, as each would be measured with the load of the others.
+        self._measuring = threading.Lock()
 
     def check_unlocked(self, item: Probe, session: Session) -> None:
         """Check the permission of the caller."""
@@ -102,10 +109,11 @@ class ProbeAction(Action[Probe]):
         listener, target = spec.listeners[0], spec.targets[0]
         found: dict[str, Any] = {"time": time.time(), "contacts": []}
         try:
-            found.update(measure(listener, target, item.seconds, session.rate), arrived=True)
-            with suppress(OSError):
-                times = sorted(connect_times(target, session.egress))
-                found["network_round_trip"] = times[len(times) // 2]
+            with self._measuring:
+                found.update(measure(listener, target, item.seconds, session.rate), arrived=True)
+                with suppress(OSError):
+                    times = sorted(connect_times(target, session.egress))
+                    found["network_round_trip"] = times[len(times) // 2]
         except ProbeFailedError as error:
             found.update(arrived=False, msg=str(error))
             found["contacts"] = _contacts(session, session.peer_certificate)
