@@ -47,6 +47,8 @@ SCENARIOS = (
     "tests/integration/s2uc/test_halves.py",
     "tests/integration/s2uc/test_many_gateways.py",
     "tests/integration/s2uc/test_listeners_template.py",
+    "tests/integration/s2uc/test_two_control_nodes.py",
+    "tests/integration/s2uc/test_events.py",
     "tests/integration/s2uc/test_rulebook.py",
     "tests/integration/s2uc/test_slurm.py",
     "tests/integration/examples/test_long_pages.py",

@@ -69,7 +69,7 @@ class Gateway:
         return " ".join((self.root / f"{name}.pub").read_text().split()[:2])
 
     def provision(self, *tasks: str, keys: Sequence[str] = (), fails: bool = False) -> str:
-        """Run files with tasks of the role; returns their outcome, as Ansible counts it, or what it said if it fails."""
+        """Run files with tasks of the role; returns their outcome, as Ansible counts it, or what a failure said."""
         play = {
             "hosts": "all",
             "gather_facts": False,
