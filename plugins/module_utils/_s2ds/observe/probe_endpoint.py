@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import socket
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import Endpoint
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.module_source import source_of
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import probe_endpoint_main
 
 
@@ -51,6 +51,7 @@ def start(directory: str, seconds: int, source: str | None = None) -> ProbeEndpo
     Raises:
         S2DSException: It cannot be started.
     """
+    program = source_of(probe_endpoint_main.__name__).encode()
     version_6 = source is not None and ":" in source
     family, host = (socket.AF_INET6, "::1") if version_6 else (socket.AF_INET, "127.0.0.1")
     try:
@@ -81,17 +82,8 @@ def start(directory: str, seconds: int, source: str | None = None) -> ProbeEndpo
     try:
         if process.stdin is not None:
             with process.stdin as stdin:
-                stdin.write(_source().encode())
+                stdin.write(program)
     except OSError:
         found.stop()
         raise S2DSException("the temporary endpoint of the probe ended before it was ready") from None
     return found
-
-
-def _source() -> str:
-    """Return the source of the program, which may be in an archive that is removed when this process ends."""
-    spec = importlib.util.find_spec(probe_endpoint_main.__name__)
-    text = spec.loader.get_source(spec.name) if spec is not None and spec.loader is not None else None  # type: ignore[attr-defined]
-    if not text:
-        raise S2DSException("the source of the temporary endpoint of the probe is missing")
-    return str(text)

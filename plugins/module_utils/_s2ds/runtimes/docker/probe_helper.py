@@ -21,6 +21,7 @@ from typing import Any, Mapping
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.module_source import source_of
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.runtimes.docker.engine import Engine
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Control
 
@@ -207,7 +208,7 @@ def sources() -> dict[str, str]:
     while wanted:
         name = wanted.pop()
         if name not in found:
-            found[name] = _source(name)
+            found[name] = source_of(name)
             wanted += _imported(found[name])
     return found
 
@@ -222,12 +223,3 @@ def _imported(source: str) -> list[str]:
         else:
             found.append(name)
     return found
-
-
-def _source(name: str) -> str:
-    found = importlib.util.find_spec(name)
-    text = found.loader.get_source(name) if found is not None and found.loader is not None else None  # type: ignore[attr-defined]
-    if text is None:
-        raise S2DSException(f"the source of {name} is required by a helper and cannot be read")
-    # Ansible's loader of collections returns bytes.
-    return text.decode() if isinstance(text, bytes) else str(text)

@@ -10,9 +10,9 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Callable, Iterator
 
 import pytest
 
