@@ -135,8 +135,6 @@ def shellcheck(job: Job) -> None:
 
 
 def _is_shell(path: Path) -> bool:
-    if ".git" in path.parts:
-        return False
     with path.open("rb") as file:
         start = file.readline(64)
     return path.suffix == ".sh" or (start.startswith(b"#!") and start.split()[-1].endswith((b"bash", b"/sh", b"dash")))

@@ -70,8 +70,9 @@ def _run(
         newest = newest_core(for_tests())
         remark = "" if newest else f"whole suite on ansible-core {core}: no Python 3.12 on this machine"
         build = artifact.installed(env)
-        workspace = Workspace(Path(directory), build, core, env, arguments, echo=len(parts) == 1)
-        checkout.copy(workspace.directory, checkout.files())
+        names = checkout.files()
+        workspace = Workspace(Path(directory), build, core, env, names, arguments, echo=len(parts) == 1)
+        checkout.copy(workspace.directory, names)
         # Tools that ask git for the files get the answer for the copy, not for the checkout around it.
         for command in (["init", "-q"], ["add", "-A"]):
             subprocess.run(["git", *command], cwd=str(workspace.collection), stdin=subprocess.DEVNULL, check=True)
