@@ -201,8 +201,11 @@ def examples(job: Job) -> None:
 def scenarios(job: Job) -> None:
     """Many streams and gateways, recipes with real applications, a batch system, and event-driven Ansible."""
     first, *others = SCENARIOS
-    rulebook = environment.environment("eda") / "bin" / "ansible-rulebook"
-    env = {"ANSIBLE_COLLECTIONS_PATH": str(job.workspace.build), "ANSIBLE_RULEBOOK": str(rulebook)}
+    env = {
+        "ANSIBLE_COLLECTIONS_PATH": str(job.workspace.build),
+        "ANSIBLE_RULEBOOK": str(environment.environment("eda") / "bin" / "ansible-rulebook"),
+        "SCISTREAM_TEST_APPLICATIONS": str(environment.environment("applications") / "bin"),
+    }
     job.pytest(first, *others, *SIDE_BY_SIDE, env=env)
 
 

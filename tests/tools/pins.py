@@ -17,6 +17,7 @@ RESOLVED = {
     "requirements/demo": "3.11",
     "requirements/containers": "3.11",
     "requirements/eda": "3.11",
+    "requirements/applications": "3.11",
     "requirements/reuse": "3.11",
     "requirements/core-2.18": "3.11",
     "requirements/core-2.19": "3.11",

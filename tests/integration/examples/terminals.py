@@ -36,7 +36,9 @@ class Terminal:
         self.has_jobs = False
         self._host = host
         self._script = directory / f".terminal-{host.name}"
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        # The applications of requirements/applications.txt, where the run has an environment with them.
+        python = os.environ.get("SCISTREAM_TEST_APPLICATIONS") or str(Path(sys.executable).parent)
+        path = os.pathsep.join([python, os.environ["PATH"]])
         self._shell = subprocess.Popen(
             [*host.enter("--net"), "bash", "--norc"],
             env={**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"},
