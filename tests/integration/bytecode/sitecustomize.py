@@ -12,6 +12,7 @@ is the same; what cannot be kept is compiled as ever.
 from __future__ import annotations
 
 import _imp
+import gc
 import marshal
 import os
 import sys
@@ -67,3 +68,5 @@ if _directory and any(os.path.basename(word) == "ansible-playbook" for word in g
 
     # The name that its code finds before the function of Python.
     _collection_finder.compile = _of_plugin
+    # A run is short, and without its collector a tenth cheaper.
+    gc.disable()

@@ -10,27 +10,37 @@ import contextlib
 import os
 import signal
 import socket
+import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 
-LISTEN_STATE = "0A"
+LISTEN_STATE = 10
+# Of linux/netlink.h and linux/sock_diag.h.
+SOCK_DIAG, SOCK_DIAG_BY_FAMILY, DUMP_REQUEST, DONE = 4, 20, 0x301, 3
+_HEADER = struct.Struct("=IHHII")
 PATIENCE = 40.0
 
 
 def processes(text: str) -> dict[int, str]:
     """Return the processes that have a text in their command lines, as pid and command; never this one."""
     found: dict[int, str] = {}
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+    wanted, own = text.encode(), str(os.getpid())
+    for name in os.listdir("/proc"):
+        if not name.isdigit() or name == own:
             continue
         with contextlib.suppress(OSError):
-            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
-            if text in command and (entry / "stat").read_text().rpartition(")")[2].split()[0] not in "ZX":
-                found[int(entry.name)] = command
+            command = _content(f"/proc/{name}/cmdline").replace(b"\0", b" ")
+            if wanted in command and _content(f"/proc/{name}/stat").rpartition(b")")[2].split()[0] not in b"ZX":
+                found[int(name)] = command.decode("utf-8", "replace")
     return found
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as file:
+        return file.readall()
 
 
 def kill(pid: int) -> None:
@@ -41,17 +51,26 @@ def kill(pid: int) -> None:
 
 def listening(address: str) -> list[int]:
     """Return the TCP ports at which somebody listens on an address."""
-    ipv6 = ":" in address
-    raw = socket.inet_pton(socket.AF_INET6 if ipv6 else socket.AF_INET, address)
-    name = "".join(raw[at : at + 4][::-1].hex() for at in range(0, len(raw), 4)).upper()
-    ports = []
-    with open(f"/proc/net/tcp{'6' if ipv6 else ''}", encoding="ascii") as stream:
-        for line in stream.readlines()[1:]:
-            _slot, local, _remote, state = line.split()[:4]
-            host, _unused, port = local.partition(":")
-            if host == name and state == LISTEN_STATE:
-                ports.append(int(port, 16))
-    return sorted(ports)
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    wanted = socket.inet_pton(family, address)
+    return sorted(port for host, port in _listeners(family) if host == wanted)
+
+
+def _listeners(family: int) -> Iterator[tuple[bytes, int]]:
+    """Ask the kernel for the sockets that listen: /proc/net/tcp is 15 times slower where memory is large (sock_diag(7))."""
+    size = 4 if family == socket.AF_INET else 16
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, SOCK_DIAG) as kernel:
+        body = struct.pack("=BBBxI48x", family, socket.IPPROTO_TCP, 0, 1 << LISTEN_STATE)
+        kernel.send(_HEADER.pack(_HEADER.size + len(body), SOCK_DIAG_BY_FAMILY, DUMP_REQUEST, 1, 0) + body)
+        while True:
+            answer = kernel.recv(1 << 18)
+            while answer:
+                length, kind, *_rest = _HEADER.unpack_from(answer)
+                row, answer = answer[_HEADER.size : length], answer[(length + 3) & ~3 :]
+                if kind == DONE:
+                    return
+                assert kind == SOCK_DIAG_BY_FAMILY, f"the kernel refused: {row.hex()}"
+                yield row[8 : 8 + size], int.from_bytes(row[4:6], "big")
 
 
 def eventually(what: str, condition: Callable[[], object]) -> None:

@@ -28,6 +28,8 @@ def find(listeners: Sequence[Endpoint], transport: str, directory: str) -> list[
         transport: ``tcp``, ``udp`` or ``both``.
         directory: The data server's directory, in which its own processes work.
     """
+    if not listeners:
+        return []
     bound = {inode: address for table in _TABLES[transport] for address, inode in _bound(table)}
     wanted: dict[str, Endpoint] = {}
     for inode, (host, port) in bound.items():
