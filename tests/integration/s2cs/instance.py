@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import importlib
 import importlib.util
 import itertools
@@ -15,6 +16,7 @@ import json
 import os
 import pkgutil
 import pwd
+import py_compile
 import random
 import re
 import shutil
@@ -36,6 +38,7 @@ from ansible_collections.scistream.gateway.tests.integration.s2cs.service import
 
 COLLECTION = Path(__file__).resolve().parents[3]
 MODULES = "ansible_collections.scistream.gateway.plugins.modules"
+MODULE_UTILS = "ansible_collections.scistream.gateway.plugins.module_utils"
 _EXPIRES = re.compile(r'"expires": [0-9.]+')
 
 SECRET = "the-secret-of-the-tests-0123456789abcdef"
@@ -70,8 +73,7 @@ class Call:
         self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - result() and kill_after() close them
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         main = importlib.import_module(f"{MODULES}.{module}").main
-        # What modules import late and is not theirs: once, and not in each process.
-        importlib.import_module("jinja2.sandbox")
+        load_what_modules_import_late()
         if drop:
             load_what_actions_load()
         sys.stdout.flush()
@@ -143,6 +145,16 @@ def call(module: str, options: dict[str, Any], check: bool = False) -> dict[str,
 def start(module: str, options: dict[str, Any], check: bool = False, user: str = "", drop: bool = False) -> Call:
     """Start a module."""
     return Call(module, {**options, "_ansible_check_mode": check, "_ansible_diff": True}, user, drop)
+
+
+@functools.cache
+def load_what_modules_import_late() -> None:
+    """Import it once, and not in each process."""
+    importlib.import_module("jinja2.sandbox")
+    for layer in ("_s2cs", "_s2ds"):
+        package = importlib.import_module(f"{MODULE_UTILS}.{layer}")
+        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(found.name)
 
 
 def load_what_actions_load() -> None:
@@ -287,15 +299,15 @@ class S2CS:
         """Return the ports at which this S2CS's data servers listen, by address."""
         return {address: machine.listening(address) for address in sorted(set(self.policy["listen"].values()))}
 
-    def processes(self) -> dict[int, str]:
+    def processes(self, settled: bool = False) -> dict[int, str]:
         """Return the processes of this S2CS."""
-        return machine.processes(f"{self.state}/")
+        return machine.processes(f"{self.state}/", settled)
 
     def picture(self) -> tuple[Any, ...]:
         """Return all that an action can change; two pictures are equal if nothing did."""
         found = sorted(self.sessions.rglob("*")) if self.state.exists() else []
         files = {str(path): _content(path) for path in found if not path.name.startswith("counters.json")}
-        return self._lasting(), self.rows("port"), self.listening(), sorted(self.processes()), files
+        return self._lasting(), self.rows("port"), self.listening(), sorted(self.processes(settled=True)), files
 
     def _lasting(self) -> list[Any]:
         """Return the sessions without the deadline for their next message, which begins anew with each call."""
@@ -330,13 +342,26 @@ class S2CS:
 
 
 def install(source: Path, directory: Path) -> None:
-    """Copy a program as the roles do: for nobody else to write, whoever's the sources are."""
+    """Copy a program as the roles do: compiled, and for nobody else to write, whoever's the sources are."""
     sources = [path for path in (source, *source.rglob("*.py")) if path.is_file()]
     for path in sources:
         target = directory / path.relative_to(source.parent)
-        target.parent.mkdir(mode=0o755, exist_ok=True)
+        compiled = target.parent / "__pycache__" / f"{target.stem}.{sys.implementation.cache_tag}.pyc"
+        for parent in (target.parent, compiled.parent):
+            parent.mkdir(mode=0o755, exist_ok=True)
         target.write_bytes(path.read_bytes())
         target.chmod(0o755)
+        compiled.write_bytes(_compiled(path))
+        compiled.chmod(0o644)
+
+
+@functools.cache
+def _compiled(source: Path) -> bytes:
+    """Return the bytecode of a program, which is valid as long as the program has this content."""
+    with tempfile.NamedTemporaryFile() as file:
+        mode = py_compile.PycInvalidationMode.CHECKED_HASH
+        py_compile.compile(str(source), file.name, doraise=True, invalidation_mode=mode)
+        return Path(file.name).read_bytes()
 
 
 def _content(path: Path) -> object:

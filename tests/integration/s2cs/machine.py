@@ -14,28 +14,50 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import TracebackType
 
 LISTEN_STATE = 10
 # Of linux/netlink.h and linux/sock_diag.h.
 SOCK_DIAG, SOCK_DIAG_BY_FAMILY, DUMP_REQUEST, DONE = 4, 20, 0x301, 3
 _HEADER = struct.Struct("=IHHII")
+# Seconds after which a process that was going to run another program has done so.
+SETTLED = 10.0
+_commands: dict[tuple[str, int], tuple[float, bytes]] = {}
 PATIENCE = 40.0
 
 
-def processes(text: str) -> dict[int, str]:
-    """Return the processes that have a text in their command lines, as pid and command; never this one."""
+def processes(text: str, settled: bool = False) -> dict[int, str]:
+    """Return the processes that have a text in their command lines, as pid and command; never this one.
+
+    With settled, a process that has had its command line for long is believed to keep it: it costs the kernel more to
+    read those of all processes than a module takes for most refusals.
+    """
     found: dict[int, str] = {}
     wanted, own = text.encode(), str(os.getpid())
-    for name in os.listdir("/proc"):
-        if not name.isdigit() or name == own:
-            continue
-        with contextlib.suppress(OSError):
-            command = _content(f"/proc/{name}/cmdline").replace(b"\0", b" ")
-            if wanted in command and _content(f"/proc/{name}/stat").rpartition(b")")[2].split()[0] not in b"ZX":
-                found[int(name)] = command.decode("utf-8", "replace")
+    with os.scandir("/proc") as entries:
+        for entry in entries:
+            if not entry.name.isdigit() or entry.name == own:
+                continue
+            with contextlib.suppress(OSError):
+                command = _command(entry.name, entry.inode(), settled)
+                if wanted in command and _state(entry.name) not in "ZX":
+                    found[int(entry.name)] = command.decode("utf-8", "replace")
     return found
+
+
+def _command(pid: str, inode: int, settled: bool) -> bytes:
+    """Return a process's command line; the inode of its directory tells it from an earlier one with its number."""
+    now = time.monotonic()
+    since, before = _commands.get((pid, inode), (now, b""))
+    if settled and now - since > SETTLED:
+        return before
+    command = _content(f"/proc/{pid}/cmdline").replace(b"\0", b" ")
+    _commands[pid, inode] = (since if command == before else now, command)
+    return command
+
+
+def _state(pid: str) -> str:
+    return _content(f"/proc/{pid}/stat").rpartition(b")")[2].split()[0].decode()
 
 
 def _content(path: str) -> bytes:
@@ -57,7 +79,7 @@ def listening(address: str) -> list[int]:
 
 
 def _listeners(family: int) -> Iterator[tuple[bytes, int]]:
-    """Ask the kernel for the sockets that listen: /proc/net/tcp is 15 times slower where memory is large (sock_diag(7))."""
+    """Ask the kernel for the sockets that listen (sock_diag(7)): /proc/net/tcp is slow where memory is large."""
     size = 4 if family == socket.AF_INET else 16
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, SOCK_DIAG) as kernel:
         body = struct.pack("=BBBxI48x", family, socket.IPPROTO_TCP, 0, 1 << LISTEN_STATE)
