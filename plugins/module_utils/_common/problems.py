@@ -163,9 +163,6 @@ def _connections(session: SessionView, now: float, commands: Commands) -> Iterat
             message += ", or it left before the handshake was complete, as stream_probe does"
         if session.rate_limit and session.proxy in PROXIES and PROXIES[session.proxy].divides_rate:
             message += f", or there were more than num_conn ({len(session.listeners)}), by which its rate is divided"
-        if session.role == "producer" and session.encryption == "tls":
-            # It ends the connection in the handshake.
-            message += "; each stream_probe causes one"
         yield NOTICE, message, commands.admit(session)
     if session.connections.get("open") and session.last_byte is not None:
         idle = now - session.last_byte

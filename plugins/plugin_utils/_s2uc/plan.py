@@ -17,7 +17,6 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.session_
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.document import plain_text
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.inputs import InputError, Inputs
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.key import KeyFileError, check_key
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.listeners_file import template_problems
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import (
     PURPOSES,
     SET_LABEL,
@@ -314,6 +313,8 @@ def _several(streams: Sequence[Stream], listeners: Mapping[str, str]) -> Iterabl
             "with .json, or add listeners_template"
         )
     if template:
+        from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.listeners_file import template_problems
+
         names = {stream.name: stream.transport or "tcp" for stream in present}
         yield from template_problems("listeners_template", template, names)
 

@@ -31,7 +31,7 @@ def status_lines(status: StatusView, show: str = "all", width: int | None = None
     """
     troubled = status.troubled()
     streams = [stream for stream in status.streams if show == "all" or stream.uid in troubled]
-    yield [(_summary(status, len(troubled)), TITLE)]
+    yield [(_summary(status), TITLE)]
     if streams:
         yield from table(streams, status.time, width, status.selected)
     for text in wrapped(list(_gateways(status)), width, "", ""):
@@ -40,11 +40,14 @@ def status_lines(status: StatusView, show: str = "all", width: int | None = None
         yield from _trouble(trouble, width)
 
 
-def _summary(status: StatusView, troubled: int) -> str:
+def _summary(status: StatusView) -> str:
     number = len(status.streams)
     text = f"{number} stream{'' if number == 1 else 's'}"
-    if troubled:
-        return f"{text}, {troubled} with problems"
+    problems, others = status.troubled(PROBLEM), status.troubled()
+    if problems:
+        return f"{text}, {len(problems)} with problems"
+    if others:
+        return f"{text}, no problems, {len(others)} with notices"
     return f"{text}, no problems" if not status.troubles else text
 
 

@@ -96,9 +96,9 @@ class StatusView:
     troubles: Sequence[Trouble]
     selected: bool = False
 
-    def troubled(self) -> set[str]:
-        """Return the uids of streams with problems."""
-        uids = {trouble.problem.uid for trouble in self.troubles}
+    def troubled(self, level: str | None = None) -> set[str]:
+        """Return the uids of streams with problems of a level. If omitted, of any level."""
+        uids = {trouble.problem.uid for trouble in self.troubles if level in (None, trouble.problem.level)}
         return {stream.uid for stream in self.streams if uids & {part.uid for part in stream.parts}}
 
 

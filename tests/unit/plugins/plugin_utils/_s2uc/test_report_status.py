@@ -126,6 +126,11 @@ def test_who_encrypts() -> None:
         assert "encrypted" not in "".join(shown(both(tls=unknown)))
 
 
+def test_a_notice_is_no_problem() -> None:
+    refused = {"counters": counters(connections={"open": 0, "total": 3, "refused": 1, "failed": 0})}
+    assert shown(both(**refused))[0] == "1 stream, no problems, 1 with notices"
+
+
 def test_how_many_paths() -> None:
     texts = {2: "2 paths", 1: "1 path", 0: "single path: the other gateway or the network has no Multipath TCP"}
     for paths, text in texts.items():
@@ -180,7 +185,7 @@ def test_a_dead_data_server_has_its_log_and_the_command() -> None:
         (
             {"counters": counters(connections={"open": 0, "total": 3, "refused": 1, "failed": 0})},
             "1 connection refused: the client or its certificate is not allowed (allowed: 198.51.100.7/32)"
-            "; each stream_probe causes one",
+            ", or it left before the handshake was complete, as stream_probe does",
             OPEN.strip(),
         ),
         (
