@@ -375,10 +375,6 @@ def prefer(program: Path, sending: bool, receiving: bool) -> None:
     costs(program).write_text(subprocess.check_output(words, text=True))
 
 
-def change(program: Path, **changes: Any) -> None:
-    costs(program).write_text(json.dumps({**json.loads(costs(program).read_text()), **changes}))
-
-
 def test_measured_once(sealed: Any) -> None:
     """By a program of the administrator, for all sessions, until the kernel or OpenSSL changes."""
     target, program = sealed.bed.target(), sealed.installed()
@@ -405,7 +401,7 @@ def test_measured_once(sealed: Any) -> None:
         assert (found[direction] == "kernel") == cheaper
         assert f"{direction} in {'the kernel' if cheaper else 'user space'}" in changed
     for changes in ({"kernel": "2.6.32"}, {"openssl": "OpenSSL 0.9.8"}, {"processor": "Z80"}):
-        change(program, **{**json.loads(good), **changes})
+        costs(program).write_text(json.dumps({**json.loads(good), **changes}))
         assert gateway.reload(json.loads((gateway.directory / "s2ds.json").read_text()))["ok"]
         (name,) = changes
         assert f"was measured with another {name}" in gateway.status()["tls"]["reason"]
