@@ -155,7 +155,7 @@ def test_a_stream_survives_the_loss_of_a_path(bed: Any) -> None:
         served.send(b"data")
         assert consumer.receive(4) == b"data"
         for gateway in gateways.values():
-            bed.wait_until(lambda gateway=gateway: gateway.status()["multipath"] == {"paths": 2}, "the second path")  # type: ignore[misc]
+            bed.wait_until(lambda gateway=gateway: gateway.status()["multipath"] == {"paths": 2}, "the second path")
         piece = os.urandom(1 << 20)
         digest, received = hashlib.sha256(), hashlib.sha256()
         for number in range(24):
