@@ -195,6 +195,13 @@ sessions:
           sample: >-
             sending in the kernel (0.41 in the kernel, 0.86 in user space), receiving in user space (0.90 in the kernel,
             0.88 in user space), as measured on this host in CPU seconds for each GB
+        with_one_key:
+          description:
+            - How many bytes of the busier direction of a connection one key has encrypted. The largest of all open
+              connections, 0 for those whose keys are changed in time. With AES-GCM, TLS allows 389 GB.
+          returned: always
+          type: int
+          sample: 1048576
     multipath:
       description:
         - The paths between the gateways. Null if the session does not use Multipath TCP, or its data server does not

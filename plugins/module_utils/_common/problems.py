@@ -12,7 +12,7 @@ from typing import Any, Iterator, Mapping
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import printable
-from ansible_collections.scistream.gateway.plugins.module_utils._common.formatting import format_duration
+from ansible_collections.scistream.gateway.plugins.module_utils._common.formatting import format_duration, format_size
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_view import SessionView
 
 #: Levels: something does not work, or may stop working.
@@ -22,6 +22,8 @@ PROBLEM, NOTICE = "problem", "notice"
 _CERTIFICATE_SECONDS, _SESSION_SECONDS, _HELLO_SECONDS = 14 * 86400, 600, 30
 # Seconds without a transfer, while connections are open, that are reported.
 _IDLE_SECONDS = 900
+# Bytes that one key of AES-GCM may encrypt: the full records of RFC 8446, 5.5. The share of them that is reported.
+_KEY_BYTES, _KEY_SHARE = 23_726_566 * 16384, 1 / 3
 # Fraction of ports and sessions in use that is reported.
 _NEARLY_FULL = 0.9
 #: How commands run a playbook of this collection.
@@ -96,7 +98,7 @@ def session_problems(session: SessionView, now: float, commands: Commands = ON_G
         now: The current time.
         commands: The commands that repair it.
     """
-    for check in (_state, _connections, _expiry):
+    for check in (_state, _connections, _keys, _expiry):
         for level, message, command in check(session, now, commands):
             yield Problem(level, message, command, session.uid, session.role)
 
@@ -169,6 +171,17 @@ def _connections(session: SessionView, now: float, commands: Commands) -> Iterat
         if idle >= _IDLE_SECONDS:
             message = f"connections are open, but nothing has been transferred for {format_duration(idle)}"
             yield NOTICE, message, commands.drop(session.uid)
+
+
+def _keys(session: SessionView, now: float, commands: Commands) -> Iterator[tuple[str, str, str]]:
+    if session.with_one_key < _KEY_BYTES * _KEY_SHARE or not str(session.tls.get("suite")).startswith("TLS_AES_"):
+        return
+    level = PROBLEM if session.with_one_key >= _KEY_BYTES else NOTICE
+    message = (
+        f"a connection has transferred {format_size(session.with_one_key)} with one key, and AES-GCM allows "
+        f"{format_size(_KEY_BYTES)}: connect again, or set cipher to chacha20-poly1305 in the settings of s2ds"
+    )
+    yield level, message, commands.drop(session.uid)
 
 
 def _expiry(session: SessionView, now: float, commands: Commands) -> Iterator[tuple[str, str, str]]:

@@ -57,6 +57,7 @@ class SessionView:
         rate_limit: Limit of each direction in bits per second, or None.
         certificates: Expiry times of the certificates: ``own`` and ``peer``.
         tls: Whether the kernel encrypts, by direction, the cipher suite, and why. Empty if unknown.
+        with_one_key: Bytes of the busier direction of a connection that one key has encrypted.
         paths: Number of paths of the latest connection, 0 for ordinary TCP, or None without Multipath TCP.
     """
 
@@ -87,6 +88,7 @@ class SessionView:
     rate_limit: int | None = None
     certificates: Mapping[str, float] = field(default_factory=dict)
     tls: Mapping[str, Any] = field(default_factory=dict)
+    with_one_key: int = 0
     paths: int | None = None
 
     @property
@@ -133,7 +135,8 @@ def session_view(session: Mapping[str, Any]) -> SessionView:
         rate_limit=session.get("rate"),
         certificates=_certificates(session),
         tls=_tls(session.get("tls")),
-        paths=_paths(session.get("multipath")),
+        with_one_key=_number(session.get("tls"), "with_one_key") or 0,
+        paths=_number(session.get("multipath"), "paths"),
     )
 
 
@@ -143,9 +146,9 @@ def _tls(found: Any) -> dict[str, str | None]:
     return {key: None if found.get(key) is None else printable(found[key]) for key in _TLS}
 
 
-def _paths(found: Any) -> int | None:
-    paths = found.get("paths") if isinstance(found, dict) else None
-    return paths if isinstance(paths, int) and not isinstance(paths, bool) else None
+def _number(found: Any, key: str) -> int | None:
+    value = found.get(key) if isinstance(found, dict) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def parse_time(text: Any) -> float | None:

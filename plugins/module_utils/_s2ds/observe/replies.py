@@ -93,6 +93,7 @@ def encryption(found: Mapping[str, Any]) -> dict[str, Any] | None:
         "receiving": given.get("receiving"),
         "suite": suite,
         "reason": printable(why),
+        "with_one_key": count(given, "with_one_key") if "with_one_key" in given else 0,
     }
 
 

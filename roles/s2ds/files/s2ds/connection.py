@@ -273,6 +273,12 @@ class Connection:
         answer = fcntl.ioctl(leg.fd, termios.TIOCOUTQ, b"\0\0\0\0")
         return int(struct.unpack("i", answer)[0])
 
+    def with_one_key(self) -> int:
+        """Return how many bytes of its busier direction one key has encrypted, 0 if keys are changed in time."""
+        if self._pump is None or self._channel is None or self._channel.key_update:
+            return 0
+        return max(self._pump.moved())
+
     def _fail(self, reason: str) -> None:
         self._worker.resources.counters[FAILED] += 1
         self._worker.log.line(f"failed {self} reason={reason!r}")

@@ -13,8 +13,8 @@ from __future__ import annotations
 import mmap
 
 # ADMITTED is the number of open connections that count towards max_connections. The others are in the handshake.
-CLOSED, FAILED, REFUSED, TO_CONSUMER, TO_PRODUCER, ENCRYPTION, PATHS, ADMITTED = range(8)
-FIELDS = 8  # one cache line for each block
+CLOSED, FAILED, REFUSED, TO_CONSUMER, TO_PRODUCER, ENCRYPTION, PATHS, ADMITTED, ONE_KEY = range(9)
+FIELDS = 16  # two cache lines for each block
 
 
 class Counters:

@@ -12,7 +12,7 @@ import os
 from acceptor import Acceptor
 from config import load
 from control import Controller
-from counters import ENCRYPTION, FAILED, PATHS, REFUSED, TO_CONSUMER, TO_PRODUCER
+from counters import ENCRYPTION, FAILED, ONE_KEY, PATHS, REFUSED, TO_CONSUMER, TO_PRODUCER
 from credential_files import read
 from event_loop import EventLoop
 from multipath import latest as latest_paths
@@ -158,7 +158,9 @@ class Dispatcher:
         from encryption import UNKNOWN, latest
 
         found = latest(self._workers.counters.each(ENCRYPTION))
-        return {**(found.document() if found else dict.fromkeys(UNKNOWN)), "reason": self._choice.reason}
+        known = found.document() if found else dict.fromkeys(UNKNOWN)
+        with_one_key = max((slot.block[ONE_KEY] for slot in self._workers.running()), default=0)
+        return {**known, "reason": self._choice.reason, "with_one_key": with_one_key}
 
     def _multipath(self) -> dict[str, Any] | None:
         """Return how many paths the latest connection has."""

@@ -60,13 +60,12 @@ class KernelTls:
 
 
 class KernelChannel(Channel):
-    __slots__ = ("_header", "_kernel", "_missing", "_secrets", "_wanted", "key_update", "opener", "outflow")
+    __slots__ = ("_header", "_kernel", "_missing", "_secrets", "_wanted", "opener", "outflow")
 
     def __init__(self, tls: TlsContext, leg: Leg, kernel: KernelTls, sealing: bool, opening: bool) -> None:
         super().__init__(tls, leg)
         self.opener: TrafficKeys | None = None  # if the kernel decrypts
         self.outflow: kernel_tls.Outflow | None = None  # if the kernel encrypts
-        self.key_update: int | None = None  # bytes after which it gets a new key, if both ends are able
         self._kernel = kernel
         self._wanted = (sealing, opening)
         self._secrets: dict[str, bytes] = {}

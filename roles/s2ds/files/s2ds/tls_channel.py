@@ -32,12 +32,13 @@ HANDSHAKE_SIZE = 1 << 14
 
 
 class Channel:
-    __slots__ = ("_incoming", "_object", "_outgoing", "_tls", "_unsent", "answered", "ended", "leg")
+    __slots__ = ("_incoming", "_object", "_outgoing", "_tls", "_unsent", "answered", "ended", "key_update", "leg")
 
     def __init__(self, tls: TlsContext, leg: Leg) -> None:
         self.leg = leg
         self.ended = False  # the peer has sent the end of its stream
         self.answered = False  # something was sent in the handshake
+        self.key_update: int | None = None  # bytes after which it gets a new key, if both ends are able
         self._tls = tls
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()

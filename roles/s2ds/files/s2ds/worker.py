@@ -14,7 +14,7 @@ from select import EPOLLIN, epoll
 
 from config import AUTO
 from connection import Connection
-from counters import ADMITTED, CLOSED, FAILED, PATHS
+from counters import ADMITTED, CLOSED, FAILED, ONE_KEY, PATHS
 from credentials import CredentialError, Credentials
 from handshakes import Handshakes
 from log import Refusals
@@ -148,6 +148,9 @@ class Worker:
                 self.tls = None
             if "tick" in job:
                 self.resources.pool.trim()
+                if self._credentials is not None:
+                    connections = set(self._connections.values())
+                    self.resources.counters[ONE_KEY] = max((item.with_one_key() for item in connections), default=0)
             if "give_way" in job:
                 self.handshakes.give_way()
             if "target" in job:

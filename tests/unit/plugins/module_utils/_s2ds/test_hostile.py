@@ -51,7 +51,13 @@ def test_counters_of_the_right_shape_and_nothing_else() -> None:
     assert replies.counters({**GOOD, "exact": "x"})["exact"] is False
 
 
-TLS = {"sending": "kernel", "receiving": None, "suite": "TLS_AES_256_GCM_SHA384", "reason": "kernel_tls is true"}
+TLS = {
+    "sending": "kernel",
+    "receiving": None,
+    "suite": "TLS_AES_256_GCM_SHA384",
+    "reason": "kernel_tls is true",
+    "with_one_key": 0,
+}
 
 
 def test_encryption_of_the_right_shape_and_nothing_else() -> None:
@@ -60,8 +66,8 @@ def test_encryption_of_the_right_shape_and_nothing_else() -> None:
     assert replies.encryption({"tls": None}) is replies.encryption({}) is None
 
 
-@pytest.mark.parametrize("key", ["sending", "receiving", "suite", "reason", "all"])
-@pytest.mark.parametrize("value", [True, 1, "x y", "Kernel", "\n", [], ["kernel"], {}, "A" * 65])
+@pytest.mark.parametrize("key", ["sending", "receiving", "suite", "reason", "with_one_key", "all"])
+@pytest.mark.parametrize("value", [True, 1.5, "x y", "Kernel", "\n", [], ["kernel"], {}, "A" * 65])
 def test_encryption_of_a_wrong_shape(key: str, value: Any) -> None:
     if key == "reason" and isinstance(value, str):
         assert len(replies.encryption({"tls": {**TLS, key: value}})["reason"]) <= 65  # type: ignore[index]

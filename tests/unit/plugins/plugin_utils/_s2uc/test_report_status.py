@@ -131,6 +131,28 @@ def test_a_notice_is_no_problem() -> None:
     assert shown(both(**refused))[0] == "1 stream, no problems, 1 with notices"
 
 
+@pytest.mark.parametrize(
+    ("suite", "amount", "level"),
+    [
+        ("TLS_AES_256_GCM_SHA384", 129 << 30, "NOTICE"),
+        ("TLS_AES_128_GCM_SHA256", 363 << 30, "PROBLEM"),
+        ("TLS_AES_256_GCM_SHA384", 120 << 30, ""),
+        ("TLS_CHACHA20_POLY1305_SHA256", 1 << 60, ""),
+        (None, 1 << 60, ""),
+        ("TLS_AES_256_GCM_SHA384", "1", ""),
+        ("TLS_AES_256_GCM_SHA384", True, ""),
+    ],
+)
+def test_what_one_key_has_encrypted(suite: Any, amount: Any, level: str) -> None:
+    tls = {"sending": "user space", "receiving": "user space", "suite": suite, "reason": "", "with_one_key": amount}
+    lines = [line for line in shown(both(tls=tls)) if "with one key" in line]
+    assert [line.partition(" ")[0] for line in lines] == [level] * len(lines) and bool(lines) == bool(level)
+    if level:
+        assert "GiB with one key, and AES-GCM allows 362 GiB: connect again, or set cipher" in " ".join(
+            shown(both(tls=tls))
+        )
+
+
 def test_how_many_paths() -> None:
     texts = {2: "2 paths", 1: "1 path", 0: "single path: the other gateway or the network has no Multipath TCP"}
     for paths, text in texts.items():

@@ -88,3 +88,17 @@ def test_a_process_that_has_loaded_openssl(sealed: Any) -> None:
     client.send(b"x")
     assert server.receive(1) == b"x"
     assert gateway.status()["tls"]["suite"] == SUITES["chacha20-poly1305"]
+
+
+def test_how_much_one_key_has_encrypted(sealed: Any) -> None:
+    target = sealed.bed.target()
+    inner = sealed.gateway("accept", target.address)
+    outer = sealed.gateway("connect", sealed.address(inner))
+    clients = [sealed.bed.link(outer, target) for _unused in range(2)]
+    for (client, server), size in zip(clients, (1 << 20, 1 << 16)):
+        client.send(b"x" * size)
+        server.receive(size)
+    for gateway in (inner, outer):
+        sealed.bed.wait_until(
+            lambda gateway=gateway: gateway.status()["tls"]["with_one_key"] == 1 << 20, "the longest connection"
+        )
