@@ -94,6 +94,11 @@ _raw:
       description: Whether it treats the end of one direction without a close_notify alert as an attack.
       type: bool
       sample: false
+    tells_departures:
+      description: Whether it does not count clients as refused that close their connection in the handshake.
+      type: bool
+      version_added: 0.2.0
+      sample: false
     restricts_clients:
       description: Whether it can refuse connections of applications by their addresses.
       type: bool

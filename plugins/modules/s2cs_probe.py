@@ -14,7 +14,7 @@ description:
     clock of the gateway.
   - The consumer's gateway has the listeners of the producer's gateway present their certificates, and then closes the
     connection before the handshake is complete, so that the application is not contacted. The data server of the
-    producer's gateway counts this as a refused connection.
+    producer's gateway counts this as a refused connection, unless it is C(s2ds).
   - Other targets, which are applications and unencrypted listeners that lead to them, get one connection without data.
     They are not contacted while connections of the session are open, or if this is unknown, because the application may
     accept only one client at a time.

@@ -33,6 +33,7 @@ class ProxyCapabilities:
         half_closes_without_close_notify: Whether it ends one direction of a TLS connection without a close_notify
             alert.
         requires_close_notify: Whether it treats such an end as an attack.
+        tells_departures: Whether it does not count clients as refused that close their connection in the handshake.
         restricts_clients: Whether it can refuse connections of applications by their addresses.
     """
 
@@ -49,6 +50,7 @@ class ProxyCapabilities:
     program_setting: str = "program"
     half_closes_without_close_notify: bool = False
     requires_close_notify: bool = False
+    tells_departures: bool = False
     restricts_clients: bool = True
 
 
@@ -79,6 +81,7 @@ PROXIES: Mapping[str, ProxyCapabilities] = {
         templated=False,
         program_setting="python",
         requires_close_notify=True,
+        tells_departures=True,
     ),
     "haproxy": ProxyCapabilities("haproxy:2.6-bookworm", limits_rate=True, limits_rate_since="2.7"),
     "nginx": ProxyCapabilities(

@@ -10,7 +10,7 @@ import shlex
 from dataclasses import dataclass
 from typing import Any, Iterator, Mapping
 
-from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES
+from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES, ProxyCapabilities
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import printable
 from ansible_collections.scistream.gateway.plugins.module_utils._common.formatting import format_duration, format_size
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_view import SessionView
@@ -157,13 +157,14 @@ def _connections(session: SessionView, now: float, commands: Commands) -> Iterat
         message = f"{_plural(failed, 'connection')} failed because the target did not respond"
         yield NOTICE, message, commands.reach(session)
     if refused:
+        proxy = PROXIES.get(session.proxy, ProxyCapabilities())
         allowed = f" (allowed: {', '.join(session.clients[:3])})" if session.clients else ""
         message = f"{_plural(refused, 'connection')} refused: the client or its certificate is not allowed{allowed}"
         if session.role == "producer" and session.state == "announced":
             message += ", as the stream is not open yet"
-        elif session.role == "producer" and session.encryption == "tls":
+        elif session.role == "producer" and session.encryption == "tls" and not proxy.tells_departures:
             message += ", or it left before the handshake was complete, as stream_probe does"
-        if session.rate_limit and session.proxy in PROXIES and PROXIES[session.proxy].divides_rate:
+        if session.rate_limit and proxy.divides_rate:
             message += f", or there were more than num_conn ({len(session.listeners)}), by which its rate is divided"
         yield NOTICE, message, commands.admit(session)
     if session.connections.get("open") and session.last_byte is not None:

@@ -14,7 +14,7 @@ import struct
 import termios
 from select import EPOLLOUT
 
-from counters import ADMITTED, CLOSED, ENCRYPTION, FAILED, REFUSED
+from counters import ADMITTED, CLOSED, ENCRYPTION, FAILED, LEFT, REFUSED
 from plain_pump import PlainPump
 from pump import AGAIN, FINISHED, LOST, READABLE, Broken, Leg, Refusal
 from sockets import ORDERLY, outgoing, text
@@ -203,7 +203,7 @@ class Connection:
             return False
         except (Broken, OSError) as error:
             why = str(error) if isinstance(error, Broken) else f"{channel.leg.name}: {error.strerror}"
-            self._fail(why) if target is not None else self._refuse(why)
+            self._fail(why) if target is not None else self._leave(why)
             return False
         if target is None:
             self._admit()
@@ -286,6 +286,12 @@ class Connection:
 
     def _refuse(self, reason: str) -> None:
         self._worker.resources.counters[REFUSED] += 1
+        self._worker.refusals.line(f"{self} reason={reason!r}")
+        self._end()
+
+    def _leave(self, reason: str) -> None:
+        """End without counting the client: nobody refused it, and it did not arrive either."""
+        self._worker.resources.counters[LEFT] += 1
         self._worker.refusals.line(f"{self} reason={reason!r}")
         self._end()
 

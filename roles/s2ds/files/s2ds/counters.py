@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import mmap
 
+# LEFT counts connections whose clients closed them in the handshake, such as probes and monitoring systems.
 # ADMITTED is the number of open connections that count towards max_connections. The others are in the handshake.
-CLOSED, FAILED, REFUSED, TO_CONSUMER, TO_PRODUCER, ENCRYPTION, PATHS, ADMITTED, ONE_KEY = range(9)
+CLOSED, FAILED, REFUSED, TO_CONSUMER, TO_PRODUCER, ENCRYPTION, PATHS, ADMITTED, ONE_KEY, LEFT = range(10)
 FIELDS = 16  # two cache lines for each block
 
 

@@ -12,7 +12,7 @@ import os
 from acceptor import Acceptor
 from config import load
 from control import Controller
-from counters import ENCRYPTION, FAILED, ONE_KEY, PATHS, REFUSED, TO_CONSUMER, TO_PRODUCER
+from counters import ENCRYPTION, FAILED, LEFT, ONE_KEY, PATHS, REFUSED, TO_CONSUMER, TO_PRODUCER
 from credential_files import read
 from event_loop import EventLoop
 from multipath import latest as latest_paths
@@ -91,10 +91,10 @@ class Dispatcher:
     def _counted(self) -> dict[str, int]:
         """Return the counters of this process."""
         counters = self._workers.counters
-        turned_away = counters.total(REFUSED)
+        turned_away, left = counters.total(REFUSED), counters.total(LEFT)
         return {
-            # Connections that were refused in the handshake had been passed to a worker.
-            "total": self._workers.handed() - turned_away,
+            # Connections that ended in the handshake had been passed to a worker.
+            "total": self._workers.handed() - turned_away - left,
             "refused": self._acceptor.refused + turned_away,
             "failed": counters.total(FAILED),
             "to_consumer": counters.total(TO_CONSUMER),

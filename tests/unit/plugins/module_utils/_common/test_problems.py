@@ -68,7 +68,7 @@ def test_a_session_with_which_all_is_well_has_none(item: dict[str, Any]) -> None
         ),
         (session(counters=counters(connections=connections(refused=2))), NOTICE, "2 connections refused", "s2cs info"),
         (
-            session(role="producer", counters=counters(connections=connections(refused=1))),
+            session(role="producer", proxy="nginx", counters=counters(connections=connections(refused=1))),
             NOTICE,
             ", or it left before the handshake was complete, as stream_probe does",
             "s2cs info",

@@ -205,7 +205,7 @@ def test_a_dead_data_server_has_its_log_and_the_command() -> None:
             "ansible gw-a -m ansible.builtin.wait_for -a 'host=10.1.0.5 port=7000 timeout=5'",
         ),
         (
-            {"counters": counters(connections={"open": 0, "total": 3, "refused": 1, "failed": 0})},
+            {"counters": counters(connections={"open": 0, "total": 3, "refused": 1, "failed": 0}), "proxy": "haproxy"},
             "1 connection refused: the client or its certificate is not allowed (allowed: 198.51.100.7/32)"
             ", or it left before the handshake was complete, as stream_probe does",
             OPEN.strip(),

@@ -117,7 +117,7 @@ def ends(request: pytest.FixtureRequest, sealed: Any, kind: str, tmp_path: Path)
         client = forwarder.connect()  # for its class
         client.close()
         client.sock = other.connect()
-        sealed.bed.wait_until(lambda: forwarder.status()["connections"]["refused"] == 1, "the end of the other one")
+        sealed.bed.wait_until(lambda: "end of stream in the handshake" in forwarder.log(), "the end of the other one")
     else:
         other = Other(sealed, kind, "accept", tmp_path, target.address)
         forwarder = sealed.gateway("connect", ["127.0.0.5", other.port])
