@@ -300,6 +300,27 @@ proxy_container:
         bytes: {to_consumer: 0, to_producer: 0}
         last_byte: 1769864400.5
         exact: true
+    tls:
+      description:
+        - Whether the kernel of the gateway or the data server itself encrypts, as in M(scistream.gateway.s2cs_info).
+          Null if the data server is not encrypted or does not say.
+      returned: if O(state) is not V(absent)
+      type: dict
+      version_added: 0.2.0
+      sample:
+        sending: kernel
+        receiving: user space
+        suite: TLS_AES_256_GCM_SHA384
+        reason: kernel_tls is true
+        with_one_key: 1048576
+    multipath:
+      description:
+        - The paths of the latest connection, as in M(scistream.gateway.s2cs_info). Null if the data server does not use
+          Multipath TCP or does not say.
+      returned: if O(state) is not V(absent)
+      type: dict
+      version_added: 0.2.0
+      sample: {paths: 2}
     health:
       description: V(ok), V(down), V(silent) or V(unknown), as in M(scistream.gateway.s2cs_info).
       returned: if O(state) is not V(absent)

@@ -177,7 +177,8 @@ sessions:
           type: str
           sample: kernel
         receiving:
-          description: The same for what is received from the other gateway.
+          description:
+            - The same for what is received from the other gateway. Null if there has not been any connection.
           returned: always
           type: str
           sample: user space

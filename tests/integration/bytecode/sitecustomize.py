@@ -40,7 +40,8 @@ def _remembered(path: str, source: bytes, make: Callable[[], CodeType]) -> CodeT
     except OSError:
         pass
     code = make()
-    new = f"{kept}.{os.getpid()}"
+    # Process IDs are not unique, as hosts of tests have their own.
+    new = f"{kept}.{os.urandom(8).hex()}"
     try:
         with open(new, "wb") as file:
             marshal.dump(code, file)
