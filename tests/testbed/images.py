@@ -10,6 +10,7 @@ that the gateways install from.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import shutil
@@ -95,10 +96,16 @@ def ensure(image: Image, cache: Path, mirror: str | None = None) -> str:
     if docker("image", "ls", "--quiet", image.tag):
         return image.tag
     archive = cache / "images" / f"{image.tag.partition('/')[2].replace(':', '-')}.tar"
-    if not archive.exists():
-        _make(image, archive, mirror)
-    say(f"loading {image.tag}")
-    docker("import", str(archive), image.tag)
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    # Other beds may want the same image at the same time. Making it takes more than waiting for it.
+    with open(archive.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if docker("image", "ls", "--quiet", image.tag):
+            return image.tag
+        if not archive.exists():
+            _make(image, archive, mirror)
+        say(f"loading {image.tag}")
+        docker("import", str(archive), image.tag)
     return image.tag
 
 
@@ -107,7 +114,6 @@ def _make(image: Image, archive: Path, mirror: str | None) -> None:
         install(["mmdebstrap"], "the images of the test bed are made with mmdebstrap")
     say(f"making the image {image.name} of {image.suite}")
     began = time.monotonic()
-    archive.parent.mkdir(parents=True, exist_ok=True)
     partial = archive.with_suffix(".partial.tar")
     run(
         [
