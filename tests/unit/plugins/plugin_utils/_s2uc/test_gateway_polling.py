@@ -68,7 +68,11 @@ def address() -> Iterator[str]:
                 while True:
                     connection, _peer = server.accept()
                     held.append(connection)
-                    path = connection.recv(4096).decode().split()[1].split("/")
+                    request = b""
+                    # All of it: the end of a connection with unread bytes is a reset.
+                    while b"\r\n\r\n" not in request:
+                        request += connection.recv(4096)
+                    path = request.decode().split()[1].split("/")
                     kind = path[1]
                     body = {"good": REPORT, "bad": "<html>"}.get(kind, "")
                     status = "500 Broken" if kind == "broken" else "200 OK"
