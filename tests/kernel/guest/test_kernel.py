@@ -47,6 +47,7 @@ def test_the_kernel_encrypts_and_decrypts(sealed: Any, where: str) -> None:
         "receiving": "kernel",
         "suite": "TLS_AES_256_GCM_SHA384",
         "reason": "kernel_tls is true",
+        "with_one_key": found["with_one_key"],
     }
 
 
