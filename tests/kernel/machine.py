@@ -26,7 +26,8 @@ PACKAGES = ("python3", "python3-pytest", "python3-cryptography", "python3-hypoth
 KERNEL = "linux-image-cloud-amd64"
 # Only the kernel is taken from there.
 BACKPORTS = "-backports"
-MIRROR = "http://deb.debian.org/debian"
+# Adds another suite from wherever that of the root comes from.
+ADD_SUITE = r"s|^deb \(.*\) {0} \(.*\)$|&\ndeb \1 {1} \2|"
 HOOKS = (
     # What a script of a package does on a merged /usr.
     'for name in bin lib lib64 sbin; do test -e "$1/$name" || ln -s "usr/$name" "$1/$name"; done',
@@ -69,10 +70,11 @@ def root(suite: str, cache: Path) -> Path:
     base = suite.removesuffix(BACKPORTS)
     kernel = KERNEL if base == suite else f"{KERNEL}/{suite}"
     include = f"--include={','.join((*PACKAGES, kernel))}"
-    mirrors = [] if base == suite else [f"deb {MIRROR} {name} main" for name in (base, suite)]
+    add = f"sed -i '{ADD_SUITE.format(base, suite)}' \"$1/etc/apt/sources.list\""
+    setup = [] if base == suite else [f"--setup-hook={add}"]
     # Nothing is configured: no script of a package is needed for a program to run.
     words = ["mmdebstrap", "--quiet", "--variant=extract", include, *(f"--extract-hook={hook}" for hook in HOOKS)]
-    subprocess.run([*words, base, str(partial), *mirrors], check=True)
+    subprocess.run([*words, *setup, base, str(partial)], check=True)
     partial.chmod(0o755)
     partial.rename(made)
     return made
