@@ -2,140 +2,149 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Throughput and cost of forwarders, two hops in series, beside the direct path.
-
-Routes between four network namespaces make the direct path; a candidate is run on both gateways, and iperf3
-sends from the producer to the consumer. Every round measures each candidate once, and the ratio is to the direct
-path of the same round, so that other load on the machine touches all alike. Needs root, ip and iperf3.
-"""
+"""Measuring one candidate on both gateways: throughput, processor time of each gateway, and round trips."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import itertools
 import json
 import os
 import re
-import shlex
 import signal
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from namespaces import CONSUMER, GATEWAY_C, GATEWAY_P, PRODUCER, Bed
+from candidates import ROLES
+from namespaces import CONSUMER, PRODUCER, Namespaces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PROGRAM = Path(__file__).resolve().parents[1] / "roles" / "s2ds" / "files" / "s2ds"
+    from candidates import Candidate
+    from namespaces import Bed
+
 PORT = 5201
 # One iperf3 opens at most 128 connections.
 MOST_PER_PAIR = 100
+LATENCY = str(Path(__file__).with_name("latency.py"))
+MESSAGES = 2000
 
 
-class Candidate:
-    """A forwarder for both gateways."""
+@dataclass(frozen=True)
+class Figures:
+    """What was measured in one round.
 
-    direct = False
+    Args:
+        speed: Gbit/s.
+        cost: CPU seconds for each GB, by the role of the gateway. Empty without gateways.
+        latency: Round trip of a small message, in microseconds.
+    """
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    speed: float
+    cost: dict[str, float]
+    latency: float
 
-    def words(self, host: str, directory: Path, address: str, target: str, ports: list[int]) -> list[list[str]]:
-        """The commands to run on this gateway, which may write into a directory of its own."""
-        raise NotImplementedError
-
-
-class Direct(Candidate):
-    """The routed path, without any forwarder."""
-
-    direct = True
-
-    def __init__(self) -> None:
-        super().__init__("direct")
+    @property
+    def total(self) -> float:
+        """CPU seconds of both gateways for each GB."""
+        return sum(self.cost.values())
 
 
-class Native(Candidate):
-    """The forwarder of this collection."""
+@dataclass
+class Running:
+    """A candidate that forwards: where the consumer connects to, and its processes by the role of the gateway."""
 
-    def __init__(self, name: str, settings: dict[str, Any], python: str = sys.executable, *options: str) -> None:
-        super().__init__(name)
-        self._settings = settings
-        self._words = [python, "-I", "-S", str(PROGRAM), *options]
+    address: str
+    children: dict[str, list[subprocess.Popen[bytes]]] = field(default_factory=lambda: {role: [] for role in ROLES})
+    used: dict[str, float] = field(default_factory=lambda: dict.fromkeys(ROLES, 0.0))
 
-    def settings(self, host: str) -> dict[str, Any]:
-        """What is set on this gateway."""
-        return self._settings
+    def begin(self) -> None:
+        """Count from now on: what was done before is no part of what a gigabyte costs."""
+        for role, children in self.children.items():
+            self.used[role] = -sum(cpu_seconds(child.pid) for child in children)
 
-    def words(self, host: str, directory: Path, address: str, target: str, ports: list[int]) -> list[list[str]]:
-        directory.mkdir(exist_ok=True)
-        listeners = [{"address": address, "port": port, "target": [target, port]} for port in ports]
-        (directory / "s2ds.json").write_text(json.dumps({"listeners": listeners, **self.settings(host)}))
-        return [[*self._words, "--directory", str(directory)]]
-
-
-class Other(Candidate):
-    """Any program, one process for each port, by its command line."""
-
-    def __init__(self, name: str, command: str) -> None:
-        super().__init__(name)
-        self._command = command
-
-    def words(self, host: str, directory: Path, address: str, target: str, ports: list[int]) -> list[list[str]]:
-        places = [{"address": address, "port": port, "target": target, "target_port": port} for port in ports]
-        return [shlex.split(self._command.format(**place)) for place in places]
+    def end(self) -> None:
+        for role, children in self.children.items():
+            for child in children:
+                # Not by its method, which would take away the usage of one that has ended already.
+                os.kill(child.pid, signal.SIGTERM)
+                _pid, status, usage = os.wait4(child.pid, 0)
+                child.returncode = status
+                self.used[role] += usage.ru_utime + usage.ru_stime
 
 
 @contextlib.contextmanager
-def forwarding(bed: Bed, candidate: Candidate, work: Path, ports: list[int]) -> Iterator[tuple[str, list[float]]]:
-    """Yields the address that the consumer connects to, and a list that holds the CPU seconds afterwards."""
-    cpu: list[float] = []
+def forwarding(bed: Bed, candidate: Candidate, work: Path, ports: list[int]) -> Iterator[Running]:
+    """Yield the running candidate. What it has used is complete afterwards."""
     if candidate.direct:
-        yield "10.91.2.2", cpu
+        yield Running(bed.producer)
         return
-    hops = ((GATEWAY_P, "10.91.1.2", "10.91.2.2"), (GATEWAY_C, "10.91.0.2", "10.91.1.2"))
-    children: list[subprocess.Popen[bytes]] = []
+    running = Running(bed.entry)
+    place = Path(tempfile.mkdtemp(dir=work))
     try:
-        for host, address, target in hops:
-            for words in candidate.words(host, work / host, address, target, ports):
-                command = bed.command(host, *words)
-                children.append(subprocess.Popen(command, stderr=(work / f"{host}.log").open("ab")))
-        for child, port in itertools.product(children, ports):
-            wait_for(child.pid, port)
-        # What the start costs is no part of what a gigabyte costs.
-        start = sum(cpu_seconds(child.pid) for child in children)
-        yield "10.91.0.2", cpu
-        cpu.append(-start)
+        for role, (address, target) in bed.hops.items():
+            for task in candidate.tasks(role, place / role, address, target, ports):
+                with (place / f"{role}.log").open("ab") as log:
+                    command = bed.gateway(role, task.words)
+                    child = subprocess.Popen(command, cwd=task.directory, stdout=log, stderr=log)
+                running.children[role].append(child)
+        for role, children in running.children.items():
+            for child, port in itertools.product(children, ports):
+                wait_for(child.pid, port, bed.hops[role][0], place / f"{role}.log")
+        running.begin()
+        yield running
     finally:
-        for child in children:
-            # Not by its method, which would take away the usage of one that has ended already.
-            os.kill(child.pid, signal.SIGTERM)
-            _pid, status, usage = os.wait4(child.pid, 0)
-            child.returncode = status
-            cpu.append(usage.ru_utime + usage.ru_stime)
+        running.end()
 
 
 def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Return what a process and its descendants have used."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except FileNotFoundError:
+        return 0.0
+    own = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    return own + sum(cpu_seconds(int(child)) for child in children)
 
 
-def wait_for(pid: int, port: int) -> None:
+def wait_for(pid: int, port: int, address: str = "0.0.0.0", log: Path | None = None) -> None:
     """Until the process, or another one in its namespace, listens on the port."""
+    known = f"{socket.inet_aton(address)[::-1].hex().upper()}|0{{32}}" if log else "[0-9A-F]+"
+    listening = re.compile(rf"^ *\d+: (?:{known}):{port:04X} 0+:0000 0A", re.MULTILINE)
     for _unused in range(500):
-        tables = "".join(Path(f"/proc/{pid}/net/{name}").read_text() for name in ("tcp", "tcp6"))
-        if re.search(rf":{port:04X} 0+:0000 0A", tables):
-            return
+        with contextlib.suppress(FileNotFoundError):
+            tables = "".join(Path(f"/proc/{pid}/net/{name}").read_text() for name in ("tcp", "tcp6"))
+            if listening.search(tables):
+                return
         time.sleep(0.02)
-    raise SystemExit(f"nobody listens on port {port}")
+    raise SystemExit(f"nobody listens on port {port}: {log.read_text() if log else ''}")
 
 
-def transfer(bed: Bed, address: str, connections: int, ports: list[int], options: list[str]) -> tuple[float, float]:
+def round_trip(bed: Namespaces, address: str, size: int) -> float:
+    """Return the median round trip of messages of a size, in microseconds."""
+    words = (sys.executable, "-IS", LATENCY)
+    server = subprocess.Popen(bed.command(PRODUCER, *words, "serve", str(PORT), str(size)))
+    try:
+        wait_for(server.pid, PORT)
+        asking = bed.command(CONSUMER, *words, "ask", address, str(PORT), str(size), str(MESSAGES))
+        return float(subprocess.run(asking, check=True, stdout=subprocess.PIPE, timeout=60).stdout)
+    finally:
+        server.kill()
+        server.wait()
+
+
+def transfer(
+    bed: Namespaces, address: str, connections: int, ports: list[int], options: list[str]
+) -> tuple[float, float]:
     """Gbit/s that arrived, and bytes."""
     share, more = divmod(connections, len(ports))
     clients = []
@@ -163,58 +172,33 @@ def transfer(bed: Bed, address: str, connections: int, ports: list[int], options
 
 
 def measure(
-    bed: Bed, candidates: list[Candidate], connections: int, rounds: int, options: list[str], work: Path
-) -> dict[str, list[tuple[float, float]]]:
-    """For each candidate and round: ratio to direct, CPU seconds for each GB on one gateway."""
+    bed: Namespaces,
+    candidates: list[Candidate],
+    connections: int,
+    rounds: int,
+    options: list[str],
+    size: int,
+    work: Path,
+) -> dict[str, list[Figures]]:
+    """Return the figures of each candidate by round. Each round measures each candidate once."""
     ports = [PORT + number for number in range(-(-connections // MOST_PER_PAIR))]
-    figures: dict[str, list[tuple[float, float]]] = {candidate.name: [] for candidate in candidates}
+    found: dict[str, list[Figures]] = {candidate.name: [] for candidate in candidates}
     for number in range(rounds):
         # Another order each time: whoever comes after somebody must not always come after the same.
-        order = candidates[:1] + candidates[1:][:: 1 if number % 2 else -1]
-        direct = 0.0
-        for candidate in order:
-            with forwarding(bed, candidate, work, ports) as (address, cpu):
-                speed, size = transfer(bed, address, connections, ports, options)
-            direct = direct or speed
-            cost = sum(cpu) / 2 / (size / 1e9) if size else 0.0
-            figures[candidate.name].append((speed / direct, cost))
-            line = f"{connections:5} {candidate.name:24} {speed:7.2f} Gbit/s {speed / direct:5.2f} {cost:6.3f} s/GB"
+        for candidate in candidates[:1] + candidates[1:][:: 1 if number % 2 else -1]:
+            with forwarding(bed, candidate, work, ports) as running:
+                latency = round_trip(bed, running.address, size)
+                running.begin()
+                speed, amount = transfer(bed, running.address, connections, ports, options)
+            costs = {role: used / (amount / 1e9) for role, used in running.used.items() if running.children[role]}
+            figures = Figures(speed, costs, latency)
+            found[candidate.name].append(figures)
+            line = (
+                f"{connections:5} {candidate.name:24} {speed:7.2f} Gbit/s {figures.total:6.3f} s/GB {latency:6.0f} us"
+            )
             print(line, file=sys.stderr)
-    return figures
+    return found
 
 
-def options(description: str | None) -> argparse.ArgumentParser:
-    """The options that all benchmarks have."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--connections", type=int, nargs="+", default=[1, 8])
-    parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--seconds", type=int, default=3)
-    parser.add_argument("--workers", type=int, nargs="+", default=[0], help="0: automatic")
-    parser.add_argument("--application-congestion", default="cubic", help="TCP congestion control of iperf3")
-    parser.add_argument("--congestion", default="cubic", help="and of both legs of the forwarder")
-    parser.add_argument("--python", default=sys.executable, help="the interpreter that runs the forwarder")
-    parser.add_argument("--other", action="append", default=[], metavar="NAME=COMMAND")
-    return parser
-
-
-def compare(candidates: list[Candidate], args: argparse.Namespace) -> None:
-    """Measure all, and print a table of medians."""
-    candidates = [Direct(), *candidates, *(Other(*other.split("=", 1)) for other in args.other)]
-    words = ["-t", str(args.seconds), "-C", args.application_congestion]
-    bed = Bed()
-    with tempfile.TemporaryDirectory() as work:
-        try:
-            bed.build()
-            tables = {
-                count: measure(bed, candidates, count, args.rounds, words, Path(work)) for count in args.connections
-            }
-        finally:
-            bed.remove()
-    print("| candidate | " + " | ".join(f"{count} connections | s/GB" for count in tables) + " |")
-    print("|---" * (1 + 2 * len(tables)) + "|")
-    for candidate in candidates:
-        cells = []
-        for figures in tables.values():
-            ratios, costs = zip(*figures[candidate.name], strict=True)
-            cells += [f"{statistics.median(ratios):.2f}", f"{statistics.median(costs):.3f}"]
-        print(f"| {candidate.name} | " + " | ".join(cells) + " |")
+def median(values: list[float]) -> float:
+    return statistics.median(values)

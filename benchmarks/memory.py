@@ -27,7 +27,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
-from encrypted import Identities
+from candidates import credentials
 from own_work import _import
 
 ROLES = Path(__file__).resolve().parents[1] / "roles"
@@ -123,9 +123,11 @@ def measure(python: str, number: int, executed: bool, encrypted: bool) -> str:
         shutil.copytree(ROLES / "s2cs/files", programs)
         shutil.copytree(ROLES / "s2ds/files/s2ds", programs / "s2ds")
         subprocess.run([python, "-m", "compileall", "-q", str(programs)], check=True)
-        path = Identities(programs).path
-        files = {"certificate": path("accept", "crt"), "key": path("accept", "key"), "peer": path("connect", "crt")}
-        tls = {"side": "accept", **{key: str(file) for key, file in files.items()}} if encrypted else None
+        own, peer = credentials("producer"), credentials("consumer")
+        tls = {"side": "accept"} if encrypted else None
+        for key, text in (("certificate", own.certificate), ("key", own.key), ("peer", peer.certificate)):
+            (programs / key).write_text(text)
+            tls = {**tls, key: str(programs / key)} if tls else None
         sessions: list[Session] = []
         seconds: list[float] = []
         begun = time.perf_counter()
