@@ -18,7 +18,7 @@ AVAILABLE = "/proc/sys/net/ipv4/tcp_available_ulp"
 MAX_SIZE = 4096
 # The kernel has to be better than OpenSSL by this factor, which is more than the error of the measurement.
 CLEARLY = 0.95
-AGAIN = "until the role s2ds runs again, OpenSSL encrypts"
+AGAIN = "until it is measured by the role s2ds or at the next boot, OpenSSL encrypts"
 
 
 class Choice:
