@@ -17,10 +17,11 @@ import os
 SET_PIPE_SIZE = 1031  # fcntl.F_SETPIPE_SZ, which is only defined since Python 3.10
 STEPS = (262144, 65536)
 KEEP = 2
+PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 
 
 class Pipe:
-    __slots__ = ("input", "output", "size")
+    __slots__ = ("input", "output", "size", "slots")
 
     def __init__(self, wanted: int) -> None:
         self.output, self.input = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -35,6 +36,8 @@ class Pipe:
             # Beyond the limit, only pipes of 8 KiB are available, and copying is faster.
             self.close()
             raise refusal
+        # What it holds, however small the pieces are.
+        self.slots = self.size // PAGE_SIZE
 
     def close(self) -> None:
         os.close(self.output)

@@ -36,14 +36,14 @@ class PlainFlow(Flow):
 
     def turn(self) -> bool:
         source, destination, resources = self.source, self._destination, self._resources
-        splice = resources.splice
+        splice, bucket, pipe = resources.splice, self._bucket, self._pipe
         for _unused in range(ROUNDS):
             held = self._held
             if held:
-                if not destination.writable or splice is None or self._pipe is None:
+                if not destination.writable or splice is None or pipe is None:
                     return False
                 try:
-                    sent = splice(self._pipe.output, destination.fd, held)
+                    sent = splice(pipe.output, destination.fd, held)
                 except OSError as error:
                     self._not_sent(error)
                     return False
@@ -59,17 +59,20 @@ class PlainFlow(Flow):
             if not source.readable or not destination.writable or destination.gone:
                 self._rest()
                 return False
-            count = self._allowed(resources.pool.size)
-            if not count:
-                self._rest()
-                return False
-            if splice is None or source.urgent or not self._take_pipe():
+            count = resources.pool.size
+            if bucket.rate:
+                count = self._allowed(count)
+                if not count:
+                    self._rest()
+                    return False
+            if splice is None or source.urgent or (pipe is None and not self._take_pipe()):
                 if not self._copy(count):
                     self._rest()
                     return False
                 continue
+            pipe = self._pipe
             try:
-                self._held = splice(source.fd, self._pipe.input, count)  # type: ignore[union-attr]
+                held = splice(source.fd, pipe.input, count)  # type: ignore[union-attr]
             except BlockingIOError:
                 source.readable = False
                 self._rest()
@@ -80,10 +83,16 @@ class PlainFlow(Flow):
                 resources.copy_from_now_on(error)
                 splice = None
                 continue
-            if self._held:
-                self._bucket.spend(self._held)
-            else:
+            if not held:
                 self.ended = True
+                continue
+            self._held = held
+            if bucket.rate:
+                bucket.spend(held)
+            # So little does not fill a pipe: there was no more, and what follows is another event. Small messages need
+            # no further call then.
+            if held < pipe.slots and held < count and not source.ending:  # type: ignore[union-attr]
+                source.readable = False
         return True
 
     def _take_pipe(self) -> bool:

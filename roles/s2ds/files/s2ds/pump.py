@@ -53,7 +53,7 @@ class Refusal(Exception):
 
 
 class Leg:
-    __slots__ = ("_modify", "error", "fd", "gone", "name", "readable", "sock", "urgent", "writable")
+    __slots__ = ("_modify", "ending", "error", "fd", "gone", "name", "readable", "sock", "urgent", "writable")
 
     def __init__(self, name: str, sock: socket.socket, modify: Callable[[int, int], None]) -> None:
         """Create a leg. `modify` is the method of the epoll object that watches the socket for READABLE."""
@@ -62,6 +62,7 @@ class Leg:
         self.fd = sock.fileno()
         self._modify = modify
         self.readable = self.writable = True
+        self.ending = False  # an event reported the end of its stream, or an error, which was not necessarily read yet
         self.error = False  # an event reported an error, which reading or writing will return
         self.gone = False  # nothing more can be sent to it
         self.urgent = False  # there is urgent data, at which splice would stop forever
@@ -77,6 +78,8 @@ class Leg:
         if mask & (EPOLLOUT | EPOLLERR | EPOLLHUP) and not self.writable:
             self.writable = True
             self._modify(self.fd, READABLE)
+        if mask & (EPOLLRDHUP | EPOLLERR | EPOLLHUP):
+            self.ending = True
         if mask & EPOLLERR:
             self.error = True
         if mask & EPOLLPRI:

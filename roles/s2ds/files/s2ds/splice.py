@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 
 TYPE_CHECKING = False
@@ -30,10 +31,8 @@ def find() -> Splice | None:
 
 
 def _from_os(native: Callable[..., int]) -> Splice:
-    def splice(source: int, destination: int, count: int) -> int:
-        return native(source, destination, count, None, None, FLAGS)
-
-    return splice
+    # Faster than a function of Python.
+    return functools.partial(native, flags=FLAGS)
 
 
 def _from_libc() -> Splice | None:
