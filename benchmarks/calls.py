@@ -10,8 +10,12 @@ do not, for example in an emulated machine.
 
 from __future__ import annotations
 
+import contextlib
 import re
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -19,10 +23,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from candidates import ROLES
-from measure import PORT, forwarding
+from measure import PORT, family, forwarding
 from namespaces import Bed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from candidates import Candidate
 
 MIB = 1 << 20
@@ -34,36 +40,49 @@ HEAD = ("data server", "gateway", "calls", "splice", "waits", "reads", "writes",
 WAITS = frozenset(("epoll_wait", "epoll_pwait", "poll", "ppoll", "select", "pselect6"))
 
 
-class Traced(Bed):
-    """This host, where strace records what gateways do."""
+class Local(Bed):
+    """This host."""
 
     hops: ClassVar = {"producer": ("127.0.0.3", "127.0.0.4"), "consumer": ("127.0.0.2", "127.0.0.3")}
     producer = "127.0.0.4"
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-
-    def record(self, role: str) -> Path:
-        return self._directory / f"{role}.strace"
-
     def gateway(self, role: str, words: list[str]) -> list[str]:
-        return ["strace", "-D", "-f", "-qq", "-s", "0", "-o", str(self.record(role)), *words]
+        return words
 
 
 def count(candidate: Candidate, size: int, work: Path) -> list[list[str]]:
-    """Return the rows of a candidate: what each gateway does for a GB, after one connection with so many MiB."""
-    bed = Traced(work)
+    """Return the rows of a candidate: what each gateway does for a GB, during a connection with so many MiB."""
+    bed = Local()
     with forwarding(bed, candidate, work, [PORT]) as running:
-        tracers = [_tracer(child.pid) for children in running.children.values() for child in children]
-        # What comes before is no part of what a gigabyte needs.
-        begins = {role: bed.record(role).stat().st_size for role in ROLES}
-        _transfer(bed, size * MIB)
-    for tracer in tracers:
-        while tracer.exists():
+        # What is done once is no part of what a gigabyte needs.
+        _transfer(bed, MIB)
+        with contextlib.ExitStack() as stack:
+            for role, children in running.children.items():
+                pids = [pid for child in children for pid in family(child.pid)]
+                stack.enter_context(_traced(pids, work / role))
+            _transfer(bed, size * MIB)
+    print(f"{candidate.name} done", file=sys.stderr)
+    return [[candidate.name, role, *_row((work / role).read_text(), size * MIB / 1e9)] for role in ROLES]
+
+
+@contextlib.contextmanager
+def _traced(pids: list[int], record: Path) -> Iterator[None]:
+    """Record the system calls of processes and of those that they start."""
+    which = [word for pid in pids for word in ("-p", str(pid))]
+    strace = subprocess.Popen(["strace", "-f", "-qq", "-s", "0", "-o", str(record), *which])
+    try:
+        while not all(_is_traced(pid) for pid in pids):
+            if strace.poll() is not None:
+                raise SystemExit("strace does not trace")
             time.sleep(0.01)
-    return [
-        [candidate.name, role, *_row(bed.record(role).read_text()[begins[role] :], size * MIB / 1e9)] for role in ROLES
-    ]
+        yield
+    finally:
+        strace.send_signal(signal.SIGINT)
+        strace.wait()
+
+
+def _is_traced(pid: int) -> bool:
+    return "\nTracerPid:\t0\n" not in Path(f"/proc/{pid}/status").read_text()
 
 
 def _row(text: str, amount: float) -> list[str]:
@@ -113,10 +132,3 @@ def _transfer(bed: Bed, size: int) -> None:
         thread.join()
     if position != size:
         raise SystemExit(f"{position} of {size} bytes arrived")
-
-
-def _tracer(pid: int) -> Path:
-    found = re.search(r"^TracerPid:\t(\d+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
-    if found is None or found[1] == "0":
-        raise SystemExit("strace does not trace")
-    return Path(f"/proc/{found[1]}")

@@ -17,7 +17,7 @@ NAME=COMMAND, where the words {{address}} {{port}} {{target}} {{target_port}} in
 With --calls, system calls and copied bytes are counted instead, which also makes sense in an emulated machine.
 
 Needs root, ip, iperf3, the programs that are measured, and Python with jinja2 and cryptography; with --calls, only
-strace and no root.
+strace.
 """
 
 from __future__ import annotations

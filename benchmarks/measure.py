@@ -105,15 +105,22 @@ def forwarding(bed: Bed, candidate: Candidate, work: Path, ports: list[int]) -> 
         running.end()
 
 
-def cpu_seconds(pid: int) -> float:
-    """Return what a process and its descendants have used."""
+def family(pid: int) -> list[int]:
+    """Return a process and its descendants."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except FileNotFoundError:
-        return 0.0
-    own = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
-    return own + sum(cpu_seconds(int(child)) for child in children)
+        return []
+    return [pid, *(each for child in children for each in family(int(child)))]
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return what a process, its children that have ended, and its descendants have used."""
+    used = 0
+    for each in family(pid):
+        with contextlib.suppress(FileNotFoundError):
+            used += sum(map(int, Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()[11:15]))
+    return used / os.sysconf("SC_CLK_TCK")
 
 
 def wait_for(pid: int, port: int, address: str = "0.0.0.0", log: Path | None = None) -> None:
