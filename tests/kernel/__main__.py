@@ -4,7 +4,7 @@
 
 """The tests of the forwarder's encryption, in a virtual machine whose kernel has TLS.
 
-python3 tests/kernel [--suite bookworm] [--short] [arguments of pytest]
+python3 tests/kernel [--suite bookworm] [--short | --peers] [arguments of pytest]
 """
 
 from __future__ import annotations
@@ -27,12 +27,15 @@ def main() -> int:
     parser.add_argument("--suite", action="append", help="release of Debian whose kernel is booted (bookworm)")
     parser.add_argument("--cache", type=Path, default=CACHE, help="where the roots are kept (%(default)s)")
     parser.add_argument("--short", action="store_true", help="run a few tests only")
+    parser.add_argument(
+        "--peers", action="store_true", help="with HAProxy, nginx and stunnel at the other end, instead"
+    )
     parser.add_argument("--seconds", type=float, default=1500, help="limit for each kernel (%(default)s)")
     parser.add_argument("--cpu", default=CPU, help="model of the processor (%(default)s)")
     options, arguments = parser.parse_known_args()
-    request = {"arguments": arguments, "short": options.short}
+    request = {"arguments": arguments, "short": options.short, "peers": options.peers}
     codes = [
-        machine.run(machine.root(suite, options.cache), request, options.cpu, options.seconds)
+        machine.run(machine.root(suite, options.cache, options.peers), request, options.cpu, options.seconds)
         for suite in options.suite or ["bookworm"]
     ]
     return max(codes)

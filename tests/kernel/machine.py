@@ -23,6 +23,8 @@ from typing import Any, BinaryIO
 
 PROJECT = Path(__file__).resolve().parents[2]
 PACKAGES = ("python3", "python3-pytest", "python3-cryptography", "python3-hypothesis", "openssl", "iproute2")
+# For other programs at the other end, and for counting system calls.
+PEERS = ("haproxy", "nginx", "libnginx-mod-stream", "stunnel4", "strace", "python3-jinja2", "dash", "coreutils")
 KERNEL = "linux-image-cloud-amd64"
 # Only the kernel is taken from there.
 BACKPORTS = "-backports"
@@ -45,6 +47,12 @@ MODULES = (
 )
 # Of the project, and where it goes.
 TREES = ("roles/s2ds/files/s2ds", "tests/unit/roles/s2ds")
+# What the benchmark needs, in its place for imports.
+COLLECTION = "ansible_collections/scistream/gateway"
+BENCHMARK = (
+    *("benchmarks", "plugins/module_utils", "plugins/plugin_utils", "roles/s2ds/files"),
+    *("roles/haproxy/files", "roles/nginx/files", "roles/stunnel/files"),
+)
 FILES = ("tests/unit/conftest.py",)
 GUEST = "tests/kernel/guest"
 GUEST_TESTS = "tests/unit/roles/s2ds/encrypted"
@@ -57,9 +65,9 @@ class Failure(Exception):
     pass
 
 
-def root(suite: str, cache: Path) -> Path:
+def root(suite: str, cache: Path, peers: bool = False) -> Path:
     """Return a directory with the packages, which is made once."""
-    made = cache / suite
+    made = cache / (f"{suite}-peers" if peers else suite)
     if made.exists():
         return made
     missing = [name for name in ("mmdebstrap", "qemu-system-x86_64") if shutil.which(name) is None]
@@ -69,7 +77,7 @@ def root(suite: str, cache: Path) -> Path:
     partial = Path(tempfile.mkdtemp(prefix=f".{suite}-", dir=cache))
     base = suite.removesuffix(BACKPORTS)
     kernel = KERNEL if base == suite else f"{KERNEL}/{suite}"
-    include = f"--include={','.join((*PACKAGES, kernel))}"
+    include = f"--include={','.join((*PACKAGES, *(PEERS if peers else ()), kernel))}"
     add = f"sed -i '{ADD_SUITE.format(base, suite)}' \"$1/etc/apt/sources.list\""
     setup = [] if base == suite else [f"--setup-hook={add}"]
     # Nothing is configured: no script of a package is needed for a program to run.
@@ -138,6 +146,10 @@ def contents(root_directory: Path, release: str, request: dict[str, Any]) -> Ite
         yield from tree(PROJECT / name, f"project/{name}/", BYTECODE)
     for name in FILES:
         yield f"project/{name}", stat.S_IFREG | 0o644, (PROJECT / name).read_bytes(), 0
+    if request["peers"]:
+        for name in BENCHMARK:
+            yield from parents(f"{COLLECTION}/{name}")
+            yield from tree(PROJECT / name, f"{COLLECTION}/{name}/", BYTECODE)
     yield from tree(PROJECT / GUEST, f"project/{GUEST_TESTS}/", BYTECODE)
     for name in ("proc", "sys", "tmp", "run", "modules"):
         yield name, stat.S_IFDIR | 0o755, b"", 0
