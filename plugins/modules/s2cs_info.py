@@ -165,25 +165,29 @@ sessions:
           sample: true
     tls:
       description:
-        - Whether the kernel of the gateway or the data server itself encrypts. Null if the session is not encrypted or
-          its data server does not say.
+        - How the connections between the gateways are encrypted. Null if the session is not encrypted, or this is not
+          known.
       returned: always
       type: dict
       version_added: 0.2.0
       contains:
         sending:
-          description: V(kernel) or V(user space), for the latest connection. Null if there has not been any.
+          description:
+            - V(kernel) or V(user space), for the latest connection. Null if there has not been any, and with proxies
+              other than C(s2ds).
           returned: always
           type: str
           sample: kernel
         receiving:
           description:
-            - The same for what is received from the other gateway. Null if there has not been any connection.
+            - The same for what is received from the other gateway.
           returned: always
           type: str
           sample: user space
         suite:
-          description: Cipher suite of the latest connection. Null if there has not been any.
+          description:
+            - Cipher suite of the latest connection. Null if there has not been any. With proxies other than C(s2ds),
+              the one that their setting C(cipher) selects, or null.
           returned: always
           type: str
           sample: TLS_AES_256_GCM_SHA384

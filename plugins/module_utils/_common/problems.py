@@ -175,12 +175,15 @@ def _connections(session: SessionView, now: float, commands: Commands) -> Iterat
 
 
 def _keys(session: SessionView, now: float, commands: Commands) -> Iterator[tuple[str, str, str]]:
-    if session.with_one_key < _KEY_BYTES * _KEY_SHARE or not str(session.tls.get("suite")).startswith("TLS_AES_"):
+    suite = session.tls.get("suite")
+    if session.with_one_key < _KEY_BYTES * _KEY_SHARE or (suite and not suite.startswith("TLS_AES_")):
         return
-    level = PROBLEM if session.with_one_key >= _KEY_BYTES else NOTICE
+    # The other gateway may have chosen a suite that this one cannot see.
+    level = PROBLEM if suite and session.with_one_key >= _KEY_BYTES else NOTICE
     message = (
-        f"a connection has transferred {format_size(session.with_one_key)} with one key, and AES-GCM allows "
-        f"{format_size(_KEY_BYTES)}: connect again, or set cipher to chacha20-poly1305 in the settings of s2ds"
+        f"a connection has transferred {format_size(session.with_one_key)} with one key, and AES-GCM"
+        f"{'' if suite else ', if it is used,'} allows {format_size(_KEY_BYTES)}: connect again, or set cipher to "
+        f"chacha20-poly1305 in the settings of {session.proxy or 's2ds'}"
     )
     yield level, message, commands.drop(session.uid)
 

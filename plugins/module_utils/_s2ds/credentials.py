@@ -33,8 +33,12 @@ FILES = (CERTIFICATE, KEY, PEER)
 # Side of TLS on the connection between the gateways, by role.
 SIDES = {"producer": "accept", "consumer": "connect"}
 
-# Cipher suites of TLS 1.3, the fastest first on processors with AES instructions.
-CIPHERSUITES = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+# Cipher suites of TLS 1.3 by the name of their cipher, the fastest first on processors with AES instructions.
+SUITES = {
+    "aes-128-gcm": "TLS_AES_128_GCM_SHA256",
+    "aes-256-gcm": "TLS_AES_256_GCM_SHA384",
+    "chacha20-poly1305": "TLS_CHACHA20_POLY1305_SHA256",
+}
 # For the check of a certificate: RSA keys of at least 2048 bits, and no SHA-1 signatures.
 _CIPHERS = "DEFAULT:@SECLEVEL=2"
 

@@ -234,6 +234,8 @@ def _encryption(tls: Mapping[str, str | None]) -> str:
     if not tls.get("suite"):
         return ""
     places = {direction: _PLACES.get(tls.get(direction) or "", "elsewhere") for direction in ("sending", "receiving")}
+    if not tls.get("sending") and not tls.get("receiving"):
+        return f"with {tls['suite']}"
     if len(set(places.values())) == 1:
         where = places["sending"]
     else:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import credentials
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe import connection_log
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.activity import (
     OpenConnections,
@@ -156,6 +157,25 @@ class ObservedProxy(TemplatedProxy):
             "bytes": {"to_consumer": sums["to_consumer"], "to_producer": sums["to_producer"]},
             "last_byte": seen.now.last_byte(tally.last + offset if tally.last else 0.0),
             "exact": tally.exact and not self._is_full(place, seen),
+            "tls": self._encryption(place, seen),
+        }
+
+    def _encryption(self, place: Place, seen: Observation) -> dict[str, Any] | None:
+        """Return the cipher suite if only one is allowed, and how much the longest connection has carried with one key.
+
+        None of these programs changes its key in a connection, and the kernel counts the bytes of a connection.
+        """
+        config = read(place.directory, self.config)
+        if credentials.PEER not in config:
+            return None
+        suites = [suite for suite in credentials.SUITES.values() if suite in config]
+        encrypted = seen.now.accepted if self.is_encrypted(place) else seen.now.outgoing
+        return {
+            "sending": None,
+            "receiving": None,
+            "suite": suites[0] if len(suites) == 1 else None,
+            "reason": f"{self.name} encrypts, and does not change its key in a connection",
+            "with_one_key": max((max(item.sent, item.received) for item in encrypted), default=0),
         }
 
     def _is_full(self, place: Place, seen: Observation) -> bool:

@@ -14,7 +14,7 @@ import ipaddress
 import os
 import re
 import sys
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import Endpoint
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, show
@@ -91,14 +91,19 @@ def check_template(path: str, role: str) -> None:
         raise S2DSException(f"there is no template {path}: run the role {role} on this gateway")
 
 
-def template_values(spec: DataServerSpec) -> dict[str, Any]:
-    """Return the variables for any template."""
+def template_values(spec: DataServerSpec, suites: Sequence[str] = tuple(credentials.SUITES.values())) -> dict[str, Any]:
+    """Return the variables for any template.
+
+    Args:
+        spec: The specification.
+        suites: The cipher suites that may be used.
+    """
     return {
         "name": spec.name,
         "role": spec.role,
         "encryption": spec.encryption,
         "transport": spec.transport,
-        "tls": _tls(spec),
+        "tls": _tls(spec, suites),
         "listeners": [
             {"name": f"listener{index}", **_endpoint(listener), "target": _endpoint(spec.target_of(index))}
             for index, listener in enumerate(spec.listeners)
@@ -109,7 +114,7 @@ def template_values(spec: DataServerSpec) -> dict[str, Any]:
     }
 
 
-def _tls(spec: DataServerSpec) -> dict[str, Any] | None:
+def _tls(spec: DataServerSpec, suites: Sequence[str]) -> dict[str, Any] | None:
     """Return the TLS variables of a template, or None without encryption."""
     if spec.encryption == "none":
         return None
@@ -119,7 +124,7 @@ def _tls(spec: DataServerSpec) -> dict[str, Any] | None:
         "key": credentials.KEY,
         "peer": credentials.PEER,
         "peer_name": credentials.peer_name(spec),
-        "ciphersuites": credentials.CIPHERSUITES,
+        "ciphersuites": ":".join(suites),
     }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import Any, ClassVar, Iterable, Mapping, Sequence
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._common.rate import others
 from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_number
@@ -24,6 +25,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec impor
 
 # Timers of the programs are signed 32-bit integers in milliseconds, which is a little more than 24 days.
 MAX_SECONDS = 24 * 86400
+_AUTO = "auto"
 
 
 class TemplatedProxy(Proxy):
@@ -59,12 +61,27 @@ class TemplatedProxy(Proxy):
             checked[name] = settings.get(name, flag)
             if not isinstance(checked[name], bool):
                 raise ValueRefused(f"{option}.{name}", checked[name], "must be true or false")
+        if self._encrypts():
+            checked["cipher"] = settings.get("cipher", _AUTO)
+            if checked["cipher"] not in (_AUTO, *credentials.SUITES):
+                allowed = ", ".join((_AUTO, *credentials.SUITES))
+                raise ValueRefused(f"{option}.cipher", checked["cipher"], f"must be one of {allowed}")
         super().__init__(layout, checked, contained)
 
     @classmethod
     def setting_names(cls) -> Iterable[str]:
         """Return the names of the settings."""
-        return {*cls.paths, *cls.numbers, *cls.flags}
+        return {*cls.paths, *cls.numbers, *cls.flags, *(["cipher"] if cls._encrypts() else [])}
+
+    @classmethod
+    def _encrypts(cls) -> bool:
+        return "tls" in PROXIES[cls.name].encryptions
+
+    @property
+    def suites(self) -> Sequence[str]:
+        """The cipher suites that it may use."""
+        suite = credentials.SUITES.get(self.settings.get("cipher", _AUTO))
+        return [suite] if suite else list(credentials.SUITES.values())
 
     @property
     def role_name(self) -> str:
@@ -112,7 +129,7 @@ class TemplatedProxy(Proxy):
     def files(self, spec: DataServerSpec) -> dict[str, str]:
         """Return the configuration."""
         values = {
-            **rendering.template_values(spec),
+            **rendering.template_values(spec, self.suites),
             "settings": self.template_settings(spec),
             "rate": None if spec.rate is None else self.template_rate(spec, spec.rate),
         }
@@ -123,6 +140,11 @@ class TemplatedProxy(Proxy):
             raise S2DSException(
                 f"the template {self.template} cannot be used with encryption {spec.encryption}: its output "
                 f"does not contain {' and '.join(unused)}; use the variable tls in it"
+            )
+        if values["tls"] and self.settings.get("cipher", _AUTO) != _AUTO and values["tls"]["ciphersuites"] not in text:
+            raise S2DSException(
+                f"the template {self.template} cannot be used with the setting cipher: its output does not contain "
+                f"{values['tls']['ciphersuites']}; use the variable tls.ciphersuites in it"
             )
         unlimited = [word for word in self.rate_directives if spec.rate is not None and word not in text]
         if unlimited:

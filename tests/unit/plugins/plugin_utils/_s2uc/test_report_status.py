@@ -120,6 +120,8 @@ def test_who_encrypts() -> None:
     line = shown(results)[3]
     assert "encrypted in the kernel with TLS_AES_256_GCM_SHA384 (gw-a)" in line
     assert "encrypted sending in the kernel, receiving in user space with TLS_AES_256_GCM_SHA384 (gw-b)" in line
+    only_the_suite = {"sending": None, "receiving": None, "suite": "TLS_CHACHA20_POLY1305_SHA256", "reason": "set"}
+    assert "; encrypted with TLS_CHACHA20_POLY1305_SHA256; uid " in shown(both(tls=only_the_suite))[3]
     nothing_yet = {"sending": None, "receiving": None, "suite": None, "reason": "kernel_tls is false"}
     others: list[Any] = [None, {}, [], "x", nothing_yet]
     for unknown in others:
@@ -138,7 +140,9 @@ def test_a_notice_is_no_problem() -> None:
         ("TLS_AES_128_GCM_SHA256", 363 << 30, "PROBLEM"),
         ("TLS_AES_256_GCM_SHA384", 120 << 30, ""),
         ("TLS_CHACHA20_POLY1305_SHA256", 1 << 60, ""),
-        (None, 1 << 60, ""),
+        (None, 129 << 30, "NOTICE"),
+        (None, 363 << 30, "NOTICE"),
+        (None, 120 << 30, ""),
         ("TLS_AES_256_GCM_SHA384", "1", ""),
         ("TLS_AES_256_GCM_SHA384", True, ""),
     ],
@@ -148,9 +152,9 @@ def test_what_one_key_has_encrypted(suite: Any, amount: Any, level: str) -> None
     lines = [line for line in shown(both(tls=tls)) if "with one key" in line]
     assert [line.partition(" ")[0] for line in lines] == [level] * len(lines) and bool(lines) == bool(level)
     if level:
-        assert "GiB with one key, and AES-GCM allows 362 GiB: connect again, or set cipher" in " ".join(
-            shown(both(tls=tls))
-        )
+        unknown = "" if suite else ", if it is used,"
+        message = f"GiB with one key, and AES-GCM{unknown} allows 362 GiB: connect again, or set cipher"
+        assert message in " ".join(shown(both(tls=tls)))
 
 
 def test_how_many_paths() -> None:

@@ -15,6 +15,7 @@ import pytest
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import parse_endpoint
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import S2DSException, ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds import programs
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.credentials import SUITES
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.layout import Layout
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies import rendering
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.haproxy import HAProxy
@@ -222,6 +223,23 @@ def test_a_template_that_knows_nothing_of_tls(tmp_path: Path, kind: type[Templat
         proxy.files(instance(encryption="tls"))
 
 
+@pytest.mark.parametrize("kind", PROXIES)
+def test_the_cipher_that_is_set_is_the_only_one(tmp_path: Path, kind: type[TemplatedProxy]) -> None:
+    session = instance(encryption="tls")
+    for suite, others in (("TLS_CHACHA20_POLY1305_SHA256", "TLS_AES"), ("TLS_AES_256_GCM_SHA384", "TLS_CHACHA20")):
+        cipher = next(name for name, known in SUITES.items() if known == suite)
+        text = make(kind, tmp_path, cipher=cipher).files(session)[kind.config]
+        assert suite in text and others not in text
+    assert all(suite in make(kind, tmp_path).files(session)[kind.config] for suite in SUITES.values())
+    # The template of a site must not ignore it.
+    text = (ROLES / kind.name / "files" / f"{kind.config}.j2").read_text()
+    (tmp_path / f"{kind.config}.j2").write_text(text.replace("tls.ciphersuites", "'any'"))
+    layout = Layout(str(tmp_path), template_dir=str(tmp_path))
+    assert kind(layout, {}).files(session)
+    with pytest.raises(S2DSException, match=r"cannot be used with the setting cipher: .* TLS_AES_256_GCM_SHA384"):
+        kind(layout, {"cipher": "aes-256-gcm"}).files(session)
+
+
 def test_nginx_needs_the_name_of_a_server(tmp_path: Path) -> None:
     nameless = make_certificate("-", "producer").certificate
     with pytest.raises(S2DSException, match="peer_certificate: nginx needs a name"):
@@ -237,6 +255,7 @@ def test_nginx_needs_the_name_of_a_server(tmp_path: Path) -> None:
         *({"idle_timeout": value} for value in (0, "1d", True)),
         *({"program": value} for value in ("x; y", "/a/../b", 7, "/a b")),
         {"keepalive_count": None},
+        *({"cipher": value} for value in ("AES", "aes-128-gcm:aes-256-gcm", None, ["auto"])),
     ],
 )
 def test_settings_that_are_refused(tmp_path: Path, kind: type[TemplatedProxy], settings: dict[str, Any]) -> None:
