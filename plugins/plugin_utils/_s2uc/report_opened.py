@@ -137,12 +137,12 @@ def unreachable_targets(stream: Stream, sessions: Sessions) -> Iterable[str]:
 
 
 def _silent_cuts(proxies: Mapping[str, Sequence[str]]) -> Iterable[str]:
-    """Return a note about proxies that end a connection in the same way whether the other end was cut or closed."""
+    """Return a warning about proxies that end a connection in the same way whether it was cut or closed."""
     silent = [proxy for proxy in proxies if proxy in PROXIES and not signals_truncation(proxy)]
     if silent:
         yield (
-            f"Note: with {' and '.join(sorted(silent))} a truncated connection looks like a normal end to the "
-            "applications. They must verify themselves that their data is complete; see docs/proxies.md."
+            f"WARNING: with {' and '.join(sorted(silent))} a truncated connection looks like a normal end to the "
+            "applications. Use s2ds, or have them verify that their data is complete; see docs/proxies.md."
         )
 
 

@@ -64,7 +64,7 @@ def test_opened_says_once_where_a_cut_looks_like_an_end() -> None:
     lines = report(results, "opened", streams=streams)
     assert [line for line in lines if "truncated" in line] == [lines[-1]]
     assert lines[-1].startswith(
-        "Note: with haproxy a truncated connection looks like a normal end to the applications."
+        "WARNING: with haproxy a truncated connection looks like a normal end to the applications."
     )
 
 
