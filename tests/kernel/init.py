@@ -17,12 +17,8 @@ USER = 1000
 TESTS = "/project/tests/unit/roles/s2ds/encrypted"
 # Not those that measure time, or move more than an emulated machine does in a while.
 USUAL = [
-    "test_kernel.py",
-    "test_records.py",
-    "test_transfer.py",
-    "test_trust.py",
-    "-k",
-    "not (stalled or busy or hundred)",
+    *("test_kernel.py", "test_records.py", "test_transfer.py", "test_deaths.py", "test_trust.py"),
+    *("-k", "not (stalled or busy or hundred or dispatcher)"),
 ]
 # The same with a delay, and with segments that get lost.
 NETEM = ["delay", "10ms", "2ms", "loss", "1%"]
