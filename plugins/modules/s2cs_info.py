@@ -406,6 +406,61 @@ gateway:
       type: str
       sample: 10.1.0.1:9464
       version_added: 0.2.0
+    network:
+      description: What the kernel of this gateway does for connections over long paths. Null where it is not known.
+      returned: always
+      type: dict
+      version_added: 0.2.0
+      contains:
+        receive_buffer:
+          description: Largest receive buffer of a connection in bytes, from C(net.ipv4.tcp_rmem).
+          returned: always
+          type: int
+          sample: 33554432
+        send_buffer:
+          description: Largest send buffer of a connection in bytes, from C(net.ipv4.tcp_wmem).
+          returned: always
+          type: int
+          sample: 4194304
+        congestion:
+          description: Default congestion control.
+          returned: always
+          type: str
+          sample: cubic
+        congestion_allowed:
+          description: Congestion controls that programs without privileges may select.
+          returned: always
+          type: list
+          elements: str
+          sample: [reno, cubic]
+        qdisc:
+          description: Default queueing discipline.
+          returned: always
+          type: str
+          sample: fq
+        slow_start_after_idle:
+          description: Whether a connection that was idle starts slowly again.
+          returned: always
+          type: bool
+          sample: true
+        links:
+          description: Speeds of the links of the gateway by address, in bits per second, as far as they are known.
+          returned: always
+          type: dict
+          sample: {192.0.2.1: 10000000000}
+        carries:
+          description:
+            - About what one connection carries at round trips of 10, 50, 100 and 200 ms. The keys are those of
+              RV(scistream.gateway.s2cs_request#module:session.carries), except for C(link).
+          returned: always
+          type: list
+          elements: dict
+          sample:
+            - rtt: 100.0
+              sending: 223696213
+              sending_limit: net.ipv4.tcp_wmem
+              receiving: 1342177280
+              receiving_limit: net.ipv4.tcp_rmem
     versions:
       description: Versions of the C(collection) and of the C(python) that S2CS runs with.
       returned: always

@@ -13,8 +13,8 @@ description:
   - Reserves listeners for one role of a stream, and starts a data server that binds them if the proxy supports this.
   - Repeating the request returns the same listeners. A session that is requested anew within 30 days of its release
     gets the ports that it had, as far as they are free.
-  - A request for an existing session can change its O(rate), O(hello_timeout), O(lifetime) and O(labels) without
-    interrupting connections. Any other difference is an error, and the message lists the differences.
+  - A request for an existing session can change its O(rate), O(rtt), O(hello_timeout), O(lifetime) and O(labels)
+    without interrupting connections. Any other difference is an error, and the message lists the differences.
   - Repeating the request also restarts a data server that died, and restarts the timeout for the next message.
   - The session is owned by the user who requests it. Other users need its secret to update or release it.
   - A session expires if no HELLO or UPDATE is received in time, or at the end of its lifetime. The service of the
@@ -59,6 +59,14 @@ options:
         If it is changed, V(s2ds) applies the new rate to all connections. With V(haproxy) and V(nginx), open
         connections keep the rate that they were opened with.
     type: str
+  rtt: &rtt
+    description:
+      - Round trip between the two gateways with its unit, such as V(100ms), from V(10us) to V(10s).
+      - The result then says in RV(session.carries) what a connection of this gateway carries over such a path, and what
+        limits it.
+      - If omitted, an existing session keeps the one of its last request.
+    type: str
+    version_added: 0.2.0
   proxy: &proxy
     description: Proxy that forwards. The policy determines the available values and the default.
     type: str
@@ -114,6 +122,7 @@ options:
       num_conn: *num_conn
       ports: *ports
       rate: *rate
+      rtt: *rtt
       proxy: *proxy
       runtime: *runtime
       encryption: *encryption
@@ -222,6 +231,50 @@ session:
       returned: always
       type: int
       sample: 10000000000
+    rtt:
+      description: Round trip between the gateways in milliseconds, as requested. Null if the request did not say.
+      returned: always
+      type: float
+      sample: 100.0
+      version_added: 0.2.0
+    carries:
+      description:
+        - About what one connection of this gateway carries at RV(session.rtt), which follows from the largest buffers
+          that the kernel gives it. Null without RV(session.rtt), or if the buffers are not known.
+      returned: always
+      type: dict
+      version_added: 0.2.0
+      contains:
+        rtt:
+          description: The round trip in milliseconds.
+          returned: always
+          type: float
+          sample: 100.0
+        sending:
+          description: What it sends, in bits per second.
+          returned: always
+          type: int
+          sample: 223696213
+        sending_limit:
+          description: What limits that, which is a kernel parameter or the largest window of TCP.
+          returned: always
+          type: str
+          sample: net.ipv4.tcp_wmem
+        receiving:
+          description: What it receives, in bits per second.
+          returned: always
+          type: int
+          sample: 1342177280
+        receiving_limit:
+          description: What limits that.
+          returned: always
+          type: str
+          sample: net.ipv4.tcp_rmem
+        link:
+          description: Speed of the slowest link of the addresses of the session, in bits per second. Null if not known.
+          returned: always
+          type: int
+          sample: 10000000000
     listeners:
       description: Addresses on which this gateway accepts connections of the stream.
       returned: always

@@ -24,6 +24,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.ba
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.caller import Caller
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import RefusedError, RowError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.host_network import session_carries
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy_file import load_policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session_manager import SessionManager
@@ -117,7 +118,9 @@ def _results(changes: Sequence[Change], single: bool, action: type[Action[Any]])
     if action.releases:
         released = [item for item in changes if item.after is None and item.changed]
         return {**result, "released": [_released(item) for item in released]}
-    result["sessions"] = [item.after for item in changes if item.after is not None]
+    result["sessions"] = [
+        {**item.after, "carries": session_carries(item.after)} for item in changes if item.after is not None
+    ]
     result["changed_sessions"] = [{"uid": item.uid, "role": item.role} for item in changes if item.changed]
     if action.reserves:
         result["new_sessions"] = [{"uid": item.uid, "role": item.role} for item in changes if item.before is None]

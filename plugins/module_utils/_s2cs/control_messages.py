@@ -16,6 +16,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.addresse
     parse_networks,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._common.path_capacity import check_rtt
 from ansible_collections.scistream.gateway.plugins.module_utils._common.pem import check_certificate, check_private_key
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import (
     ENCRYPTIONS,
@@ -39,8 +40,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy imp
 
 # If omitted, these have a default that does not depend on the policy.
 _FIXED_DEFAULTS = ["num_conn", "rate", "encryption", "transport", "labels"]
-# If omitted, the policy determines these.
-_POLICY_DEFAULTS = ["proxy", "runtime", "hello_timeout", "lifetime"]
+# If omitted, the policy determines these, or the session keeps its own.
+_POLICY_DEFAULTS = ["proxy", "runtime", "hello_timeout", "lifetime", "rtt"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Request:
         transport: Transport protocol of the listeners.
         lifetime: Maximum lifetime in seconds, or None for no limit.
         ports: Ports of the listeners. If empty, S2CS selects them.
+        rtt: Round trip between the gateways in milliseconds, or None if it is not known.
         specified: Names of the options whose values do not come from the defaults of the policy.
     """
 
@@ -77,6 +79,7 @@ class Request:
     transport: str = "tcp"
     lifetime: int | None = None
     ports: tuple[int, ...] = ()
+    rtt: float | None = None
     specified: frozenset[str] = frozenset()
 
 
@@ -192,6 +195,7 @@ def read_request(options: Mapping[str, Any], policy: Policy) -> Request:
         transport=check_choice("transport", options.get("transport") or "tcp", TRANSPORTS),
         lifetime=policy.check_lifetime(options.get("lifetime")),
         ports=() if ports is None else tuple(policy.check_ports(check_ports("ports", ports, num_conn))),
+        rtt=check_rtt("rtt", options.get("rtt")),
         specified=frozenset(_FIXED_DEFAULTS + [name for name in _POLICY_DEFAULTS if options.get(name)]),
     )
 

@@ -17,7 +17,8 @@ from typing import Any, Sequence
 from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import reason
 from ansible_collections.scistream.gateway.plugins.module_utils._common.version import VERSION
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import restarts
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import host_network, restarts
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.host_network import session_carries
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.sampling import Sampling, take_samples
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import STREAMING, Session
@@ -26,7 +27,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.factory im
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import Status
 
 # Results whose names differ from the keys of the policy.
-_POLICY_KEYS = {"name": "gateway", "config": "", "state_dir": "", "ports": "port_range", "versions": ""}
+_POLICY_KEYS = {"name": "gateway", "config": "", "state_dir": "", "ports": "port_range", "versions": "", "network": ""}
 # Timeout in seconds for all data servers together. A working one responds within milliseconds.
 _TIMEOUT = 10.0
 _MAX_THREADS = 128
@@ -53,7 +54,8 @@ def describe_sessions(
     sampled = take_samples(query(range(len(found))), sampling or Sampling(), query)
     return [
         {
-            **session.to_result(),
+            **(described := session.to_result()),
+            "carries": session_carries(described),
             **_observed(session, status, store, attempts.get(session.name)),
             **({"samples": samples} if sampling and sampling.count else {}),
         }
@@ -159,6 +161,7 @@ def describe_gateway(policy: Policy, store: Store) -> dict[str, Any]:
         "hello_timeout": policy.hello_timeout,
         "hello_timeout_max": policy.hello_timeout_max,
         "status_address": policy.status_address,
+        "network": host_network.describe([*listen, *filter(None, policy.egress.values())]),
         "versions": {"collection": VERSION, "python": sys.version.split()[0]},
     }
     # The default of a faulty key may allow more than its value, so it is not shown.

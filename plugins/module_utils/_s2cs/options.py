@@ -45,6 +45,7 @@ REQUEST = Options(
         "num_conn": {"type": "int", "default": 1},
         "ports": {"type": "list", "elements": "int"},
         "rate": {"type": "str"},
+        "rtt": {"type": "str"},
         "proxy": {"type": "str"},
         "runtime": {"type": "str"},
         "encryption": {"type": "str", "choices": list(ENCRYPTIONS), "default": "tls"},

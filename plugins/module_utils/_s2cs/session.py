@@ -32,12 +32,12 @@ STATES = (RESERVED, ANNOUNCED, STREAMING, EXPIRED)
 _RESULT = (
     *("uid", "role", "state", "proxy", "runtime", "encryption", "transport", "num_conn", "rate", "listeners"),
     *("producer_listeners", "targets", "resolved", "clients", "egress", "certificate", "peer_certificate"),
-    *("labels", "owner", "created", "lifetime", "expires", "pending", "half_close"),
+    *("labels", "owner", "created", "lifetime", "expires", "pending", "half_close", "rtt"),
 )
 # Fields that cannot be changed by another request for the same session.
 _FIXED = ["num_conn", "proxy", "runtime", "encryption", "transport"]
 # Fields that another request for the same session can change without interrupting connections.
-_CHANGEABLE = ["rate", "hello_timeout", "lifetime", "labels"]
+_CHANGEABLE = ["rate", "hello_timeout", "lifetime", "labels", "rtt"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class Session:
         resolved: The targets with the IP addresses to which they were resolved at the time of the UPDATE.
         half_close: Whether one direction of a connection stays open after the other has ended (proxy setting).
         for_probe: Whether it is streaming for a probe, and not for an application.
+        rtt: Round trip between the gateways in milliseconds, or None if the request did not say.
     """
 
     uid: str
@@ -83,6 +84,7 @@ class Session:
     update_timeout: int | None = None
     half_close: bool = True
     for_probe: bool = False
+    rtt: float | None = None
 
     @property
     def name(self) -> str:
@@ -206,9 +208,11 @@ class Session:
     def to_json(self) -> str:
         """Return the session as it is stored."""
         document = dict(vars(self))
+        # Earlier versions of the collection do not know these fields.
         if not self.for_probe:
-            # Earlier versions of the collection do not know this field.
             del document["for_probe"]
+        if self.rtt is None:
+            del document["rtt"]
         return json.dumps(document, sort_keys=True)
 
     def require_storable(self, tolerance: int = 0) -> str:

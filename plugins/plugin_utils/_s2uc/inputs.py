@@ -33,7 +33,11 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.input_docu
     is_document,
     streams_of,
 )
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import check_lifetime, check_name
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import (
+    check_lifetime,
+    check_name,
+    check_round_trip,
+)
 
 _Value = TypeVar("_Value")
 
@@ -43,6 +47,7 @@ SHORT = (
     *("streams", "ticket", "reply", "uid", "uids", "encryption", "consumer_gateway", "ticket_dir", "show"),
     *("all", "confirm", "stream_set", "prune", "replace", "output", "watch", "watch_for", "probe_path", "seconds"),
     *("listeners_file", "listeners_template", "wait_for_hello", "wait_for_job", "listeners", "secret_file"),
+    "rtt",
 )
 #: Other short names, where the name with the prefix has another meaning.
 SHORTER = {"probe_path": "probe"}
@@ -196,6 +201,15 @@ class Inputs:
         if not name:
             return 0
         return self._checked(lambda: check_number(name, whole_number(self._value(name), 9), 0, MAX_PROBE_SECONDS))
+
+    def rtt(self) -> str | None:
+        """Return the round trip between the gateways, for streams whose description has none, or None.
+
+        Raises:
+            InputError: It is not a number with a unit, or out of range.
+        """
+        name = self._first("rtt")
+        return self._checked(lambda: check_round_trip(name, self._value(name))) if name else None
 
     def show(self) -> str:
         """Return which streams stream_status shows: ``all`` or ``problems``.

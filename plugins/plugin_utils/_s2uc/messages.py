@@ -78,7 +78,7 @@ def requests(sides: Iterable[Side], key: bytes) -> list[Entry]:
         }
         if stream.ports.get(role):
             entry["ports"] = stream.ports[role]
-        for option in ("rate", "proxy", "runtime", "transport", "hello_timeout", "lifetime"):
+        for option in ("rate", "rtt", "proxy", "runtime", "transport", "hello_timeout", "lifetime"):
             if getattr(stream, option) is not None:
                 entry[option] = getattr(stream, option)
         entry.update(stream.probe.get(role, {}))

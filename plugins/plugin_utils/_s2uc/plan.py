@@ -196,6 +196,7 @@ def make_plan(
         problems.append("probe: it is an option of stream_open only: once both sides are open, run stream_probe")
     seconds = _try(inputs.seconds, problems, 0) if probes else 0
     wait_for_job = _try(inputs.wait_for_job, problems, 0) if opens else 0
+    rtt = _try(inputs.rtt, problems, None) if opens else None
     waits = opens and purpose != "hello" and _try(inputs.wait_for_hello, problems, False)
     if waits and purpose != "open":
         problems.append("wait_for_hello: it is an option of stream_open only: specify where the applications listen")
@@ -238,6 +239,8 @@ def make_plan(
             streams = read_streams(given, reads, gateways, replies, groups, waits or bool(hello.get("listeners")))
         except DescriptionError as error:
             problems += error.problems
+    for stream in streams:
+        stream.rtt = stream.rtt or rtt
     if purpose == "probe" and streams:
         streams = [stream for stream in streams if stream.state != "absent"]
         problems += [] if streams else ["streams: all of them have state: absent, so there is none to probe"]

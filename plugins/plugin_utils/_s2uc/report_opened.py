@@ -67,6 +67,7 @@ def opened(
         )
         lines.extend(f"  {line}" for line in _paths(stream, sessions.get("producer"), sessions.get("consumer")))
         lines.extend(f"  {line}" for line in _encryption(stream, sessions))
+        lines.extend(f"  {line}" for line in _capacity(stream, sessions))
         if not would:
             lines.extend(f"  {line}" for line in _fingerprints(stream, sessions, purpose))
         lines.extend(f"  {line}" for line in unreachable)
@@ -108,7 +109,9 @@ def _opened_legs(
     what = f"{' and '.join(used)} in {runtimes}, {listeners} {number_of_gateways(legs)}, uid {legs[0].leg_of}"
     lines = [leg_path(leg, sessions) for leg, sessions in sides]
     # Each line once, although it may name the gateways of a leg.
-    notes = dict.fromkeys(line for leg, sessions in sides for line in _encryption(leg, sessions))
+    notes = dict.fromkeys(
+        line for leg, sessions in sides for line in (*_encryption(leg, sessions), *_capacity(leg, sessions))
+    )
     return [f"{name}: {state} ({what})", *(f"  {line}" for line in (*lines, *notes, *unreachable))]
 
 
@@ -186,6 +189,15 @@ def _encryption(stream: Stream, sessions: Sessions) -> Iterable[str]:
             )
         return
     yield "encryption between the gateways: tls, each verifies the certificate of the other"
+
+
+def _capacity(stream: Stream, sessions: Sessions) -> Iterable[str]:
+    """Return what the path carries, if the request said how long it is."""
+    if all(session.get("carries") is None for session in sessions.values()):
+        return []
+    from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_path import path_capacity
+
+    return path_capacity(stream, sessions)
 
 
 def _fingerprints(stream: Stream, sessions: Sessions, purpose: str) -> Iterable[str]:

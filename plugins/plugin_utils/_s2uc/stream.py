@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, ValueRefused
+from ansible_collections.scistream.gateway.plugins.module_utils._common.path_capacity import check_rtt, show_rtt
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import (
     MAX_HELLO_TIMEOUT,
     MAX_LIFETIME,
@@ -119,6 +120,7 @@ class Stream:
     ports: dict[str, list[int]] = field(default_factory=dict)
     num_conn: int = 1
     rate: str | None = None
+    rtt: str | None = None
     proxy: str | None = None
     runtime: str | None = None
     encryption: str = "tls"
@@ -196,6 +198,12 @@ def check_lifetime(option: str, value: Any) -> int:
     if not 1 <= seconds <= MAX_LIFETIME:
         raise ValueRefused(option, value, "must be seconds, or a number with s, m, h, d or w such as 12h or 7d")
     return seconds
+
+
+def check_round_trip(option: str, value: Any) -> str | None:
+    """Validate a round trip such as 100ms, and return it in milliseconds."""
+    rtt = check_rtt(option, value)
+    return None if rtt is None else show_rtt(rtt)
 
 
 def check_name(option: str, value: Any) -> str:

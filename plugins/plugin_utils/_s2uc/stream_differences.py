@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES
+from ansible_collections.scistream.gateway.plugins.module_utils._common.path_capacity import check_rtt, show_rtt
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_rate
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Session, parse_time
@@ -119,6 +120,8 @@ def _request_changes(stream: Stream, session: Session) -> Iterable[str]:
         able = PROXIES.get(str(session.get("proxy")))
         where = "" if able is None or able.limits_open_connections else " for new connections"
         yield change("rate", _rate(rate), _rate(new_rate)) + where
+    if stream.rtt and session.get("rtt") != check_rtt("rtt", stream.rtt):
+        yield change("rtt", None if session.get("rtt") is None else show_rtt(session["rtt"]), stream.rtt)
     if stream.lifetime and session.get("lifetime") != stream.lifetime:
         yield change("lifetime", _seconds(session.get("lifetime")), _seconds(stream.lifetime))
     labels = session.get("labels") or {}

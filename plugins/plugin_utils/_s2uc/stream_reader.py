@@ -42,6 +42,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream imp
     check_lifetime,
     check_name,
     check_num_conn,
+    check_round_trip,
     stream_uid,
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_ports import ports_of, ports_used_twice
@@ -62,6 +63,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "transport": lambda key, value: check_choice(key, value, TRANSPORTS),
     "hello_timeout": check_hello_timeout,
     "lifetime": check_lifetime,
+    "rtt": check_round_trip,
 }
 _STATES = ("present", "absent")
 _STREAM_KEYS = frozenset((*_CHECKS, "state", "name", "uid", "producer", "consumer", "rate", "labels", *STREAM_KEYS))

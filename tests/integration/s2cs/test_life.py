@@ -56,10 +56,11 @@ def _without_times(session: dict[str, Any]) -> dict[str, Any]:
 def test_life_of_a_stream(s2cs: S2CS, application: Application, other_application: Application) -> None:
     uid = own_uid()
     session = {"uid": uid, "role": "producer"}
-    request = {**session, "num_conn": 2, "encryption": "none", "secret": SECRET, "labels": {"job": 42}}
+    request = {**session, "num_conn": 2, "encryption": "none", "secret": SECRET, "labels": {"job": 42}, "rtt": "0.1s"}
 
     reserved = four_times(s2cs, "request", **request)["session"]
     assert reserved["state"] == "reserved" and reserved["labels"] == {"job": "42"}
+    assert reserved["rtt"] == 100.0 == reserved["carries"]["rtt"] and reserved["carries"]["sending"] > 0
     address = s2cs.policy["listen"]["producer"]
     assert reserved["listeners"] == [f"{address}:5100", f"{address}:5101"]
     assert s2cs.listening()[address] == [5100, 5101]

@@ -66,6 +66,22 @@ def test_life_of_a_stream(site: Site, producer: int) -> None:
     assert "gw-a: nothing to release for tomography (uid " in nothing.message
 
 
+def test_what_a_long_path_carries(site: Site, producer: int) -> None:
+    streams = [site.stream("tomography", producer, rate="1Tbit"), site.stream("other", producer, rtt="200ms")]
+    assert "rtt: 100 is not allowed: must be a number with the unit" in refused(site, rtt=100, streams=streams).output
+    opened = site.ok("stream_open", rtt="100ms", streams=streams)
+    lines = opened.message.splitlines()
+    first, note, second = (line.strip() for line in lines if "round trip" in line or "Note: the rate" in line)
+    assert re.match(
+        r"round trip 100 ms: one connection carries about .* to the consumer \(net.ipv4.tcp_[rw]mem of gw-", first
+    )
+    assert re.match(r"Note: the rate of the stream is 1.0 Tbit/s. To use it, see s2cs_tuning of gw-[ab], or", note)
+    assert second.startswith("round trip 200 ms: ")
+    again = site.ok("stream_open", streams=streams)
+    assert again.changed == 0 and again.message == opened.message
+    assert site.ok("stream_open", rtt="50ms", streams=streams).changed == 2
+
+
 def test_many_streams_take_three_calls(site: Site, producer: int) -> None:
     streams = [site.stream(f"stream-{number}", producer, num_conn=2) for number in range(4)]
     streams.append(site.stream("other", producer, consumer={"gateway": "gw-c"}))

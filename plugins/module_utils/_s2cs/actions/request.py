@@ -180,6 +180,7 @@ class RequestAction(Action[Request]):
             lifetime=request.lifetime,
             labels=request.labels,
             transport=request.transport,
+            rtt=request.rtt,
             owner=self.manager.caller.name,
             secret_hash=hash_secret(request.secret),
             created=time.time(),

@@ -202,3 +202,9 @@ def test_expired_sessions_are_remembered(tmp_path: Path) -> None:
     for text in ("", "[]", '{"producer-299": 1}', '{"producer-299": ["x", "y"]}', "\xff"):
         (tmp_path / "expired.json").write_text(text, encoding="latin-1")
         assert expired_sessions.find(str(tmp_path), "299", "producer") == ""
+
+
+def test_earlier_versions_can_read_sessions_without_a_round_trip() -> None:
+    assert "rtt" not in json.loads(session("a").to_json())
+    assert from_json(session("a", rtt=100.0).to_json()).rtt == 100.0
+    assert from_json(session("a", rtt=100).to_json()).rtt == 100
