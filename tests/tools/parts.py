@@ -51,6 +51,7 @@ SCENARIOS = (
     "tests/integration/s2uc/test_events.py",
     "tests/integration/s2uc/test_rulebook.py",
     "tests/integration/s2uc/test_slurm.py",
+    "tests/integration/roles/test_tuning.py",
     "tests/integration/examples/test_long_pages.py",
     "tests/integration/examples/test_recipes.py",
     "tests/integration/fifth_proxy",

@@ -67,6 +67,7 @@ BAD_VALUES: list[tuple[dict[str, Any], str]] = [
     ({"s2cs_metrics_file": "/a/b.prom\n"}, "s2cs_metrics_file: "),
     ({"s2cs_run_bytes": "64M"}, "is not allowed: must be a number of bytes"),
     ({"s2cs_tuning": "maybe", "s2cs_tuning_modules": "tcp_bbr"}, "true or false; s2cs_tuning_modules: "),
+    ({"s2cs_tuning_speed": 25}, "25 is not allowed: must be a speed in Gbit/s, 10, 40 or 100"),
     ({"s2cs_service": "perhaps", "s2cs_user": "a b", "s2cs_command": "s2cs"}, "must be an absolute path such as"),
     ({"s2cs_users_group": "staff\nUser=root"}, "s2cs_users_group: "),
     ({"s2cs_egress": {"consumer": "10.1.0.0/16"}}, "s2cs_egress.consumer: "),
