@@ -43,7 +43,7 @@ class Namespaces(Bed):
     producer = "10.91.2.2"
 
     def __init__(self, congestion: str) -> None:
-        """Create a description; all hosts use this TCP congestion control."""
+        """Create a description; all hosts use this TCP congestion control. If empty, programs choose."""
         self._congestion = congestion
         self.prefix = f"s2ds-{os.getpid()}"
 
@@ -56,21 +56,26 @@ class Namespaces(Bed):
             self.run(host, "ip", "link", "set", "lo", "up")
             self.run(host, "sysctl", "-qw", "net.ipv4.ip_forward=1")
         for link, (left, right) in enumerate(itertools.pairwise(PATH)):
-            ends = (f"right{link}", f"left{link}")
-            peer = ("peer", "name", ends[1], "netns", self.name(right))
-            run("ip", "link", "add", ends[0], "netns", self.name(left), "type", "veth", *peer)
-            for side, (host, end) in enumerate(zip((left, right), ends, strict=True)):
-                self.run(host, "ip", "address", "add", f"10.91.{link}.{side + 1}/24", "dev", end)
-                self.run(host, "ip", "link", "set", end, "up")
-                self._route(host, "replace", f"10.91.{link}.0/24", "dev", end, "src", f"10.91.{link}.{side + 1}")
+            self.connect(link, left, right)
         self._route(CONSUMER, "add", "default", "via", "10.91.0.2")
         self._route(GATEWAY_C, "add", "default", "via", "10.91.1.2")
         self._route(GATEWAY_P, "add", "10.91.0.0/24", "via", "10.91.1.1")
         self._route(PRODUCER, "add", "default", "via", "10.91.2.1")
 
+    def connect(self, link: int, left: str, right: str) -> None:
+        """Make a link between two hosts."""
+        ends = (f"right{link}", f"left{link}")
+        peer = ("peer", "name", ends[1], "netns", self.name(right))
+        run("ip", "link", "add", ends[0], "netns", self.name(left), "type", "veth", *peer)
+        for side, (host, end) in enumerate(zip((left, right), ends, strict=True)):
+            self.run(host, "ip", "address", "add", f"10.91.{link}.{side + 1}/24", "dev", end)
+            self.run(host, "ip", "link", "set", end, "up")
+            self._route(host, "replace", f"10.91.{link}.0/24", "dev", end, "src", f"10.91.{link}.{side + 1}")
+
     def _route(self, host: str, *words: str) -> None:
         # By routes, as a namespace may only use what the host allows everybody.
-        self.run(host, "ip", "route", *words, "congctl", self._congestion)
+        control = ("congctl", self._congestion) if self._congestion else ()
+        self.run(host, "ip", "route", *words, *control)
 
     def remove(self) -> None:
         for host in PATH:

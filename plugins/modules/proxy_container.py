@@ -321,6 +321,15 @@ proxy_container:
       type: dict
       version_added: 0.2.0
       sample: {paths: 2}
+    path:
+      description:
+        - The legs of the latest connection, as in M(scistream.gateway.s2cs_info). Null if the data server does not say.
+      returned: if O(state) is not V(absent)
+      type: dict
+      version_added: 0.2.0
+      sample:
+        client: {rtt: 0.125, congestion: cubic}
+        target: {rtt: 100.25, congestion: bbr}
     health:
       description: V(ok), V(down), V(silent) or V(unknown), as in M(scistream.gateway.s2cs_info).
       returned: if O(state) is not V(absent)

@@ -222,6 +222,43 @@ sessions:
           returned: always
           type: int
           sample: 2
+    path:
+      description:
+        - The two legs of the latest connection. Null if the data server does not say.
+      returned: always
+      type: dict
+      version_added: 0.2.0
+      contains:
+        client:
+          description: The leg from the client, which connects to this gateway. Null before the first connection.
+          returned: always
+          type: dict
+          contains:
+            rtt:
+              description: Smallest round trip in milliseconds when it was opened. Null if it is not known.
+              returned: always
+              type: float
+              sample: 0.125
+            congestion:
+              description: Congestion control of what this gateway sends to it.
+              returned: always
+              type: str
+              sample: cubic
+        target:
+          description: The same for the leg to the target.
+          returned: always
+          type: dict
+          contains:
+            rtt:
+              description: Smallest round trip in milliseconds when it was opened. Null if it is not known.
+              returned: always
+              type: float
+              sample: 100.25
+            congestion:
+              description: Congestion control of what this gateway sends to it.
+              returned: always
+              type: str
+              sample: bbr
     samples:
       description:
         - The bytes that were transferred at several times, in seconds since the epoch. The last one is part of

@@ -58,6 +58,7 @@ class SessionView:
         certificates: Expiry times of the certificates: ``own`` and ``peer``.
         tls: Whether the kernel encrypts, by direction, the cipher suite, and why. Empty if unknown.
         with_one_key: Bytes of the busier direction of a connection that one key has encrypted.
+        rtt: Longer round trip of the latest connection's legs in milliseconds, or None if it is not known.
         paths: Number of paths of the latest connection, 0 for ordinary TCP, or None without Multipath TCP.
     """
 
@@ -90,6 +91,7 @@ class SessionView:
     tls: Mapping[str, Any] = field(default_factory=dict)
     with_one_key: int = 0
     paths: int | None = None
+    rtt: float | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -137,6 +139,7 @@ def session_view(session: Mapping[str, Any]) -> SessionView:
         tls=_tls(session.get("tls")),
         with_one_key=_number(session.get("tls"), "with_one_key") or 0,
         paths=_number(session.get("multipath"), "paths"),
+        rtt=_longest(session.get("path")),
     )
 
 
@@ -149,6 +152,13 @@ def _tls(found: Any) -> dict[str, str | None]:
 def _number(found: Any, key: str) -> int | None:
     value = found.get(key) if isinstance(found, dict) else None
     return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _longest(found: Any) -> float | None:
+    """Return the longer round trip of the legs of a connection."""
+    legs = [leg.get("rtt") for leg in found.values() if isinstance(leg, dict)] if isinstance(found, dict) else []
+    known = [rtt for rtt in legs if isinstance(rtt, (int, float)) and not isinstance(rtt, bool) and 0 < rtt < 1e6]
+    return max(known, default=None)
 
 
 def parse_time(text: Any) -> float | None:

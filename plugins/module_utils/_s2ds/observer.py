@@ -21,6 +21,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.re
     counters,
     encryption,
     multipath,
+    path,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.programs import one_line
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.proxies.proxy import Proxy
@@ -70,7 +71,7 @@ class Observer:
                 return self._down()
             self.listeners(reply)
             found = counters(reply) if reply.get("connections") else None
-            return Status(True, found, tls=encryption(reply), multipath=multipath(reply))
+            return Status(True, found, tls=encryption(reply), multipath=multipath(reply), path=path(reply))
         except (ScistreamError, OSError, ValueError) as error:
             return self._silent(printable(reason(error)))
 

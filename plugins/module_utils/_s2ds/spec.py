@@ -65,6 +65,7 @@ class Status:
         reason: Explanation if it is neither ``ok`` nor ``idle``.
         tls: Whether the kernel encrypts, in the format of ``s2cs_info``, or None if that is not known.
         multipath: The paths of the latest connection, in the format of ``s2cs_info``, or None without Multipath TCP.
+        path: The legs of the latest connection, in the format of ``s2cs_info``, or None if they are not known.
     """
 
     running: bool
@@ -74,6 +75,7 @@ class Status:
     reason: str = ""
     tls: Mapping[str, Any] | None = None
     multipath: Mapping[str, Any] | None = None
+    path: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

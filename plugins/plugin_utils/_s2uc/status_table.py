@@ -201,12 +201,19 @@ def _details(stream: StreamView, width: int | None, certificates: bool) -> list[
         parts.append(f"{restarts} restart{'' if restarts == 1 else 's'} of its data servers")
     parts += [f"encrypted {text}" for text in _encrypted(stream)]
     parts += _paths(stream)
+    parts += _round_trip(stream)
     if certificates:
         sides = [side for side in stream.sides.values() if side.fingerprint]
         parts += [f"certificate {side.fingerprint} ({side.gateway})" for side in sides]
         if len(stream.sides) == 1 and sides and sides[0].peer_fingerprint:
             parts.append(f"certificate {sides[0].peer_fingerprint} (the other gateway)")
     return wrapped([*parts, f"uid {stream.uid}"], width, _INDENT, _INDENT * 2)
+
+
+def _round_trip(stream: StreamView) -> list[str]:
+    """Return the longest round trip of the latest connections, which is usually that between the gateways."""
+    found = [side.session.rtt for side in stream.sides.values() if side.session.rtt is not None]
+    return [f"round trip {max(found):.3g} ms"] if found else []
 
 
 def _paths(stream: StreamView) -> list[str]:

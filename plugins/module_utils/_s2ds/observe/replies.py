@@ -30,6 +30,9 @@ _CONNECTIONS = ("open", "total", "refused", "failed")
 _ENCRYPTED_BY = ("kernel", "user space")
 _SUITE = re.compile(r"[A-Z0-9_-]{1,64}", re.ASCII)
 _MAX_PATHS = 255
+_LEGS = ("client", "target")
+_CONGESTION = re.compile(r"[a-z][a-z0-9_-]{0,14}", re.ASCII)
+_LONGEST_RTT = 1e6
 _BYTES = ("to_consumer", "to_producer")
 
 
@@ -110,6 +113,32 @@ def multipath(found: Mapping[str, Any]) -> dict[str, Any] | None:
     if paths is not None and paths > _MAX_PATHS:
         raise InvalidReply(f"paths is {paths}, not a number from 0 to {_MAX_PATHS}")
     return {"paths": paths}
+
+
+def path(found: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the round trips and congestion controls of the latest connection, or None if they are not known.
+
+    Raises:
+        InvalidReply: They are missing or invalid.
+    """
+    if found.get("path") is None:
+        return None
+    given = part(found, "path")
+    return {leg: None if given.get(leg) is None else _leg(part(given, leg)) for leg in _LEGS}
+
+
+def _leg(found: Mapping[str, Any]) -> dict[str, Any]:
+    rtt, congestion = found.get("rtt"), found.get("congestion")
+    # The comparison also refuses NaN.
+    if rtt is not None and not (_is_number(rtt) and 0 < rtt < _LONGEST_RTT):
+        raise InvalidReply(f"rtt is {show(rtt)}, not a number of milliseconds")
+    if congestion is not None and not (isinstance(congestion, str) and _CONGESTION.fullmatch(congestion)):
+        raise InvalidReply(f"congestion is {show(congestion)}, not the name of a congestion control")
+    return {"rtt": rtt, "congestion": congestion}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def part(found: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -142,6 +142,7 @@ class NativeProxy(Proxy):
             **replies.counters(status),
             "tls": replies.encryption(status),
             "multipath": replies.multipath(status),
+            "path": replies.path(status),
             "listeners": replies.listeners(status),
         }
         check_not_stopped("the forwarder", _workers(place, status))

@@ -199,6 +199,7 @@ class Acceptor:
             "kernel_tls": self._kernel_tls,
             "cipher": config.cipher,
             "multipath": config.multipath,
+            "congestion_fixed": [config.accept_congestion is not None, config.connect_congestion is not None],
             "key_update": config.key_update,
         }
         # A rate is only exact if a single process counts.

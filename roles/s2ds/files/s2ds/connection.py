@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from kernel_channel import KernelTls
     from log import Log, Refusals
     from multipath import PathCounter
+    from path_settings import PathSettings
     from pump import Pump, WorkerResources
     from timers import Timer, Timers
     from tls_channel import Channel
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
         ready: deque[Connection]
         limits: tuple[TokenBucket, TokenBucket]
         resources: WorkerResources
+
+        path_settings: PathSettings
 
         def kernel_tls(self) -> KernelTls | None: ...
 
@@ -223,6 +226,8 @@ class Connection:
             shared = (worker.resources, worker.limits)
             self._pump = pump_of(self._channel, self._tls.input, *legs, *shared, self.wake, worker.timers)
             worker.resources.counters[ENCRYPTION] = self._channel.encryption().packed(self._job["id"])
+        for index, leg in enumerate((self._client, target)):
+            worker.path_settings.adapt(self._job["id"], index, leg.sock, self._job["congestion_fixed"][index])
         if self._job["multipath"]:
             leg = target if self._job["multipath"] == "connect" else self._client
             worker.paths().follow(self._job["id"], leg.sock)

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import mmap
 
+# CLIENT_PATH and TARGET_PATH are about the legs of the latest connection.
 # LEFT counts connections whose clients closed them in the handshake, such as probes and monitoring systems.
 # ADMITTED is the number of open connections that count towards max_connections. The others are in the handshake.
 CLOSED, FAILED, REFUSED, TO_CONSUMER, TO_PRODUCER, ENCRYPTION, PATHS, ADMITTED, ONE_KEY, LEFT = range(10)
+CLIENT_PATH, TARGET_PATH = 14, 15
 FIELDS = 16  # two cache lines for each block
 
 

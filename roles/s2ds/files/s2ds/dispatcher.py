@@ -12,10 +12,22 @@ import os
 from acceptor import Acceptor
 from config import load
 from control import Controller
-from counters import ENCRYPTION, FAILED, LEFT, ONE_KEY, PATHS, REFUSED, TO_CONSUMER, TO_PRODUCER
+from counters import (
+    CLIENT_PATH,
+    ENCRYPTION,
+    FAILED,
+    LEFT,
+    ONE_KEY,
+    PATHS,
+    REFUSED,
+    TARGET_PATH,
+    TO_CONSUMER,
+    TO_PRODUCER,
+)
 from credential_files import read
 from event_loop import EventLoop
 from multipath import latest as latest_paths
+from path_settings import latest as latest_path
 from sockets import check_congestion, text
 from totals import BYTES, CONNECTIONS, Totals
 from validation import ConfigError
@@ -148,6 +160,7 @@ class Dispatcher:
             "exact": totals.exact,
             "tls": self._encryption(),
             "multipath": self._multipath(),
+            "path": self._path(),
             "workers": [{"pid": slot.pid, "open": slot.open()} for slot in workers.running()],
         }
 
@@ -167,6 +180,14 @@ class Dispatcher:
         if self._acceptor.config.multipath is None:
             return None
         return latest_paths(self._workers.counters.each(PATHS))
+
+    def _path(self) -> dict[str, Any]:
+        """Return the round trips of the latest connection, and what controls its congestion."""
+        config, each = self._acceptor.config, self._workers.counters.each
+        return {
+            "client": latest_path(each(CLIENT_PATH), config.accept_congestion),
+            "target": latest_path(each(TARGET_PATH), config.connect_congestion),
+        }
 
 
 def _choice(config: Config) -> Choice | None:

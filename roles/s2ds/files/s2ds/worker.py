@@ -14,11 +14,12 @@ from select import EPOLLIN, epoll
 
 from config import AUTO
 from connection import Connection
-from counters import ADMITTED, CLOSED, FAILED, ONE_KEY, PATHS
+from counters import ADMITTED, CLIENT_PATH, CLOSED, FAILED, ONE_KEY, PATHS, TARGET_PATH
 from credentials import CredentialError, Credentials
 from handshakes import Handshakes
 from log import Refusals
 from multipath import PathCounter
+from path_settings import PathSettings
 from pipe_pool import PipePool
 from pump import WorkerResources
 from timers import Timers
@@ -56,6 +57,7 @@ class Worker:
         self._credentials: Credentials | None = None
         self._kernel_tls: KernelTls | None = None
         self._paths: PathCounter | None = None
+        self.path_settings = PathSettings(block, (CLIENT_PATH, TARGET_PATH))
         self.timers = Timers()
         self.ready: deque[Connection] = deque()
         self.limits = (TokenBucket(self.timers), TokenBucket(self.timers))

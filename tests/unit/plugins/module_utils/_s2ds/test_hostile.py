@@ -91,6 +91,25 @@ def test_paths_of_a_wrong_shape(value: Any) -> None:
             replies.multipath({"multipath": found})
 
 
+LEG = {"rtt": 100.25, "congestion": "bbr"}
+
+
+@pytest.mark.parametrize("leg", [None, LEG, {"rtt": None, "congestion": None}, {"rtt": 1, "congestion": "a_b-1"}])
+def test_legs_of_the_right_shape_and_nothing_else(leg: Any) -> None:
+    given = None if leg is None else {**leg, "more": 1}
+    assert replies.path({"path": {"client": given, "target": LEG, "more": 1}}) == {"client": leg, "target": LEG}
+    assert replies.path({"path": None}) is replies.path({}) is None
+
+
+@pytest.mark.parametrize("value", [True, "1", 0, -1, 1e6, float("nan"), float("inf"), [], {}, "Bbr", "a" * 16, "\n"])
+def test_legs_of_a_wrong_shape(value: Any) -> None:
+    wrong = [{"client": {**LEG, "rtt": value}}, {"target": {**LEG, "congestion": value}}]
+    wrong += [] if value == {} else [value, {"client": value}]
+    for found in wrong:
+        with pytest.raises(replies.InvalidReply, match="invalid answer of the data server"):
+            replies.path({"path": found})
+
+
 @pytest.mark.parametrize("key", ["since", "restarts", "connections", "bytes", "last_byte"])
 @pytest.mark.parametrize("value", [True, "1", -1, 2**63, float("nan"), float("inf"), [], {}, {"open": 1}, 1e300])
 def test_counters_of_a_wrong_shape(key: str, value: Any) -> None:

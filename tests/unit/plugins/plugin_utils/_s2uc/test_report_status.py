@@ -157,6 +157,14 @@ def test_what_one_key_has_encrypted(suite: Any, amount: Any, level: str) -> None
         assert message in " ".join(shown(both(tls=tls)))
 
 
+def test_the_round_trip_between_the_gateways() -> None:
+    path = {"client": {"rtt": 0.125, "congestion": "cubic"}, "target": {"rtt": 100.254, "congestion": "bbr"}}
+    assert "; round trip 100 ms; uid " in " ".join(line.strip() for line in shown(both(path=path))[3:])
+    others: list[Any] = [None, {}, [], "x", {"client": None}, {"client": {"rtt": "2"}}, {"target": {"rtt": True}}]
+    for unknown in others:
+        assert "round trip" not in "".join(shown(both(path=unknown))[3:])
+
+
 def test_how_many_paths() -> None:
     texts = {2: "2 paths", 1: "1 path", 0: "single path: the other gateway or the network has no Multipath TCP"}
     for paths, text in texts.items():
