@@ -57,9 +57,10 @@ class LongBed(Bed):
 
 def main() -> None:
     parser = options(__doc__)
-    parser.set_defaults(connections=[1], seconds=10)
+    # The forwarder's own choice, and what that is where the host allows it.
+    parser.set_defaults(connections=[1], seconds=10, congestion="", application_congestion="bbr")
     parser.add_argument("--round-trips", type=float, nargs="+", default=[50, 100], help="milliseconds")
-    parser.add_argument("--rate", type=float, default=1000, help="speed of the long link in Mbit/s, 0: no limit")
+    parser.add_argument("--rate", type=float, default=500, help="speed of the long link in Mbit/s, 0: no limit")
     parser.add_argument("--buffer", type=int, default=BUFFER, help="largest buffer of a connection in bytes")
     args = parser.parse_args()
     legs = {"accept": args.congestion or None, "connect": args.congestion or None}

@@ -245,7 +245,7 @@ sessions:
               type: str
               sample: cubic
         target:
-          description: The same for the leg to the target.
+          description: The same for the leg to the target. Null before the first connection.
           returned: always
           type: dict
           contains:
@@ -444,23 +444,23 @@ gateway:
       sample: 10.1.0.1:9464
       version_added: 0.2.0
     network:
-      description: What the kernel of this gateway does for connections over long paths. Null where it is not known.
+      description: What the kernel of this gateway does for connections over long paths.
       returned: always
       type: dict
       version_added: 0.2.0
       contains:
         receive_buffer:
-          description: Largest receive buffer of a connection in bytes, from C(net.ipv4.tcp_rmem).
+          description: Largest receive buffer of a connection in bytes (C(net.ipv4.tcp_rmem)). Null if it is not known.
           returned: always
           type: int
           sample: 33554432
         send_buffer:
-          description: Largest send buffer of a connection in bytes, from C(net.ipv4.tcp_wmem).
+          description: Largest send buffer of a connection in bytes (C(net.ipv4.tcp_wmem)). Null if it is not known.
           returned: always
           type: int
           sample: 4194304
         congestion:
-          description: Default congestion control.
+          description: Default congestion control. Null if it is not known.
           returned: always
           type: str
           sample: cubic
@@ -471,12 +471,12 @@ gateway:
           elements: str
           sample: [reno, cubic]
         qdisc:
-          description: Default queueing discipline.
+          description: Default queueing discipline. Null if it is not known, as in a network namespace.
           returned: always
           type: str
           sample: fq
         slow_start_after_idle:
-          description: Whether a connection that was idle starts slowly again.
+          description: Whether a connection that was idle starts slowly again. Null if it is not known.
           returned: always
           type: bool
           sample: true

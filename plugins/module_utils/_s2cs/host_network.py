@@ -73,6 +73,8 @@ def session_carries(session: Mapping[str, Any]) -> dict[str, Any] | None:
     Args:
         session: The session, as modules return it.
     """
+    if session["rtt"] is None:
+        return None
     hosts = [parse_endpoint("listeners", item).host for item in session["listeners"]]
     return carries(session["rtt"], [*hosts, *filter(None, [session["egress"]])])
 
