@@ -31,6 +31,8 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.legs_view 
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream_view import StreamView
 
 _GAP, _INDENT = "  ", "  "
+# Round trips in a facility, in milliseconds, are not worth a word.
+_SHORT_RTT = 1.0
 _PLACES = {"kernel": "in the kernel", "user space": "in user space"}
 #: Columns whose texts may be truncated have at least this width, and at most the other one.
 _MIN_WIDTH, _MAX_WIDTH = 8, 40
@@ -211,9 +213,9 @@ def _details(stream: StreamView, width: int | None, certificates: bool) -> list[
 
 
 def _round_trip(stream: StreamView) -> list[str]:
-    """Return the longest round trip of the latest connections, which is usually that between the gateways."""
-    found = [side.session.rtt for side in stream.sides.values() if side.session.rtt is not None]
-    return [f"round trip {max(found):.3g} ms"] if found else []
+    """Return the longest round trip of the latest connections, unless all of them are short."""
+    longest = max((side.session.rtt or 0 for side in stream.sides.values()), default=0)
+    return [f"round trip {longest:.3g} ms"] if longest >= _SHORT_RTT else []
 
 
 def _paths(stream: StreamView) -> list[str]:

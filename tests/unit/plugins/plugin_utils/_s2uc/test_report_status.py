@@ -160,7 +160,9 @@ def test_what_one_key_has_encrypted(suite: Any, amount: Any, level: str) -> None
 def test_the_round_trip_between_the_gateways() -> None:
     path = {"client": {"rtt": 0.125, "congestion": "cubic"}, "target": {"rtt": 100.254, "congestion": "bbr"}}
     assert "; round trip 100 ms; uid " in " ".join(line.strip() for line in shown(both(path=path))[3:])
+    short = {"rtt": 0.99, "congestion": "cubic"}
     others: list[Any] = [None, {}, [], "x", {"client": None}, {"client": {"rtt": "2"}}, {"target": {"rtt": True}}]
+    others.append({"client": short, "target": short})
     for unknown in others:
         assert "round trip" not in "".join(shown(both(path=unknown))[3:])
 
