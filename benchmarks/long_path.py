@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from encrypted import Encrypted, Identities
+from encrypted import Encrypted, HAProxy, Identities, Nginx
 from measure import Candidate, Native, compare, options
 from namespaces import PATH, Bed
 
@@ -62,6 +62,7 @@ def main() -> None:
     parser.add_argument("--round-trips", type=float, nargs="+", default=[50, 100], help="milliseconds")
     parser.add_argument("--rate", type=float, default=500, help="speed of the long link in Mbit/s, 0: no limit")
     parser.add_argument("--buffer", type=int, default=BUFFER, help="largest buffer of a connection in bytes")
+    parser.add_argument("--beside", nargs="*", default=[], choices=["haproxy", "nginx"], help="with TLS as well")
     args = parser.parse_args()
     legs = {"accept": args.congestion or None, "connect": args.congestion or None}
     with tempfile.TemporaryDirectory() as directory:
@@ -72,6 +73,9 @@ def main() -> None:
                 Native("s2ds, not encrypted", settings, args.python),
                 Encrypted("s2ds, encrypted", settings, args.python, identities),
             ]
+            for kind in args.beside:
+                beside = {"haproxy": HAProxy, "nginx": Nginx}[kind]
+                candidates.append(beside(identities, 65536, 2, "TLS_AES_256_GCM_SHA384"))
             print(f"\nround trip {round_trip:g} ms, {args.rate:g} Mbit/s\n")
             compare(candidates, args, LongBed(round_trip, args.rate, args.buffer))
 
