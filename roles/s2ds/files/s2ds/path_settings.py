@@ -64,6 +64,7 @@ class PathSettings:
             sock: The socket.
             fixed: Whether the configuration determines the congestion control.
         """
+        # At this point, nothing has been sent but the handshakes.
         measured = round_trip(sock)
         choice = ""
         try:

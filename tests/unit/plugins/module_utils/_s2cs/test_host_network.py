@@ -61,6 +61,20 @@ def test_nothing_is_read_without_a_round_trip(kernel: Any) -> None:
     assert found is not None and found["sending"] == (4 << 20) * 80 and found["link"] is None
 
 
+@pytest.mark.parametrize(("speed", "links"), [("10000", {"127.0.0.1": 10**10}), ("-1", {}), ("", {}), (None, {})])
+def test_the_speed_of_a_link(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, speed: str | None, links: dict[str, int]
+) -> None:
+    for name in ("lo", "no such interface"):
+        (tmp_path / name).mkdir()
+        if speed is not None:
+            (tmp_path / name / "speed").write_text(speed)
+    monkeypatch.setattr(host_network, "_INTERFACES", str(tmp_path))
+    assert host_network.describe(["127.0.0.1", "192.0.2.77"])["links"] == links
+    found = host_network.carries(100.0, ["127.0.0.1"])
+    assert found is not None and found["link"] == links.get("127.0.0.1")
+
+
 @pytest.mark.parametrize(
     ("release", "scale", "share"),
     [

@@ -69,6 +69,16 @@ def test_probe(given: Any, probe: bool) -> None:
     assert plan(scistream_streams=[description()], scistream_key=KEY, scistream_probe=given).probe is probe
 
 
+def test_the_round_trip_is_that_of_streams_without_one() -> None:
+    streams = [description(rtt="0.2s"), description(name="second")]
+    made = plan(scistream_streams=streams, scistream_key=KEY, rtt="100 ms")
+    assert [stream.rtt for stream in made.streams] == ["200ms", "100ms"]
+    assert [stream.rtt for stream in plan(scistream_streams=streams, scistream_key=KEY).streams] == ["200ms", None]
+    for variables in ({"rtt": "100"}, {"scistream_streams": [description(rtt=100)]}):
+        (problem,) = problems("open", **{"scistream_streams": streams, "scistream_key": KEY, **variables})
+        assert "must be a number with the unit us, ms or s such as 100ms" in problem
+
+
 def test_mistakes_come_before_the_key(tmp_path: Path) -> None:
     path = tmp_path / "key"
     assert len(problems("open", scistream_streams=[description(num_conn=0, rate="fast")], scistream_key_file=str(path)))
