@@ -14,6 +14,8 @@ s2ds:workers=2,pipe_size=262144, s2ds:copy (without splice) or haproxy-tls:threa
 ratios to the native forwarder are to s2ds, with encryption to s2ds-tls. Any other program is measured by --other
 NAME=COMMAND, where the words {{address}} {{port}} {{target}} {{target_port}} in COMMAND are replaced.
 
+With --round-trip, the path between the gateways is long, and the ratios to the direct way are what counts.
+
 With --calls, system calls and copied bytes are counted instead, which also makes sense in an emulated machine.
 
 Needs root, ip, iperf3, the programs that are measured, and Python with jinja2 and cryptography; with --calls, only
@@ -32,6 +34,7 @@ from pathlib import Path
 
 import calls
 from candidates import COLLECTION, KINDS, NATIVE, Candidate, DataServer, Direct, Other
+from long_path import LongPath
 from measure import Figures, measure, median
 from namespaces import Namespaces
 
@@ -60,6 +63,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=3, help="of each transfer")
     parser.add_argument("--message", type=int, default=64, metavar="BYTES", help="for the latency")
     parser.add_argument("--congestion", default="cubic", help="TCP congestion control of all hosts")
+    parser.add_argument("--round-trip", type=float, metavar="MS", help="between the gateways, over a delay line")
+    parser.add_argument("--rate", type=float, default=500, metavar="MBIT", help="of that line (%(default)s)")
     parser.add_argument("--other", action="append", default=[], metavar="NAME=COMMAND")
     parser.add_argument("--calls", action="store_true", help="count system calls and copied bytes")
     parser.add_argument("--mib", type=int, default=64, help="with --calls, the amount (%(default)s)")
@@ -83,8 +88,9 @@ def main() -> None:
 
 
 def run(candidates: list[Candidate], args: argparse.Namespace) -> Found:
-    bed = Namespaces(args.congestion)
-    options = ["-t", str(args.seconds)]
+    bed = LongPath(args.round_trip, args.rate) if args.round_trip else Namespaces(args.congestion)
+    # Over a long path, the direct way is measured with what the forwarder chooses.
+    options = ["-t", str(args.seconds), *(["-C", "bbr"] if args.round_trip else [])]
     with tempfile.TemporaryDirectory() as work:
         try:
             bed.build()

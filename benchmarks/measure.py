@@ -35,7 +35,6 @@ PORT = 5201
 # One iperf3 opens at most 128 connections.
 MOST_PER_PAIR = 100
 LATENCY = str(Path(__file__).with_name("latency.py"))
-MESSAGES = 2000
 
 
 @dataclass(frozen=True)
@@ -142,7 +141,7 @@ def round_trip(bed: Namespaces, address: str, size: int) -> float:
     server = subprocess.Popen(bed.command(PRODUCER, *words, "serve", str(PORT), str(size)))
     try:
         wait_for(server.pid, PORT)
-        asking = bed.command(CONSUMER, *words, "ask", address, str(PORT), str(size), str(MESSAGES))
+        asking = bed.command(CONSUMER, *words, "ask", address, str(PORT), str(size), str(bed.messages))
         return float(subprocess.run(asking, check=True, stdout=subprocess.PIPE, timeout=60).stdout)
     finally:
         server.kill()

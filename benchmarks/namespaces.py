@@ -41,6 +41,8 @@ class Namespaces(Bed):
 
     hops: ClassVar = {"producer": ("10.91.1.2", "10.91.2.2"), "consumer": ("10.91.0.2", "10.91.1.2")}
     producer = "10.91.2.2"
+    #: That the latency is measured with.
+    messages = 2000
 
     def __init__(self, congestion: str) -> None:
         """Create a description; all hosts use this TCP congestion control. If empty, programs choose."""
