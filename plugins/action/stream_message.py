@@ -20,7 +20,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import mes
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import PROBE_PREFIX, Results, registered
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import readable
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.gateway_client import GatewayClient
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.module_call import call
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.module_call import call, call_in_order
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.output import unsupported
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import given_plan
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.service_call import Service
@@ -140,7 +140,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     def _client(self, answers: Callable[[str], Results]) -> GatewayClient:
         return GatewayClient(
-            self._gateway, self._plan, self._ask, answers, self._key_text, self._check, self._hello_commands()
+            *(self._gateway, self._plan, self._ask, answers, self._key_text, self._check, self._hello_commands()),
+            self._ask_in_order,
         )
 
     def _hello_commands(self) -> HelloCommands | None:
@@ -168,6 +169,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             # Most of the result of many sessions. Ansible would process it for seconds, and not show it.
             answer.pop("diff", None)
         return answer
+
+    def _ask_in_order(self, calls: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Result] | None:
+        answers = call_in_order(self, calls, self._config.get("config"), self._service)
+        if not self._task.diff:
+            for answer in answers or []:
+                answer.pop("diff", None)
+        return answers
 
     def _key_text(self) -> str | None:
         """Return the text of the user's key, if it is set. It is no argument of the task, as these may be displayed."""

@@ -20,6 +20,7 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers im
     new_sessions,
     refused_sessions,
     session_key,
+    session_of,
     stops_run,
     yielded,
 )
@@ -30,6 +31,10 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream imp
 # What few runs need is loaded where it is used: Ansible compiles the modules of collections in every run.
 if TYPE_CHECKING:
     from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.hello_commands import HelloCommands
+    from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.joint_messages import (
+        AskInOrder,
+        JointMessages,
+    )
 
 Result = dict[str, Any]
 
@@ -41,6 +46,8 @@ class GatewayClient:
         gateway: The gateway.
         plan: The plan of the run.
         ask: Calls a module on this gateway, with its options, and in check mode if a third argument is true.
+        ask_in_order: Calls several modules on it, each with its options. Returns None if they have to be called one by
+            one.
         answers: Returns the answers of the gateways to an earlier message of this run.
         key: Returns the text of the user's key, or None if it is in a file.
         check: Whether this is check mode.
@@ -56,10 +63,12 @@ class GatewayClient:
         key: Callable[[], str | None] = lambda: None,
         check: bool = False,
         hello: HelloCommands | None = None,
+        ask_in_order: AskInOrder = lambda _calls: None,
     ) -> None:
         self._gateway = gateway
         self._plan = plan
         self._ask = ask
+        self._ask_in_order = ask_in_order
         self._answers = answers
         self._key_text = key
         self._check = check
@@ -90,7 +99,25 @@ class GatewayClient:
         sides = self._sides([*self._unmade(asked), *refused_sessions(asked), *self._yielded(asked)])
         if not sides:
             return None
-        return self._judged(self._call("s2cs_hello", messages.hellos(sides, self._key(), self._plan.purpose, asked)))
+        settled = messages.settled(sides, asked)
+        due = [side for side in sides if side not in settled]
+        answer: Result = {"changed": False}
+        if due:
+            entries = messages.hellos(due, self._key(), self._plan.purpose, asked)
+            answer = self._judged(self._call("s2cs_hello", entries))
+        if settled:
+            known = [session_of(asked, stream, role) for stream, role in settled]
+            answer["sessions"] = [*(answer.get("sessions") or []), *known]
+        return answer
+
+    def joint(self) -> JointMessages | None:
+        """Return HELLO and UPDATE as messages of one call, or None if they are sent one by one."""
+        from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc import joint_messages
+
+        asked = self._answers("request")
+        if self._check or not joint_messages.are_joint(self._plan, asked):
+            return None
+        return joint_messages.JointMessages(self._gateway, self._plan, self._ask, self._ask_in_order, self._key, asked)
 
     def wait(
         self, look: Callable[[], None] = lambda: None, stopped: Callable[[], bool] = lambda: False

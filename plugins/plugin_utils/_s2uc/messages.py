@@ -117,6 +117,23 @@ def hellos(sides: Iterable[Side], key: bytes, purpose: str, results: Results) ->
     return entries
 
 
+def settled(sides: Iterable[Side], results: Results) -> list[Side]:
+    """Return the sides of streams that a HELLO of this run would not change. UPDATE checks their targets again.
+
+    Args:
+        sides: Sides of the gateway.
+        results: Answers of the gateways to REQ.
+    """
+    found = []
+    for stream, role in sides:
+        session = session_of(results, stream, role) or {}
+        announced = role == "consumer" or session.get("producer_listeners") == stream.producer_listeners
+        secured = stream.encryption != "tls" or session.get("certificate")
+        if session.get("state") == "streaming" and announced and secured and not stream.waits_for_hello:
+            found.append((stream, role))
+    return found
+
+
 def announcements(
     streams: Sequence[Stream],
     uids: Iterable[str],

@@ -10,9 +10,10 @@ Both are several times faster than a module, which Ansible has to assemble, tran
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible.plugins.action import ActionBase
@@ -28,6 +29,8 @@ _UNKNOWN = (2, 126, 127)
 #: itself has another version. Nothing was done.
 _FOR_THE_MODULE = ("config", "too_large", "other")
 _BUSY = "busy"
+#: Error codes of a service that does not know sequences, or accepts no request of this size. Nothing was done.
+_FOR_SINGLE_CALLS = ("bad_request", "too_large")
 _LOST = {"failed": True, "lost": True}
 #: Modules and the actions of the service.
 _ACTIONS = {f"s2cs_{action}": action for action in ("request", "hello", "update", "release", "drop", "probe", "info")}
@@ -63,12 +66,57 @@ class Service:
         Raises:
             AnsibleConnectionFailure: The gateway cannot be reached.
         """
+        options = dict(arguments)
+        config = options.pop("config", None)
+        text = self._send(action, _ACTIONS[module], options, config)
+        return self._result(text) if isinstance(text, str) else text
+
+    def call_in_order(
+        self, action: ActionBase, calls: Sequence[tuple[str, Mapping[str, Any]]], config: str | None
+    ) -> list[dict[str, Any]] | None:
+        """Carry out the actions of several modules in one call, up to the first one that fails.
+
+        Args:
+            action: The running action.
+            calls: Each module with its options.
+            config: Path of the policy of the gateway.
+
+        Returns:
+            The results of the modules; with ``lost`` if there was no answer. None if nothing was done, so that they
+            have to be called one by one.
+
+        Raises:
+            AnsibleConnectionFailure: The gateway cannot be reached.
+        """
+        steps = [{"action": _ACTIONS[module], "arguments": dict(options)} for module, options in calls]
+        text = self._send(action, "sequence", {"steps": steps}, config)
+        if not isinstance(text, str):
+            return text if text is None else [text]
+        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            answer = json.loads(text)
+            if (answer.get("error") or {}).get("code") in _FOR_SINGLE_CALLS:
+                return None
+            if "result" in answer:
+                return [dict(result) for result in answer["result"]["results"]]
+        found = self._result(text)
+        return found if found is None else [found]
+
+    def _send(
+        self, action: ActionBase, name: str, options: Mapping[str, Any], config: str | None
+    ) -> str | dict[str, Any] | None:
+        """Return the answer of the service or the program, the result if there was none, or None if nothing was done.
+
+        Args:
+            action: The running action.
+            name: Name of the action of the gateway.
+            options: Its options.
+            config: Path of the policy of the gateway.
+        """
         if not self.answers or not action._connection.has_pipelining:
             return None
-        options = dict(arguments)
-        request: dict[str, Any] = {"protocol": _PROTOCOL, "version": VERSION, "action": _ACTIONS[module]}
-        if options.get("config"):
-            request["config"] = options.pop("config")
+        request: dict[str, Any] = {"protocol": _PROTOCOL, "version": VERSION, "action": name}
+        if config:
+            request["config"] = config
         request.update(check=bool(action._task.check_mode), arguments=options)
         data = json.dumps(request).encode()
         direct = f"{self._program} direct --caller {VERSION}"
@@ -81,7 +129,7 @@ class Service:
             )
             done = action._low_level_execute_command(command, sudoable=False, in_data=data)
             if done["rc"] in (0, _NO_ANSWER):
-                return self._result(done["stdout"])
+                return str(done["stdout"])
             self._serves = False
             if done["rc"] != _NOTHING_DONE or not action._connection.become:
                 # The module reports best what this user lacks.
@@ -89,7 +137,7 @@ class Service:
         if not action._is_pipelining_enabled("new"):
             return None
         done = action._low_level_execute_command(direct, in_data=data)
-        return self._result(done["stdout"]) if done["rc"] == 0 else self._failed(done)
+        return str(done["stdout"]) if done["rc"] == 0 else self._failed(done)
 
     def _failed(self, done: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return the result of a call without an answer. None if nothing was done."""

@@ -4,8 +4,9 @@
 
 """REQ, HELLO and UPDATE for one gateway in one task, in step with the other gateways of the run.
 
-A message is only sent when all gateways have answered the previous one. If anything fails on any gateway, or the run is
-interrupted, each worker releases what the run opened on its gateway.
+A message is only sent when all gateways have answered the previous one, but HELLO and UPDATE are one call if all
+sessions are new. If anything fails on any gateway, or the run is interrupted, each worker releases what the run opened
+on its gateway.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleError
 from ansible.utils.display import Display
@@ -35,6 +36,9 @@ from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.interrupti
 )
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.plan import Plan
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.rendezvous import Rendezvous
+
+if TYPE_CHECKING:
+    from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.joint_messages import JointMessages
 
 Result = dict[str, Any]
 MESSAGES = ("request", "hello", "update")
@@ -76,10 +80,15 @@ class StreamOpening:
         with interruption() as state:
             try:
                 with Rendezvous(self._name, self._gateway, self._gateways, state.look) as rendezvous:
-                    for message in MESSAGES:
-                        if message == "update" and self._plan.hello_dir is not None:
+                    self._step("request", client.request, rendezvous, state)
+                    joint = client.joint()
+                    if joint is not None:
+                        self._together(joint, rendezvous, state)
+                    else:
+                        self._step("hello", client.hello, rendezvous, state)
+                        if self._plan.hello_dir is not None:
                             self._step("wait", partial(self._wait, client, rendezvous, state), rendezvous, state)
-                        self._step(message, getattr(client, message), rendezvous, state)
+                        self._step("update", client.update, rendezvous, state)
                     # One worker writes the files of all gateways.
                     writer = self._gateway == self._gateways[0]
                     self._step("opened", self._write if writer else _nothing, rendezvous, state)
@@ -106,6 +115,16 @@ class StreamOpening:
         state.look()
         rendezvous.publish(message, answer)
         self._heard[message] = {**{gateway: {} for gateway in self._plan.gateways}, **rendezvous.collect(message)}
+
+    def _together(self, joint: JointMessages, rendezvous: Rendezvous, state: Interruption) -> None:
+        """Take the steps of HELLO and UPDATE with one call."""
+        offer = _guarded(joint.offer)
+        state.look()
+        rendezvous.publish("offer", offer)
+        offers = rendezvous.collect("offer")
+        answers = {"hello": offer} if has_failed(offer) else joint.send(offers)
+        for message in ("hello", "update"):
+            self._step(message, partial(answers.get, message), rendezvous, state)
 
     def _wait(self, client: GatewayClient, rendezvous: Rendezvous, state: Interruption) -> Result | None:
         return client.wait(state.look, partial(_has_stopped, rendezvous))

@@ -67,7 +67,8 @@ def test_the_service_carries_out_what_it_can(site: Site, producer: int, program:
     with service(site, "gw-a") as served, service(site, "gw-b"):
         opened = site.ok("stream_open", streams=streams, **program.variables)
         assert opened.calls("gw-a") == opened.calls("gw-b") == THREE
-        assert program.calls() == ["call"] * 6
+        # REQ, then HELLO and UPDATE in one call.
+        assert program.calls() == ["call"] * 4
         assert ask(site.listener(opened)) == b"PHOTONS"
         assert len(served.result("info", {})["sessions"]) == 1
         assert site.ok("stream_open", streams=streams, **program.variables).changed == 0
@@ -80,7 +81,8 @@ def test_the_service_carries_out_what_it_can(site: Site, producer: int, program:
         assert sorted(program.calls()) == ["call", "call", "direct"]
     # Without the service, the program does the same to the same sessions.
     assert site.ok("stream_open", streams=streams, **program.variables).changed == 0
-    assert program.calls() == ["direct"] * 6
+    # A HELLO would change nothing.
+    assert program.calls() == ["direct"] * 4
     assert site.ok("stream_release", streams=streams).changed == 2
     assert site.sessions() == []
 
@@ -92,7 +94,7 @@ def test_a_service_that_does_not_answer_holds_up_nothing(site: Site, program: Pr
         served.frontend.wait(60)
         assert site.ok("stream_open", streams=streams, **program.variables).calls("gw-a") == THREE
         # It is asked once.
-        assert sorted(program.calls()) == ["call", *["direct"] * 3]
+        assert sorted(program.calls()) == ["call", "direct", "direct"]
         site.ok("stream_release", streams=streams)
 
 
@@ -115,6 +117,28 @@ def test_a_module_replaces_the_program(site: Site, program: Program, text: str) 
     # The gateways' own programs were not called; each call of this one was in vain, and the last one.
     assert opened.calls("gw-a") == THREE and program.calls() == (["direct"] * 2 if text else [])
     site.ok("stream_release", streams=streams)
+
+
+def test_a_program_without_sequences_gets_one_message_after_the_other(site: Site, program: Program) -> None:
+    streams = [site.stream("older")]
+    refusal = '{"protocol": 1, "error": {"code": "bad_request", "msg": "action: sequence is not allowed"}}'
+    program.replace(
+        "request=$(cat)\n"
+        f"case $request in *'\"sequence\"'*) echo '{refusal}'; exit;; esac\n"
+        f'printf %s "$request" | {site.directory}/gw-a/usr/local/lib/scistream/s2cs "$@"'
+    )
+    opened = site.ok("stream_open", streams=streams, **program.variables)
+    assert opened.calls("gw-a") == opened.calls("gw-b") == THREE
+    assert program.calls() == ["direct"] * 8
+    site.ok("stream_release", streams=streams)
+
+
+def test_a_refused_hello_undoes_the_update_of_the_other_gateway(site: Site) -> None:
+    refused = site.stream("refused", producer={"gateway": "gw-a", "listeners": ["10.9.9.9:7000"]})
+    outcome = site.play("stream_open", "-vvv", streams=[site.stream("allowed"), refused])
+    assert outcome.status != 0 and "10.9.9.9" in outcome.message and "PRIVATE KEY" not in outcome.output
+    assert outcome.calls("gw-a") == [*THREE[:2], "undo"] and outcome.calls("gw-b") == [*THREE, "undo"]
+    assert site.sessions() == []
 
 
 def test_more_gateways_than_processes(site: Site, producer: int) -> None:

@@ -13,6 +13,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.errors i
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import options
 
 INFO = "info"
+#: Several actions in one call, in the order in which they are listed.
+SEQUENCE = "sequence"
 _SESSIONS: Mapping[str, options.Options] = {
     "request": options.REQUEST,
     "hello": options.HELLO,
@@ -21,8 +23,10 @@ _SESSIONS: Mapping[str, options.Options] = {
     "drop": options.DROP,
     "probe": options.PROBE,
 }
-ACTIONS = (*_SESSIONS, INFO)
+ACTIONS = (*_SESSIONS, INFO, SEQUENCE)
 
+# As many as there are messages in the life of a session.
+_MAX_STEPS = 4
 # Longer than any certificate.
 _MAX_CHARACTERS = 65536
 
@@ -37,6 +41,8 @@ def check_arguments(action: str, given: Any) -> dict[str, Any]:
         raise ValueRefused("arguments", given, "specify an object with the options of the module")
     if action == INFO:
         return _options("", given, options.INFO)
+    if action == SEQUENCE:
+        return _check_steps(given)
     allowed = _SESSIONS[action]
     # Null means omitted.
     given = {name: value for name, value in given.items() if value is not None}
@@ -49,6 +55,24 @@ def check_arguments(action: str, given: Any) -> dict[str, Any]:
     if not isinstance(items, list):
         raise ValueRefused("sessions", items, "must be a list")
     return {"sessions": [_options(f"sessions[{index}].", item, allowed) for index, item in enumerate(items)]}
+
+
+def _check_steps(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a sequence, with the options of each of its actions."""
+    unknown = sorted(set(given) - {"steps"})
+    if unknown:
+        raise ValueRefused(_escaped(unknown[0]), "(given)", "a sequence only has steps")
+    steps = given.get("steps")
+    if not isinstance(steps, list) or not 1 <= len(steps) <= _MAX_STEPS:
+        raise ValueRefused("steps", steps, f"must be a list of 1 to {_MAX_STEPS} actions")
+    found = []
+    for index, step in enumerate(steps):
+        if not isinstance(step, dict) or set(step) != {"action", "arguments"}:
+            raise ValueRefused(f"steps[{index}]", "(given)", "must be an object with action and arguments")
+        if not isinstance(step["action"], str) or step["action"] not in _SESSIONS:
+            raise ValueRefused(f"steps[{index}].action", step["action"], f"must be one of {', '.join(_SESSIONS)}")
+        found.append({"action": step["action"], "arguments": check_arguments(step["action"], step["arguments"])})
+    return {"steps": found}
 
 
 def _options(where: str, given: Any, allowed: options.Options) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import socket
 import sys
 import traceback
 from contextlib import suppress
+from functools import partial
 from typing import Any, Mapping
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.action_runner import perform
@@ -30,6 +31,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.ou
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.wire_format import (
     Call,
     answer,
+    carry_out,
     read_request,
     refusal,
 )
@@ -97,11 +99,8 @@ def handle(passed: Passed, config: str, limited: Mapping[int, str], busy: bool =
             raise ServiceError(BUSY, "too many concurrent calls on this gateway: repeat the call later")
         caller = _identify(passed)
         call = read_request(data)
-        result = _result(call, caller, config, limited)
-        line = log_line(call, caller, result)
-        if line:
-            report(line)
-        content = answer(result)
+        _check_allowed(call, caller, config, limited)
+        content = answer(carry_out(call, partial(_act, caller=caller, config=config)))
     except ServiceError as error:
         content = refusal(error)
     except Exception:  # pylint: disable=broad-except
@@ -158,7 +157,7 @@ def _identify(passed: Passed) -> Caller:
         process.close()
 
 
-def _result(call: Call, caller: Caller, config: str, limited: Mapping[int, str]) -> dict[str, Any]:
+def _check_allowed(call: Call, caller: Caller, config: str, limited: Mapping[int, str]) -> None:
     if call.config is not None and os.path.normpath(call.config) != os.path.normpath(config):
         raise ServiceError(
             OTHER_CONFIG, f"config: the service of this gateway uses {config}: omit the option, or specify that path"
@@ -166,6 +165,13 @@ def _result(call: Call, caller: Caller, config: str, limited: Mapping[int, str])
     allowed = None if caller.uid is None else limited.get(caller.uid)
     if allowed not in (None, call.action):
         raise ServiceError(DENIED, f"action: {caller.name} may only use {allowed} on this gateway")
+
+
+def _act(call: Call, caller: Caller, config: str) -> dict[str, Any]:
     if call.action == INFO:
         return gather(config, call.arguments)
-    return perform(ACTION_TYPES[call.action], config, call.arguments, call.check, caller)
+    result = perform(ACTION_TYPES[call.action], config, call.arguments, call.check, caller)
+    line = log_line(call, caller, result)
+    if line:
+        report(line)
+    return result

@@ -16,6 +16,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.action_run
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.caller import find_caller
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.info_result import gather
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy_file import DEFAULT_CONFIG
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service import wire_format
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.argument_checks import (
     INFO,
     check_arguments,
@@ -46,17 +47,12 @@ def handle(data: bytes, version: str) -> bytes:
     try:
         if version != VERSION:
             raise ServiceError(_OTHER, f"version: this program has version {VERSION}, but the caller {version}")
-        return answer(_result(data))
+        return answer(wire_format.carry_out(read_request(data), _perform))
     except ServiceError as error:
         return refusal(error)
     except Exception as error:  # pylint: disable=broad-except
         traceback.print_exc(file=sys.stderr)
         return refusal(ServiceError(INTERNAL, f"the program s2cs failed: {error!r}"))
-
-
-def _result(data: bytes) -> dict[str, Any]:
-    call = read_request(data)
-    return _perform(call)
 
 
 def carry_out(action: str, arguments: Mapping[str, Any], config: str | None) -> dict[str, Any]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
-from typing import Any, Iterable, NoReturn
+from dataclasses import dataclass, replace
+from typing import Any, Callable, Iterable, NoReturn
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, show
 from ansible_collections.scistream.gateway.plugins.module_utils._common.version import VERSION
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service.argument_checks import (
     ACTIONS,
+    SEQUENCE,
     check_arguments,
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.service_client import MAX_REQUEST
@@ -54,6 +55,13 @@ class Call:
     config: str | None = None
     version: str = VERSION
 
+    @property
+    def steps(self) -> list[Call]:
+        """The calls that it consists of: those of a sequence, otherwise itself."""
+        if self.action != SEQUENCE:
+            return [self]
+        return [replace(self, action=step["action"], arguments=step["arguments"]) for step in self.arguments["steps"]]
+
 
 def read_request(data: bytes) -> Call:
     """Return the call in a request.
@@ -92,17 +100,43 @@ def read_request(data: bytes) -> Call:
 
 def to_request(call: Call) -> bytes:
     """Return a call as a request in its shortest form, so that the backend does not parse what callers have written."""
-    given = {name: value for name, value in call.arguments.items() if value is not None}
-    if "sessions" in given:
-        given["sessions"] = [
-            {name: value for name, value in item.items() if value is not None} for item in given["sessions"]
-        ]
+    if call.action == SEQUENCE:
+        steps = [{"action": step.action, "arguments": _given(step.arguments)} for step in call.steps]
+        given: dict[str, Any] = {"steps": steps}
+    else:
+        given = _given(call.arguments)
     document = {"protocol": PROTOCOL, "version": call.version, "action": call.action, "arguments": given}
     if call.check:
         document["check"] = True
     if call.config is not None:
         document["config"] = call.config
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _given(arguments: dict[str, Any]) -> dict[str, Any]:
+    given = {name: value for name, value in arguments.items() if value is not None}
+    if "sessions" in given:
+        given["sessions"] = [
+            {name: value for name, value in item.items() if value is not None} for item in given["sessions"]
+        ]
+    return given
+
+
+def carry_out(call: Call, act: Callable[[Call], dict[str, Any]]) -> dict[str, Any]:
+    """Return the result of a call. That of a sequence has those of its steps, up to the first one that failed.
+
+    Args:
+        call: The call.
+        act: Carries out a call of one action.
+    """
+    if call.action != SEQUENCE:
+        return act(call)
+    results: list[dict[str, Any]] = []
+    for step in call.steps:
+        results.append(act(step))
+        if results[-1].get("failed"):
+            break
+    return {"results": results}
 
 
 def _parse(data: bytes) -> Any:

@@ -187,6 +187,49 @@ def test_requests_are_forwarded_in_their_shortest_form() -> None:
     assert wire_format.read_request(wire_format.to_request(single)) == single
 
 
+def test_a_sequence_is_forwarded_and_carried_out_up_to_the_first_failure() -> None:
+    hello = {"sessions": [{"uid": UID, "role": "consumer", "secret": "x", "certificate": None}]}
+    steps = [{"action": "hello", "arguments": hello}, {"action": "release", "arguments": {"uid": UID}}]
+    call = wire_format.read_request(request("sequence", {"steps": steps}, config="/p"))
+    data = wire_format.to_request(call)
+    assert wire_format.read_request(data) == call and b"null" not in data
+    assert [step.action for step in call.steps] == ["hello", "release"]
+    assert {(step.config, step.version, step.check) for step in call.steps} == {("/p", VERSION, False)}
+    assert call.steps[1].arguments["role"] is None
+    done: list[str] = []
+
+    def act(step: wire_format.Call) -> dict[str, Any]:
+        done.append(step.action)
+        return {"changed": True, "failed": failing == step.action}
+
+    failing = ""
+    assert wire_format.carry_out(call, act) == {"results": [{"changed": True, "failed": False}] * 2}
+    failing = "hello"
+    assert wire_format.carry_out(call, act) == {"results": [{"changed": True, "failed": True}]}
+    assert done == ["hello", "release", "hello"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "steps: null"),
+        ({"steps": []}, "1 to 4 actions"),
+        ({"steps": [{"action": "release", "arguments": {"uid": UID}}] * 5}, "1 to 4 actions"),
+        ({"steps": [1]}, r"steps\[0\]"),
+        ({"steps": [{"action": "release"}]}, r"steps\[0\]"),
+        ({"steps": [{"action": "info", "arguments": {}}]}, r"steps\[0\].action: .info"),
+        ({"steps": [{"action": "sequence", "arguments": {"steps": []}}]}, r"steps\[0\].action: .sequence"),
+        ({"steps": [{"action": [], "arguments": {}}]}, r"steps\[0\].action"),
+        ({"steps": [{"action": "release", "arguments": {"nonsense": 1}}]}, "nonsense"),
+        ({"sessions": []}, "sessions"),
+    ],
+)
+def test_invalid_sequences(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ServiceError, match=message) as error:
+        wire_format.read_request(request("sequence", arguments))
+    assert error.value.code == "bad_request"
+
+
 @pytest.mark.parametrize("depth", [17, 500, 975, 976, 977, 990, 5000])
 def test_nested_requests(depth: int) -> None:
     """At depths that can be parsed, showing the value would exceed the recursion limit."""
