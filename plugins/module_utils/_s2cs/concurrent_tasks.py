@@ -11,6 +11,7 @@ used by one thread. What tasks write to the store at the same time is written to
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ Steps = Generator[Callable[[], Any], Any, T]
 
 # Starting or stopping more data servers at a time is not faster.
 _MAX_THREADS = 16
+# How long a shared step waits for others, because a transaction on disk takes as long as many writes in it.
+_GATHER_SECONDS = 0.02
 
 
 def wait_turn() -> None:
@@ -114,6 +117,7 @@ class _Group(Generic[T]):
         # Tasks that wait for their turn, and tasks that have not had theirs.
         self._queue: set[int] = set()
         self._shared: dict[int, SharedStep] = {}
+        self._carry_out_at = 0.0
         self._not_passed = set(range(len(tasks)))
 
     def run(self, pool: ThreadPoolExecutor) -> None:
@@ -148,8 +152,8 @@ class _Group(Generic[T]):
                 self._resume(pool, index, lambda task=task: task.throw(Cancelled()))  # type: ignore[misc]
             else:
                 self._resume(pool, index, lambda task=task: task.send(None))  # type: ignore[misc]
-        # Before shared steps, those that are complete are resumed, because they may reach one, too.
-        done = self._completed(wait=not self._shared) if self._running else []
+        # Before shared steps, those that complete soon are resumed, because they may reach one, too.
+        done = self._completed() if self._running else []
         if not done and self._shared:
             self._carry_out_shared(pool)
         for future in done:
@@ -162,10 +166,15 @@ class _Group(Generic[T]):
                 result = future.result()
                 self._resume(pool, index, lambda task=task, result=result: task.send(result))  # type: ignore[misc]
 
-    def _completed(self, wait: bool) -> list[Future[Any]]:
-        """Return the steps that have been completed since the last call, at least one if this is to wait."""
-        done = [self._done.get()] if wait else []
+    def _completed(self) -> list[Future[Any]]:
+        """Return the steps that have been completed since the last call.
+
+        Waits for at least one, but only for a short time if there are shared steps to carry out.
+        """
+        done: list[Future[Any]] = []
         with suppress(Empty):
+            patience = max(0.0, self._carry_out_at - time.monotonic()) if self._shared else None
+            done.append(self._done.get(timeout=patience))
             while True:
                 done.append(self._done.get_nowait())
         return done
@@ -189,6 +198,8 @@ class _Group(Generic[T]):
         try:
             step = resume()
             if isinstance(step, SharedStep):
+                if not self._shared:
+                    self._carry_out_at = time.monotonic() + _GATHER_SECONDS
                 self._shared[index] = step
                 return
             if self._cancelling:

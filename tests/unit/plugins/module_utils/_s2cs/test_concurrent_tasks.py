@@ -9,12 +9,17 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Sequence
+from typing import Any, Callable
 
 import pytest
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import concurrent_tasks
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.concurrent_tasks import (
     Cancelled,
+    Outcome,
+    SharedStep,
     Steps,
     run_all,
     wait_turn,
@@ -168,3 +173,46 @@ def test_waiting_tasks_are_cancelled() -> None:
     tasks = [queueing(journal, "a", 0.05, fails="no"), queueing(journal, "b", 0), queueing(journal, "c", 0.1)]
     outcomes = run_all(tasks, cancels=lambda index: True)
     assert not journal and [type(end.error) for end in outcomes] == [ScistreamError, Cancelled, Cancelled]
+
+
+class Written(SharedStep):
+    """Counts how many steps are carried out together."""
+
+    def __init__(self, sizes: list[int], then: Callable[[], None] = lambda: None) -> None:
+        self._sizes = sizes
+        self._then = then
+
+    def __call__(self) -> Any:
+        self.together([self])
+
+    def together(self, steps: Sequence[SharedStep]) -> list[Outcome[Any]]:
+        self._sizes.append(len(steps))
+        self._then()
+        return [Outcome() for _unused in steps]
+
+
+def test_shared_steps_wait_for_others_that_come_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(concurrent_tasks, "_GATHER_SECONDS", 60.0)
+    sizes: list[int] = []
+
+    def writer(seconds: float) -> Steps[None]:
+        yield lambda: time.sleep(seconds)
+        yield Written(sizes)
+
+    run_all([writer(0.02 * number) for number in range(5)])
+    assert sizes == [5]
+
+
+def test_shared_steps_do_not_wait_for_long_ones() -> None:
+    sizes: list[int] = []
+    carried_out = threading.Event()
+
+    def long() -> Steps[bool]:
+        return bool((yield lambda: carried_out.wait(60)))
+
+    def short() -> Steps[bool]:
+        yield Written(sizes, carried_out.set)
+        return True
+
+    assert [outcome.value for outcome in run_all([long(), short()])] == [True, True]
+    assert sizes == [1]
