@@ -6,7 +6,7 @@
 
 Ansible sends a module in an archive, from which Python compiles all of it whenever it runs: more than half of what most
 modules do. The plugins of collections are compiled by a loader of Ansible, whenever a playbook runs. The code that runs
-is the same; what cannot be kept is compiled as ever.
+is the same; what cannot be kept is compiled as ever. For ansible-playbook itself, see scistream_test_controller.py.
 """
 
 from __future__ import annotations
@@ -28,27 +28,32 @@ _compile = getattr(zipimport, _COMPILE, None)
 _directory = os.environ.get("SCISTREAM_TEST_BYTECODE", "")
 
 
-def _remembered(path: str, source: bytes, make: Callable[[], CodeType]) -> CodeType:
+def kept(name: str, source: bytes, make: Callable[[], Any]) -> Any:
+    """Return what was made of a source, whenever that was."""
     key = _imp.source_hash(sys.hexversion, source).hex()
-    kept = os.path.join(_directory, f"{os.path.basename(path)}-{key}")
+    path = os.path.join(_directory, f"{name}-{key}")
     try:
-        with open(kept, "rb") as file:
-            code: CodeType = marshal.load(file)
-        # Tracebacks name the file that there is now.
-        _imp._fix_co_filename(code, path)  # type: ignore[attr-defined]
-        return code
+        with open(path, "rb") as file:
+            return marshal.load(file)
     except OSError:
         pass
-    code = make()
+    made = make()
     # Process IDs are not unique, as hosts of tests have their own.
-    new = f"{kept}.{os.urandom(8).hex()}"
+    new = f"{path}.{os.urandom(8).hex()}"
     try:
         with open(new, "wb") as file:
-            marshal.dump(code, file)
-        os.replace(new, kept)
+            marshal.dump(made, file)
+        os.replace(new, path)
     except OSError:
         # Another user's module, or the end of the tests.
         pass
+    return made
+
+
+def _remembered(path: str, source: bytes, make: Callable[[], CodeType]) -> CodeType:
+    code: CodeType = kept(os.path.basename(path), source, make)
+    # Tracebacks name the file that there is now.
+    _imp._fix_co_filename(code, path)  # type: ignore[attr-defined]
     return code
 
 
@@ -65,9 +70,13 @@ def _of_plugin(source: Any, filename: str, mode: str, **how: Any) -> CodeType:
 if _compile is not None and _directory:
     setattr(zipimport, _COMPILE, _of_module)
 if _directory and any(os.path.basename(word) == "ansible-playbook" for word in getattr(sys, "orig_argv", ())):
+    from importlib import import_module
+
     from ansible.utils.collection_loader import _collection_finder
 
     # The name that its code finds before the function of Python.
     _collection_finder.compile = _of_plugin
+    # It is beside this file, and not in a package.
+    import_module("scistream_test_controller").keep(kept)
     # A run is short, and without its collector a tenth cheaper.
     gc.disable()
