@@ -72,8 +72,11 @@ if _compile is not None and _directory:
 if _directory and any(os.path.basename(word) == "ansible-playbook" for word in getattr(sys, "orig_argv", ())):
     from importlib import import_module
 
+    from ansible import constants
     from ansible.utils.collection_loader import _collection_finder
 
+    # It looks for results every millisecond, at the expense of what else runs on this machine.
+    constants.DEFAULT_INTERNAL_POLL_INTERVAL = 0.01
     # The name that its code finds before the function of Python.
     _collection_finder.compile = _of_plugin
     # It is beside this file, and not in a package.
