@@ -14,6 +14,26 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.addresse
 
 
 @dataclass(frozen=True)
+class Dial:
+    """The connection between the gateways of a stream whose producer's gateway dials.
+
+    Args:
+        role: ``waits`` on the consumer's gateway, which has peer listeners, or ``dials`` on the producer's.
+        peers: The peer listeners of the consumer's gateway, one for each connection. There, they may have port 0, as
+            listeners may. On the producer's gateway, they are empty before the UPDATE.
+        allow: Networks from which the peer may connect. If empty, anyone may connect.
+        source: Source address of the connections to the peer. If None, the kernel chooses it.
+        open: On the consumer's gateway, whether the UPDATE has arrived. Until then, everyone is refused.
+    """
+
+    role: str
+    peers: Sequence[Endpoint] = ()
+    allow: Sequence[str] = ()
+    source: str | None = None
+    open: bool = False
+
+
+@dataclass(frozen=True)
 class DataServerSpec:
     """The specification of one data server.
 
@@ -31,6 +51,7 @@ class DataServerSpec:
         certificate: Certificate of this gateway in PEM format, or None.
         key: Its private key in PEM format. None keeps the one that is in place.
         peer_certificate: The only accepted certificate of the other gateway, in PEM format. If None, none is accepted.
+        dial: Set if the producer's gateway dials. Then the consumer's has no targets, and the producer's no listeners.
     """
 
     name: str
@@ -46,6 +67,7 @@ class DataServerSpec:
     certificate: str | None = None
     key: str | None = field(default=None, repr=False)
     peer_certificate: str | None = None
+    dial: Dial | None = None
 
     def target_of(self, index: int) -> Endpoint | None:
         """Return the target of a listener, or None."""
@@ -66,6 +88,7 @@ class Status:
         tls: Whether the kernel encrypts, in the format of ``s2cs_info``, or None if that is not known.
         multipath: The paths of the latest connection, in the format of ``s2cs_info``, or None without Multipath TCP.
         path: The legs of the latest connection, in the format of ``s2cs_info``, or None if they are not known.
+        dial: The connections that wait, in the format of ``s2cs_info``, or None unless the producer's gateway dials.
     """
 
     running: bool
@@ -76,6 +99,7 @@ class Status:
     tls: Mapping[str, Any] | None = None
     multipath: Mapping[str, Any] | None = None
     path: Mapping[str, Any] | None = None
+    dial: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

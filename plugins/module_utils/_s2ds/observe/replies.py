@@ -33,6 +33,7 @@ _MAX_PATHS = 255
 _LEGS = ("client", "target")
 _CONGESTION = re.compile(r"[a-z][a-z0-9_-]{0,14}", re.ASCII)
 _LONGEST_RTT = 1e6
+_DIAL_ROLES = ("waits", "dials")
 _BYTES = ("to_consumer", "to_producer")
 
 
@@ -141,6 +142,29 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+def dial(found: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the connections that wait, or None if the producer's gateway does not dial.
+
+    Raises:
+        InvalidReply: They are missing or invalid.
+    """
+    if found.get("dial") is None:
+        return None
+    given = part(found, "dial")
+    role, error = given.get("role"), given.get("error")
+    if role not in _DIAL_ROLES:
+        raise InvalidReply(f"role is {show(role)}, not one of {', '.join(_DIAL_ROLES)}")
+    if error is not None and not isinstance(error, str):
+        raise InvalidReply(f"error is {show(error)}, not a text")
+    return {
+        "role": role,
+        "waiting": count(given, "waiting"),
+        "without": listeners(given, "without"),
+        "since": None if given.get("since") is None else moment(given, "since"),
+        "error": None if error is None else printable(error),
+    }
+
+
 def part(found: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     """Return an object in a reply."""
     value = found.get(key)
@@ -165,17 +189,17 @@ def moment(found: Mapping[str, Any], key: str) -> float:
     return float(value)
 
 
-def listeners(found: Mapping[str, Any]) -> list[str]:
+def listeners(found: Mapping[str, Any], key: str = "listeners") -> list[str]:
     """Return the listeners in a reply."""
-    value = found.get("listeners")
+    value = found.get(key)
     if not isinstance(value, list) or len(value) > _MAX_LISTENERS:
-        raise InvalidReply(f"listeners is {show(value)}, not a list of addresses")
+        raise InvalidReply(f"{key} is {show(value)}, not a list of addresses")
     try:
-        endpoints = [parse_endpoint("listeners", item) for item in value]
+        endpoints = [parse_endpoint(key, item) for item in value]
     except ScistreamError:
-        raise InvalidReply(f"listeners is {show(value)}, not a list of addresses") from None
+        raise InvalidReply(f"{key} is {show(value)}, not a list of addresses") from None
     if any(endpoint.address is None for endpoint in endpoints):
-        raise InvalidReply(f"listeners is {show(value)}, not a list of addresses")
+        raise InvalidReply(f"{key} is {show(value)}, not a list of addresses")
     return [str(endpoint) for endpoint in endpoints]
 
 

@@ -57,12 +57,15 @@ SETTINGS: Mapping[str, Any] = {
     "cipher": "auto",
     "multipath": False,
     "key_update": 64 << 30,
+    "dial_pool": 2,
     # Interpreter on this host. Images have their own.
     "python": "",
 }
 _OPTION = "proxies.s2ds.settings"
 _LEGS = ("accept", "connect")
 _NEWER = ("kernel_tls", "cipher", "key_update", "multipath")
+# Part of the configuration where this gateway dials.
+_POOL = "dial_pool"
 _CIPHERS = ("auto", "aes-128-gcm", "aes-256-gcm", "chacha20-poly1305")
 _ALGORITHM = re.compile(r"[a-z][a-z0-9_-]{0,14}", re.ASCII)
 
@@ -93,7 +96,11 @@ class NativeProxy(Proxy):
         return SETTINGS
 
     def files(self, spec: DataServerSpec) -> dict[str, str]:
-        """Return the forwarder's configuration, never with a target but without the TLS of the specification."""
+        """Return the forwarder's configuration, never with a target but without the TLS of the specification.
+
+        Raises:
+            S2DSException: The kernel is to encrypt, but the producer's gateway dials.
+        """
         listeners: list[dict[str, Any]] = []
         for index, listener in enumerate(spec.listeners):
             target = spec.target_of(index)
@@ -112,10 +119,37 @@ class NativeProxy(Proxy):
             "rate": spec.rate,
             "tls": _tls(spec),
             # A session that still runs an earlier version of the program does not know newer settings.
-            **{name: value for name, value in self.settings.items() if name not in _NEWER or value != SETTINGS[name]},
+            **{
+                name: value
+                for name, value in self.settings.items()
+                if name != _POOL and (name not in _NEWER or value != SETTINGS[name])
+            },
             **({"multipath": credentials.SIDES[spec.role]} if self.settings["multipath"] else {}),
+            **self._dial(spec),
         }
         return {_CONFIG: json.dumps(document, indent=1, sort_keys=True) + "\n"}
+
+    def _dial(self, spec: DataServerSpec) -> dict[str, Any]:
+        """Return the part of the configuration about who dials."""
+        dial = spec.dial
+        if dial is None:
+            return {}
+        if self.settings["kernel_tls"] is True:
+            raise S2DSException(f'{_OPTION}.kernel_tls: true must be false or "auto" if the producer\'s gateway dials')
+        peers = [(peer.host, peer.port) for peer in dial.peers]
+        found: dict[str, Any] = {"role": dial.role}
+        if dial.role == "waits":
+            found["listeners"] = [{"address": host, "port": port} for host, port in peers]
+            found.update(allow=list(dial.allow), open=dial.open)
+        else:
+            targets = [spec.target_of(index) for index in range(len(peers))]
+            found["legs"] = [
+                {"peer": list(peer), "target": [target.host, target.port]}
+                for peer, target in zip(peers, targets)
+                if target is not None
+            ]
+            found.update(source=dial.source, pool=self.settings[_POOL])
+        return {"dial": found}
 
     def command(self, directory: str) -> list[str]:
         """Return the command of the forwarder."""
@@ -143,7 +177,9 @@ class NativeProxy(Proxy):
             "tls": replies.encryption(status),
             "multipath": replies.multipath(status),
             "path": replies.path(status),
+            "dial": replies.dial(status),
             "listeners": replies.listeners(status),
+            "peer_listeners": replies.listeners(status, "peer_listeners") if "peer_listeners" in status else [],
         }
         check_not_stopped("the forwarder", _workers(place, status))
         return found
@@ -177,7 +213,8 @@ def _workers(place: Place, status: Mapping[str, Any]) -> list[int]:
 
 def _tls(spec: DataServerSpec) -> dict[str, str] | None:
     """Return how the connection between the gateways is protected, or None without targets."""
-    if spec.encryption == "none" or not spec.targets:
+    ready = spec.targets if spec.dial is None or spec.dial.role == "dials" else spec.dial.open
+    if spec.encryption == "none" or not ready:
         return None
     return {
         "side": credentials.SIDES[spec.role],
@@ -270,5 +307,6 @@ _CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
     "cipher": _cipher,
     "multipath": _flag,
     "key_update": _key_update,
+    "dial_pool": _whole(1, 64),
     "python": check_path,
 }

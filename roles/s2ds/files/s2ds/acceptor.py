@@ -13,14 +13,16 @@ import resource
 import socket
 from collections import deque
 
+from config import allows
 from log import Refusals
 from sockets import set_congestion, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable
+    from typing import Any, Callable
 
     from config import Config
+    from dial_settings import Waits
     from event_loop import EventLoop
     from log import Log
     from worker_pool import WorkerPool
@@ -68,8 +70,11 @@ class Acceptor:
             kernel_tls: Whether the kernel is to encrypt, and to decrypt.
         """
         self.config = config
-        self.names = [text(sock.getsockname()[:2]) for sock in listeners]
+        names = [text(sock.getsockname()[:2]) for sock in listeners]
+        # Those for applications come first.
+        self.names, self.peer_names = names[: len(config.listeners)], names[len(config.listeners) :]
         self.refused = 0
+        self.from_peer = 0  # connections passed to workers that the peer had dialled
         self._kernel_tls = kernel_tls
         self._listeners = listeners
         self._loop = loop
@@ -84,9 +89,13 @@ class Acceptor:
 
     def apply(self, config: Config, kernel_tls: tuple[bool, bool]) -> None:
         """Use a configuration for new connections."""
-        if config.accept_congestion != self.config.accept_congestion:
-            for sock in self._listeners:
+        before, count = self.config, len(self.names)
+        if config.accept_congestion != before.accept_congestion:
+            for sock in self._listeners[:count]:
                 set_congestion(sock, config.accept_congestion)
+        if config.connect_congestion != before.connect_congestion:
+            for sock in self._listeners[count:]:
+                set_congestion(sock, config.connect_congestion)
         self.config = config
         self._kernel_tls = kernel_tls
 
@@ -136,7 +145,9 @@ class Acceptor:
 
     def _objection(self, arrival: Arrival) -> str:
         config = self.config
-        if not config.allows(arrival.sock.family, arrival.peer[0]):
+        if config.waits is not None:
+            return self._objection_with_dial(arrival, config.waits)
+        if not allows(config.allow, arrival.sock.family, arrival.peer[0]):
             return "not allowed"
         if config.listeners[arrival.index].target is None:
             return "no target"
@@ -145,9 +156,27 @@ class Acceptor:
         used = self._workers.admitted() if apart else self._workers.open() + len(self._arrivals)
         if used >= config.max_connections:
             return f"more than {config.max_connections} connections"
-        if apart and self._workers.handshakes() + len(self._arrivals) >= self._most_handshakes():
-            self._workers.give_way()
+        if apart:
+            self._limit_handshakes()
         return ""
+
+    def _objection_with_dial(self, arrival: Arrival, waits: Waits) -> str:
+        """Return why an application, or a connection that the peer has dialled, is not allowed."""
+        config = self.config
+        from_peer = arrival.index >= len(self.names)
+        if not allows(waits.allow if from_peer else config.allow, arrival.sock.family, arrival.peer[0]):
+            return "not allowed"
+        if not waits.open:
+            return "no target"
+        if from_peer:
+            self._limit_handshakes()
+        elif self._workers.admitted() >= config.max_connections:
+            return f"more than {config.max_connections} connections"
+        return ""
+
+    def _limit_handshakes(self) -> None:
+        if self._workers.handshakes() + len(self._arrivals) >= self._most_handshakes():
+            self._workers.give_way()
 
     def _shows_identity(self) -> bool:
         """Determine whether clients have to present a certificate."""
@@ -161,7 +190,8 @@ class Acceptor:
     def _refuse(self, arrival: Arrival, reason: str) -> None:
         arrival.sock.close()  # a reset, because of SO_LINGER
         self.refused += 1
-        self._refusals.line(f"{text(arrival.peer)} -> {self.names[arrival.index]} reason={reason!r}")
+        name = (self.names + self.peer_names)[arrival.index]
+        self._refusals.line(f"{text(arrival.peer)} -> {name} reason={reason!r}")
 
     def _hand_over(self) -> None:
         while self._arrivals:
@@ -180,29 +210,49 @@ class Acceptor:
 
     def _hand(self, arrival: Arrival) -> None:
         config = self.config
-        target = config.listeners[arrival.index].target
-        if target is None:
-            raise OSError(errno.ECANCELED, "no target")
         self._number += 1
-        job = {
-            "id": self._number,
-            "peer": arrival.peer,
-            "listener": self.names[arrival.index],
-            "target": target,
-            "source": config.source,
-            "timeout": config.connect_timeout,
+        if config.waits is None:
+            target = config.listeners[arrival.index].target
+            if target is None:
+                raise OSError(errno.ECANCELED, "no target")
+            more: dict[str, Any] = {"listener": self.names[arrival.index], "target": target}
             # The others were counted when they were accepted.
-            "max_connections": config.max_connections if self._shows_identity() else 0,
-            "pipe_size": config.pipe_size,
-            "congestion": config.connect_congestion,
-            "rate": config.rate,
-            "kernel_tls": self._kernel_tls,
-            "cipher": config.cipher,
-            "multipath": config.multipath,
-            "congestion_fixed": [config.accept_congestion is not None, config.connect_congestion is not None],
-            "key_update": config.key_update,
-        }
-        # A rate is only exact if a single process counts.
-        workers = 1 if config.rate else config.workers
+            more["max_connections"] = config.max_connections if self._shows_identity() else 0
+        else:
+            more = self._for_peers(arrival, config.waits.heartbeat)
+        job = {"id": self._number, "peer": arrival.peer, **common_job(config, self._kernel_tls), **more}
+        # A rate is only exact if a single process counts, and only one process has the connections that wait.
+        workers = 1 if config.rate or config.dial is not None else config.workers
         spliced = config.tls is None or all(self._kernel_tls)
         self._workers.dispatch(json.dumps(job).encode(), arrival.sock.fileno(), workers, spliced)
+        if more.get("link") == "peer":
+            self.from_peer += 1
+
+    def _for_peers(self, arrival: Arrival, heartbeat: float) -> dict[str, Any]:
+        """Return what applies to a connection where the peer dials."""
+        index, count = arrival.index, len(self.names)
+        return {
+            "link": "application" if index < count else "peer",
+            "index": index % count,
+            "listeners": count,
+            "listener": self.names[index] if index < count else self.peer_names[index - count],
+            "target": self._listeners[count + index % count].getsockname()[:2],
+            "heartbeat": heartbeat,
+            "max_connections": self.config.max_connections,
+        }
+
+
+def common_job(config: Config, kernel_tls: tuple[bool, bool]) -> dict[str, Any]:
+    """Return what applies to all connections."""
+    return {
+        "source": config.source,
+        "timeout": config.connect_timeout,
+        "pipe_size": config.pipe_size,
+        "congestion": config.connect_congestion,
+        "rate": config.rate,
+        "kernel_tls": kernel_tls,
+        "cipher": config.cipher,
+        "multipath": config.multipath,
+        "congestion_fixed": [config.accept_congestion is not None, config.connect_congestion is not None],
+        "key_update": config.key_update,
+    }

@@ -9,11 +9,14 @@ from __future__ import annotations
 import json
 import re
 
+from listener_settings import Listener, listeners_of, networks_of
 from validation import ConfigError, Keys, Network, bad, family, integer, ip_address, number, optional, pair, within
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable
+
+    from dial_settings import Dials, Waits
 
 NAME = "s2ds.json"
 
@@ -24,15 +27,6 @@ KEY_UPDATE = 64 << 30
 SIDES = ("accept", "connect")
 CIPHERS = (AUTO, "aes-128-gcm", "aes-256-gcm", "chacha20-poly1305")
 CONGESTION = re.compile(r"[a-z][a-z0-9_-]{0,14}", re.ASCII)
-
-
-class Listener:
-    __slots__ = ("address", "port", "target")
-
-    def __init__(self, address: str, port: int, target: tuple[str, int] | None) -> None:
-        self.address = address
-        self.port = port
-        self.target = target
 
 
 class TlsFiles:
@@ -54,6 +48,8 @@ class Config:
         "cipher",
         "connect_congestion",
         "connect_timeout",
+        "dial",
+        "dials",
         "kernel_tls",
         "key_update",
         "listeners",
@@ -64,6 +60,7 @@ class Config:
         "rate",
         "source",
         "tls",
+        "waits",
         "workers",
     )
 
@@ -85,9 +82,18 @@ class Config:
         congestion: tuple[str | None, str | None] = values.take("congestion", (None, None))
         self.accept_congestion, self.connect_congestion = congestion
         self.tls: TlsFiles | None = values.take("tls", None)
+        waits_or_dials: tuple[Waits | None, Dials | None] = values.take("dial", (None, None))
+        self.waits, self.dials = waits_or_dials
+        self.dial: Waits | Dials | None = self.waits or self.dials
         self._agree()
 
     def _agree(self) -> None:
+        if self.dial is not None:
+            if self.kernel_tls is True:
+                raise bad("kernel_tls", True, f'must be false or "{AUTO}" with dial')
+            self.dial.agree(self.listeners, self.source, self.tls.side if self.tls else None)
+        if not self.listeners and self.dials is None:
+            raise bad("listeners", [], "must be a list of at least one listener")
         if self.multipath and self.tls and self.kernel_tls is True:
             raise bad("kernel_tls", True, f'must be false or "{AUTO}" with multipath')
         if self.source is None:
@@ -97,11 +103,13 @@ class Config:
                 key = f"listeners[{index}].target"
                 raise bad(key, list(listener.target), f"is not of the address family of source {self.source!r}")
 
-    def allows(self, kind: int, address: str) -> bool:
-        if not self.allow:
-            return True
-        value = number(address)
-        return any(network.holds(kind, value) for network in self.allow)
+
+def allows(networks: list[Network], kind: int, address: str) -> bool:
+    """Determine whether an address is in one of the networks. Without networks, all are."""
+    if not networks:
+        return True
+    value = number(address)
+    return any(network.holds(kind, value) for network in networks)
 
 
 def load(name: str = NAME) -> Config:
@@ -127,37 +135,11 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return data
 
 
-def _target(value: Any, key: str) -> tuple[str, int]:
-    address, port = pair(value, key, "[address, port]")
-    return ip_address(address, key), integer(1, 65535)(port, key)
-
-
 def _range(value: Any, key: str) -> tuple[int, int]:
     low, high = (integer(1, 65535)(port, key) for port in pair(value, key, "[first port, last port]"))
     if low > high:
         raise bad(key, value, "must not begin after its end")
     return low, high
-
-
-def _networks(value: Any, key: str) -> list[Network]:
-    if not isinstance(value, list):
-        raise bad(key, value, "must be a list of networks")
-    return [Network(text, f"{key}[{index}]") for index, text in enumerate(value)]
-
-
-def _listeners(value: Any, key: str) -> list[Listener]:
-    if not isinstance(value, list) or not value:
-        raise bad(key, value, "must be a list of at least one listener")
-    listeners: list[Listener] = []
-    for index, item in enumerate(value):
-        values = Keys(item, f"{key}[{index}]", LISTENER_CHECKS)
-        listener = Listener(values.take("address"), values.take("port"), values.take("target", None))
-        if listener.port and any(
-            (other.address, other.port) == (listener.address, listener.port) for other in listeners
-        ):
-            raise bad(f"{key}[{index}]", f"{listener.address}:{listener.port}", "is given twice")
-        listeners.append(listener)
-    return listeners
 
 
 def _congestion(value: Any, key: str) -> tuple[str | None, str | None]:
@@ -194,17 +176,21 @@ def _cipher(value: Any, key: str) -> str:
     return str(value)
 
 
+def _dial(value: Any, key: str) -> tuple[Waits | None, Dials | None]:
+    if value is None:
+        return None, None
+    # Imported here, because most sessions do without it.
+    from dial_settings import read
+
+    return read(value, key)
+
+
 def _path(value: Any, key: str) -> str:
     if not isinstance(value, str) or not value or "\0" in value:
         raise bad(key, value, "must be the path of a file")
     return value
 
 
-LISTENER_CHECKS: dict[str, Callable[[Any, str], Any]] = {
-    "address": ip_address,
-    "port": integer(0, 65535),
-    "target": optional(_target),
-}
 CONGESTION_CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "accept": optional(_algorithm),
     "connect": optional(_algorithm),
@@ -217,9 +203,9 @@ TLS_CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "peer": _path,
 }
 CHECKS: dict[str, Callable[[Any, str], Any]] = {
-    "listeners": _listeners,
+    "listeners": listeners_of,
     "port_range": optional(_range),
-    "allow": _networks,
+    "allow": networks_of,
     "source": optional(ip_address),
     "rate": optional(within(1000, 1e15)),
     "pipe_size": integer(4096, 64 * MIB),
@@ -232,4 +218,5 @@ CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "multipath": optional(_side),
     "key_update": optional(integer(MIB, 256 << 30)),
     "tls": optional(_tls),
+    "dial": _dial,
 }

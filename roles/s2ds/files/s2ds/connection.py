@@ -22,46 +22,12 @@ from timers import now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections import deque
-    from typing import Any, Callable, Protocol
+    from typing import Any, Callable
 
-    from handshakes import Handshakes
-    from kernel_channel import KernelTls
-    from log import Log, Refusals
-    from multipath import PathCounter
-    from path_settings import PathSettings
-    from pump import Pump, WorkerResources
-    from timers import Timer, Timers
+    from pump import Pump
+    from timers import Timer
     from tls_channel import Channel
-    from tls_context import TlsContext
-    from token_bucket import TokenBucket
-
-    class Worker(Protocol):
-        """The interface of a worker that a connection uses."""
-
-        log: Log
-        refusals: Refusals
-        tls: TlsContext | None
-        handshakes: Handshakes
-        timers: Timers
-        ready: deque[Connection]
-        limits: tuple[TokenBucket, TokenBucket]
-        resources: WorkerResources
-
-        path_settings: PathSettings
-
-        def kernel_tls(self) -> KernelTls | None: ...
-
-        def paths(self) -> PathCounter: ...
-
-        def admit(self, limit: int) -> bool: ...
-
-        def modify(self, fd: int, eventmask: int, /) -> None: ...
-
-        def watch(self, fd: int, connection: Connection, events: int) -> None: ...
-
-        def forget(self, fd: int) -> None: ...
-
+    from worker_interface import Worker
 
 # Interval for checking whether the last bytes have arrived, and maximum time without progress.
 DRAIN_STEP = 0.02
@@ -76,6 +42,7 @@ class Connection:
         self._target: Leg | None = None
         self._tls = worker.tls
         self._channel: Channel | None = None
+        self._early = b""  # decrypted before there was a pump
         self._step: Callable[[], bool] = self._connected
         self._pump: Pump | None = None
         self._timer: Timer | None = None
@@ -224,7 +191,8 @@ class Connection:
 
             legs = (self._client, target)
             shared = (worker.resources, worker.limits)
-            self._pump = pump_of(self._channel, self._tls.input, *legs, *shared, self.wake, worker.timers)
+            self._pump = pump_of(self._channel, self._tls.input, *legs, *shared, self.wake, worker.timers, self._early)
+            self._early = b""
             worker.resources.counters[ENCRYPTION] = self._channel.encryption().packed(self._job["id"])
         for index, leg in enumerate((self._client, target)):
             worker.path_settings.adapt(self._job["id"], index, leg.sock, self._job["congestion_fixed"][index])

@@ -14,8 +14,11 @@ import mmap
 
 # CLIENT_PATH and TARGET_PATH are about the legs of the latest connection.
 # LEFT counts connections whose clients closed them in the handshake, such as probes and monitoring systems.
+# Where the producer's gateway dials: WAITING is the number of idle connections between the gateways. TAKEN counts those
+# that an application got, at the end that dialled. STRANGERS counts those that were refused or left.
 # ADMITTED is the number of open connections that count towards max_connections. The others are in the handshake.
 CLOSED, FAILED, REFUSED, TO_CONSUMER, TO_PRODUCER, ENCRYPTION, PATHS, ADMITTED, ONE_KEY, LEFT = range(10)
+WAITING, TAKEN, STRANGERS = range(10, 13)
 CLIENT_PATH, TARGET_PATH = 14, 15
 FIELDS = 16  # two cache lines for each block
 

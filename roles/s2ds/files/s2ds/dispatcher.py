@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 
-from acceptor import Acceptor
+from acceptor import Acceptor, common_job
 from config import load
 from control import Controller
 from counters import (
@@ -20,9 +20,12 @@ from counters import (
     ONE_KEY,
     PATHS,
     REFUSED,
+    STRANGERS,
+    TAKEN,
     TARGET_PATH,
     TO_CONSUMER,
     TO_PRODUCER,
+    WAITING,
 )
 from credential_files import read
 from event_loop import EventLoop
@@ -41,12 +44,16 @@ if TYPE_CHECKING:
 
     from config import Config
     from credentials import Credentials
+    from dial_report import DialStatus
     from kernel_choice import Choice
+    from listener_settings import Listener
     from log import Log
     from splice import Splice
 
 # Interval for saving changed totals.
 SAVE_SECONDS = 1.0
+# Pause before a new worker dials instead of one that died.
+RESTART_SECONDS = 1.0
 
 
 class Dispatcher:
@@ -66,7 +73,9 @@ class Dispatcher:
         self._wakeup = wakeup
         self._loop = EventLoop()
         self._loop.watch(wakeup.fileno(), self._loop.stop)
-        self._workers = WorkerPool(self._loop, splice, log, self._close_in_child, self._totals.set_inexact)
+        self._dial_status: DialStatus | None = None
+        lost = self._totals.set_inexact
+        self._workers = WorkerPool(self._loop, splice, log, self._close_in_child, lost, self._take_report, self._died)
         if credentials is not None:
             self._workers.send_credentials(credentials.message())
         self._choice = _choice(config)
@@ -76,7 +85,9 @@ class Dispatcher:
         self._controller = Controller(controller, self._loop, self._answer)
 
     def run(self) -> None:
-        self._log.line(f"s2ds {VERSION} listens on {', '.join(self._acceptor.names)}")
+        where = ", ".join(self._acceptor.names + self._acceptor.peer_names)
+        self._log.line(f"s2ds {VERSION} {f'listens on {where}' if where else 'has no listener'}")
+        self._begin_dialling()
         self._totals.save(self._counted())
         self._loop.run()
         self._acceptor.close()
@@ -104,9 +115,11 @@ class Dispatcher:
         """Return the counters of this process."""
         counters = self._workers.counters
         turned_away, left = counters.total(REFUSED), counters.total(LEFT)
+        # Not those of applications.
+        others = self._acceptor.from_peer - counters.total(STRANGERS)
         return {
             # Connections that ended in the handshake had been passed to a worker.
-            "total": self._workers.handed() - turned_away - left,
+            "total": self._workers.handed() + counters.total(TAKEN) - turned_away - left - others,
             "refused": self._acceptor.refused + turned_away,
             "failed": counters.total(FAILED),
             "to_consumer": counters.total(TO_CONSUMER),
@@ -126,20 +139,77 @@ class Dispatcher:
 
     def _reload(self) -> None:
         config, before = load(), self._acceptor.config
+        if (config.dial and config.dial.role) != (before.dial and before.dial.role):
+            raise ConfigError("s2ds.json: dial.role: may not change while the program runs")
         if len(config.listeners) != len(before.listeners):
             raise ConfigError("s2ds.json: listeners: may not change while the program runs")
-        for index, (new, old) in enumerate(zip(config.listeners, before.listeners)):
-            bound = self._acceptor.names[index]
-            if (new.address, new.port) != (old.address, old.port) and text((new.address, new.port)) != bound:
-                raise ConfigError(f"s2ds.json: listeners[{index}]: {bound} may not change while the program runs")
+        self._compare("listeners", config.listeners, before.listeners, self._acceptor.names)
+        if config.waits is not None and before.waits is not None:
+            self._compare("dial.listeners", config.waits.listeners, before.waits.listeners, self._acceptor.peer_names)
         check_congestion(config)
         credentials = read(config)
-        self._workers.send_credentials(None if credentials is None else credentials.message())
+        renewed = self._workers.send_credentials(None if credentials is None else credentials.message())
         self._choice = _choice(config)
         self._acceptor.apply(config, _directions(self._choice))
         if config.rate != before.rate:
             self._workers.broadcast(json.dumps({"rate": config.rate}).encode())
+        if renewed and config.dial is not None:
+            # What was made with other credentials must not be used.
+            self._workers.broadcast(b'{"drop": true}')
+        self._begin_dialling()
         self._log.line("reloaded")
+
+    def _compare(self, key: str, new: list[Listener], old: list[Listener], names: list[str]) -> None:
+        """Refuse listeners that are not those that the program has."""
+        for index, (to_be, was, bound) in enumerate(zip(new, old, names)):
+            if (to_be.address, to_be.port) != (was.address, was.port) and text((to_be.address, to_be.port)) != bound:
+                raise ConfigError(f"s2ds.json: {key}[{index}]: {bound} may not change while the program runs")
+
+    def _begin_dialling(self) -> None:
+        """Have the worker dial as configured, if this gateway does."""
+        config = self._acceptor.config
+        waits, dials = config.waits, config.dials
+        if config.dial is None:
+            return
+        if self._dial_status is None:
+            # Imported here, because most sessions do without it.
+            from dial_report import DialStatus
+
+            self._dial_status = DialStatus()
+        if waits is not None:
+            self._dial_status.expect(self._acceptor.peer_names if waits.open else [])
+        if dials is None:
+            return
+        self._dial_status.expect([text(leg.peer) for leg in dials.legs])
+        self._workers.keeps = bool(dials.legs)
+        if not dials.legs and not self._workers.running():
+            return
+        job = {**common_job(config, (False, False)), "listener": "dialled", "max_connections": config.max_connections}
+        settings = {
+            "legs": [{"peer": leg.peer, "target": leg.target} for leg in dials.legs],
+            "source": dials.source,
+            "pool": dials.pool,
+            "heartbeat": dials.heartbeat,
+            "pause": dials.pause,
+            "timeout": config.connect_timeout,
+            # Although this end dials, this is the leg that is called `accept` at this gateway.
+            "congestion": config.accept_congestion,
+            "multipath": config.multipath == "accept",
+            "max_connections": config.max_connections,
+            "job": job,
+        }
+        self._workers.command(json.dumps({"dial": settings, "rate": config.rate}).encode())
+
+    def _take_report(self, report: dict[str, Any]) -> None:
+        if self._dial_status is not None:
+            self._dial_status.take(report["dial"])
+            self._save_later()
+
+    def _died(self) -> None:
+        """Begin again without the worker that had the connections."""
+        if self._dial_status is not None:
+            self._dial_status.reset("the worker died")
+            self._loop.timers.after(RESTART_SECONDS, self._begin_dialling)
 
     def _status(self) -> dict[str, Any]:
         workers, acceptor, totals = self._workers, self._acceptor, self._totals
@@ -162,7 +232,16 @@ class Dispatcher:
             "multipath": self._multipath(),
             "path": self._path(),
             "workers": [{"pid": slot.pid, "open": slot.open()} for slot in workers.running()],
+            **self._dialling(),
         }
+
+    def _dialling(self) -> dict[str, Any]:
+        """Return what is known of the connections between the gateways, if the producer's gateway dials."""
+        dial, status = self._acceptor.config.dial, self._dial_status
+        if dial is None or status is None:
+            return {}
+        found = {"dial": status.document(dial.role, self._workers.counters.total(WAITING))}
+        return {**found, "peer_listeners": self._acceptor.peer_names} if dial.role == "waits" else found
 
     def _encryption(self) -> dict[str, Any] | None:
         """Return how the latest connection is encrypted, and why."""

@@ -41,8 +41,9 @@ def pump_of(
     limits: tuple[TokenBucket, TokenBucket],
     wake: Wake,
     timers: Timers,
+    early: bytes = b"",
 ) -> Pump:
-    """Return the pump of a connection, after the handshake."""
+    """Return the pump of a connection, after the handshake. `early` has been decrypted already, by OpenSSL."""
     encryption = channel.encryption()
     if encryption.sealed or encryption.opened:
         from kernel_channel import KernelChannel
@@ -52,4 +53,4 @@ def pump_of(
             return KernelPump(channel, client, target, buffer, resources, limits, wake, timers)
     from tls_pump import TlsPump
 
-    return TlsPump(channel, client, target, buffer, resources, limits, wake)
+    return TlsPump(channel, client, target, buffer, resources, limits, wake, early)

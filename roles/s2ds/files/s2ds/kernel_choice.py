@@ -33,6 +33,8 @@ def choose(config: Config) -> Choice:
     """Return who encrypts the connections of an encrypted session."""
     if config.kernel_tls is False:
         return Choice(False, False, "kernel_tls is false")
+    if config.dial is not None:
+        return Choice(False, False, "the producer's gateway dials, and connections that wait are OpenSSL's")
     if config.multipath:
         return Choice(False, False, "multipath is true, and the kernel encrypts ordinary TCP only")
     if not available():

@@ -73,7 +73,7 @@ class Refusals:
         self._past: list[float] = []
         self._silent = 0
 
-    def line(self, text: str) -> None:
+    def line(self, text: str, what: str = "refused") -> None:
         now = time.monotonic()
         self._past = [moment for moment in self._past if now - moment < 1]
         if len(self._past) >= REFUSALS:
@@ -82,4 +82,4 @@ class Refusals:
         self._past.append(now)
         more = f" ({self._silent} more were not logged)" if self._silent else ""
         self._silent = 0
-        self._log.line(f"refused {text}{more}")
+        self._log.line(f"{what} {text}{more}")

@@ -15,7 +15,8 @@ from validation import ConfigError, family
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from config import Config, Listener
+    from config import Config
+    from listener_settings import Listener
 
 # Dead peers of idle connections are detected after 60 + 20 * 30 s. This is about as long as TCP retransmits
 # unacknowledged bytes, so that idle connections survive the same outages as busy ones. TCP_USER_TIMEOUT is not used,
@@ -24,6 +25,7 @@ KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 30), (socket.TCP_
 ABORT = struct.pack("ii", 1, 0)
 ORDERLY = struct.pack("ii", 0, 0)
 BACKLOG = 1024
+ACCEPT, CONNECT = "accept", "connect"
 IP_BIND_ADDRESS_NO_PORT = 24
 
 
@@ -92,10 +94,15 @@ def outgoing(
 
 
 def listen(config: Config) -> list[socket.socket]:
+    """Return the listeners for applications, and those for the peer if it dials."""
     sockets: list[socket.socket] = []
     try:
         for index, listener in enumerate(config.listeners):
-            sockets.append(_listen(index, listener, config))
+            sockets.append(_listen(f"listeners[{index}]", listener, config, ACCEPT))
+        if config.waits is not None:
+            for index, listener in enumerate(config.waits.listeners):
+                # Although the other end dials, this is the leg that is called `connect` at this gateway.
+                sockets.append(_listen(f"dial.listeners[{index}]", listener, config, CONNECT))
     except BaseException:
         for sock in sockets:
             sock.close()
@@ -103,7 +110,8 @@ def listen(config: Config) -> list[socket.socket]:
     return sockets
 
 
-def _listen(index: int, listener: Listener, config: Config) -> socket.socket:
+def _listen(key: str, listener: Listener, config: Config, leg: str) -> socket.socket:
+    congestion = config.accept_congestion if leg == ACCEPT else config.connect_congestion
     if listener.port or config.port_range is None:
         ports = [listener.port]
     else:
@@ -115,13 +123,13 @@ def _listen(index: int, listener: Listener, config: Config) -> socket.socket:
         random.shuffle(ports)
     for port in ports:
         try:
-            return _bind(listener.address, port, config.accept_congestion, config.multipath == "accept")
+            return _bind(listener.address, port, congestion, config.multipath == leg)
         except OSError as error:
             if error.errno != errno.EADDRINUSE or len(ports) == 1:
                 where = text((listener.address, port))
-                raise ListenError(f"listeners[{index}]: cannot listen on {where}: {error.strerror}") from None
+                raise ListenError(f"{key}: cannot listen on {where}: {error.strerror}") from None
     where = f"{listener.address}, ports {ports and min(ports)} to {ports and max(ports)}"
-    raise ListenError(f"listeners[{index}]: cannot listen on {where}: all ports are in use")
+    raise ListenError(f"{key}: cannot listen on {where}: all ports are in use")
 
 
 def _bind(address: str, port: int, congestion: str | None, multipath: bool) -> socket.socket:

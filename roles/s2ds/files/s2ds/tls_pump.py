@@ -93,11 +93,12 @@ class Opening(Flow):
         counter: int,
         bucket: TokenBucket,
         wake: Wake,
+        early: bytes = b"",
     ) -> None:
         super().__init__(channel.leg, destination, resources, counter, bucket, wake)
         self._channel = channel
         self._input = buffer
-        self._held = memoryview(b"")  # decrypted, but not yet sent
+        self._held = memoryview(early)  # decrypted, but not yet sent
         self._begun = False
 
     def turn(self) -> bool:
@@ -164,14 +165,15 @@ class TlsPump(Pump):
         resources: WorkerResources,
         limits: tuple[TokenBucket, TokenBucket],
         wake: Wake,
+        early: bytes = b"",
     ) -> None:
         up: Flow
         down: Flow
         if channel.leg is client:
-            up = first = Opening(channel, target, buffer, resources, TO_PRODUCER, limits[0], wake)
+            up = first = Opening(channel, target, buffer, resources, TO_PRODUCER, limits[0], wake, early)
             down = Sealing(channel, target, buffer, resources, TO_CONSUMER, limits[1], wake)
         else:
             up = Sealing(channel, client, buffer, resources, TO_PRODUCER, limits[0], wake)
-            down = first = Opening(channel, client, buffer, resources, TO_CONSUMER, limits[1], wake)
+            down = first = Opening(channel, client, buffer, resources, TO_CONSUMER, limits[1], wake, early)
         # First, because received bytes must be processed before the other direction may end.
         super().__init__(up, down, first)

@@ -31,10 +31,13 @@ if TYPE_CHECKING:
     from typing import Any
 
     from counters import Counters
+    from dialler import Dialler
     from kernel_channel import KernelTls
     from log import Log
+    from peers import Peers
     from splice import Splice
     from tls_context import TlsContext
+    from worker_interface import Watched
 
 # Messages with credentials are the longest.
 MESSAGE = 1 << 18
@@ -59,10 +62,12 @@ class Worker:
         self._paths: PathCounter | None = None
         self.path_settings = PathSettings(block, (CLIENT_PATH, TARGET_PATH))
         self.timers = Timers()
-        self.ready: deque[Connection] = deque()
+        self.ready: deque[Watched] = deque()
         self.limits = (TokenBucket(self.timers), TokenBucket(self.timers))
         self.resources = WorkerResources(splice, PipePool(0), block, log)
-        self._connections: dict[int, Connection] = {}
+        self.peers: Peers | None = None
+        self.dialler: Dialler | None = None
+        self._connections: dict[int, Watched] = {}
         self._channel = channel
         self._epoll = epoll()
         self.modify = self._epoll.modify
@@ -91,8 +96,12 @@ class Worker:
             return False
         return True
 
-    def watch(self, fd: int, connection: Connection, events: int) -> None:
+    def watch(self, fd: int, connection: Watched, events: int) -> None:
         self._epoll.register(fd, events)
+        self._connections[fd] = connection
+
+    def hand(self, fd: int, connection: Watched) -> None:
+        """Let another object take the events of a descriptor."""
         self._connections[fd] = connection
 
     def forget(self, fd: int) -> None:
@@ -105,6 +114,8 @@ class Worker:
             while True:
                 self._round()
         except Stop:
+            if self.dialler is not None:
+                self.dialler.stop()
             for connection in set(self._connections.values()):
                 connection.close("forwarder stopped")
 
@@ -155,6 +166,10 @@ class Worker:
                     self.resources.counters[ONE_KEY] = max((item.with_one_key() for item in connections), default=0)
             if "give_way" in job:
                 self.handshakes.give_way()
+            if "drop" in job and self.peers is not None:
+                self.peers.drop()
+            if "dial" in job:
+                self._dial(job["dial"])
             if "target" in job:
                 self._take_job(job, extra)
 
@@ -176,7 +191,38 @@ class Worker:
             self._failed(job, f"credentials: {error}")
             return
         self.resources.pool.resize(job["pipe_size"])
-        Connection(self, job, sock).start()
+        if "link" in job:
+            self._take_for_peers(job, sock)
+        else:
+            Connection(self, job, sock).start()
+
+    def _take_for_peers(self, job: dict[str, Any], sock: socket.socket) -> None:
+        """Take a connection of an application, or one that the peer has dialled."""
+        if self.peers is None:
+            # Imported here, because most sessions do without it.
+            from dial_report import DialReport
+            from peers import Peers
+
+            report = DialReport(self._channel, self.timers)
+            report.expect(job["listeners"])
+            self.peers = Peers(self, report)
+        self.peers.take(job, sock)
+
+    def _dial(self, settings: dict[str, Any]) -> None:
+        """Keep connections to the peer."""
+        if self.dialler is None:
+            from dial_report import DialReport
+            from dialler import Dialler
+
+            self.dialler = Dialler(self, DialReport(self._channel, self.timers))
+        try:
+            self._prepare_tls(settings["job"])
+        except (ConfigError, CredentialError, OSError) as error:
+            self.log.line(f"credentials: {error}")
+            self.dialler.stop()
+            return
+        self.resources.pool.resize(settings["job"]["pipe_size"])
+        self.dialler.apply(settings)
 
     def _failed(self, job: dict[str, Any], reason: str) -> None:
         self.log.line(f"failed #{job['id']} reason={reason!r}")

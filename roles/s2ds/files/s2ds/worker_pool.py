@@ -15,19 +15,21 @@ import signal
 import socket
 import time
 
-from counters import ADMITTED, CLOSED, Counters
+from counters import ADMITTED, CLOSED, TAKEN, WAITING, Counters
 from worker import Worker
 from worker_choice import automatic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable
+    from typing import Any, Callable
 
     from event_loop import EventLoop
     from log import Log
     from splice import Splice
 
 MAX_WORKERS = 64
+# Long enough for the longest report of a worker.
+REPORT = 65536
 TICK_SECONDS = 5.0
 IDLE_TICKS = 6
 END_SECONDS = 2.0
@@ -46,10 +48,10 @@ class Slot:
         self.idle_ticks = 0
 
     def open(self) -> int:
-        return int(self.handed - self._lost - self.block[CLOSED])
+        return int(self.handed + self.block[TAKEN] - self._lost - self.block[CLOSED])
 
     def handshakes(self) -> int:
-        return max(0, self.open() - self.block[ADMITTED])
+        return max(0, self.open() - self.block[ADMITTED] - self.block[WAITING])
 
     def running_channel(self) -> socket.socket:
         if self.channel is None:
@@ -59,7 +61,7 @@ class Slot:
     def lose(self) -> int:
         lost = self.open()
         self._lost += lost
-        self.block[ADMITTED] = 0
+        self.block[ADMITTED] = self.block[WAITING] = 0
         return lost
 
 
@@ -71,12 +73,14 @@ class WorkerPool:
         log: Log,
         close_in_child: Callable[[], None],
         lost_connections: Callable[[], None],
+        reported: Callable[[dict[str, Any]], None],
+        died: Callable[[], None],
     ) -> None:
         """Create a pool without workers.
 
         `close_in_child` closes, in a new worker, everything that belongs to the dispatcher alone. `lost_connections` is
         called after a worker died with open connections: a worker counts bytes after it has passed them on, so its last
-        ones may not have been counted.
+        ones may not have been counted. `reported` is called with what a worker says, and `died` after any worker died.
         """
         self.counters = Counters(MAX_WORKERS)
         self._slots = [Slot(self.counters.block(number)) for number in range(MAX_WORKERS)]
@@ -85,8 +89,11 @@ class WorkerPool:
         self._log = log
         self._close_in_child = close_in_child
         self._lost_connections = lost_connections
+        self._reported = reported
+        self._died = died
         self._ticking = False
         self._credentials = b""
+        self.keeps = False  # workers do not end when they are idle
 
     def handed(self) -> int:
         return sum(slot.handed for slot in self._slots)
@@ -104,11 +111,13 @@ class WorkerPool:
     def running(self) -> list[Slot]:
         return [slot for slot in self._slots if slot.channel is not None]
 
-    def send_credentials(self, credentials: dict[str, str] | None) -> None:
-        """Send these credentials to a worker before its next connection."""
+    def send_credentials(self, credentials: dict[str, str] | None) -> bool:
+        """Send these credentials to a worker before its next connection. Returns whether they are different ones."""
         message = json.dumps({"tls": credentials}).encode()
-        if message != self._credentials:
-            self._credentials = message
+        if message == self._credentials:
+            return False
+        self._credentials = message
+        return True
 
     def dispatch(self, message: bytes, descriptor: int, workers: int, spliced: bool) -> None:
         """Pass a connection to the worker with the fewest connections.
@@ -120,22 +129,30 @@ class WorkerPool:
             spliced: Whether its bytes do not enter user space if they can be spliced.
         """
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))
+        running = len(self.running())
+        slot = self._send(workers or automatic(spliced and self._splice is not None, running), message, [rights])
+        slot.handed += 1
+        slot.idle_ticks = 0
+
+    def command(self, message: bytes) -> None:
+        """Send a message to the only worker, which is started if necessary."""
+        self._send(1, message, [])
+
+    def _send(self, workers: int, message: bytes, rights: list[tuple[int, int, array.array[int]]]) -> Slot:
+        """Send a message to the worker with the fewest connections, of this number of them."""
         while True:
-            running = len(self.running())
-            slot = self._pick(workers or automatic(spliced and self._splice is not None, running))
+            slot = self._pick(workers)
             channel = slot.running_channel()
             try:
                 # Sent over the same channel before the connection, so that it uses the credentials of the last reload.
                 if slot.credentials is not self._credentials:
                     channel.send(self._credentials, socket.MSG_DONTWAIT)
                     slot.credentials = self._credentials
-                channel.sendmsg([message], [rights], socket.MSG_DONTWAIT)
+                channel.sendmsg([message], rights, socket.MSG_DONTWAIT)
             except ConnectionError:
                 self._ended(slot)
             else:
-                slot.handed += 1
-                slot.idle_ticks = 0
-                return
+                return slot
 
     def broadcast(self, message: bytes) -> None:
         for slot in self.running():
@@ -197,7 +214,7 @@ class WorkerPool:
             self._work(slot, ours, theirs)
         theirs.close()
         slot.pid, slot.channel, slot.idle_ticks, slot.credentials = pid, ours, 0, b""
-        self._loop.watch(ours.fileno(), lambda: self._ended(slot))
+        self._loop.watch(ours.fileno(), lambda: self._hear(slot))
         self._tick_later()
 
     def _work(self, slot: Slot, ours: socket.socket, theirs: socket.socket) -> None:
@@ -219,6 +236,19 @@ class WorkerPool:
             os._exit(1)
         os._exit(0)
 
+    def _hear(self, slot: Slot) -> None:
+        """Receive the report of a worker, or the end of its channel."""
+        try:
+            message = slot.running_channel().recv(REPORT, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            message = b""
+        if message:
+            self._reported(json.loads(message))
+        else:
+            self._ended(slot)
+
     def _ended(self, slot: Slot) -> None:
         """Handle the death of a worker, which closes its channel."""
         self._close(slot)
@@ -227,6 +257,7 @@ class WorkerPool:
         self._log.line(f"worker {slot.pid} died with status {status}: {lost} connections lost")
         if lost:
             self._lost_connections()
+        self._died()
 
     def _close(self, slot: Slot) -> None:
         channel = slot.running_channel()
@@ -244,7 +275,7 @@ class WorkerPool:
         self._ticking = False
         for slot in self.running():
             slot.idle_ticks = 0 if slot.open() else slot.idle_ticks + 1
-            if slot.idle_ticks > IDLE_TICKS:
+            if slot.idle_ticks > IDLE_TICKS and not self.keeps:
                 self._close(slot)
                 os.waitpid(slot.pid, 0)
         self.broadcast(b'{"tick": true}')

@@ -225,6 +225,10 @@ class Bed:
     def target(self, address: str = "127.0.0.1", backlog: int = 512) -> Target:
         return self._stack.enter_context(contextlib.closing(Target(address, backlog)))
 
+    def peer(self, sock: socket.socket) -> Peer:
+        """An end of a connection that the test has made."""
+        return self._stack.enter_context(contextlib.closing(Peer(sock)))
+
     def forwarder(self, *options: str, descriptors: int = 0, **config: Any) -> Forwarder:
         """With a listener on a free port for each of `targets`, unless `listeners` are given."""
         return self.raw(self.config(**config), *options, descriptors=descriptors).started()

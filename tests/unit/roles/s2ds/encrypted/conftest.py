@@ -202,7 +202,10 @@ class Sealed:
 
     def answer(self, target: Any, own: Identity | None = None, context: ssl.SSLContext | None = None) -> Any:
         """A server that speaks TLS itself; the handshake is done."""
-        peer = target.accept()
+        return self.serve(target.accept(), own, context)
+
+    def serve(self, peer: Any, own: Identity | None = None, context: ssl.SSLContext | None = None) -> Any:
+        """A client that is connected speaks TLS from now on, as the server."""
         context = context or self.context(True, own or self.producer, self.consumer)
         peer.sock = Secured(peer.sock, context, server=True).shake()
         return peer

@@ -347,7 +347,7 @@ def measured(program: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.Monke
         available=tmp_path / "available",
         calibrate=lambda check=False: calibrate(check, None, Lines()),
         choice=lambda setting="auto": program.kernel_choice.choose(
-            SimpleNamespace(kernel_tls=setting, cipher="auto", multipath=None)
+            SimpleNamespace(kernel_tls=setting, cipher="auto", multipath=None, dial=None)
         ),
     )
 
