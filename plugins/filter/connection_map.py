@@ -53,8 +53,15 @@ _value:
       description: Address that the consumer application connects to.
       type: str
       sample: "10.2.0.1:5100"
+    peer_listener:
+      description:
+        - Address that the producer's gateway connects to, a listener of the consumer's gateway.
+        - Only if the session was requested with C(dial=producer), and null before the UPDATE if O(consumer) is omitted.
+      type: str
+      version_added: 0.2.0
+      sample: "198.51.100.1:5101"
     producer_listener:
-      description: Address that the consumer's gateway connects to.
+      description: Address that the consumer's gateway connects to. Null if the producer's gateway connects to it.
       type: str
       sample: "192.0.2.1:5100"
     target:

@@ -99,6 +99,11 @@ _raw:
       type: bool
       version_added: 0.2.0
       sample: false
+    dials:
+      description: Whether the producer's gateway can connect to the consumer's, instead of the other way round.
+      type: bool
+      version_added: 0.2.0
+      sample: false
     restricts_clients:
       description: Whether it can refuse connections of applications by their addresses.
       type: bool

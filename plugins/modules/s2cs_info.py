@@ -259,6 +259,41 @@ sessions:
               returned: always
               type: str
               sample: bbr
+    dialled:
+      description:
+        - The connections between the gateways that wait for applications. Null unless the session was requested with
+          C(dial=producer), and if its data server does not say.
+      returned: always
+      type: dict
+      version_added: 0.2.0
+      contains:
+        role:
+          description: What this gateway does, V(waits) or V(dials).
+          returned: always
+          type: str
+          sample: waits
+        waiting:
+          description: Number of connections that wait.
+          returned: always
+          type: int
+          sample: 2
+        without:
+          description: Listeners of the consumer's gateway for which none waits, at most 16.
+          returned: always
+          type: list
+          elements: str
+          sample: []
+        since:
+          description:
+            - When RV(ignore:without) became empty or not empty, in seconds since the epoch. Null if it has not yet.
+          returned: always
+          type: float
+          sample: 1769864400.5
+        error:
+          description: Last error, or null.
+          returned: always
+          type: str
+          sample:
     samples:
       description:
         - The bytes that were transferred at several times, in seconds since the epoch. The last one is part of

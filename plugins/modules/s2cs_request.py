@@ -46,6 +46,7 @@ options:
       - If omitted, the ports that the session had before its last release are used if they are free, otherwise the next
         free ports of the range.
       - The ports of an existing session cannot be changed. If omitted, they are kept.
+      - Must be omitted for O(role=producer) with O(dial=producer).
     type: list
     elements: int
     version_added: 0.2.0
@@ -90,6 +91,19 @@ options:
     type: str
     choices: [tcp, udp, both]
     default: tcp
+  dial: &dial
+    description:
+      - Role of the gateway that connects to the other one.
+      - >-
+        With V(producer), the producer's gateway has no listeners, so that its network needs no inbound port. The
+        consumer's gateway waits for it at O(num_conn) more ports, see RV(session.peer_listeners). They are at the
+        address of the policy for the role V(producer), to which other gateways connect in any case.
+      - With V(producer), refused for other proxies than V(s2ds), for the runtime V(janus), unless O(transport=tcp), and
+        with the setting C(kernel_tls=true). Must be the same on both gateways.
+    type: str
+    choices: [producer, consumer]
+    default: consumer
+    version_added: 0.2.0
   secret: &secret
     description:
       - Secret of the stream, 32 to 512 printable ASCII characters. Every HELLO must present it.
@@ -127,6 +141,7 @@ options:
       runtime: *runtime
       encryption: *encryption
       transport: *transport
+      dial: *dial
       secret:
         <<: *secret
         required: true
@@ -164,6 +179,14 @@ EXAMPLES = r"""
     ports: [5150, 5151]
     secret: "{{ lookup('ansible.builtin.password', 'detector.secret', length=32) }}"
   delegate_to: gw-aps
+
+- name: Reserve a listener on the consumer's gateway, and one for the producer's gateway, which connects to it
+  scistream.gateway.s2cs_request:
+    uid: 7c9e6679-7425-40de-944b-e07fc1f90ae7
+    role: consumer
+    dial: producer
+    secret: "{{ lookup('ansible.builtin.password', 'instrument.secret', length=32) }}"
+  delegate_to: gw-alcf
 
 - name: Reserve the listeners of two streams with one call, the second stream without encryption
   scistream.gateway.s2cs_request:
@@ -275,8 +298,16 @@ session:
           returned: always
           type: int
           sample: 10000000000
+    dial:
+      description: Role of the gateway that connects to the other one, V(producer) or V(consumer).
+      returned: always
+      type: str
+      version_added: 0.2.0
+      sample: consumer
     listeners:
-      description: Addresses on which this gateway accepts connections of the stream.
+      description:
+        - Addresses on which this gateway accepts connections of the stream.
+        - Empty for the role V(producer) with O(dial=producer).
       returned: always
       type: list
       elements: str
@@ -307,6 +338,32 @@ session:
       type: list
       elements: str
       sample: ["198.51.100.7/32"]
+    peer_listeners:
+      description:
+        - With O(dial=producer), where the consumer's gateway waits for connections of the producer's gateway, one for
+          each of its listeners. Otherwise empty.
+        - For the role V(producer), empty before the UPDATE.
+      returned: always
+      type: list
+      elements: str
+      version_added: 0.2.0
+      sample: []
+    peer_clients:
+      description: Networks that may connect to RV(session.peer_listeners) of this gateway. Empty if anyone may.
+      returned: always
+      type: list
+      elements: str
+      version_added: 0.2.0
+      sample: []
+    peer_egress:
+      description:
+        - Source address of connections to RV(session.peer_listeners) of the other gateway, or null if the kernel
+          selects it.
+        - This is the egress address of the policy for the role V(consumer), whose gateways usually connect to others.
+      returned: always
+      type: str
+      version_added: 0.2.0
+      sample:
     half_close:
       description:
         - Whether one direction of a connection stays open after the other has ended.

@@ -35,7 +35,7 @@ options:
       - For O(role=consumer), the listeners of the producer's gateway.
       - For O(role=producer), the listeners of the producer application. If omitted, those that it announced are used.
       - Host names are resolved on this gateway at the time of the call.
-      - Required for O(role=consumer).
+      - Required for O(role=consumer), unless the producer's gateway connects to it.
     type: list
     elements: str
   clients: &clients
@@ -46,6 +46,26 @@ options:
       - Maximum number of items is 256.
     type: list
     elements: str
+  peer_listeners: &peer_listeners
+    description:
+      - Where the consumer's gateway waits for this gateway, one address for each connection, as
+        RV(scistream.gateway.s2cs_request#module:session.peer_listeners) shows them there.
+      - The policy must allow them as targets of the role V(consumer), as it does for all connections to other gateways.
+      - Only for O(role=producer), if the session was requested with C(dial=producer). If omitted, the current addresses
+        are kept.
+    type: list
+    elements: str
+    version_added: 0.2.0
+  peer_clients: &peer_clients
+    description:
+      - Addresses or networks from which the producer's gateway may connect to this gateway. The policy must allow them
+        as clients of the role V(producer), as it does for all connections of other gateways.
+      - If omitted, all clients that the policy allows for the role V(producer) may connect.
+      - Only for O(role=consumer), if the session was requested with C(dial=producer).
+      - Maximum number of items is 256.
+    type: list
+    elements: str
+    version_added: 0.2.0
   peer_certificate: &peer_certificate
     description:
       - Certificate of the other gateway for this stream, in PEM format. No other certificate is accepted from it.
@@ -93,6 +113,8 @@ options:
         required: true
       remote_listeners: *remote_listeners
       clients: *clients
+      peer_listeners: *peer_listeners
+      peer_clients: *peer_clients
       peer_certificate: *peer_certificate
       secret: *secret
       probe_targets: *probe_targets

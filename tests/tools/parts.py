@@ -54,6 +54,7 @@ SCENARIOS = (
     "tests/integration/roles/test_tuning.py",
     "tests/integration/examples/test_long_pages.py",
     "tests/integration/examples/test_recipes.py",
+    "tests/integration/examples/test_who_dials_long.py",
     "tests/integration/fifth_proxy",
 )
 # Programs of one file, or several beside each other.

@@ -35,6 +35,7 @@ class ProxyCapabilities:
         requires_close_notify: Whether it treats such an end as an attack.
         tells_departures: Whether it does not count clients as refused that close their connection in the handshake.
         restricts_clients: Whether it can refuse connections of applications by their addresses.
+        dials: Whether the producer's gateway can connect to the consumer's, instead of the other way round.
     """
 
     image: str = ""
@@ -52,6 +53,7 @@ class ProxyCapabilities:
     requires_close_notify: bool = False
     tells_departures: bool = False
     restricts_clients: bool = True
+    dials: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,14 @@ class RuntimeCapabilities:
         contained: Whether programs run from an image, so that they cannot be queried on this host.
         engine: Whether it runs containers with a Docker engine.
         listens_here: Whether the listeners are in the network namespace of this process.
+        dials: Whether the producer's gateway can connect to the consumer's, instead of the other way round.
     """
 
     encryptions: Sequence[str] = ("tls", "none")
     contained: bool = False
     engine: bool = False
     listens_here: bool = False
+    dials: bool = True
 
 
 PROXIES: Mapping[str, ProxyCapabilities] = {
@@ -82,6 +86,7 @@ PROXIES: Mapping[str, ProxyCapabilities] = {
         program_setting="python",
         requires_close_notify=True,
         tells_departures=True,
+        dials=True,
     ),
     "haproxy": ProxyCapabilities("haproxy:2.6-bookworm", limits_rate=True, limits_rate_since="2.7"),
     "nginx": ProxyCapabilities(
@@ -99,5 +104,5 @@ RUNTIMES: Mapping[str, RuntimeCapabilities] = {
     "docker": RuntimeCapabilities(contained=True, engine=True, listens_here=True),
     "dockersock": RuntimeCapabilities(contained=True, engine=True),
     # Others can read the configuration that a Janus controller receives.
-    "janus": RuntimeCapabilities(encryptions=("none",), contained=True),
+    "janus": RuntimeCapabilities(encryptions=("none",), contained=True, dials=False),
 }

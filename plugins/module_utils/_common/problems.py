@@ -22,6 +22,8 @@ PROBLEM, NOTICE = "problem", "notice"
 _CERTIFICATE_SECONDS, _SESSION_SECONDS, _HELLO_SECONDS = 14 * 86400, 600, 30
 # Seconds without a transfer, while connections are open, that are reported.
 _IDLE_SECONDS = 900
+# Seconds without a connection of the producer's gateway, if it connects to the consumer's, that are reported.
+_DIAL_SECONDS = 10
 # Bytes that one key of AES-GCM may encrypt: the full records of RFC 8446, 5.5. The share of them that is reported.
 _KEY_BYTES, _KEY_SHARE = 23_726_566 * 16384, 1 / 3
 # Fraction of ports and sessions in use that is reported.
@@ -77,6 +79,13 @@ class Commands:
             return f"s2cs info {shlex.quote(session.uid)}"
         return f"nc -vz {shlex.quote(host.strip('[]'))} {shlex.quote(port)}"
 
+    def dial(self, session: SessionView) -> str:
+        """Connect to where the consumer's gateway waits, from the producer's gateway."""
+        host, _colon, port = (session.without[0] if session.without else "").rpartition(":")
+        if session.role != "producer" or not host:
+            return f"s2cs info {shlex.quote(session.uid)} --json"
+        return f"nc -vz {shlex.quote(host.strip('[]'))} {shlex.quote(port)}"
+
     def admit(self, session: SessionView) -> str:
         """Show the clients of a session, or change them."""
         return f"s2cs info {shlex.quote(session.uid)} --json"
@@ -98,7 +107,7 @@ def session_problems(session: SessionView, now: float, commands: Commands = ON_G
         now: The current time.
         commands: The commands that repair it.
     """
-    for check in (_state, _connections, _keys, _expiry):
+    for check in (_state, _dial, _connections, _keys, _expiry):
         for level, message, command in check(session, now, commands):
             yield Problem(level, message, command, session.uid, session.role)
 
@@ -149,6 +158,21 @@ def _state(session: SessionView, now: float, commands: Commands) -> Iterator[tup
         yield PROBLEM, session.reason or "its data server is not running", commands.open
     elif session.health == "waiting" and session.expires is not None and session.expires - now < _HELLO_SECONDS:
         yield NOTICE, "it waits for its HELLO or UPDATE and expires soon", commands.hello(session.uid)
+
+
+def _dial(session: SessionView, now: float, commands: Commands) -> Iterator[tuple[str, str, str]]:
+    """Yield that the producer's gateway does not reach the consumer's."""
+    since = session.without_since
+    if session.state != "streaming" or not session.running or since is None or now - since < _DIAL_SECONDS:
+        return
+    where = ", ".join(session.without[:3]) + (" and others" if len(session.without) > 3 else "")
+    why = f" ({session.dial_error})" if session.dial_error else ""
+    which = "this gateway" if session.role == "producer" else "the producer gateway"
+    message = (
+        f"{which} has had no connection to {where} for {format_duration(now - since)}{why}: allow outgoing TCP from "
+        "the producer gateway to there, and incoming TCP at the consumer gateway"
+    )
+    yield PROBLEM, message, commands.dial(session)
 
 
 def _connections(session: SessionView, now: float, commands: Commands) -> Iterator[tuple[str, str, str]]:

@@ -15,11 +15,13 @@ from dataclasses import dataclass, field
 from time import strptime
 from typing import Any, Mapping, Sequence
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.dial import DEFAULT_DIAL
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import printable
 from ansible_collections.scistream.gateway.plugins.module_utils._common.x509_der import parse
 
 _TLS = ("sending", "receiving", "suite", "reason")
 _MAX_TEXT = 120
+_LISTS = ("listeners", "targets", "clients", "peer_listeners")
 _TEXTS = ("uid", "role", "state", "owner", "encryption", "transport", "proxy", "runtime", "pending")
 #: Values of health that do not indicate a problem.
 HEALTHY = ("ok", "idle", "waiting", "busy")
@@ -60,6 +62,12 @@ class SessionView:
         with_one_key: Bytes of the busier direction of a connection that one key has encrypted.
         rtt: Longer round trip of the latest connection's legs in milliseconds, or None if it is not known.
         paths: Number of paths of the latest connection, 0 for ordinary TCP, or None without Multipath TCP.
+        dial: Role whose gateway connects to the other one.
+        peer_listeners: Where the consumer's gateway waits for the producer's, if that connects to it.
+        waiting: Number of connections between the gateways that wait for an application. None if unknown.
+        without: Those of the listeners for which none is waiting.
+        without_since: When the first of them lost its last one, or None.
+        dial_error: Why, or empty.
     """
 
     uid: str
@@ -92,6 +100,12 @@ class SessionView:
     with_one_key: int = 0
     paths: int | None = None
     rtt: float | None = None
+    dial: str = DEFAULT_DIAL
+    peer_listeners: Sequence[str] = ()
+    waiting: int | None = None
+    without: Sequence[str] = ()
+    without_since: float | None = None
+    dial_error: str = ""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -118,7 +132,7 @@ def session_view(session: Mapping[str, Any]) -> SessionView:
     """Return a session of a result of s2cs_info."""
     counters = session.get("counters") or {}
     texts = {key: _text(session.get(key)) for key in _TEXTS}
-    lists = {key: [_text(item) for item in session.get(key) or []] for key in ("listeners", "targets", "clients")}
+    lists = {key: [_text(item) for item in session.get(key) or []] for key in _LISTS}
     found: dict[str, Any] = {**texts, **lists}
     return SessionView(
         **found,
@@ -140,7 +154,22 @@ def session_view(session: Mapping[str, Any]) -> SessionView:
         with_one_key=_number(session.get("tls"), "with_one_key") or 0,
         paths=_number(session.get("multipath"), "paths"),
         rtt=_longest(session.get("path")),
+        dial=_text(session.get("dial")) or DEFAULT_DIAL,
+        **_dialled(session.get("dialled")),
     )
+
+
+def _dialled(found: Any) -> dict[str, Any]:
+    if not isinstance(found, dict):
+        return {}
+    without, since = found.get("without"), found.get("since")
+    when = float(since) if isinstance(since, (int, float)) and not isinstance(since, bool) else None
+    return {
+        "waiting": _number(found, "waiting"),
+        "without": [_text(item) for item in without] if isinstance(without, list) else [],
+        "without_since": when if without else None,
+        "dial_error": printable(found.get("error") or ""),
+    }
 
 
 def _tls(found: Any) -> dict[str, str | None]:

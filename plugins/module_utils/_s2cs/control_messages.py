@@ -15,6 +15,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.addresse
     parse_endpoints,
     parse_networks,
 )
+from ansible_collections.scistream.gateway.plugins.module_utils._common.dial import DEFAULT_DIAL, DIALS
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._common.path_capacity import check_rtt
 from ansible_collections.scistream.gateway.plugins.module_utils._common.pem import check_certificate, check_private_key
@@ -39,7 +40,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._common.values i
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.policy import Policy
 
 # If omitted, these have a default that does not depend on the policy.
-_FIXED_DEFAULTS = ["num_conn", "rate", "encryption", "transport", "labels"]
+_FIXED_DEFAULTS = ["num_conn", "rate", "encryption", "transport", "labels", "dial"]
 # If omitted, the policy determines these, or the session keeps its own.
 _POLICY_DEFAULTS = ["proxy", "runtime", "hello_timeout", "lifetime", "rtt"]
 
@@ -63,6 +64,7 @@ class Request:
         lifetime: Maximum lifetime in seconds, or None for no limit.
         ports: Ports of the listeners. If empty, S2CS selects them.
         rtt: Round trip between the gateways in milliseconds, or None if it is not known.
+        dial: Role whose gateway connects to the other one.
         specified: Names of the options whose values do not come from the defaults of the policy.
     """
 
@@ -80,6 +82,7 @@ class Request:
     lifetime: int | None = None
     ports: tuple[int, ...] = ()
     rtt: float | None = None
+    dial: str = DEFAULT_DIAL
     specified: frozenset[str] = frozenset()
 
 
@@ -117,6 +120,8 @@ class Update:
         role: Its side.
         remote_listeners: The targets, or None for the listeners that the application announced.
         clients: Networks that may connect. If empty, all clients that the policy allows.
+        peer_listeners: Where the consumer's gateway waits for this one, or None to keep the current addresses.
+        peer_clients: Networks from which the producer's gateway may connect. If empty, all that the policy allows.
         peer_certificate: Certificate of the other gateway, or None to keep the current one.
         secret: Secret of the stream. Required for users other than the owner and administrators.
         probe: Whether to probe targets that are new to the session.
@@ -128,6 +133,8 @@ class Update:
     role: str
     remote_listeners: list[Endpoint] | None = None
     clients: list[Network] = field(default_factory=list)
+    peer_listeners: list[Endpoint] | None = None
+    peer_clients: list[Network] = field(default_factory=list)
     peer_certificate: str | None = None
     secret: str | None = field(default=None, repr=False)
     probe: bool = False
@@ -181,6 +188,9 @@ def read_request(options: Mapping[str, Any], policy: Policy) -> Request:
     encryption = check_choice("encryption", options.get("encryption") or "tls", ENCRYPTIONS)
     num_conn = policy.check_connections(options.get("num_conn", 1))
     ports = options.get("ports")
+    dial = check_choice("dial", options.get("dial") or DEFAULT_DIAL, DIALS)
+    if ports is not None and role == "producer" and dial == "producer":
+        raise ValueRefused("ports", ports, "omit it: with dial producer, the producer's gateway has no listeners")
     return Request(
         uid=check_uid(options.get("uid")),
         role=role,
@@ -194,6 +204,7 @@ def read_request(options: Mapping[str, Any], policy: Policy) -> Request:
         labels=check_labels(options.get("labels")),
         transport=check_choice("transport", options.get("transport") or "tcp", TRANSPORTS),
         lifetime=policy.check_lifetime(options.get("lifetime")),
+        dial=dial,
         ports=() if ports is None else tuple(policy.check_ports(check_ports("ports", ports, num_conn))),
         rtt=check_rtt("rtt", options.get("rtt")),
         specified=frozenset(_FIXED_DEFAULTS + [name for name in _POLICY_DEFAULTS if options.get(name)]),
@@ -238,23 +249,50 @@ def read_update(options: Mapping[str, Any], policy: Policy) -> Update:
     for_probe = bool(options.get("probe"))
     if for_probe and role == "producer" and targets is not None:
         raise ValueRefused("remote_listeners", given, "omit it: a probe has a temporary endpoint on this gateway")
-    if (targets is not None and not targets) or (targets is None and role == "consumer"):
-        raise ValueRefused(
-            "remote_listeners", given, "specify at least one target; for a consumer, the peer's listeners"
-        )
+    if targets is not None and not targets:
+        raise no_target(given)
     clients = parse_networks("clients", options.get("clients") or [])
     policy.check_clients("clients", role, clients)
+    peer_listeners, peer_clients = _read_peer(options, policy, role)
     peer_certificate = check_certificate("peer_certificate", options.get("peer_certificate"))
     return Update(
         uid=check_uid(options.get("uid")),
         role=role,
         remote_listeners=targets,
         clients=clients,
+        peer_listeners=peer_listeners,
+        peer_clients=peer_clients,
         peer_certificate=peer_certificate,
         secret=_optional_secret(options),
         probe=bool(options.get("probe_targets")),
         for_probe=for_probe,
     )
+
+
+def no_target(given: Any) -> ValueRefused:
+    """Return the error for an UPDATE without targets."""
+    return ValueRefused("remote_listeners", given, "specify at least one target; for a consumer, the peer's listeners")
+
+
+def _read_peer(options: Mapping[str, Any], policy: Policy, role: str) -> tuple[list[Endpoint] | None, list[Network]]:
+    """Read where the consumer's gateway waits for the producer's, and from where the latter may connect."""
+    given, networks = options.get("peer_listeners"), options.get("peer_clients") or []
+    check_length("peer_listeners", given, policy.max_connections, "a session has at most that many connections")
+    check_length("peer_clients", networks, MAX_CLIENTS, "combine them into larger networks")
+    if given is not None and role != "producer":
+        raise ValueRefused("peer_listeners", given, "only for the role producer, whose gateway connects to them")
+    if networks and role != "consumer":
+        raise ValueRefused("peer_clients", networks, "only for the role consumer, whose gateway accepts connections")
+    clients = parse_networks("peer_clients", networks)
+    policy.check_clients("peer_clients", "producer", clients)
+    if given is None:
+        return None, clients
+    listeners = parse_endpoints("peer_listeners", given)
+    for index, listener in enumerate(listeners):
+        if listener.address is None:
+            raise ValueRefused(f"peer_listeners[{index}]", str(listener), "must be an IP address with a port")
+        policy.check_target(f"peer_listeners[{index}]", "consumer", listener)
+    return listeners, clients
 
 
 def read_release(options: Mapping[str, Any], policy: Policy) -> Release:

@@ -77,7 +77,10 @@ def _observed(session: Session, status: Status, store: Store, attempts: restarts
         health = "waiting"
     elif health == "down" and attempts is not None:
         why = f"{why}; {attempts.describe()}"
-    return {**asdict(status), "health": health, "reason": why}
+    observed = asdict(status)
+    # The name of an option of the session.
+    observed["dialled"] = observed.pop("dial", None)
+    return {**observed, "health": health, "reason": why}
 
 
 def _statuses(policy: Policy, found: Sequence[Session]) -> list[tuple[Status, float]]:

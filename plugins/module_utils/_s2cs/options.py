@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Mapping, Sequence
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.dial import DEFAULT_DIAL, DIALS
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import (
     ENCRYPTIONS,
     ROLES,
@@ -50,6 +51,7 @@ REQUEST = Options(
         "runtime": {"type": "str"},
         "encryption": {"type": "str", "choices": list(ENCRYPTIONS), "default": "tls"},
         "transport": {"type": "str", "choices": list(TRANSPORTS), "default": "tcp"},
+        "dial": {"type": "str", "choices": list(DIALS), "default": DEFAULT_DIAL},
         **_SECRET,
         "hello_timeout": {"type": "int"},
         "lifetime": {"type": "int"},
@@ -76,6 +78,8 @@ UPDATE = Options(
         **_ROLE,
         "remote_listeners": {"type": "list", "elements": "str"},
         "clients": {"type": "list", "elements": "str"},
+        "peer_listeners": {"type": "list", "elements": "str"},
+        "peer_clients": {"type": "list", "elements": "str"},
         "peer_certificate": {"type": "str"},
         **_SECRET,
         "probe_targets": {"type": "bool", "default": False},

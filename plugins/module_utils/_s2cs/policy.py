@@ -69,6 +69,25 @@ class Policy:
             )
         return self.listen[role]
 
+    def peer_address(self) -> str:
+        """Return the address at which a consumer's gateway listens for a producer's gateway that connects to it.
+
+        This is the address of the role producer, at which other gateways connect in any case. Without one, it is that
+        of the role consumer, unless connections to other gateways leave from another address.
+
+        Raises:
+            RefusedError: There is no address that other gateways can be assumed to reach.
+        """
+        own, egress = self.check_role("consumer"), self.egress.get("consumer")
+        found = self.listen.get("producer") or (own if egress in (None, own) else None)
+        if found is None:
+            raise RefusedError(
+                f"dial: gateway {self.gateway} has no address for connections of other gateways; its policy "
+                f"{self.config} only names {own} for applications: add listen.producer",
+                "listen",
+            )
+        return found
+
     def check_proxy(self, proxy: str, runtime: str) -> None:
         """Check that a proxy and a runtime are available.
 

@@ -69,6 +69,16 @@ class PortSelection:
             avoided=self._all_previous.get(address, ()),
         )
 
+    def peer_chooser(self, new: Session, address: str) -> ports.PortChooser:
+        """Return a function that selects the ports at which a consumer's gateway waits for the other gateway."""
+        return ports.port_chooser(
+            address,
+            self._range,
+            new.num_conn,
+            reserved=self._all_specified.get(address, ()),
+            avoided=self._all_previous.get(address, ()),
+        )
+
     def wished(self, new: Session) -> Sequence[int]:
         """Return the ports that a session should get: the specified ones, or those that it had."""
         specified = self._specified.get((new.uid, new.role))

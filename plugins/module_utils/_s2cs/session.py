@@ -11,17 +11,15 @@ import hmac
 import json
 import os
 import time
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from ipaddress import ip_network
 from typing import Any, Container
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import Endpoint, parse_endpoint
-from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES, RUNTIMES
-from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
-from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES
+from ansible_collections.scistream.gateway.plugins.module_utils._common.dial import DEFAULT_DIAL
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import StateError
-from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec
+from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.spec import DataServerSpec, Dial
 
 RESERVED, ANNOUNCED, STREAMING, EXPIRED = "reserved", "announced", "streaming", "expired"
 # Maximum size of a session in the store in bytes.
@@ -33,9 +31,19 @@ _RESULT = (
     *("uid", "role", "state", "proxy", "runtime", "encryption", "transport", "num_conn", "rate", "listeners"),
     *("producer_listeners", "targets", "resolved", "clients", "egress", "certificate", "peer_certificate"),
     *("labels", "owner", "created", "lifetime", "expires", "pending", "half_close", "rtt"),
+    *("dial", "peer_listeners", "peer_clients", "peer_egress"),
 )
+# Fields that are only stored if they do not have their default.
+_NEWER: dict[str, Any] = {
+    "for_probe": False,
+    "dial": DEFAULT_DIAL,
+    "peer_listeners": [],
+    "peer_clients": [],
+    "peer_egress": None,
+    "rtt": None,
+}
 # Fields that cannot be changed by another request for the same session.
-_FIXED = ["num_conn", "proxy", "runtime", "encryption", "transport"]
+_FIXED = ["num_conn", "proxy", "runtime", "encryption", "transport", "dial"]
 # Fields that another request for the same session can change without interrupting connections.
 _CHANGEABLE = ["rate", "hello_timeout", "lifetime", "labels", "rtt"]
 
@@ -54,6 +62,11 @@ class Session:
         half_close: Whether one direction of a connection stays open after the other has ended (proxy setting).
         for_probe: Whether it is streaming for a probe, and not for an application.
         rtt: Round trip between the gateways in milliseconds, or None if the request did not say.
+        dial: Role whose gateway connects to the other one.
+        peer_listeners: If the producer's gateway connects to the consumer's, where the latter waits for it, in the
+            order of the connections.
+        peer_clients: Networks from which it may connect there.
+        peer_egress: Source address of these connections.
     """
 
     uid: str
@@ -85,6 +98,10 @@ class Session:
     half_close: bool = True
     for_probe: bool = False
     rtt: float | None = None
+    dial: str = DEFAULT_DIAL
+    peer_listeners: list[str] = field(default_factory=list)
+    peer_clients: list[str] = field(default_factory=list)
+    peer_egress: str | None = None
 
     @property
     def name(self) -> str:
@@ -100,6 +117,24 @@ class Session:
     def end(self) -> float | None:
         """End of the lifetime, or None if it is not limited."""
         return None if self.lifetime is None else self.created + self.lifetime
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether the producer's gateway connects to the consumer's."""
+        return self.dial != DEFAULT_DIAL
+
+    @property
+    def num_listeners(self) -> int:
+        """Number of its listeners for applications or, on the producer's side, for the other gateway."""
+        return 0 if self.is_turned and self.role == "producer" else self.num_conn
+
+    @property
+    def own_endpoints(self) -> list[Endpoint]:
+        """All addresses at which this gateway listens for it."""
+        waits = self.is_turned and self.role == "consumer"
+        return [
+            parse_endpoint("listeners", item) for item in [*self.listeners, *(self.peer_listeners if waits else ())]
+        ]
 
     def with_deadline(self) -> Session:
         """Return this session with a deadline for its next message, starting now."""
@@ -160,7 +195,17 @@ class Session:
             certificate=self.certificate,
             key=key,
             peer_certificate=self.peer_certificate,
+            dial=self._dial(),
         )
+
+    def _dial(self) -> Dial | None:
+        """Return how the producer's gateway connects to the consumer's, or None if it does not."""
+        if not self.is_turned:
+            return None
+        peers = [parse_endpoint("peer_listeners", item) for item in self.peer_listeners]
+        if self.role == "consumer":
+            return Dial("waits", peers, self.peer_clients, open=self.state == STREAMING)
+        return Dial("dials", peers, source=self.peer_egress)
 
     def require_state(self, *states: str) -> None:
         """Check that this session has one of the given states and has not expired.
@@ -207,12 +252,8 @@ class Session:
 
     def to_json(self) -> str:
         """Return the session as it is stored."""
-        document = dict(vars(self))
         # Earlier versions of the collection do not know these fields.
-        if not self.for_probe:
-            del document["for_probe"]
-        if self.rtt is None:
-            del document["rtt"]
+        document = {key: value for key, value in vars(self).items() if key not in _NEWER or value != _NEWER[key]}
         return json.dumps(document, sort_keys=True)
 
     def require_storable(self, tolerance: int = 0) -> str:
@@ -241,62 +282,6 @@ class Session:
 def session_name(uid: str, role: str) -> str:
     """Return the name of the data server of a session."""
     return f"{role}-{uid}"
-
-
-def from_json(text: Any) -> Session:
-    """Return a session from the text in the store.
-
-    Raises:
-        ValueError: The text is not a session of this version of the collection.
-    """
-    try:
-        document = json.loads(text)
-    except (TypeError, ValueError, RecursionError):
-        raise ValueError("it is not JSON") from None
-    if not isinstance(document, dict):
-        raise ValueError("it is not a JSON object")
-    unknown = sorted(set(document).difference(_FIELDS))
-    if unknown:
-        raise ValueError(f"it has fields unknown to this version of the collection: {', '.join(unknown)}")
-    for name, (kind, needed) in _FIELDS.items():
-        if name not in document:
-            if needed:
-                raise ValueError(f"its field {name} is missing")
-        elif not _has_type(document[name], kind):
-            raise ValueError(f"its field {name} is not of the type {kind}")
-    session = Session(**document)
-    if session.state not in STATES or session.role not in ROLES:
-        raise ValueError("it has an unknown state or role")
-    for name, value, here in (("proxy", session.proxy, PROXIES), ("runtime", session.runtime, RUNTIMES)):
-        if value not in here:
-            raise ValueError(f"it has a {name} unknown to this version of the collection: {value}")
-    try:
-        session.spec()
-        session.to_result()
-    except (ScistreamError, ValueError, OverflowError, OSError) as error:
-        raise ValueError(f"it has an invalid field: {error}") from None
-    return session
-
-
-# The types of the fields, and whether they are required.
-_FIELDS = {
-    item.name: (str(item.type), item.default is MISSING and item.default_factory is MISSING) for item in fields(Session)
-}
-
-
-def _has_type(value: Any, kind: str) -> bool:
-    """Tell whether a JSON value has the type of a field of a session, as annotated."""
-    if kind == "str":
-        return isinstance(value, str)
-    if kind.endswith(" | None"):
-        return value is None or _has_type(value, kind[: -len(" | None")])
-    if kind == "list[str]":
-        return isinstance(value, list) and all(isinstance(item, str) for item in value)
-    if kind == "dict[str, str]":
-        return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
-    if isinstance(value, bool):
-        return kind == "bool"
-    return isinstance(value, int) if kind == "int" else kind == "float" and isinstance(value, (int, float))
 
 
 def timestamp(seconds: float | None) -> str | None:

@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Collection, Iterator
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import Endpoint
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import (
     database,
     previous_ports,
@@ -32,7 +33,8 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors imp
 )
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.limits import Limits, Usage
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ports import PortChooser
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import Session, from_json
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import Session
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session_document import from_json
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session_locks import SessionLocks
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store_errors import (
     damaged_store,
@@ -227,9 +229,18 @@ class Store:
             count: Number of ports.
             chooser: Selects the ports.
         """
+        if not count:
+            return []
         last = self._read("SELECT port FROM last_port WHERE address = ?", address)
         taken = set(self.ports(address))
         return chooser(sorted(taken), last[0][0] if last else 0)[:count]
+
+    def _choose_peers(
+        self, count: int, address: str, chooser: PortChooser, taken: Collection[tuple[str, int]]
+    ) -> list[int]:
+        """Select ports beside others of the same session, which may be at the same address."""
+        own = [port for host, port in taken if host == address]
+        return self.choose(address, count, lambda others, last: chooser([*others, *own], max([last, *own])))
 
     def holder(self, address: str, port: int) -> tuple[str, str] | None:
         """Return uid and role of the session to which a port belongs, or None."""
@@ -246,7 +257,7 @@ class Store:
         Args:
             session: The session, without listeners.
             address: Address of its listeners.
-            chooser: Selects ``num_conn`` free ports.
+            chooser: Selects free ports, one for each listener.
             limits: Limits of the policy, checked in the same transaction.
 
         Returns:
@@ -260,24 +271,42 @@ class Store:
         return reserved
 
     def reserving(
-        self, session: Session, address: str, chooser: PortChooser, limits: Limits, wished: Collection[int] = ()
+        self,
+        session: Session,
+        address: str,
+        chooser: PortChooser,
+        limits: Limits,
+        wished: Collection[int] = (),
+        peers: tuple[str, PortChooser] | None = None,
     ) -> Write:
-        """Return a step that does what ``reserve`` does. Wished ports do not count as assigned in turn."""
+        """Return a step that does what ``reserve`` does.
+
+        Args:
+            session: The session, without listeners.
+            address: Address of its listeners.
+            chooser: Selects free ports, one for each listener.
+            limits: Limits of the policy.
+            wished: Ports that do not count as assigned in turn.
+            peers: Address of its listeners for the other gateway, and what selects their ports.
+        """
 
         def write(connection: sqlite3.Connection) -> Session:
             limits.check(session, self.usage(session.owner if limits.apply_to(session.owner) else None))
-            ports = self.choose(address, session.num_conn, chooser)
-            host = f"[{address}]" if ":" in address else address
-            reserved = session.replace(listeners=[f"{host}:{port}" for port in ports])
+            ports = self.choose(address, session.num_listeners, chooser)
+            reserved = session.replace(listeners=[str(Endpoint(address, port)) for port in ports])
+            taken = [(address, port) for port in ports]
+            in_turn = [(address, port) for port in ports if port not in wished]
+            if peers is not None:
+                waits = [(peers[0], port) for port in self._choose_peers(session.num_conn, *peers, taken)]
+                reserved = reserved.replace(peer_listeners=[str(Endpoint(*item)) for item in waits])
+                taken, in_turn = [*taken, *waits], [*in_turn, *waits]
             document = reserved.require_storable()
             connection.execute("INSERT INTO session VALUES (?, ?, ?)", (reserved.uid, reserved.role, document))
             store_queries.add_usage(connection, reserved)
             connection.executemany(
-                "INSERT INTO port VALUES (?, ?, ?, ?)", [(address, port, session.uid, session.role) for port in ports]
+                "INSERT INTO port VALUES (?, ?, ?, ?)", [(*item, session.uid, session.role) for item in taken]
             )
-            in_turn = [port for port in ports if port not in wished]
-            if in_turn:
-                connection.execute("INSERT OR REPLACE INTO last_port VALUES (?, ?)", (address, in_turn[-1]))
+            connection.executemany("INSERT OR REPLACE INTO last_port VALUES (?, ?)", dict(in_turn).items())
             return reserved
 
         return Write(self.transaction, write)

@@ -115,7 +115,7 @@ def check(spec: DataServerSpec, key: str | None) -> None:
 
 def check_complete(spec: DataServerSpec, has_key: bool) -> None:
     """Refuse to forward encrypted streams without complete credentials."""
-    if spec.encryption == "none" or not spec.targets:
+    if spec.encryption == "none" or not spec.forwards:
         return
     for option, given, when in (
         ("certificate", spec.certificate, "HELLO provides the certificate and key of this gateway"),

@@ -83,8 +83,8 @@ class S2DS:
         if self.should_run:
             self.proxy.command(self.runtime.directory())
         if self.runtime.capabilities.listens_here:
-            own = before.listeners if before else ()
-            others = [listener for listener in self.spec.listeners if listener not in own]
+            own = before.own_endpoints if before else ()
+            others = [listener for listener in self.spec.own_endpoints if listener not in own]
             port_conflicts.check(others, self.spec.transport, self._workspace.path)
 
     def start(self, checked: bool = False) -> None:
@@ -202,7 +202,7 @@ class S2DS:
 
     def listener_conflicts(self) -> list[str]:
         """Return the listeners whose ports are used by other programs of this host, each with the process."""
-        return self.runtime.listener_conflicts(self.spec.listeners, self.spec.transport)
+        return self.runtime.listener_conflicts(self.spec.own_endpoints, self.spec.transport)
 
     def has_current_settings(self) -> bool:
         """Return whether it was started with the current settings."""

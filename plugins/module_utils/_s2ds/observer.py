@@ -19,6 +19,7 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe im
 from ansible_collections.scistream.gateway.plugins.module_utils._s2ds.observe.replies import (
     check_listeners,
     counters,
+    dial,
     encryption,
     multipath,
     path,
@@ -54,7 +55,9 @@ class Observer:
         spec = self._spec
         listeners = list(reply.get("listeners") or map(str, spec.listeners))
         check_listeners(listeners, spec.listeners, spec.port_range)
-        problem = self._runtime.missing_listeners(listeners, spec.transport)
+        peers = list(reply.get("peer_listeners") or [])
+        check_listeners(peers, spec.peer_listeners, spec.port_range)
+        problem = self._runtime.missing_listeners([*listeners, *peers], spec.transport)
         if problem:
             raise S2DSException(problem)
         return listeners
@@ -71,7 +74,9 @@ class Observer:
                 return self._down()
             self.listeners(reply)
             found = counters(reply) if reply.get("connections") else None
-            return Status(True, found, tls=encryption(reply), multipath=multipath(reply), path=path(reply))
+            return Status(
+                True, found, tls=encryption(reply), multipath=multipath(reply), path=path(reply), dial=dial(reply)
+            )
         except (ScistreamError, OSError, ValueError) as error:
             return self._silent(printable(reason(error)))
 
@@ -83,7 +88,7 @@ class Observer:
         # If the owners of the ports cannot be determined, its last output has to do.
         with suppress(ScistreamError, OSError, ValueError):
             spec = self._spec
-            conflicts = [] if paused else self._runtime.listener_conflicts(spec.listeners, spec.transport)
+            conflicts = [] if paused else self._runtime.listener_conflicts(spec.own_endpoints, spec.transport)
         if conflicts:
             explanation = (
                 f"{port_conflicts.in_use(conflicts)}: stop that program and open the stream again, or release it "

@@ -69,6 +69,21 @@ class DataServerSpec:
     peer_certificate: str | None = None
     dial: Dial | None = None
 
+    @property
+    def forwards(self) -> bool:
+        """Whether the UPDATE has arrived."""
+        return bool(self.targets) or (self.dial is not None and self.dial.open)
+
+    @property
+    def peer_listeners(self) -> Sequence[Endpoint]:
+        """Where it listens for the other gateway, if that dials."""
+        return self.dial.peers if self.dial is not None and self.dial.role == "waits" else ()
+
+    @property
+    def own_endpoints(self) -> Sequence[Endpoint]:
+        """Where it listens."""
+        return [*self.listeners, *self.peer_listeners]
+
     def target_of(self, index: int) -> Endpoint | None:
         """Return the target of a listener, or None."""
         return self.targets[index % len(self.targets)] if self.targets else None

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.dial import is_turned
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import Stream
 
@@ -87,6 +88,11 @@ def session_of(results: Results, stream: Stream, role: str) -> Session | None:
             found: Session = session
             return found
     return None
+
+
+def is_ready(session: Session) -> bool:
+    """Return whether a session has the listeners that it needs. The side of a producer that connects needs none."""
+    return bool(session.get("listeners")) or (is_turned(session) and session.get("role") == "producer")
 
 
 def latest_session(results: Sequence[Results], stream: Stream, role: str) -> Session | None:

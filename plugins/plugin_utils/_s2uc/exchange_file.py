@@ -119,13 +119,14 @@ _Dumper.add_multi_representer(int, yaml.SafeDumper.represent_int)
 _Dumper.add_representer(str, _represent_text)
 
 
-def read_exchange_file(kind: str, source: Any, shape: Shape) -> ExchangeFile:
+def read_exchange_file(kind: str, source: Any, shape: Shape, turned: Shape) -> ExchangeFile:
     """Read a ticket or reply, and validate its format and fingerprint. The caller validates the values.
 
     Args:
         kind: ``ticket`` or ``reply``.
         source: Path, text or parsed content.
         shape: The types of the required keys: those of the top level under "", those of dictionaries by name.
+        turned: What differs if the producer's gateway connects to the consumer's, which the key ``dial`` says.
 
     Raises:
         TicketError: The file cannot be read, is invalid, or was modified.
@@ -151,6 +152,8 @@ def read_exchange_file(kind: str, source: Any, shape: Shape) -> ExchangeFile:
     if found != kind:
         raise TicketError(f"{label}: it is not a {kind} of {_MAKERS[kind]}")
     _check_version(label, kind, document.get("version"))
+    if "dial" in document:
+        shape = {name: {**keys, **turned.get(name, {})} for name, keys in shape.items()}
     _check_shape(label, kind, document, shape)
     fingerprint = exchange_fingerprint(kind, document)
     if document["fingerprint"] != fingerprint:

@@ -46,7 +46,7 @@ PREFIX = "scistream_"
 SHORT = (
     *("streams", "ticket", "reply", "uid", "uids", "encryption", "consumer_gateway", "ticket_dir", "show"),
     *("all", "confirm", "stream_set", "prune", "replace", "output", "watch", "watch_for", "probe_path", "seconds"),
-    *("listeners_file", "listeners_template", "wait_for_hello", "wait_for_job", "listeners", "secret_file"),
+    *("listeners_file", "listeners_template", "wait_for_hello", "wait_for_job", "listeners", "secret_file", "dial"),
     "rtt",
 )
 #: Other short names, where the name with the prefix has another meaning.
@@ -118,13 +118,22 @@ class Inputs:
         if uids:
             return []
         if ticket:
-            return self._tickets(ticket)
+            return self._dialled(self._tickets(ticket))
         found = self._data(streams) if streams else None
         if isinstance(found, str):
             text = found
             found = self._checked(lambda: streams_of(streams or "", text))
         # Values of other types are refused when the description is read.
-        return found if isinstance(found, (list, tuple, Mapping, str)) else [found] if found else []
+        found = found if isinstance(found, (list, tuple, Mapping, str)) else [found] if found else []
+        return self._dialled(found)
+
+    def _dialled(self, streams: Any) -> Any:
+        """Return streams with the value of the variable ``dial``, unless they specify their own."""
+        name = self._first("dial")
+        if name is None or not isinstance(streams, (list, tuple)):
+            return streams
+        dial = self._value(name)
+        return [{"dial": dial, **item} if isinstance(item, Mapping) else item for item in streams]
 
     def uids(self) -> list[Any]:
         """Return the uids of the run."""

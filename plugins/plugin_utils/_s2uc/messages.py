@@ -76,6 +76,9 @@ def requests(sides: Iterable[Side], key: bytes) -> list[Entry]:
             "labels": stream.labels,
             "secret": stream_secret(key, stream.uid),
         }
+        if stream.is_turned:
+            # Gateways with earlier versions do not know the option.
+            entry["dial"] = stream.dial
         if stream.ports.get(role):
             entry["ports"] = stream.ports[role]
         for option in ("rate", "rtt", "proxy", "runtime", "transport", "hello_timeout", "lifetime"):
@@ -104,7 +107,7 @@ def hellos(sides: Iterable[Side], key: bytes, purpose: str, results: Results) ->
             entry.update(_waiting(stream, role, results))
         elif role == "producer":
             entry["producer_listeners"] = stream.producer_listeners
-        if purpose == "inbound" and stream.encryption == "tls":
+        if purpose == "inbound" and (stream.encryption == "tls" or stream.is_turned):
             entry["update_timeout"] = _REPLY_SECONDS
         session = session_of(results, stream, role)
         if stream.encryption == "tls" and session is not None and not session.get("certificate"):
@@ -210,12 +213,15 @@ def updates(
             # The HELLO announced the targets, which the gateway assigns to listeners round robin.
             if predict and not stream.probe and not stream.waits_for_hello:
                 entry["remote_listeners"] = stream.producer_listeners
-            entry["clients"] = producer_clients(stream, own, other)
-        else:
+        elif not stream.is_turned:
             entry["remote_listeners"] = _consumer_targets(stream, own, other)
-            entry["clients"] = stream.clients
-        if not entry["clients"]:
-            del entry["clients"]
+        if stream.is_turned:
+            from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.dialling import update_options
+
+            entry.update(update_options(stream, role, own, other))
+        else:
+            clients = producer_clients(stream, own, other) if role == "producer" else stream.clients
+            entry.update({"clients": clients} if clients else {})
         if stream.probe:
             entry["probe"] = True
         if stream.encryption == "tls":
@@ -231,13 +237,12 @@ def updates(
 
 
 def waits_for_reply(stream: Stream, purpose: str, session: Session) -> bool:
-    """Return whether a producer side waits for the reply that contains the certificate of the consumer's gateway."""
-    return (
-        purpose == "inbound"
-        and stream.encryption == "tls"
-        and "consumer" not in stream.certificates
-        and not session.get("peer_certificate")
-    )
+    """Return whether a producer side waits for the reply that contains what it must know of the consumer's gateway."""
+    if purpose != "inbound":
+        return False
+    if stream.is_turned and not stream.peer_listeners and not session.get("peer_listeners"):
+        return True
+    return stream.encryption == "tls" and "consumer" not in stream.certificates and not session.get("peer_certificate")
 
 
 def producer_clients(stream: Stream, own: Session, consumer: Session | None) -> list[str]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES
+from ansible_collections.scistream.gateway.plugins.module_utils._common.dial import is_turned
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, show
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, Session, session_of
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.fingerprints import CertificateError, fingerprint
@@ -33,6 +34,8 @@ def connection_map(producer: Session, consumer: Session | None = None) -> list[d
     Raises:
         PairingError: The gateways have different numbers of listeners.
     """
+    if is_turned(producer):
+        return _turned_map(producer, consumer)
     listeners = list(producer.get("listeners") or [])
     entrances: list[str | None] = (
         list(consumer.get("listeners") or []) if consumer is not None else [None] * len(listeners)
@@ -51,6 +54,29 @@ def connection_map(producer: Session, consumer: Session | None = None) -> list[d
             "target": targets[number % len(targets)] if targets else None,
         }
         for number, listener in enumerate(listeners)
+    ]
+
+
+def _turned_map(producer: Session, consumer: Session | None) -> list[dict[str, Any]]:
+    """Return the connection map of a stream whose producer's gateway connects to the consumer's."""
+    number = int(producer.get("num_conn") or 0)
+    entrances: list[str | None] = list(consumer.get("listeners") or []) if consumer is not None else [None] * number
+    peers = list((producer if consumer is None else consumer).get("peer_listeners") or []) or [None] * number
+    targets = list(producer.get("producer_listeners") or [])
+    if not number or len(entrances) != number or len(peers) != number:
+        raise PairingError(
+            f"the consumer gateway has {len(entrances)} listeners, and {len(peers)} for the producer gateway, which "
+            f"has {number} connections; all must be the same number"
+        )
+    return [
+        {
+            "connection": index + 1,
+            "consumer_listener": entrances[index],
+            "peer_listener": peers[index],
+            "producer_listener": None,
+            "target": targets[index % len(targets)] if targets else None,
+        }
+        for index in range(number)
     ]
 
 
@@ -110,12 +136,15 @@ def _half_close_problem(ends: list[Peer]) -> str | None:
 
 def _ticket_problem(stream: Stream, producer: Session) -> str | None:
     """Return why a reply does not belong to the ticket of this producer side."""
-    if not stream.answers or not producer.get("certificate") or not producer.get("listeners"):
+    known = bool(producer.get("certificate")) or stream.encryption == "none"
+    if not stream.answers or not known or not (producer.get("listeners") or is_turned(producer)):
         return None
     from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.ticket import ticket_fingerprint
 
     ticket = ticket_fingerprint(stream, producer)
-    if stream.answers in (ticket, fingerprint(producer["certificate"])):
+    if stream.answers == ticket or (
+        producer.get("certificate") and stream.answers == fingerprint(producer["certificate"])
+    ):
         return None
     return (
         f"the reply is for another ticket (fingerprint {show(stream.answers)}) than the one of this producer side "

@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import RUNTIMES
+from ansible_collections.scistream.gateway.plugins.module_utils._common.dial import DEFAULT_DIAL
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import (
@@ -242,11 +243,14 @@ def probe_of(stream: Stream, sessions: Mapping[str, Session | None], uid: str, l
         if session
     }
     encryption = next((str(session["encryption"]) for session in sessions.values() if session), stream.encryption)
+    dials = [str(session["dial"]) for session in sessions.values() if session and session.get("dial")]
     rates = [int(session["rate"]) for session in sessions.values() if session and session.get("rate")]
     return replace(
         stream,
         uid=uid,
         encryption=encryption,
+        dial=next(iter(dials), DEFAULT_DIAL),
+        peer_listeners=[],
         num_conn=1,
         ports={},
         clients=[],

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.dial import is_turned
 from ansible_collections.scistream.gateway.plugins.module_utils._common.formatting import format_duration
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import (
     Results,
@@ -54,6 +55,11 @@ class Sides:
     def encrypted(self) -> bool:
         """Whether connections between the gateways are encrypted."""
         return any(session.get("encryption") == "tls" for session in self.sessions.values())
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether the producer's gateway connects to the consumer's."""
+        return any(map(is_turned, self.sessions.values()))
 
     @property
     def both_open(self) -> bool:
@@ -128,7 +134,14 @@ class Sides:
         producer, consumer = self.session("producer"), self.session("consumer")
         again = "release the stream and open it again"
         addresses = set(producer.get("listeners") or [])
-        if not self.stream.remote_listeners and not set(consumer.get("targets") or []) <= addresses:
+        if self.is_turned:
+            dialled, waits = (list(session.get("peer_listeners") or []) for session in (producer, consumer))
+            if dialled != waits:
+                yield (
+                    f"{self.stream.gateways['producer']} connects to {listed(dialled)}, but "
+                    f"{self.stream.gateways['consumer']} waits at {listed(waits)}: {again}"
+                )
+        elif not self.stream.remote_listeners and not set(consumer.get("targets") or []) <= addresses:
             yield (
                 f"{self.stream.gateways['consumer']} forwards to {listed(consumer.get('targets') or [])}, but "
                 f"{self.stream.gateways['producer']} listens at {listed(sorted(addresses))}: {again}"

@@ -35,6 +35,10 @@ def leg_path(leg: Stream, sessions: Mapping[str, Mapping[str, Any]]) -> str:
         leg: The leg.
         sessions: Its sessions, by role.
     """
+    if leg.is_turned:
+        from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_dialling import turned_leg
+
+        return turned_leg(leg, sessions)
     consumer, producer = sessions["consumer"], sessions["producer"]
     egress = f", source address {consumer['egress']}" if consumer.get("egress") else ""
     targets = targets_with_addresses(producer) or leg.producer_listeners

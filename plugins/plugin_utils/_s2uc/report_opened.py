@@ -13,7 +13,7 @@ from typing import Any
 from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, latest_session
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, is_ready, latest_session
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.formatting import (
     signals_truncation,
     targets_with_addresses,
@@ -51,7 +51,7 @@ def opened(
             lines.extend(_opened_legs(name, legs, results, check_mode, proxies))
             continue
         found = {role: latest_session(results, stream, role) for role in PURPOSES[purpose]}
-        sessions = {role: session for role, session in found.items() if session and session.get("listeners")}
+        sessions = {role: session for role, session in found.items() if session and is_ready(session)}
         if len(sessions) < len(found):
             lines.append(f"{stream.name}: the gateways did not answer (uid {stream.uid})")
             continue
@@ -72,7 +72,8 @@ def opened(
             lines.extend(f"  {line}" for line in _fingerprints(stream, sessions, purpose))
         lines.extend(f"  {line}" for line in unreachable)
         if ticket_dir is not None and purpose in FILES:
-            waits = purpose == "outbound" or not some.get("peer_certificate")
+            known = some.get("peer_listeners" if stream.is_turned else "peer_certificate")
+            waits = purpose == "outbound" or not known
             lines.extend(f"  {line}" for line in _next(stream, purpose, ticket_dir.rstrip("/"), would, waits))
     return [*lines, *_silent_cuts(proxies)]
 
@@ -86,7 +87,7 @@ def _opened_legs(
 ) -> list[str]:
     """Return the paths of a stream with many gateways."""
     found = [{role: latest_session(results, leg, role) for role in ROLES} for leg in legs]
-    known = [{role: session for role, session in one.items() if session and session.get("listeners")} for one in found]
+    known = [{role: session for role, session in one.items() if session and is_ready(session)} for one in found]
     if not all(len(sessions) == len(ROLES) for sessions in known):
         return [f"{name}: the gateways did not answer (uid {legs[0].leg_of})"]
     everything = [session for sessions in known for session in sessions.values()]
@@ -121,7 +122,7 @@ def _state(stream: Stream, purpose: str, states: set[str], unreachable: bool) ->
         return "waits for the reply to its ticket"
     if states != {"streaming"}:
         return " and ".join(sorted(states))
-    if purpose == "outbound" and stream.encryption == "tls":
+    if purpose == "outbound" and stream.has_reply:
         return f"open on this side, waits until {stream.gateways['producer']} has the reply"
     if purpose not in ("open", "apply"):
         return "open on this side"
@@ -151,6 +152,10 @@ def _silent_cuts(proxies: Mapping[str, Sequence[str]]) -> Iterable[str]:
 
 def _paths(stream: Stream, producer: Mapping[str, Any] | None, consumer: Mapping[str, Any] | None) -> list[str]:
     """Return one line for each connection, as far as its path is known."""
+    if stream.is_turned:
+        from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_dialling import turned_paths
+
+        return turned_paths(stream, producer, consumer, _PATHS)
     number = len((producer or consumer or {}).get("listeners", []))
     lines = []
     for index in range(min(number, _PATHS)):
@@ -182,7 +187,11 @@ def _encryption(stream: Stream, sessions: Sessions) -> Iterable[str]:
             f"{stream.gateways['producer']} and {stream.gateways['consumer']} can read and modify the data."
         )
         producer = sessions.get("producer")
-        if producer and not producer.get("clients"):
+        if stream.is_turned:
+            from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_dialling import open_to_all
+
+            yield from open_to_all(stream, sessions.get("consumer"))
+        elif producer and not producer.get("clients"):
             yield (
                 f"WARNING: anyone who can reach {stream.gateways['producer']} can connect. Set consumer.address, or "
                 "s2cs_egress and s2cs_clients of the gateways."
@@ -211,7 +220,7 @@ def _fingerprints(stream: Stream, sessions: Sessions, purpose: str) -> Iterable[
             )
         if purpose == "inbound":
             ticket = ticket_fingerprint(stream, sessions["producer"])
-        if purpose == "outbound" and stream.encryption == "tls":
+        if purpose == "outbound" and stream.has_reply:
             reply = make_reply(stream, sessions["consumer"])["fingerprint"]
     for kind, fingerprint in (("ticket", ticket), ("reply", reply)):
         if fingerprint:
@@ -223,7 +232,7 @@ def _next(stream: Stream, purpose: str, directory: str, would: bool, waits: bool
     from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import SUFFIXES
 
     kind, reply = FILES[purpose], f"{stream.name}{SUFFIXES['reply']}"
-    if kind == "reply" and stream.encryption == "none":
+    if kind == "reply" and not stream.has_reply:
         return
     file = f"{stream.name}{SUFFIXES[kind]}"
     yield f"{kind}{' (would be written)' if would else ''}: {directory}/{file}"
@@ -240,5 +249,5 @@ def _next(stream: Stream, purpose: str, directory: str, would: bool, waits: bool
         + (" -e encryption=none" if stream.encryption == "none" else "")
         + ", and compare the fingerprint by phone"
     )
-    if stream.encryption != "none":
+    if stream.has_reply:
         yield f"then: once you have their {reply}, run the same stream_inbound command with -e reply={reply} added"

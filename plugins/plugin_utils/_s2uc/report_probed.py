@@ -108,6 +108,14 @@ def _contacted(finding: Finding, sides: Sides, role: str) -> None:
     if probe is None:
         return
     gateway = sides.stream.gateways[role]
+    if role == "consumer" and sides.is_turned:
+        from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.report_dialling import dialled
+
+        finding.problems += [f"{gateway}: {readable(str(line))}" for line in probe.get("certificate_problems") or []]
+        problem, fact = dialled(sides)
+        finding.problems += [problem] if problem else []
+        finding.facts += [] if problem else [fact]
+        return
     what = "the application at {}" if role == "producer" else f"{sides.stream.gateways['producer']} at {{}}"
     finding.problems += [f"{gateway}: {readable(str(line))}" for line in probe.get("certificate_problems") or []]
     good, times = [], []
@@ -192,16 +200,15 @@ def _did_not_arrive(
 def _path(probe: Stream, answers: Mapping[str, Results]) -> str:
     """Return the path of a probe, for administrators of firewalls."""
     hops = []
+    waits = ""
     for role in ("consumer", "producer"):
         gateway = probe.gateways[role]
         answer = answers_of(answers["request"], probe).get(gateway) or {}
-        listeners = [
-            item["listeners"][0]
-            for item in answer.get("sessions") or []
-            if item.get("role") == role and item.get("listeners")
-        ]
+        found = answer.get("sessions") or []
+        listeners = [item["listeners"][0] for item in found if item.get("role") == role and item.get("listeners")]
+        waits = next((item["peer_listeners"][0] for item in found if item.get("peer_listeners")), waits)
         hops.append(f"{gateway} {listeners[0] if listeners else ''}".strip())
-    return " -> ".join(hops)
+    return f"{hops[0]} at {waits} <- {hops[1]}" if waits else " -> ".join(hops)
 
 
 def _legs(result: Mapping[str, Any], sides: Sides) -> Iterable[str]:

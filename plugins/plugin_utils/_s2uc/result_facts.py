@@ -11,7 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import Results, Session, latest_session
+from ansible_collections.scistream.gateway.plugins.module_utils._common.dial import is_turned
+from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.answers import (
+    Results,
+    Session,
+    is_ready,
+    latest_session,
+)
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.fingerprints import fingerprint
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.stream import OMITTED, PURPOSES, Stream
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.whole_streams import whole_streams
@@ -40,7 +46,7 @@ def stream_results(
                 found[name] = _legs_result(stream.leg_of, parts)
             continue
         sessions = {role: latest_session(results, stream, role) for role in PURPOSES[purpose]}
-        known = {role: session for role, session in sessions.items() if session and session.get("listeners")}
+        known = {role: session for role, session in sessions.items() if session and is_ready(session)}
         if len(known) == len(sessions):
             found[stream.name] = _stream_result(stream, known, purpose, ticket_dir)
     return found
@@ -63,6 +69,11 @@ def _legs_result(uid: str, legs: dict[str, Any]) -> dict[str, Any]:
         "listeners": {
             role: interleaved([leg["listeners"][role] for leg in legs.values()]) for role in PURPOSES["open"]
         },
+        **(
+            {"peer_listeners": interleaved([leg["peer_listeners"] for leg in legs.values()])}
+            if all("peer_listeners" in leg for leg in legs.values())
+            else {}
+        ),
         "fingerprints": {},
         "legs": legs,
     }
@@ -80,6 +91,7 @@ def _stream_result(
         "connect_to": [str(item) for item in (sessions.get("consumer") or {}).get("listeners", [])],
         "gateways": dict(stream.gateways),
         "listeners": {role: [str(item) for item in session["listeners"]] for role, session in sessions.items()},
+        **_dial(sessions),
         "fingerprints": _fingerprints(stream, sessions),
     }
     made = _file(stream, sessions, purpose)
@@ -102,7 +114,7 @@ def exchange_files(streams: Sequence[Stream], results: Sequence[Results], purpos
     made = []
     for stream in streams if purpose in FILES else ():
         sessions = {role: session for role in PURPOSES[purpose] if (session := latest_session(results, stream, role))}
-        if all(session.get("listeners") for session in sessions.values()) and sessions:
+        if all(map(is_ready, sessions.values())) and sessions:
             made.append(_file(stream, sessions, purpose))
     return [file for file in made if file]
 
@@ -114,7 +126,15 @@ def _file(stream: Stream, sessions: Mapping[str, Session], purpose: str) -> dict
 
     if purpose == "inbound":
         return make_ticket(stream, sessions["producer"])
-    return make_reply(stream, sessions["consumer"]) if stream.encryption == "tls" else None
+    return make_reply(stream, sessions["consumer"]) if stream.has_reply else None
+
+
+def _dial(sessions: Mapping[str, Session]) -> dict[str, Any]:
+    """Return where the consumer's gateway waits for the producer's, if that connects to it."""
+    if not any(map(is_turned, sessions.values())):
+        return {}
+    known = (session.get("peer_listeners") or [] for session in sessions.values())
+    return {"peer_listeners": [str(item) for item in next(filter(None, known), [])]}
 
 
 def _fingerprints(stream: Stream, sessions: Mapping[str, Session]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.dial import DEFAULT_DIAL
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, ValueRefused
 from ansible_collections.scistream.gateway.plugins.module_utils._common.path_capacity import check_rtt, show_rtt
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import (
@@ -108,6 +109,9 @@ class Stream:
         lost_members: What happens to the connections of those that do not answer: one of LOST_MEMBERS.
         leg_of: Uid of the stream with many gateways of which this is a leg, else empty.
         peer: Properties of the data server on the other side, from the ticket or reply.
+        dial: Role whose gateway connects to the other one.
+        producer_address: Networks from which the producer's gateway connects, if it does.
+        peer_listeners: Where the consumer's gateway then waits for it, from the reply.
     """
 
     name: str = ""
@@ -142,6 +146,19 @@ class Stream:
     leg_of: str = ""
     waits_for_hello: bool = False
     job: dict[str, Any] | None = None
+    dial: str = DEFAULT_DIAL
+    producer_address: list[str] = field(default_factory=list)
+    peer_listeners: list[str] = field(default_factory=list)
+
+    @property
+    def has_reply(self) -> bool:
+        """Whether its ticket has a reply, without which the producer's side knows too little of the other one."""
+        return self.encryption == "tls" or self.is_turned
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether the producer's gateway connects to the consumer's."""
+        return self.dial != DEFAULT_DIAL
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Stream:

@@ -48,6 +48,13 @@ class ControlNodeCommands(Commands):
         arguments = f"host={host.strip('[]')} port={port} timeout=5"
         return module_command(self._gateway, "ansible.builtin.wait_for", arguments)
 
+    def dial(self, session: SessionView) -> str:
+        host, _colon, port = (session.without[0] if session.without else "").rpartition(":")
+        if session.role != "producer" or not host:
+            return self.open
+        arguments = f"host={host.strip('[]')} port={port} timeout=5"
+        return module_command(self._gateway, "ansible.builtin.wait_for", arguments)
+
     def admit(self, session: SessionView) -> str:
         return self.open
 

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES
+from ansible_collections.scistream.gateway.plugins.module_utils._common.dial import DEFAULT_DIAL
 from ansible_collections.scistream.gateway.plugins.module_utils._common.path_capacity import check_rtt, show_rtt
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES
 from ansible_collections.scistream.gateway.plugins.module_utils._common.values import check_rate
@@ -84,12 +85,15 @@ def _fixed(stream: Stream, role: str, session: Session, now: datetime) -> Iterab
         "num_conn": stream.num_conn,
         "encryption": stream.encryption,
         "transport": stream.transport or "tcp",
+        "dial": stream.dial,
         "proxy": stream.proxy,
         "runtime": stream.runtime,
     }
     for key, new in wanted.items():
-        if new is not None and session.get(key) != new:
-            yield change(key, session.get(key), new)
+        # Gateways with earlier versions return no dial.
+        present = session.get(key) or (DEFAULT_DIAL if key == "dial" else None)
+        if new is not None and present != new:
+            yield change(key, present, new)
     ports = [int(str(listener).rpartition(":")[2]) for listener in session.get("listeners") or []]
     if stream.ports.get(role) and ports != stream.ports[role]:
         yield change(f"{role}.ports", ports, stream.ports[role])
@@ -139,6 +143,8 @@ def _target_changes(
         listeners = list(session.get("producer_listeners") or [])
         if listeners != stream.producer_listeners:
             yield change("listeners", listeners, stream.producer_listeners)
+        if stream.is_turned:
+            return
         wanted = producer_clients(stream, session, sessions.get("consumer"))
         if "consumer" not in sessions and not wanted:
             # The consumer's gateway tells its address when it is repaired.
@@ -146,12 +152,24 @@ def _target_changes(
         key = "address"
     else:
         wanted, key = stream.clients, "clients"
+        if stream.is_turned and (stream.producer_address or "producer" in sessions):
+            from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.dialling import peer_clients
+
+            peers = peer_clients(stream, session, sessions.get("producer"))
+            yield from _allowed_change("address", session.get("peer_clients"), peers, policy, "producer")
+    yield from _allowed_change(key, session.get("clients"), wanted, policy, role)
+
+
+def _allowed_change(
+    key: str, present: Any, wanted: Sequence[str], policy: Mapping[str, Any], role: str
+) -> Iterable[str]:
+    """Return the change of the networks that may connect. Without any, the policy of the gateway applies."""
     if not wanted:
         rules = policy.get("clients")
         if rules is None:
             return
         wanted = list(rules.get(role) or [])
-    present = list(session.get("clients") or [])
+    present = list(present or [])
     if set(present) != set(wanted):
         yield change(key, present or "any", wanted or "any")
 
@@ -170,10 +188,14 @@ def _misfits(stream: Stream, sessions: Mapping[str, Session]) -> Iterable[str]:
     producer, consumer = sessions["producer"], sessions["consumer"]
     try:
         listeners = [row["producer_listener"] for row in connection_map(producer, consumer)]
+        if stream.is_turned and list(producer.get("peer_listeners") or []) != list(
+            consumer.get("peer_listeners") or []
+        ):
+            yield f"{stream.gateways['producer']} does not connect to the listeners of {stream.gateways['consumer']}"
     except PairingError:
         # The description differs from at least one of the sides, too.
         listeners = []
-    if listeners and list(consumer.get("targets") or []) != listeners:
+    if listeners and not stream.is_turned and list(consumer.get("targets") or []) != listeners:
         yield f"{stream.gateways['consumer']} does not forward to the listeners of {stream.gateways['producer']}"
     if list(producer.get("targets") or []) != list(producer.get("producer_listeners") or []):
         yield f"{stream.gateways['producer']} does not forward to the listeners that were announced"

@@ -126,6 +126,7 @@ def holder_of(sessions: Mapping[str, Session], others: Mapping[str, Session]) ->
         own = sessions[name]
         fits = any(
             _texts(one.get("listeners")) & _texts(other.get("targets"))
+            or _texts(one.get("peer_listeners")) & _texts(other.get("peer_listeners"))
             for session in others.values()
             for one, other in ((own, session), (session, own))
         )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import parse_endpoints, parse_networks
 from ansible_collections.scistream.gateway.plugins.module_utils._common.capabilities import PROXIES, RUNTIMES
+from ansible_collections.scistream.gateway.plugins.module_utils._common.dial import DIALS, dial_problem
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ScistreamError, ValueRefused, show
 from ansible_collections.scistream.gateway.plugins.module_utils._common.rate import rate_problem
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import (
@@ -61,6 +62,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "runtime": lambda key, value: check_choice(key, value, RUNTIMES),
     "encryption": lambda key, value: check_choice(key, value, ENCRYPTIONS),
     "transport": lambda key, value: check_choice(key, value, TRANSPORTS),
+    "dial": lambda key, value: check_choice(key, value, DIALS),
     "hello_timeout": check_hello_timeout,
     "lifetime": check_lifetime,
     "rtt": check_round_trip,
@@ -68,8 +70,10 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
 _STATES = ("present", "absent")
 _STREAM_KEYS = frozenset((*_CHECKS, "state", "name", "uid", "producer", "consumer", "rate", "labels", *STREAM_KEYS))
 _SIDE_KEYS = {
-    "producer": frozenset(("gateway", "listeners", *JOB_KEYS, "ports", "remote_listeners", "certificate", *SIDE_KEYS)),
-    "consumer": frozenset(("gateway", "address", "clients", "ports", "certificate", *SIDE_KEYS)),
+    "producer": frozenset(
+        ("gateway", "listeners", *JOB_KEYS, "ports", "remote_listeners", "certificate", "address", *SIDE_KEYS)
+    ),
+    "consumer": frozenset(("gateway", "address", "clients", "ports", "certificate", "peer_listeners", *SIDE_KEYS)),
 }
 
 
@@ -219,6 +223,7 @@ class StreamReader:
             self._problems(take_certificates(stream, sides, self.purpose))
             self._listeners(stream, sides["producer"])
             self._networks(stream, sides["consumer"])
+            self._dial(stream, sides)
             for role in self.opens if not stream.deal else ():
                 stream.ports[role] = self._try(f"{role}.ports", sides[role].get("ports"), ports_of(stream), [])
         if (self.purpose == "release" or gone) and gateways is not None:
@@ -314,6 +319,14 @@ class StreamReader:
             **self._try("labels", self.item.get("labels"), lambda _, value: check_labels(value), {}),
         }
 
+    def _dial(self, stream: Stream, sides: Mapping[str, Mapping[str, Any]]) -> None:
+        problem = dial_problem(stream.dial, stream.proxy, stream.runtime, stream.transport or "tcp")
+        self._problems([problem] if problem else [])
+        if stream.is_turned or sides["producer"].get("address") or sides["consumer"].get("peer_listeners"):
+            from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.dialling import take_addresses
+
+            self._problems(take_addresses(stream, sides, self.purpose))
+
     def _encryption(self, stream: Stream) -> None:
         given = self.item.get("encryption")
         if given in (None, *ENCRYPTIONS):
@@ -334,6 +347,9 @@ class StreamReader:
         for key in JOB_KEYS if "producer" not in self.opens else ():
             if side.get(key) is not None:
                 self._problem(f"producer.{key}: only valid for runs that contact the producer gateway: omit it")
+        if stream.is_turned and needed == "remote_listeners":
+            # The producer's gateway has none.
+            return
         if side.get(other) is not None and self.purpose != "outbound":
             self._problem(
                 f"producer.{other}: only valid for stream_outbound, which does not contact the producer gateway"
@@ -383,7 +399,8 @@ class StreamReader:
                     f"consumer.{key}", [value] if isinstance(value, str) else value, parse_networks, []
                 )
                 setattr(stream, attribute, [str(network) for network in networks])
-        if self.purpose == "inbound" and stream.encryption == "none" and not stream.consumer_address:
+        without_address = self.purpose == "inbound" and not stream.is_turned and not stream.consumer_address
+        if without_address and stream.encryption == "none":
             self._problem(
                 "consumer.address: it is required without encryption, because the producer gateway identifies its "
                 "peer by address only: specify the address or network from which the consumer gateway connects"

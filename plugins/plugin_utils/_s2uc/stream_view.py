@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.scistream.gateway.plugins.module_utils._common.dial import DEFAULT_DIAL
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import printable
 from ansible_collections.scistream.gateway.plugins.module_utils._common.history import DIRECTIONS
 from ansible_collections.scistream.gateway.plugins.module_utils._common.session_values import ROLES
@@ -175,6 +176,8 @@ class StreamView:
         """Who connects to whom, from the consumer to the producer."""
         parts = []
         consumer, producer = self.sides.get("consumer"), self.sides.get("producer")
+        if self.is_turned:
+            return self._turned_path()
         if consumer:
             parts.append(f"{listed(consumer.session.listeners) or '?'} ({consumer.gateway})")
         if producer:
@@ -183,6 +186,20 @@ class StreamView:
         if last:
             parts.append(listed(last.targets) or "not known yet")
         return " -> ".join(parts)
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether the producer's gateway connects to the consumer's."""
+        return any(session.dial != DEFAULT_DIAL for session in self.sessions)
+
+    def _turned_path(self) -> str:
+        """Who connects to whom, if both ends of the path connect to the consumer's gateway."""
+        consumer, producer = self.sides.get("consumer"), self.sides.get("producer")
+        peers = listed(next((one.peer_listeners for one in self.sessions if one.peer_listeners), ())) or "?"
+        first = f"{listed(consumer.session.listeners) or '?'} ({consumer.gateway}, {peers})" if consumer else peers
+        if not producer:
+            return first
+        return f"{first} <- {producer.gateway} -> {listed(producer.targets) or 'not known yet'}"
 
 
 def read_sides(gateway: str, sessions: Iterable[Mapping[str, Any]]) -> list[Side]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import parse_address, parse_endpoints
+from ansible_collections.scistream.gateway.plugins.module_utils._common.dial import DEFAULT_DIAL
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import ValueRefused, show
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.certificate import normalized_pem
 from ansible_collections.scistream.gateway.plugins.plugin_utils._s2uc.exchange_file import (
@@ -43,8 +44,12 @@ _TICKET_SHAPE = {
     },
     "consumer": {"gateway": "a string"},
 }
+# Other keys and types if the producer's gateway connects to the consumer's. Earlier versions refuse these files.
+_TURNED_TICKET = {"": {"dial": "a string"}, "producer": {"address": "a string or null"}}
 #: Keys that can be specified in addition to a ticket. The ticket determines all others.
-_OWN_KEYS = frozenset(("ticket", "consumer", "encryption", "proxy", "runtime", "hello_timeout", "lifetime", "labels"))
+_OWN_KEYS = frozenset(
+    ("ticket", "producer", "consumer", "dial", "encryption", "proxy", "runtime", "hello_timeout", "lifetime", "labels")
+)
 _COMMENT = """\
 A SciStream ticket, for stream_outbound at the facility of the consumer.
 It contains no secret. But anyone who can modify it can redirect the stream: accept it only from someone you trust,"""
@@ -63,6 +68,10 @@ _REPLY_SHAPE = {
         "proxy": "a string",
         "half_close": "true or false",
     },
+}
+_TURNED_REPLY = {
+    "": {"dial": "a string"},
+    "consumer": {"certificate": "a string or null", "peer_listeners": "a list of strings"},
 }
 _REPLY_COMMENT = """\
 The reply to a SciStream ticket, for stream_inbound at the facility of the producer (-e reply=PATH).
@@ -89,9 +98,13 @@ def ticket_fingerprint(stream: Stream, session: Mapping[str, Any]) -> str:
 
 def _document(stream: Stream, session: Mapping[str, Any]) -> dict[str, Any]:
     rate, certificate = session.get("rate"), session.get("certificate")
+    turned = stream.is_turned
+    egress = session.get("peer_egress")
+    address = {"address": None if egress is None else parse_address("peer_egress", egress)} if turned else {}
     return {
         "name": stream.name,
         "uid": stream.uid,
+        **({"dial": stream.dial} if turned else {}),
         "num_conn": stream.num_conn,
         "rate": None if rate is None else int(rate),
         "encryption": stream.encryption,
@@ -100,6 +113,7 @@ def _document(stream: Stream, session: Mapping[str, Any]) -> dict[str, Any]:
         "producer": {
             "gateway": stream.gateways["producer"],
             "listeners": [str(listener) for listener in parse_endpoints("listeners", session["listeners"])],
+            **address,
             "certificate": normalized_pem(certificate) if certificate else None,
             **Peer.of(session).document(),
         },
@@ -128,12 +142,20 @@ def expand_ticket(
                 f"{show(key)} comes from the ticket; in addition to it, only "
                 f"{', '.join(sorted(_OWN_KEYS - {'ticket'}))} may be given"
             )
-    exchanged = read_exchange_file("ticket", item["ticket"], _TICKET_SHAPE)
+    exchanged = read_exchange_file("ticket", item["ticket"], _TICKET_SHAPE, _TURNED_TICKET)
     ticket = exchanged.values
-    producer = {
-        "gateway": ticket["producer"]["gateway"],
-        "remote_listeners": ticket["producer"]["listeners"],
-    }
+    dial = ticket.get("dial", DEFAULT_DIAL)
+    producer: dict[str, Any] = {"gateway": ticket["producer"]["gateway"]}
+    if dial == DEFAULT_DIAL:
+        producer["remote_listeners"] = ticket["producer"]["listeners"]
+        if "producer" in item:
+            raise TicketError("'producer' comes from the ticket: omit it")
+    else:
+        producer["address"] = _producer_address(exchanged, item)
+    if item.get("dial") not in (None, dial):
+        raise TicketError(
+            f"{exchanged.label}: it says dial {show(dial)}, but here it is {show(item['dial'])}: omit dial"
+        )
     if opens and ticket["encryption"] == "tls":
         producer["certificate"] = checked_certificate("ticket", exchanged, "producer")
     consumer = item.get("consumer")
@@ -141,7 +163,8 @@ def expand_ticket(
     if not side.get("gateway"):
         side["gateway"] = _own_gateway(exchanged.label, ticket["consumer"]["gateway"], gateways)
     description = {key: ticket[key] for key in _TICKET_SHAPE[""]}
-    description.update({key: item[key] for key in item if key not in ("ticket", "consumer")})
+    description.update({key: item[key] for key in item if key not in ("ticket", "producer", "consumer")})
+    description["dial"] = dial
     description["producer"] = producer
     description["consumer"] = side
     asked = item.get("encryption") or "tls"
@@ -154,6 +177,18 @@ def expand_ticket(
         )
     description["encryption"] = ticket["encryption"]
     return description, exchanged
+
+
+def _producer_address(exchanged: ExchangeFile, item: Mapping[str, Any]) -> Any:
+    """Return from where the producer's gateway connects: as specified beside the ticket, or as the ticket says."""
+    side = item.get("producer")
+    if side is None:
+        return exchanged.values["producer"]["address"]
+    if not isinstance(side, Mapping) or list(side) != ["address"]:
+        raise TicketError(
+            f"producer: {show(side)} is not allowed: it may only have an address in addition to the ticket"
+        )
+    return side["address"]
 
 
 def _own_gateway(label: str, name: Any, gateways: Sequence[str] | None) -> Any:
@@ -179,17 +214,24 @@ def make_reply(stream: Stream, session: Mapping[str, Any]) -> dict[str, str]:
     document = {
         "name": stream.name,
         "uid": stream.uid,
-        # Without a ticket, the description only has the certificate.
-        "answers": stream.ticket or fingerprint(stream.certificates["producer"]),
+        **({"dial": stream.dial} if stream.is_turned else {}),
+        "answers": stream.ticket or _answered(stream),
         "consumer": {
             "gateway": stream.gateways["consumer"],
             "address": None if egress is None else parse_address("egress", egress),
             # None in check mode.
-            "certificate": normalized_pem(certificate) if certificate else "",
+            "certificate": normalized_pem(certificate) if certificate else None if stream.is_turned else "",
+            **({"peer_listeners": list(map(str, session["peer_listeners"]))} if stream.is_turned else {}),
             **Peer.of(session).document(),
         },
     }
     return make_exchange_file("reply", document, _REPLY_COMMENT)
+
+
+def _answered(stream: Stream) -> str:
+    """Return what a reply answers without a ticket: the certificate in the description, if there is one."""
+    certificate = stream.certificates.get("producer")
+    return fingerprint(certificate) if certificate else ""
 
 
 def add_reply(streams: Sequence[Stream], source: Any, purpose: str) -> None:
@@ -205,7 +247,7 @@ def add_reply(streams: Sequence[Stream], source: Any, purpose: str) -> None:
     """
     if purpose != "inbound":
         raise TicketError("reply: only valid for stream_inbound, together with the description of the streams")
-    exchanged = read_exchange_file("reply", source, _REPLY_SHAPE)
+    exchanged = read_exchange_file("reply", source, _REPLY_SHAPE, _TURNED_REPLY)
     reply, label = exchanged.values, exchanged.label
     found = [stream for stream in streams if stream.uid and stream.uid == reply["uid"]]
     if not found:
@@ -214,19 +256,49 @@ def add_reply(streams: Sequence[Stream], source: Any, purpose: str) -> None:
             f"among those of this run: {', '.join(f'{stream.name} (uid {stream.uid})' for stream in streams)}"
         )
     stream = found[0]
-    if stream.encryption != "tls":
+    dial = reply.get("dial", DEFAULT_DIAL)
+    if dial != stream.dial:
+        raise TicketError(
+            f"{label}: it is for dial {show(dial)}, but the description says {stream.dial}: hand over the current "
+            "ticket, and ask for a new reply"
+        )
+    if not stream.has_reply:
         raise TicketError(f"{label}: stream {show(stream.name)} is not encrypted and needs none")
     if "consumer" in stream.certificates:
         raise TicketError(
             f"{label}: stream {show(stream.name)} has its certificate already, from another reply or from "
             "consumer.certificate: specify only one of them"
         )
-    stream.certificates["consumer"] = checked_certificate("reply", exchanged, "consumer")
+    if stream.peer_listeners:
+        raise TicketError(f"{label}: stream {show(stream.name)} has consumer.peer_listeners already: omit them")
+    if stream.encryption == "tls":
+        stream.certificates["consumer"] = checked_certificate("reply", exchanged, "consumer")
     stream.answers, stream.reply = reply["answers"], exchanged.fingerprint
     stream.peer = Peer.of(reply["consumer"])
+    if stream.is_turned:
+        _add_peer_listeners(stream, exchanged)
+        return
     address = reply["consumer"]["address"]
     if address is not None and not stream.consumer_address:
         try:
             stream.consumer_address = [str(ipaddress.ip_network(parse_address("consumer.address", address)))]
         except ValueRefused as error:
             raise TicketError(f"{label}: {error}") from None
+
+
+def _add_peer_listeners(stream: Stream, exchanged: ExchangeFile) -> None:
+    """Store where the consumer's gateway waits for the producer's.
+
+    Raises:
+        TicketError: These are not addresses, or not one for each connection.
+    """
+    found = exchanged.values["consumer"]["peer_listeners"]
+    try:
+        stream.peer_listeners = [str(item) for item in parse_endpoints("consumer.peer_listeners", found)]
+    except ValueRefused as error:
+        raise TicketError(f"{exchanged.label}: {error}") from None
+    if len(stream.peer_listeners) != stream.num_conn:
+        raise TicketError(
+            f"{exchanged.label}: it has {len(stream.peer_listeners)} listeners for num_conn {stream.num_conn}: ask for "
+            "a new reply"
+        )

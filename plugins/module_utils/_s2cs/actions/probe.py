@@ -82,6 +82,8 @@ class ProbeAction(Action[Probe]):
         """
         if session.transport == "udp":
             return "UDP targets do not answer"
+        if session.is_turned and session.role == "consumer":
+            return "the other gateway connects to this one"
         if session.runtime == "janus":
             return "its data server runs on another host"
         with suppress(ScistreamError, OSError):
@@ -106,14 +108,16 @@ class ProbeAction(Action[Probe]):
         )
 
         spec = session.spec()
-        listener, target = spec.listeners[0], spec.targets[0]
+        # None if the other gateway connects to this one.
+        listener, target = spec.listeners[0], next(iter(spec.targets), None)
         found: dict[str, Any] = {"time": time.time(), "contacts": []}
         try:
             with self._measuring:
                 found.update(measure(listener, target, item.seconds, session.rate), arrived=True)
-                with suppress(OSError):
-                    times = sorted(connect_times(target, session.egress))
-                    found["network_round_trip"] = times[len(times) // 2]
+                if target is not None:
+                    with suppress(OSError):
+                        times = sorted(connect_times(target, session.egress))
+                        found["network_round_trip"] = times[len(times) // 2]
         except ProbeFailedError as error:
             found.update(arrived=False, msg=str(error))
             found["contacts"] = _contacts(session, session.peer_certificate)

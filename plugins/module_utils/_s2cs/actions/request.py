@@ -14,6 +14,7 @@ from functools import partial
 from typing import Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import Endpoint
+from ansible_collections.scistream.gateway.plugins.module_utils._common.dial import dial_problem
 from ansible_collections.scistream.gateway.plugins.module_utils._common.errors import (
     S2DSException,
     ScistreamError,
@@ -81,6 +82,7 @@ class RequestAction(Action[Request]):
         if before is None and self.manager.has_directory(item.uid, item.role):
             check_administrator(self.policy, item.uid, item.role, self.manager.caller)
         _check_rate(new)
+        self._check_dial(new)
         server = self.manager.data_server(new)
         yield server.check
         # Ports are assigned in the order of the sessions, so that check mode predicts them.
@@ -100,14 +102,17 @@ class RequestAction(Action[Request]):
         for attempts_left in reversed(range(_PORT_ATTEMPTS)):
             chooser = self._ports.chooser(new, address, other_ports=attempts_left < _PORT_ATTEMPTS - 1)
             # Ports are tested before the transaction, because it blocks other writers.
+            peers = self._peers(new)
             with suppress(RefusedError):
-                self.store.choose(address, new.num_conn, chooser)
+                self.store.choose(address, new.num_listeners, chooser)
+                if peers is not None:
+                    self.store.choose(peers[0], new.num_conn, peers[1])
             wanted = new.replace(pending="request")
             # Registered before, because this call may be interrupted immediately after the reservation.
             transaction.on_rollback(self.manager.release, wanted)
             try:
                 reserved: Session = yield self.store.reserving(
-                    wanted, address, chooser, self.policy.limits, self._ports.wished(new)
+                    wanted, address, chooser, self.policy.limits, self._ports.wished(new), peers
                 )
             except ScistreamError:
                 transaction.clear()
@@ -123,32 +128,53 @@ class RequestAction(Action[Request]):
                     raise error from None
                 transaction.clear()
                 # The port may be free again by now, but the data server reported that it was in use.
-                free = all(ports.is_free(item.host, item.port) for item in reserved.spec().listeners)
+                free = all(ports.is_free(item.host, item.port) for item in reserved.own_endpoints)
                 fixed = self._ports.is_specified(new)
                 if not attempts_left or fixed or (free and _PORT_TAKEN not in str(error)):
                     raise
         raise AssertionError("the last attempt returns or raises")
+
+    def _peers(self, new: Session) -> tuple[str, ports.PortChooser] | None:
+        """Return where a session waits for the other gateway, and what selects the ports. None if it does not."""
+        if not new.is_turned or new.role != "consumer":
+            return None
+        address = self.policy.peer_address()
+        return address, self._ports.peer_chooser(new, address)
+
+    def _check_dial(self, session: Session) -> None:
+        """Refuse a session whose gateways cannot connect the other way round."""
+        problem = dial_problem(session.dial, session.proxy, session.runtime, session.transport)
+        if session.is_turned and self.policy.settings(session.proxy).get("kernel_tls") is True:
+            problem = problem or (
+                f"dial: {session.dial} is not supported with kernel_tls true in the settings of {session.proxy}: "
+                'set it to "auto" or false, or omit dial'
+            )
+        if problem:
+            raise S2DSException(problem)
 
     def _plan(self, new: Session, address: str) -> Session:
         """Return the session that would be reserved (check mode)."""
         chooser = self._ports.chooser(new, address)
         live = [session for session in self.store.all() if not session.is_expired]
         self.policy.limits.check(new, Usage.of([*live, *self._planned], new.owner))
-        planned = [
-            listener.port
-            for session in self._planned
-            for listener in session.spec().listeners
-            if listener.host == address
-        ]
-
-        def choose_others(taken: Sequence[int], last: int) -> list[int]:
-            return chooser([*taken, *planned], last)
-
-        found = self.store.choose(address, new.num_conn, choose_others)
-        session = new.replace(listeners=[str(Endpoint(address, port)) for port in found])
+        planned = [item for session in self._planned for item in session.own_endpoints]
+        listeners = self._choose(new.num_listeners, address, chooser, planned)
+        session = new.replace(listeners=[str(item) for item in listeners])
+        peers = self._peers(new)
+        if peers is not None:
+            found = self._choose(new.num_conn, *peers, [*planned, *listeners])
+            session = session.replace(peer_listeners=[str(item) for item in found])
         session.require_storable()
         self._planned.append(session)
         return session
+
+    def _choose(
+        self, count: int, address: str, chooser: ports.PortChooser, planned: Sequence[Endpoint]
+    ) -> list[Endpoint]:
+        """Select ports beside those that sessions of this call would get (check mode)."""
+        others = [item.port for item in planned if item.host == address]
+        found = self.store.choose(address, count, lambda taken, last: chooser([*taken, *others], last))
+        return [Endpoint(address, port) for port in found]
 
     def _existing(self, request: Request, new: Session, before: Session, transaction: Transaction) -> Steps[Change]:
         """Return an existing session with a new deadline, after changes that do not interrupt connections."""
@@ -166,6 +192,10 @@ class RequestAction(Action[Request]):
                 yield self.manager.data_server(after).check
             repaired = yield from self.manager.apply(before, after, transaction)
         return Change(before.uid, before.role, before, after, repaired)
+
+    def _clients(self, role: str) -> list[str]:
+        """Return the networks that may connect to the listeners of a role, if an UPDATE does not restrict them."""
+        return [str(network) for network in self.policy.check_clients("clients", role, [])]
 
     def _new_session(self, request: Request) -> Session:
         session = Session(
@@ -187,7 +217,10 @@ class RequestAction(Action[Request]):
             expires=None,
             half_close=self.policy.settings(request.proxy).get("half_close") is not False,
             egress=self.policy.egress.get(request.role),
-            clients=[str(network) for network in self.policy.check_clients("clients", request.role, [])],
+            clients=self._clients(request.role),
+            dial=request.dial,
+            peer_clients=self._clients("producer") if request.dial == "producer" and request.role == "consumer" else [],
+            peer_egress=self.policy.egress.get("consumer") if request.dial == request.role == "producer" else None,
         )
         return session.with_deadline()
 

@@ -11,7 +11,9 @@ from contextlib import suppress
 from typing import Any, Mapping, Sequence
 
 from ansible_collections.scistream.gateway.plugins.module_utils._common.addresses import (
+    OTHER_VERSION,
     Endpoint,
+    fits,
     parse_endpoint,
     parse_endpoints,
 )
@@ -22,7 +24,11 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs import opt
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.action_type import ActionType
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.base import Action, Change
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.concurrent_tasks import Steps
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.control_messages import Update, read_update
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.control_messages import (
+    Update,
+    no_target,
+    read_update,
+)
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.errors import StateError
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.name_lookup import NameLookup
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.ownership import check_permission
@@ -80,7 +86,7 @@ class UpdateAction(Action[Update]):
             expires=before.end,
             peer_certificate=_peer_certificate(item, before),
             for_probe=item.for_probe,
-            **targets,
+            **{**targets, **self._peers(item, before)},
         )
         repaired = yield from self.manager.apply(before, after, transaction)
         change = Change(item.uid, item.role, before, after, repaired=repaired)
@@ -116,7 +122,50 @@ class UpdateAction(Action[Update]):
         connections: Mapping[str, Any] = counters.get("connections") or {}
         return connections.get("total") != 0
 
+    def _peers(self, update: Update, session: Session) -> dict[str, Any]:
+        """Return where the producer's gateway connects to the consumer's, or from where it may."""
+        which = f"session {session.uid} ({session.role})"
+        if not session.is_turned:
+            for option in ("peer_listeners", "peer_clients"):
+                if getattr(update, option):
+                    raise StateError(f"{option}: {which} has dial {session.dial}, which does not use them; omit it")
+            return {}
+        if session.role == "consumer":
+            if update.remote_listeners is not None:
+                raise StateError(
+                    f"remote_listeners: {which} has dial {session.dial}, so the other gateway connects to it"
+                )
+            allowed = self.policy.check_clients("peer_clients", "producer", update.peer_clients)
+            return {"peer_clients": [str(item) for item in allowed]}
+        if update.clients:
+            raise StateError(f"clients: {which} has dial {session.dial}, so nothing connects to it; omit it")
+        if update.peer_listeners is None:
+            if not session.peer_listeners:
+                raise StateError(
+                    f"peer_listeners: {which} has dial {session.dial}: specify where the consumer's gateway waits, as "
+                    "shown by the session there"
+                )
+            return {"clients": []}
+        if len(update.peer_listeners) != session.num_conn:
+            raise ValueRefused(
+                "peer_listeners",
+                format_endpoints(update.peer_listeners),
+                f"specify one for each connection; the session has num_conn {session.num_conn}",
+            )
+        for index, listener in enumerate(update.peer_listeners):
+            if not fits(listener, session.peer_egress):
+                raise ValueRefused(
+                    f"peer_listeners[{index}]",
+                    str(listener),
+                    f"it cannot be reached from the egress address {session.peer_egress}: {OTHER_VERSION}",
+                )
+        return {"peer_listeners": format_endpoints(update.peer_listeners), "clients": []}
+
     def _targets(self, update: Update, session: Session) -> dict[str, Any]:
+        if update.remote_listeners is None and session.role == "consumer":
+            if not session.is_turned:
+                raise no_target(None)
+            return {"targets": [], "resolved": [], "clients": self._allowed(update, session)}
         if update.remote_listeners is None:
             option = "producer_listeners"
             targets = parse_endpoints(option, session.producer_listeners)
@@ -129,15 +178,17 @@ class UpdateAction(Action[Update]):
                 f"the session has num_conn {session.num_conn}: specify at most that many targets",
             )
         resolved = resolve_targets(self.policy, session, option, targets, self._names.find)
-        if update.for_probe and PROXIES[session.proxy].restricts_clients:
-            clients = session.own_clients
-        else:
-            clients = [str(item) for item in self.policy.check_clients("clients", session.role, update.clients)]
         return {
             "targets": format_endpoints(targets),
             "resolved": format_endpoints(resolved),
-            "clients": clients,
+            "clients": self._allowed(update, session),
         }
+
+    def _allowed(self, update: Update, session: Session) -> list[str]:
+        """Return the networks that may connect to the listeners."""
+        if update.for_probe and PROXIES[session.proxy].restricts_clients:
+            return session.own_clients
+        return [str(item) for item in self.policy.check_clients("clients", session.role, update.clients)]
 
 
 def unreachable(session: Session, targets: Sequence[str]) -> list[dict[str, str]]:

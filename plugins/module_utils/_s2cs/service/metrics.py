@@ -167,6 +167,12 @@ _SESSION: tuple[tuple[str, str, str, _Values], ...] = (
         "Connections whose target could not be reached.",
         _connections("failed"),
     ),
+    (
+        "connections_waiting",
+        "gauge",
+        "Connections of the producer gateway that wait for applications. Absent unless it connects to the other one.",
+        _of("waiting"),
+    ),
     ("last_byte_timestamp_seconds", "gauge", "Time of the last transfer, since the epoch.", _of("last_byte")),
     ("idle_seconds", "gauge", "Time since the last transfer.", _idle),
     ("counters_exact", "gauge", "Whether bytes and connections are exact, or lower bounds.", _counted("exact")),

@@ -45,12 +45,12 @@ class ProbeFailedError(ScistreamError):
     """The path did not carry the pattern. The message says what happened."""
 
 
-def measure(listener: Endpoint, target: Endpoint, seconds: int = 0, rate: int | None = None) -> dict[str, Any]:
+def measure(listener: Endpoint, target: Endpoint | None, seconds: int = 0, rate: int | None = None) -> dict[str, Any]:
     """Send a pattern through a path in both directions, and measure it.
 
     Args:
         listener: Listener where the path begins.
-        target: Target of the data server that has this listener, for what limits its connection.
+        target: Target of the data server that has this listener, for what limits its connection. None if it has none.
         seconds: Duration of the measurement of the throughput in each direction. 0 measures none.
         rate: Limit of the path in bits per second. With a low one, the pattern is smaller.
 
@@ -172,7 +172,7 @@ def _round_trips(connection: socket.socket) -> list[float]:
     return times
 
 
-def _upload(connection: socket.socket, target: Endpoint, seconds: int) -> tuple[float, dict[str, Any]]:
+def _upload(connection: socket.socket, target: Endpoint | None, seconds: int) -> tuple[float, dict[str, Any]]:
     """Return the rate at which data arrives at the endpoint, and what limited it."""
     counted: list[tuple[float, int]] = []
     stop = threading.Event()
@@ -231,8 +231,10 @@ def _rate(counted: list[tuple[float, int]], where: str) -> float:
     return (last[1] - first[1]) * 8 / max(last[0] - first[0], 1e-6)
 
 
-def _busiest(target: Endpoint) -> Socket | None:
+def _busiest(target: Endpoint | None) -> Socket | None:
     """Return the connection to a target that sent most, which is that of the measurement."""
+    if target is None:
+        return None
     with suppress(OSError):
         return max(connected_to(target), key=lambda item: item.sent, default=None)
     return None

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.actions.probe import certificate_problems
-from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import STREAMING, Session, from_json
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import STREAMING, Session
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session_document import from_json
 from ansible_collections.scistream.gateway.tests.integration.proxies.certificates import of_gateway
 
 UID = "11111111-2222-4333-8444-555555555555"

@@ -22,11 +22,11 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session im
     RESERVED,
     STREAMING,
     Session,
-    from_json,
     hash_secret,
     secret_matches,
     timestamp,
 )
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session_document import from_json
 
 SECRET = "0123456789abcdef0123456789abcdef"
 

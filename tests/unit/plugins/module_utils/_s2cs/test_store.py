@@ -26,9 +26,9 @@ from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.limits imp
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session import (
     STREAMING,
     Session,
-    from_json,
     hash_secret,
 )
+from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.session_document import from_json
 from ansible_collections.scistream.gateway.plugins.module_utils._s2cs.store import Store
 
 FORK = multiprocessing.get_context("fork")
