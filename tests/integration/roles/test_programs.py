@@ -54,19 +54,6 @@ def host(directory: Path, name: str, **variables: Any) -> dict[str, Any]:
     return {"s2cs_root": str(directory / name / "root"), **variables}
 
 
-def test_program_that_checks_is_the_one_that_runs(gateway: Gateway, tmp_path: Path) -> None:
-    hosts = {name: host(tmp_path, name, s2cs_proxies={name: {}}) for name in NEW}
-    for proxy, variables in hosts.items():
-        variables[f"{proxy}_program"] = program(tmp_path / proxy, NEW[proxy])
-    hosts["s2ds"] = host(tmp_path, "s2ds")
-    hosts["s2ds"]["s2ds_python"] = program(tmp_path / "s2ds", 'exec /usr/bin/python3 "$@"')
-    assert gateway.provision("--forks", "4", hosts=hosts).status == 0
-    for proxy, variables in hosts.items():
-        policy = json.loads(Path(variables["s2cs_root"], "etc/scistream/s2cs.json").read_text())
-        key = {"s2ds": "python"}.get(proxy, "program")
-        assert policy["proxies"][proxy]["settings"] == {key: variables[f"{proxy}_{key}"]}
-
-
 # A Python that measures as the forwarder does where the kernel has TLS, and says how it was called.
 MEASURES = """\
 case "$*" in
@@ -79,17 +66,26 @@ case "$*" in
 esac"""
 
 
-def test_encryption_is_measured_once(gateway: Gateway, tmp_path: Path) -> None:
-    """And only where the result decides."""
+def test_program_that_checks_is_the_one_that_runs(gateway: Gateway, tmp_path: Path) -> None:
+    """And encryption is measured once, and only where the result decides."""
+    hosts = {name: host(tmp_path, name, s2cs_proxies={name: {}}) for name in NEW}
+    for proxy, variables in hosts.items():
+        variables[f"{proxy}_program"] = program(tmp_path / proxy, NEW[proxy])
     settings: dict[str, dict[str, Any]] = {"auto": {}, "false": {"kernel_tls": False}}
-    hosts = {name: host(tmp_path, name, s2cs_proxies={"s2ds": {"settings": settings[name]}}) for name in settings}
     calls = {name: tmp_path / name / "calls" for name in settings}
-    for name, variables in hosts.items():
+    for name, chosen in settings.items():
+        hosts[name] = host(tmp_path, name, s2cs_proxies={"s2ds": {"settings": chosen}})
         script = MEASURES.format(calls=calls[name], done=tmp_path / name / "done")
-        variables["s2ds_python"] = program(tmp_path / name, script)
+        hosts[name]["s2ds_python"] = program(tmp_path / name, script)
         calls[name].touch()
-    assert gateway.provision("--forks", "2", hosts=hosts).status == 0
-    again = gateway.provision("--forks", "2", "--check", "--tags", "s2ds", hosts=hosts)
+    assert gateway.provision("--forks", "4", hosts=hosts).status == 0
+    for name, variables in hosts.items():
+        policy = json.loads(Path(variables["s2cs_root"], "etc/scistream/s2cs.json").read_text())
+        proxy, key = ("s2ds", "python") if name in settings else (name, "program")
+        expected = {key: variables[f"{proxy}_{key}"], **settings.get(name, {})}
+        assert policy["proxies"][proxy]["settings"] == expected
+    measuring = {name: hosts[name] for name in settings}
+    again = gateway.provision("--forks", "2", "--check", "--tags", "s2ds", hosts=measuring)
     assert again.status == 0 and again.changed == 0
     command = f"-I {hosts['auto']['s2cs_root']}/usr/local/lib/scistream/s2ds --calibrate"
     assert calls["auto"].read_text().splitlines() == [command, f"{command} --check"]
