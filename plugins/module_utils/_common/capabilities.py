@@ -72,7 +72,7 @@ class RuntimeCapabilities:
     contained: bool = False
     engine: bool = False
     listens_here: bool = False
-    dials: bool = True
+    dials: bool = False
 
 
 PROXIES: Mapping[str, ProxyCapabilities] = {
@@ -100,9 +100,9 @@ PROXIES: Mapping[str, ProxyCapabilities] = {
 }
 
 RUNTIMES: Mapping[str, RuntimeCapabilities] = {
-    "process": RuntimeCapabilities(listens_here=True),
+    "process": RuntimeCapabilities(listens_here=True, dials=True),
     "docker": RuntimeCapabilities(contained=True, engine=True, listens_here=True),
     "dockersock": RuntimeCapabilities(contained=True, engine=True),
     # Others can read the configuration that a Janus controller receives.
-    "janus": RuntimeCapabilities(encryptions=("none",), contained=True, dials=False),
+    "janus": RuntimeCapabilities(encryptions=("none",), contained=True),
 }
