@@ -37,6 +37,20 @@ EXAMPLES = r"""
       producer_listeners: ["10.1.0.5:7000"]
     consumer:
       listeners: ["10.2.0.1:5100", "10.2.0.1:5101"]
+
+- name: Show it where the producer's gateway connects to the consumer's
+  ansible.builtin.debug:
+    msg: "{{ producer | scistream.gateway.connection_map(consumer) }}"
+  vars:
+    producer:
+      dial: producer
+      num_conn: 1
+      listeners: []
+      producer_listeners: ["10.1.0.5:7000"]
+    consumer:
+      dial: producer
+      listeners: ["10.2.0.1:5100"]
+      peer_listeners: ["198.51.100.1:5101"]
 """
 
 RETURN = r"""
@@ -56,7 +70,8 @@ _value:
     peer_listener:
       description:
         - Address that the producer's gateway connects to, a listener of the consumer's gateway.
-        - Only if the session was requested with C(dial=producer), and null before the UPDATE if O(consumer) is omitted.
+        - Null before the UPDATE if O(consumer) is omitted.
+      returned: if the session was requested with C(dial=producer)
       type: str
       version_added: 0.2.0
       sample: "198.51.100.1:5101"

@@ -180,7 +180,7 @@ sessions:
           sample: kernel
         receiving:
           description:
-            - The same for what is received from the other gateway.
+            - The same for what is received from the other gateway. Null in the same cases.
           returned: always
           type: str
           sample: user space
@@ -224,7 +224,7 @@ sessions:
           sample: 2
     path:
       description:
-        - The two legs of the latest connection. Null if the data server does not say.
+        - The two legs of the latest connection. Null before it, and if the data server does not say.
       returned: always
       type: dict
       version_added: 0.2.0

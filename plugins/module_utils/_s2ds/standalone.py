@@ -72,7 +72,8 @@ class Standalone:
             "encryption": spec.encryption,
             "certificate": spec.certificate,
             "peer_certificate": spec.peer_certificate,
-            **asdict(status),
+            # Without another gateway, none of them dials.
+            **{key: value for key, value in asdict(status).items() if key != "dial"},
         }
 
     def ensure(self, state: str) -> bool:

@@ -75,6 +75,8 @@ class UpdateAction(Action[Update]):
         before = yield from self.manager.require(item.uid, item.role)
         transaction.independent = before.state == STREAMING
         check_permission(self.policy, before, item.secret, "update", self.manager.caller)
+        if item.remote_listeners is None and item.role == "consumer" and not before.is_turned:
+            raise no_target(None)
         before.require_state(ANNOUNCED, STREAMING)
         _check_for_probe(item, before)
         if item.for_probe and item.role == "producer":
@@ -163,8 +165,6 @@ class UpdateAction(Action[Update]):
 
     def _targets(self, update: Update, session: Session) -> dict[str, Any]:
         if update.remote_listeners is None and session.role == "consumer":
-            if not session.is_turned:
-                raise no_target(None)
             return {"targets": [], "resolved": [], "clients": self._allowed(update, session)}
         if update.remote_listeners is None:
             option = "producer_listeners"

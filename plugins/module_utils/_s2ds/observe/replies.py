@@ -125,7 +125,8 @@ def path(found: Mapping[str, Any]) -> dict[str, Any] | None:
     if found.get("path") is None:
         return None
     given = part(found, "path")
-    return {leg: None if given.get(leg) is None else _leg(part(given, leg)) for leg in _LEGS}
+    legs = {leg: None if given.get(leg) is None else _leg(part(given, leg)) for leg in _LEGS}
+    return legs if any(legs.values()) else None
 
 
 def _leg(found: Mapping[str, Any]) -> dict[str, Any]:
