@@ -117,10 +117,11 @@ def describe(site: Site, *streams: dict[str, Any]) -> None:
 
 
 def sessions(site: Site) -> list[dict[str, Any]]:
-    """Return the sessions of both gateways."""
+    """Return the sessions of both gateways whose producer's gateway connects to the consumer's."""
     task = {"scistream.gateway.s2cs_info": {}, "delegate_to": "{{ item }}", "loop": ["gw-aps", "gw-alcf"]}
     answers = site.tasks([task])
-    return [session for answer in answers for session in answer["result"].get("sessions", [])]
+    found = [session for answer in answers for session in answer["result"].get("sessions", [])]
+    return [session for session in found if session["dial"] == "producer"]
 
 
 def listeners(site: Site) -> list[str]:

@@ -20,11 +20,12 @@ from ansible_collections.scistream.gateway.tests.integration.examples.site impor
 def test_the_producers_network_needs_no_inbound_port(both: Facilities, work: Site) -> None:
     gateway = both.hosts["gw-aps"]
     describe(work, stream())
-    before = gateway.run("ss", "-Hltn")
+    before = set(gateway.run("ss", "-Hltn").splitlines())
     with firewalled.application(both.hosts["producer"], "10.1.0.5"), firewalled.firewall(gateway):
         said = work.shell("ansible-playbook scistream.gateway.stream_open -e @dial.yml")
         assert "at 198.51.100.1:51" in said and "<- gw-aps (source address 192.0.2.1) -> producer 10.1.0.5:7100" in said
-        assert gateway.run("ss", "-Hltn") == before
+        # Other sessions may end meanwhile.
+        assert set(gateway.run("ss", "-Hltn").splitlines()) <= before
         assert len(listeners(work)) == 2
         assert firewalled.exchange(both.hosts["consumer"], listeners(work), number=12) == []
         assert "changed=0" in work.shell("ansible-playbook scistream.gateway.stream_open -e @dial.yml")
