@@ -137,3 +137,20 @@ def test_a_stream_over_eight_gateways_a_side(sixteen: Site, application: list[st
     # It is back, with what it had.
     site.ok("stream_release", "--forks=16", inventory=everything, streams=[stream])
     assert site.sessions() == []
+
+
+def test_producers_that_dial(site: Site, application: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "listeners.json"
+    stream: dict[str, Any] = {
+        "name": "detector",
+        "dial": "producer",
+        "producer": {"gateways": ["gw-a", "gw-b"], "listeners": application},
+        "consumer": {"gateways": ["gw-c"]},
+        "num_conn": 4,
+    }
+    site.ok("stream_open", streams=[stream], listeners_file=str(file))
+    listeners = [item["listener"] for item in json.loads(file.read_text())["streams"][0]["listeners"]]
+    assert len(listeners) == 4 and list(arrives(listeners).values()) == [1] * 4
+    assert "changed=0" in site.ok("stream_open", streams=[stream]).output
+    site.ok("stream_release", streams=[stream])
+    assert site.sessions() == []
