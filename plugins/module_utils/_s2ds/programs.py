@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import resource
-import shutil
 import subprocess
 from typing import Callable, Sequence
 
@@ -28,6 +27,9 @@ def find(name: str, role: str) -> str:
     Raises:
         S2DSException: It is not installed.
     """
+    # Only loaded here, because the service keeps in memory what it has loaded.
+    import shutil
+
     found = shutil.which(name, path=PATH)
     if found is None:
         raise S2DSException(f"there is no program {name} on this gateway: run the role {role}, or install the package")

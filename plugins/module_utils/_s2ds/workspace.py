@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from contextlib import contextmanager, suppress
 from typing import Callable, Iterator, Mapping
 
@@ -41,7 +40,7 @@ class Workspace:
         if not os.path.isdir(self.path):
             return False
         try:
-            shutil.rmtree(self.path)
+            _remove_tree(self.path)
         except OSError as error:
             raise S2DSException(f"the directory {self.path} cannot be removed: {error}") from None
         return True
@@ -82,7 +81,7 @@ class Workspace:
             self._replacement(trial, {**read(self.path, credentials.FILES), **files}).commit()
             verify(trial)
         finally:
-            shutil.rmtree(trial, ignore_errors=True)
+            _remove_tree(trial, ignore_errors=True)
 
     def _make(self, directory: str) -> None:
         layout = self._runtime.layout
@@ -103,3 +102,10 @@ class Workspace:
     def _replacement(self, directory: str, files: Mapping[str, str | None]) -> Replacement:
         access = self._runtime.access()
         return Replacement(directory, files, (*access.owner, access.mode), access.secret, (credentials.KEY,))
+
+
+def _remove_tree(path: str, ignore_errors: bool = False) -> None:
+    # Only loaded here, because the service keeps in memory what it has loaded.
+    import shutil
+
+    shutil.rmtree(path, ignore_errors)

@@ -20,7 +20,6 @@ import signal
 import socket
 import sys
 import time
-import traceback
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -215,6 +214,9 @@ class Backend:
             work()
             status = 0
         except BaseException:  # pylint: disable=broad-except
+            # Only loaded here, because the service keeps in memory what it has loaded.
+            import traceback
+
             traceback.print_exc(file=sys.stderr)
         finally:
             with suppress(Exception):

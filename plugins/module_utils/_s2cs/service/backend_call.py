@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import socket
 import sys
-import traceback
 from contextlib import suppress
 from functools import partial
 from typing import Any, Mapping
@@ -104,6 +103,9 @@ def handle(passed: Passed, config: str, limited: Mapping[int, str], busy: bool =
     except ServiceError as error:
         content = refusal(error)
     except Exception:  # pylint: disable=broad-except
+        # Only loaded here, because the service keeps in memory what it has loaded.
+        import traceback
+
         traceback.print_exc(file=sys.stderr)
         content = refusal(ServiceError(INTERNAL, "the service failed: check journalctl -u scistream-s2csd"))
     # If this fails, the caller has disconnected.
