@@ -127,8 +127,11 @@ def test_the_longest_connection_is_known(gateway: S2CS, kind: str) -> None:
         stream = Stream(gateway, kind, f"127.0.0.1:{server.getsockname()[1]}")
         assert {gateway.info(stream.uid, role)["tls"]["with_one_key"] for role in stream.roles} == {0}
         with contextlib.ExitStack() as stack:
-            short, long = (stack.enter_context(connect(stream.listener)) for _unused in range(2))
-            _first, other = (stack.enter_context(server.accept()[0]) for _unused in range(2))
+            # One after the other, because programs may connect to their target in another order.
+            short = stack.enter_context(connect(stream.listener))
+            stack.enter_context(server.accept()[0])
+            long = stack.enter_context(connect(stream.listener))
+            other = stack.enter_context(server.accept()[0])
             short.sendall(b"x" * 1000)
             other.sendall(bytes(MIB))
             received = 0
