@@ -225,10 +225,9 @@ def test_waiting_gateway_that_says_something_else(dialling: Any, what: bytes) ->
     assert producer.status()["connections"]["total"] == 0
 
 
+@pytest.mark.parametrize("dialling", ["encrypted"], indirect=True)
 def test_truncation_is_seen(dialling: Any) -> None:
     """Of an encrypted stream, the end of the connection alone is not the end."""
-    if not dialling.encrypted:
-        return
     target, listener = dialling.bed.target(), dialling.bed.target()
     dialling.dials([listener.address], [target.address], dial={"pool": 1})
     peer = dialling.accept(listener)
@@ -249,9 +248,8 @@ def test_settings_that_are_refused(plainly: Any) -> None:
     assert 's2ds.json: kernel_tls: true must be false or "auto" with dial' in forwarder.log()
 
 
+@pytest.mark.parametrize("dialling", ["encrypted"], indirect=True)
 def test_new_credentials_replace_connections_that_wait(sealed: Any, dialling: Any) -> None:
-    if not dialling.encrypted:
-        return
     target = dialling.bed.target()
     consumer, producer = dialling.gateways([target.address])
     renewed = sealed.identity("renewed")
